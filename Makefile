@@ -1,0 +1,52 @@
+# Each target sets up what it needs first. `make` alone lists them.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
+	'import sys; print("$(name)") if (3, 11) <= sys.version_info[:2] <= (3, 13) else None' 2>/dev/null)))
+BIN := $(abspath .venv/bin)
+export PATH := $(BIN):$(PATH)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test smoke lint clean
+
+help: ## list these commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/ready ## make the virtual environment .venv from requirements.txt (about 2 minutes)
+
+reproduce: .venv/ready ## run the whole pipeline and say where the results lie (about 30 minutes on 2 cores)
+	@dvc repro
+	@echo
+	@echo "report (open in a browser)   paper/report.html"
+	@echo "tables and figures           paper/tables/ paper/figures/"
+	@echo "claims and their verdicts    paper/claims.json"
+	@echo "measured rows                data/benchmark/"
+	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
+
+test: .venv/ready-dev ## unit tests and the whole pipeline small (about 5 minutes)
+	@python -m pytest
+
+smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (about 1 minute): no evidence
+	@python stages/smoke.py
+
+lint: .venv/ready-dev ## style and types
+	@ruff check
+	@ruff format --check
+	@mypy
+
+clean: ## remove outputs that the pipeline can rebuild (DVC's cache and .venv stay)
+	@rm -rf .smoke dvc_plots data/processed data/models data/search data/benchmark data/checkpoints
+	@rm -rf paper/tables paper/figures paper/paper.tex paper/paper.pdf paper/report.html
+
+.venv/ready: requirements.txt
+	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.11, 3.12 or 3.13 is needed; install one, or name it: make PYTHON=..." >&2; exit 1; fi
+	@echo "setting up .venv with $(PYTHON), a few minutes"
+	@$(PYTHON) -m venv .venv
+	@python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@python -m pip check
+	@if [ ! -e .git ]; then dvc config --local core.no_scm true; fi
+	@touch $@
+
+.venv/ready-dev: requirements-dev.txt .venv/ready
+	@python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,132 @@
+"""Stage report: measured rows become claims, tables, figures, the paper and a page."""
+
+import argparse
+import base64
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sustainable.artifact.errors import UserError, exit_on_error
+from sustainable.artifact.files import read_json, read_rows, write_json, write_text
+from sustainable.artifact.parameters import read_section
+from sustainable.reporting.claims import Claim, judge
+from sustainable.reporting.figures import SMOKE_STAMP, draw_all
+from sustainable.reporting.latex import compile_paper
+from sustainable.reporting.results import COLUMNS, ReportParameters, Results, correlation, summarise_rows
+from sustainable.reporting.templates import render_html, render_latex
+from sustainable.statistics import Summary
+
+TABLES = ("results", "ratios", "models", "forecasters", "claims")
+OWN_LABELS = {"published_choice": "Published choice", "baseline_twin": "Baseline again (A/A twin)"}
+ACTION_COLUMNS = ("action", "name", "reward", "pruning", "quantization", "weights_sha256", "proxy_parameters", "proxy_flops")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    parameters = read_section(arguments.params, "report", ReportParameters)
+    published = read_published(arguments.published)["study_a"]
+    rows = read_rows(arguments.rows, COLUMNS)
+    results = summarise_rows(rows, parameters)
+    search = {
+        "actions": read_rows(arguments.actions, ACTION_COLUMNS),
+        "curve": read_rows(arguments.curve, ("step", "mean_reward")),
+        "best": read_json(arguments.best),
+    }
+    training = {
+        "baseline": read_json(arguments.baseline),
+        "history": read_rows(arguments.history, ("epoch", "train_loss", "validation_loss")),
+    }
+    claims = judge(results, search["actions"], search["best"], published)
+    labels = label_configurations(results, published)
+    pictures = draw_all(arguments.out / "figures", rows, results, labels, search, training)
+    values = {
+        **describe(results, claims, labels, published),
+        "baseline": training["baseline"],
+        "best": search["best"],
+        "confidence": parameters.confidence,
+        "energy_time_correlation": correlation(rows, "energy_mwh", "wall_time_s"),
+        "rows_of_data": read_json(arguments.data)["rows"],
+        "search_cost": read_json(arguments.search_cost),
+        "training_cost": read_json(arguments.training_cost),
+        "host": read_json(arguments.host),
+        "pictures": {name: as_base64(arguments.out / "figures" / f"{name}.png") for name in pictures},
+    }
+    write_pages(arguments.templates, arguments.out, values)
+    write_json(arguments.claims, [asdict(claim) for claim in claims])
+    write_json(arguments.summary, summarise_metrics(results))
+    print(compile_paper(arguments.out))
+    for claim in claims:
+        print(f"{claim.id}: {claim.verdict}. {claim.reason}")
+
+
+def read_published(path: Path) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, yaml.YAMLError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); restore it from git") from None
+
+
+def label_configurations(results: Results, published: dict[str, Any]) -> dict[str, str]:
+    """The published names, and ours for what was added."""
+    known = {key: said["label"] for key, said in published["configurations"].items()}
+    return {key: (known | OWN_LABELS).get(key, key.replace("_", " ")) for key in results.lines}
+
+
+def describe(
+    results: Results, claims: list[Claim], labels: dict[str, str], published: dict[str, Any]
+) -> dict[str, Any]:
+    """What every template needs."""
+    return {
+        "results": results,
+        "claims": claims,
+        "labels": labels,
+        "published": published["configurations"],
+        "published_accuracy": published["test_accuracy"],
+        "published_windows": published["test_windows"],
+        "energy": {key: micro(line.outcomes["energy_mwh"]) for key, line in results.lines.items()},
+        "stamp": SMOKE_STAMP,
+    }
+
+
+def micro(energy_mwh: Summary) -> Summary:
+    """The same energy in micro-watt-hours, which print with fewer zeros."""
+    mean, std = (None if value is None else 1000 * value for value in (energy_mwh.mean, energy_mwh.std))
+    return replace(energy_mwh, mean=mean, std=std)
+
+
+def write_pages(templates: Path, out: Path, values: dict[str, Any]) -> None:
+    for name in TABLES:
+        write_text(out / "tables" / f"{name}.tex", render_latex(templates, f"{name}_table.tex.j2", values))
+    write_text(out / "paper.tex", render_latex(templates, "paper.tex.j2", values))
+    write_text(out / "report.html", render_html(templates, "report.html.j2", values))
+
+
+def summarise_metrics(results: Results) -> dict[str, Any]:
+    """The main numbers by configuration, for `dvc metrics`."""
+    return {
+        key: {
+            "accuracy": line.accuracy.mean,
+            **{name: summary.mean for name, summary in line.outcomes.items()},
+            **{f"{name}_ratio": ratio.estimate if ratio else None for name, ratio in line.ratios.items()},
+        }
+        for key, line in results.lines.items()
+    }
+
+
+def as_base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("params", "published", "templates", "rows", "host", "data", "baseline", "history"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("training-cost", "actions", "curve", "best", "search-cost", "out", "claims", "summary"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

@@ -1,0 +1,107 @@
+"""Reading and writing artifacts: whole or not at all, and never as code.
+
+Rows are CSV, weights and windows safetensors, the rest JSON with sorted keys.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from sustainable.artifact.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end; on any failure nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted keys, two spaces, no NaN: the same value gives the same bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A CSV of rows with the columns of the first; a missing value is an empty cell."""
+    with replacing(path) as temporary:
+        pd.DataFrame(list(rows), dtype=object).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any] | None = None
+) -> None:
+    """Safetensors with a JSON description under one metadata key (more keys have no fixed order)."""
+    metadata = {"description": json.dumps(description, sort_keys=True)} if description else None
+    content = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
+    write_bytes(path, save(content, metadata=metadata))
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON artifact; raises `UserError` when it is missing or damaged."""
+    try:
+        return json.loads(_existing(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _damaged(path, f"not valid JSON ({error})") from None
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV artifact and insist on its columns and on at least one row."""
+    try:
+        rows = pd.read_csv(_existing(path))
+    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise _damaged(path, f"not a CSV table ({error})") from None
+    missing = [column for column in columns if column not in rows.columns]
+    if missing:
+        raise _damaged(path, f"column {missing[0]!r} is missing")
+    if rows.empty:
+        raise _damaged(path, "it has no rows")
+    return rows
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors of a safetensors artifact and its JSON description (empty if it has none)."""
+    try:
+        with safe_open(_existing(path), framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("description", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, description
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise _damaged(path, f"not a safetensors file ({error})") from None
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path}: missing; `dvc repro` makes it")
+    return path
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(f"{path}: {what}; delete it and run `dvc repro` to make it again")

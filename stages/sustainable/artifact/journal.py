@@ -1,0 +1,52 @@
+"""Rows appended safely as they are measured, so that a killed benchmark loses none."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class RowJournal:
+    """JSON lines: first the identity of the work, then a row a line, each on disk before the next.
+
+    A journal of other work (another identity) is discarded; a line torn by a crash is dropped.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        lines = _whole_lines(path)
+        if lines and lines[0] == {"identity": identity}:
+            self.rows = lines[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = [{"identity": identity}, *self.rows]
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in content), encoding="utf-8")
+        temporary.replace(path)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one row through to the disk."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows.append(row)
+
+    def discard(self) -> None:
+        """Remove the journal, once its rows are in their final place."""
+        self.path.unlink(missing_ok=True)
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not line.endswith("\n") or not isinstance(content, dict):
+            break
+        lines.append(content)
+    return lines

@@ -1,0 +1,28 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def progress(
+    items: Iterable[T], what: str, total: int, done: int = 0, unit: str = "it"
+) -> Iterator[T]:
+    """Yield `items` and show how far they are; `done` of `total` were finished by an earlier run."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=what, total=total, initial=done, unit=unit)
+        return
+    start = last = time.monotonic()
+    for count, item in enumerate(items, start=done + 1):
+        yield item
+        now = time.monotonic()
+        if count == total or now - last >= SECONDS_BETWEEN_LINES:
+            left = (now - start) / (count - done) * (total - count)
+            print(f"{what}: {count}/{total} {unit}, about {left:.0f} s left", flush=True)
+            last = now

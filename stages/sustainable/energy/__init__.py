@@ -1,0 +1,1 @@
+"""Energy meters, and the ways to measure with them."""

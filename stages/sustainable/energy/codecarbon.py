@@ -1,0 +1,142 @@
+"""CodeCarbon as a meter: offline, silent, every argument explicit.
+
+Without a readable counter CodeCarbon models the CPU (process mode: share of CPU time x assumed
+watts) and always models RAM (assumed watts x wall time). That is stated with every reading.
+"""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sustainable.artifact.errors import UserError
+from sustainable.artifact.parameters import STRICT
+from sustainable.energy.meter import COUNTER, MODELLED_CONSTANT, MODELLED_LOAD, Reading
+
+os.environ["CODECARBON_LOG_LEVEL"] = "critical"  # its import already logs
+from codecarbon import OfflineEmissionsTracker
+from codecarbon.output_methods.base_output import BaseOutput
+from codecarbon.output_methods.emissions_data import EmissionsData
+
+JOULES_PER_KWH = 3.6e6
+
+
+@dataclass(frozen=True, config=STRICT)
+class CodeCarbonParameters:
+    """`tracking_mode: process` charges this process alone, `machine` everything that runs."""
+
+    tracking_mode: Literal["process", "machine"]
+    country_iso_code: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    sampling_s: Annotated[float, Field(gt=0.0, le=60.0)]
+
+
+class _LastTotal(BaseOutput):
+    """Keeps the totals that CodeCarbon would have written to a file."""
+
+    total: EmissionsData | None = None
+
+    def out(self, total: EmissionsData, delta: EmissionsData) -> None:
+        self.total = total
+
+
+class CodeCarbonMeter:
+    """One span of metering. Raises `UserError` when outside configuration would change results."""
+
+    def __init__(self, parameters: CodeCarbonParameters) -> None:
+        refuse_outside_configuration()
+        self._totals = _LastTotal()
+        self._name = f"codecarbon-{parameters.tracking_mode}"
+        self._tracker = OfflineEmissionsTracker(
+            country_iso_code=parameters.country_iso_code,
+            tracking_mode=parameters.tracking_mode,
+            measure_power_secs=parameters.sampling_s,
+            output_methods=[],
+            output_handlers=[self._totals],
+            log_level="critical",
+            allow_multiple_runs=True,
+            api_call_interval=-1,
+            pue=1.0,
+            wue=0.0,
+            force_cpu_power=None,
+            force_ram_power=None,
+            force_mode_cpu_load=False,
+            rapl_include_dram=False,
+            rapl_prefer_psys=False,
+            project_name="sustainable-agents",
+        )
+        self._wall = self._cpu = math.nan
+
+    def start(self) -> None:
+        """Begin; CodeCarbon's first start in a process probes the hardware for a second or two."""
+        self._tracker.start()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> Reading:
+        """What has been spent since the start; metering goes on."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        self._tracker.flush()
+        return self._reading(wall, cpu)
+
+    def stop(self) -> Reading:
+        """What was spent from start to stop."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        self._tracker.stop()
+        return self._reading(wall, cpu)
+
+    def _reading(self, wall_s: float, cpu_s: float) -> Reading:
+        total = self._totals.total
+        cpu_j, problem = _joules(total, "cpu_energy")
+        ram_j, _ = _joules(total, "ram_energy")
+        cpu_class, watts, gpu = self._hardware()
+        gpu_j, gpu_problem = _joules(total, "gpu_energy") if gpu else (None, "")
+        assumed = "" if watts is None else f"assumed {watts:g} W at full load"
+        return Reading(
+            wall_time_s=wall_s,
+            cpu_time_s=cpu_s,
+            cpu_j=cpu_j,
+            ram_j=ram_j,
+            gpu_j=gpu_j,
+            cpu_evidence=cpu_class,
+            ram_evidence=MODELLED_CONSTANT,
+            gpu_evidence=COUNTER if gpu else None,
+            meter=self._name,
+            note="; ".join(text for text in (problem, gpu_problem, assumed) if text),
+        )
+
+    def _hardware(self) -> tuple[str, float | None, bool]:
+        """Class of the CPU's energy, its assumed watts, and whether there is a GPU.
+
+        CodeCarbon has no public way to say how it reads the CPU; its hardware list does.
+        """
+        parts = {type(part).__name__: part for part in self._tracker._hardware}
+        mode = getattr(parts.get("CPU"), "_mode", "none")
+        if mode in ("intel_rapl", "windows_emi", "intel_power_gadget"):
+            return COUNTER, None, "GPU" in parts
+        kind = MODELLED_LOAD if mode == "cpu_load" else MODELLED_CONSTANT
+        watts: Any = getattr(parts.get("CPU"), "_tdp", None)
+        return kind, None if watts is None else float(watts), "GPU" in parts
+
+
+def _joules(total: EmissionsData | None, component: str) -> tuple[float | None, str]:
+    """A finite, positive energy, or None and the reason."""
+    if total is None:
+        return None, "CodeCarbon gave no reading"
+    joules = getattr(total, component) * JOULES_PER_KWH
+    if math.isfinite(joules) and joules > 0:
+        return joules, ""
+    return None, f"CodeCarbon gave {joules:g} J for {component}"
+
+
+def refuse_outside_configuration() -> None:
+    """CodeCarbon obeys variables and files silently; a benchmark that does so cannot be trusted."""
+    for name in sorted(os.environ):
+        if name.startswith("CODECARBON_") and name != "CODECARBON_LOG_LEVEL":
+            raise UserError(f"{name} is set and would change measured energy: unset it and run again")
+    for folder in (Path.home(), Path.cwd()):
+        path = folder / ".codecarbon.config"
+        if path.exists():
+            raise UserError(f"{path}: it would change measured energy: move it away and run again")

@@ -1,0 +1,91 @@
+"""The published way to measure: N runs, fixed order, one short pass each. Kept to be compared with.
+
+Its weaknesses are its own: no warm-up, no randomised order, windows of a fraction of a second. An A/A
+twin (the baseline measured a second time under another name) shows what they amount to.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from sustainable.artifact.journal import RowJournal
+from sustainable.artifact.parameters import STRICT
+from sustainable.artifact.progress import progress
+from sustainable.compression.configuration import Configuration
+from sustainable.energy.meter import Meter, Reading
+from sustainable.forecaster import correct
+
+JOULES_PER_MWH = 3.6
+
+
+@dataclass(frozen=True, config=STRICT)
+class BenchmarkParameters:
+    """`configurations` are measured in this order in every run; `search` stands for the searcher's
+    best seen. The first must be the uncompressed baseline: ratios are taken to it."""
+
+    runs: Annotated[int, Field(ge=2, le=1000)]
+    batch_size: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    configurations: Annotated[dict[str, Configuration | Literal["search"]], Field(min_length=2)]
+
+
+def measure_runs(
+    models: Mapping[str, nn.Module],
+    inputs: Tensor,
+    target: Tensor,
+    parameters: BenchmarkParameters,
+    make_meter: Callable[[], Meter],
+    journal: RowJournal,
+    labels: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Measure each model once a run and append one row each to `journal`, skipping what it holds.
+
+    `inputs` [n, days, features], `target` [n]; `labels` gives each model's constant columns.
+    """
+    torch.set_num_threads(parameters.threads)
+    cells = [(run, name) for run in range(parameters.runs) for name in models]
+    left = cells[len(journal.rows) :]
+    if len(left) < len(cells):
+        print(f"resuming after {len(journal.rows)} of {len(cells)} rows", flush=True)
+    done = len(journal.rows)
+    for run, name in progress(left, "benchmark", len(cells), done, "rows"):
+        torch.manual_seed(parameters.seed + run)
+        row = _measure(models[name], inputs, target, parameters.batch_size, make_meter())
+        place = {"configuration": name, "run": run, "position": list(models).index(name)}
+        journal.append({**place, **labels[name], "threads": torch.get_num_threads(), **row})
+
+
+def _measure(
+    model: nn.Module, inputs: Tensor, target: Tensor, batch_size: int, meter: Meter
+) -> dict[str, Any]:
+    """One pass under the meter, then one under the clock alone."""
+    meter.start()
+    hits = correct(model, inputs, target, batch_size)
+    reading = meter.stop()
+    start = time.perf_counter()
+    correct(model, inputs, target, batch_size)
+    latency_s = time.perf_counter() - start
+    return {
+        "batch_size": batch_size,
+        "windows": len(target),
+        "correct": int(hits.sum()),
+        "accuracy": float(hits.double().mean()),
+        "latency_ms": 1000 * latency_s / len(target),
+        "energy_mwh": energy_per_window_mwh(reading, len(target)),
+        **asdict(reading),
+    }
+
+
+def energy_per_window_mwh(reading: Reading, windows: int) -> float | None:
+    """All components together, as published; None when the CPU's energy is missing."""
+    if reading.cpu_j is None:
+        return None
+    parts = (reading.cpu_j, reading.ram_j, reading.gpu_j)
+    return sum(part for part in parts if part is not None) / JOULES_PER_MWH / windows

@@ -1,0 +1,141 @@
+"""Figures as PDF for the paper and PNG for people; the same rows give the same bytes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sustainable.artifact.files import replacing
+from sustainable.reporting.results import BASELINE, Results
+
+SMOKE_STAMP = "smoke run, not evidence"
+BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
+STYLE = {
+    "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42, "savefig.dpi": 160,
+}  # fmt: skip
+
+
+def save_figure(figure: Figure, folder: Path, name: str, smoke: bool) -> None:
+    """Write `name`.pdf and `name`.png without dates or versions; a smoke run is stamped."""
+    if smoke:
+        figure.text(0.5, 0.5, SMOKE_STAMP, color="red", alpha=0.4, fontsize=24, ha="center", va="center", rotation=20)
+    for suffix, metadata in ((".pdf", {"CreationDate": None, "Producer": None, "Creator": None}), (".png", {"Software": None})):
+        with replacing(folder / f"{name}{suffix}") as temporary:
+            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+    plt.close(figure)
+
+
+def configurations_figure(
+    rows: pd.DataFrame, results: Results, labels: Mapping[str, str], frugal: Mapping[str, float]
+) -> Figure:
+    """Accuracy, energy and latency by configuration: a dot a run, the mean as a bar, the A/A band.
+
+    `frugal` gives the accuracy of the frugal forecasters, drawn as lines.
+    """
+    panels = (
+        ("accuracy", "test accuracy"),
+        ("energy_mwh", f"energy, mWh per window\n({results.cpu_evidence}, estimate)" if results.cpu_evidence != "counter" else "energy, mWh per window"),
+        ("latency_ms", "latency, ms per window"),
+    )
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(3, 1, figsize=(5.2, 6.6), sharex=True)
+        for axis, (column, label) in zip(axes, panels, strict=True):
+            _dots(axis, rows, list(results.lines), column)
+            axis.set_ylabel(label)
+            if column != "accuracy":
+                _band(axis, results, column)
+                axis.set_ylim(bottom=0)
+        for (name, value), style in zip(sorted(frugal.items()), (":", "--", "-."), strict=False):
+            axes[0].axhline(value, color=GREEN, linestyle=style, linewidth=1, label=name.replace("_", " "))
+        axes[0].margins(y=0.25)
+        axes[0].legend(fontsize=6, frameon=False, ncols=3, loc="upper center")
+        axes[2].set_xticks(range(len(labels)), [labels[key] for key in results.lines], rotation=25, ha="right")
+    return figure
+
+
+def _dots(axis: Axes, rows: pd.DataFrame, keys: list[str], column: str) -> None:
+    for place, key in enumerate(keys):
+        values = rows.loc[rows["configuration"] == key, column].dropna()
+        axis.plot([place] * len(values), values, "o", color=BLUE, alpha=0.4, markersize=3, markeredgewidth=0)
+        if len(values):
+            axis.hlines(values.mean(), place - 0.25, place + 0.25, color=ORANGE, linewidth=2)
+
+
+def _band(axis: Axes, results: Results, column: str) -> None:
+    """What the baseline could as well have measured: its mean times the A/A twin's interval."""
+    twin, mean = results.twin[column], results.lines[BASELINE].outcomes[column].mean
+    if twin is not None and mean is not None:
+        axis.axhspan(mean * twin.low, mean * twin.high, color=GREY, alpha=0.35, linewidth=0, label="A/A control")
+        axis.legend(fontsize=6, frameon=False, loc="lower left")
+
+
+def curve_figure(curve: pd.DataFrame, best_reward: float) -> Figure:
+    """PPO's mean reward over its steps, and the best reward that there is."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.5, 2.6))
+        axis.plot(curve["step"], curve["mean_reward"], color=BLUE, linewidth=1.2, label="PPO, mean reward")
+        axis.axhline(best_reward, color=GREY, linestyle="--", linewidth=1, label="best of the actions")
+        axis.set_xlabel("step")
+        axis.set_ylabel("reward")
+        axis.legend(fontsize=7, frameon=False, loc="lower right")
+    return figure
+
+
+def rewards_figure(actions: pd.DataFrame, ties: list[int]) -> Figure:
+    """The reward of every action; those that share the best one stand out."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.8, 2.6))
+        colours = [ORANGE if action in ties else BLUE for action in actions["action"]]
+        axis.bar(actions["action"], actions["reward"], color=colours)
+        axis.axhline(0, color="black", linewidth=0.6)
+        axis.set_xticks(actions["action"], [f"{a}\n{n}" for a, n in zip(actions["action"], actions["name"], strict=True)], fontsize=5)
+        axis.set_xlabel("action")
+        axis.set_ylabel("reward")
+        axis.set_title(f"{len(ties)} of {len(actions)} actions share the best reward", fontsize=8)
+    return figure
+
+
+def training_figure(history: pd.DataFrame, best_epoch: int) -> Figure:
+    """Training and validation loss by epoch; the epoch whose weights are kept."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(4.5, 2.6))
+        axis.plot(history["epoch"], history["train_loss"], color=BLUE, linewidth=1, label="training")
+        axis.plot(history["epoch"], history["validation_loss"], color=ORANGE, linewidth=1, label="validation")
+        axis.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1, label="weights kept")
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("binary cross-entropy")
+        axis.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def draw_all(
+    folder: Path,
+    rows: pd.DataFrame,
+    results: Results,
+    labels: Mapping[str, str],
+    search: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> list[str]:
+    """Every figure of study A into `folder`; gives their names.
+
+    `search` has `curve`, `actions` (tables) and `best`; `training` has `history` and `baseline`.
+    """
+    forecasters = training["baseline"]["forecasters"]
+    frugal = {name: scores["test"]["accuracy"] for name, scores in forecasters.items() if name != "gru"}
+    figures = {
+        "configurations": configurations_figure(rows, results, labels, frugal),
+        "learning_curve": curve_figure(search["curve"], search["best"]["best_reward"]),
+        "action_rewards": rewards_figure(search["actions"], search["best"]["actions_sharing_best_reward"]),
+        "training": training_figure(training["history"], training["baseline"]["best_epoch"]),
+    }
+    for name, figure in figures.items():
+        save_figure(figure, folder, name, results.smoke)
+    return list(figures)

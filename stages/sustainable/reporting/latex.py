@@ -1,0 +1,38 @@
+"""Compile the paper where TeX is installed; say so where it is not."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from sustainable.artifact.files import write_bytes
+
+NO_TEX = "paper.pdf not built: no pdflatex here; tables, figures and report.html are complete without it"
+REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"}
+
+
+def compile_paper(folder: Path) -> str:
+    """Compile `folder`/paper.tex to paper.pdf there, in a temporary folder; gives a line to print.
+
+    A TeX that lacks a package is a property of the host and not a failure of the stage, but an old
+    paper.pdf is removed in any case: it must never stand beside newer tables.
+    """
+    (folder / "paper.pdf").unlink(missing_ok=True)
+    if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
+        return NO_TEX
+    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("tables", "figures"):
+            shutil.copytree(folder / name, Path(scratch) / name)
+        for name in ("paper.tex", "references.bib"):
+            shutil.copy(folder / name, scratch)
+        for command in (latex, ["bibtex", "paper"], latex, latex):
+            done = subprocess.run(
+                command, cwd=scratch, env=os.environ | REPRODUCIBLE, capture_output=True, text=True, errors="replace"
+            )
+            if done.returncode != 0:
+                problems = [line for line in done.stdout.splitlines() if line.startswith("!")]
+                return f"paper.pdf not built: {command[0]}: {problems[0] if problems else 'failed'}"
+        write_bytes(folder / "paper.pdf", (Path(scratch) / "paper.pdf").read_bytes())
+    return f"{folder / 'paper.pdf'} built"

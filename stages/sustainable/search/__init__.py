@@ -1,0 +1,1 @@
+"""The search for a compression: environment, reward, agent. Costs reach it as values."""

@@ -1,0 +1,184 @@
+"""Training of the forecaster: deterministic, checkpointed, and resumable to the same weights.
+
+Randomness of an epoch (order of windows, dropout) comes from the seed and the epoch's number alone,
+so a resumed run needs no generator state. The optimizer is fused: its square root is the one that
+agrees between CPU makers.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from sustainable.artifact.errors import UserError
+from sustainable.artifact.files import read_tensors, write_tensors
+from sustainable.artifact.parameters import STRICT
+from sustainable.artifact.progress import progress
+from sustainable.forecaster import Architecture, WeatherGRU
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingParameters:
+    """The recipe. Training ends after `epochs`, or when the validation loss has not improved for
+    `patience_epochs`; the weights of the lowest validation loss are kept in both cases."""
+
+    hidden: Annotated[int, Field(ge=1, le=4096)]
+    layers: Annotated[int, Field(ge=1, le=8)]
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    optimizer: Literal["AdamW"]
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    patience_epochs: PositiveInt
+    cosine_period_epochs: PositiveInt
+    minimum_learning_rate: Annotated[float, Field(ge=0.0, le=1.0)]
+    checkpoint_epochs: PositiveInt
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@plain_dataclass
+class Progress:
+    """What a checkpoint holds beside tensors: the curve so far, and the cost of each sitting."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    history: list[dict[str, float]] = field(default_factory=list)
+    sittings: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """One training run: `fit` goes from the last checkpoint, if there is one, to the end."""
+
+    def __init__(self, recipe: TrainingParameters, features: int, checkpoint: Path, identity: str) -> None:
+        """`identity` is a fingerprint of recipe and data: a checkpoint of another run is not used."""
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.model = WeatherGRU(Architecture(features, recipe.hidden, recipe.layers, recipe.dropout))
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.scheduler = CosineAnnealingLR(
+            self.optimizer, recipe.cosine_period_epochs, eta_min=recipe.minimum_learning_rate
+        )
+        self.best = _copy(self.model)
+        self.progress = Progress()
+        self.checkpoint, self.identity = checkpoint, identity
+        self._resume()
+
+    def fit(
+        self,
+        train: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+        cost_so_far: Callable[[], dict[str, Any]],
+    ) -> WeatherGRU:
+        """Train on (inputs [n, days, features], target [n] float); gives the best model.
+
+        `cost_so_far` reads what this sitting has cost; it is kept with every checkpoint, so that
+        the cost of a resumed run is the sum of its sittings (a killed one counts to its last
+        checkpoint).
+        """
+        recipe, earlier = self.recipe, list(self.progress.sittings)
+        epochs = range(self.progress.epoch, recipe.epochs)
+        for epoch in progress(epochs, "training", recipe.epochs, self.progress.epoch, "epochs"):
+            if self._out_of_patience():
+                break
+            self._one_epoch(epoch, train, validation)
+            if self.progress.epoch % recipe.checkpoint_epochs == 0:
+                self.progress.sittings = [*earlier, cost_so_far()]
+                self._save()
+        self.progress.sittings = [*earlier, cost_so_far()]
+        self.model.load_state_dict(self.best)
+        return self.model.eval()
+
+    def _out_of_patience(self) -> bool:
+        return self.progress.epoch - self.progress.best_epoch >= self.recipe.patience_epochs
+
+    def _one_epoch(
+        self, epoch: int, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]
+    ) -> None:
+        torch.manual_seed(int(np.random.SeedSequence([self.recipe.seed, epoch]).generate_state(1)[0]))
+        rate = self.scheduler.get_last_lr()[0]
+        train_loss = self._descend(*train)
+        self.scheduler.step()
+        loss = self._loss(*validation)
+        state = self.progress
+        state.epoch = epoch + 1
+        if loss < state.best_loss:
+            state.best_loss, state.best_epoch, self.best = loss, state.epoch, _copy(self.model)
+        row = {"epoch": state.epoch, "learning_rate": rate, "train_loss": train_loss}
+        state.history.append({**row, "validation_loss": loss})
+
+    def _descend(self, inputs: Tensor, target: Tensor) -> float:
+        """One pass over the training windows in random order; the mean loss per window."""
+        self.model.train()
+        total = 0.0
+        for batch in torch.randperm(len(target)).split(self.recipe.batch_size):
+            self.optimizer.zero_grad()
+            loss = nn.functional.binary_cross_entropy_with_logits(self.model(inputs[batch]), target[batch])
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item() * len(batch)
+        return total / len(target)
+
+    def _loss(self, inputs: Tensor, target: Tensor) -> float:
+        self.model.eval()
+        with torch.inference_mode():
+            return nn.functional.binary_cross_entropy_with_logits(self.model(inputs), target).item()
+
+    def _save(self) -> None:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        description = {
+            "identity": self.identity,
+            "progress": asdict(self.progress),
+            "groups": self.optimizer.state_dict()["param_groups"],
+            "scheduler": self.scheduler.state_dict(),
+        }
+        write_tensors(self.checkpoint, tensors, json.loads(json.dumps(description)))
+
+    def _resume(self) -> None:
+        """Take up the last checkpoint; a damaged one, or another run's, is left for a fresh start."""
+        if not self.checkpoint.is_file():
+            return
+        try:
+            tensors, description = read_tensors(self.checkpoint)
+        except UserError as error:
+            print(f"starting afresh: {error}", flush=True)
+            return
+        if description.get("identity") != self.identity:
+            return
+        self.model.load_state_dict(_part(tensors, "model."))
+        self.best = _part(tensors, "best.")
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": description["groups"]})
+        self.scheduler.load_state_dict(description["scheduler"])
+        self.progress = Progress(**description["progress"])
+        print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
