@@ -20,13 +20,22 @@ from sustainable.statistics import Summary
 
 TABLES = ("results", "ratios", "models", "forecasters", "claims")
 OWN_LABELS = {"published_choice": "Published choice", "baseline_twin": "Baseline again (A/A twin)"}
-ACTION_COLUMNS = ("action", "name", "reward", "pruning", "quantization", "weights_sha256", "proxy_parameters", "proxy_flops")
+ACTION_COLUMNS = (
+    "action",
+    "name",
+    "reward",
+    "pruning",
+    "quantization",
+    "weights_sha256",
+    "proxy_parameters",
+    "proxy_flops",
+)
 
 
 def main() -> None:
     arguments = parse_arguments()
     parameters = read_section(arguments.params, "report", ReportParameters)
-    published = read_published(arguments.published)["study_a"]
+    published = read_published(arguments.published)
     rows = read_rows(arguments.rows, COLUMNS)
     results = summarise_rows(rows, parameters)
     search = {
@@ -62,10 +71,16 @@ def main() -> None:
 
 
 def read_published(path: Path) -> dict[str, Any]:
+    """The first source's numbers; raises `UserError` when the file is not what it should be."""
     try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, yaml.YAMLError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); restore it from git") from None
+        study = yaml.safe_load(path.read_text(encoding="utf-8"))["study_a"]
+        missing = {"configurations", "claims", "best_action", "test_accuracy", "test_windows"} - study.keys()
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
+    if missing:
+        raise UserError(f"{path}: study_a.{min(missing)} is missing; restore the file from git")
+    return dict(study)
 
 
 def label_configurations(results: Results, published: dict[str, Any]) -> dict[str, str]:

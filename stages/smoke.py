@@ -11,7 +11,15 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("dvc.yaml", ".dvcignore", "stages", "data/raw", "paper/templates", "paper/published.yaml", "paper/references.bib")
+COPIED = (
+    "dvc.yaml",
+    ".dvcignore",
+    "stages",
+    "data/raw",
+    "paper/templates",
+    "paper/published.yaml",
+    "paper/references.bib",
+)
 
 
 def main() -> None:
@@ -64,7 +72,9 @@ def repro(folder: Path, *arguments: str, **options: Any) -> subprocess.Completed
     """`dvc repro` in `folder`, with the Python that runs this."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    return subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, text=True, check=False, **options)
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, text=True, check=False, **options
+    )
 
 
 if __name__ == "__main__":

@@ -32,9 +32,7 @@ def main() -> None:
     trainer = Trainer(recipe, parts["train"].inputs.shape[2], arguments.checkpoint, identity)
     meter = CodeCarbonMeter(metering)
     meter.start()
-    model = trainer.fit(
-        as_pair(parts["train"]), as_pair(parts["validation"]), lambda: asdict(meter.read())
-    )
+    model = trainer.fit(as_pair(parts["train"]), as_pair(parts["validation"]), lambda: asdict(meter.read()))
     meter.stop()
     write_rows(arguments.history, trainer.progress.history)
     write_json(arguments.cost, total_cost(trainer.progress.sittings))

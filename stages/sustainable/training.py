@@ -108,9 +108,7 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return self.progress.epoch - self.progress.best_epoch >= self.recipe.patience_epochs
 
-    def _one_epoch(
-        self, epoch: int, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]
-    ) -> None:
+    def _one_epoch(self, epoch: int, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> None:
         torch.manual_seed(int(np.random.SeedSequence([self.recipe.seed, epoch]).generate_state(1)[0]))
         rate = self.scheduler.get_last_lr()[0]
         train_loss = self._descend(*train)
@@ -120,7 +118,7 @@ class Trainer:
         state.epoch = epoch + 1
         if loss < state.best_loss:
             state.best_loss, state.best_epoch, self.best = loss, state.epoch, _copy(self.model)
-        row = {"epoch": state.epoch, "learning_rate": rate, "train_loss": train_loss}
+        row = {"epoch": state.epoch, "learning_rate": float(rate), "train_loss": train_loss}
         state.history.append({**row, "validation_loss": loss})
 
     def _descend(self, inputs: Tensor, target: Tensor) -> float:

@@ -181,9 +181,7 @@ def stratified_split(
     """
     everything = np.arange(len(target))
     try:
-        rest, test = train_test_split(
-            everything, test_size=test_share, random_state=seed, stratify=target
-        )
+        rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=target)
         train, validation = train_test_split(
             rest, test_size=validation_share, random_state=seed, stratify=target[rest]
         )

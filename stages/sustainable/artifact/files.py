@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
@@ -91,8 +91,9 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors of a safetensors artifact and its JSON description (empty if it has none)."""
     try:
         with safe_open(_existing(path), framework="pt") as file:
+            names = file.keys()
             description = json.loads((file.metadata() or {}).get("description", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, description
+            return {name: file.get_tensor(name) for name in names}, description
     except (SafetensorError, json.JSONDecodeError) as error:
         raise _damaged(path, f"not a safetensors file ({error})") from None
 

@@ -26,7 +26,7 @@ class RowJournal:
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one row through to the disk."""
-        with open(self.path, "a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())

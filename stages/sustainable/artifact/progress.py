@@ -11,9 +11,7 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def progress(
-    items: Iterable[T], what: str, total: int, done: int = 0, unit: str = "it"
-) -> Iterator[T]:
+def progress(items: Iterable[T], what: str, total: int, done: int = 0, unit: str = "it") -> Iterator[T]:
     """Yield `items` and show how far they are; `done` of `total` were finished by an earlier run."""
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what, total=total, initial=done, unit=unit)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sustainable.artifact.hashing import serialise, tensors_sha256
 from sustainable.compression import CompressionError
-from sustainable.compression.quantization import DynamicGRU, DynamicLinear
+from sustainable.compression.quantization import QUANTIZED_GRU, QUANTIZED_LINEAR
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for name, module in model.named_modules():
-        if isinstance(module, DynamicGRU):
+        if isinstance(module, QUANTIZED_GRU):
             packed = {**module.get_weight(), **module.get_bias()}
-        elif isinstance(module, DynamicLinear):
+        elif isinstance(module, QUANTIZED_LINEAR):
             packed = {"weight": module.weight(), "bias": module.bias()}
         else:
             packed = dict(module.named_parameters(recurse=False))

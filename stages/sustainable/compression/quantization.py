@@ -9,9 +9,10 @@ from sustainable.compression import CompressionError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    from torch.ao.nn.quantized.dynamic import GRU as DynamicGRU
-    from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
+    from torch.ao.nn.quantized import dynamic
     from torch.ao.quantization import quantize_dynamic
+
+QUANTIZED_GRU, QUANTIZED_LINEAR = dynamic.GRU, dynamic.Linear
 
 
 def quantize_dynamic_int8(model: nn.Module) -> nn.Module:
@@ -23,6 +24,8 @@ def quantize_dynamic_int8(model: nn.Module) -> nn.Module:
         warnings.simplefilter("ignore")
         quantized: nn.Module = quantize_dynamic(model, {nn.GRU, nn.Linear}, dtype=torch.qint8)
     left = [name for name, module in quantized.named_modules() if type(module) in (nn.GRU, nn.Linear)]
-    if left or not any(isinstance(module, (DynamicGRU, DynamicLinear)) for module in quantized.modules()):
+    if left or not any(
+        isinstance(module, (QUANTIZED_GRU, QUANTIZED_LINEAR)) for module in quantized.modules()
+    ):
         raise CompressionError(f"still in floating point: {', '.join(left) or 'the whole model'}")
     return quantized

@@ -100,11 +100,11 @@ def saving_claim(statement: str, results: Results) -> Claim:
     reason = f"Latency: {latency} ({found}). Energy: {energy}. {reason}"
     twin_of = [other.key for other in results.lines.values() if other.weights_sha256 == line.weights_sha256]
     if QUANTIZED in twin_of:
-        reason += " By hash it is the same model as manual quantization, so this claim and A2 cannot both hold."
+        reason += " By hash it is the very model of manual quantization: A2 and A3 cannot both hold."
     return Claim(
         id="A3",
         statement=statement,
-        rule="energy and latency ratio to the baseline below 1, each interval without 1 and each effect above "
+        rule="energy and latency ratio to the baseline below 1, each interval without 1, each effect above "
         "the A/A noise floor; only counted energy can tell for the first",
         verdict=weakest([energy, latency]),
         reason=reason,
@@ -118,10 +118,10 @@ def proxy_claim(statement: str, actions: pd.DataFrame) -> Claim:
     quantized, dense = actions[actions["quantization"]], actions[actions["action"] == 0].iloc[0]
     pruned = actions[~actions["quantization"] & (actions["pruning"] > 0)]
     proxies = ["proxy_parameters", "proxy_flops"]
-    zero = bool((quantized[proxies] == 0).all(axis=None))
-    unchanged = bool((pruned[proxies] == dense[proxies].to_numpy()).all(axis=None))
+    zero = bool((quantized[proxies] == 0).to_numpy().all())
+    unchanged = bool((pruned[proxies] == dense[proxies].to_numpy()).to_numpy().all())
     same_weights = int((pruned["weights_sha256"] == dense["weights_sha256"]).sum())
-    found = "0" if zero else f"up to {int(quantized[proxies].max(axis=None))}"
+    found = "0" if zero else f"up to {int(quantized[proxies].to_numpy().max())}"
     reason = (
         f"The proxies report {found} for quantized models that hold {int(quantized['parameters'].iloc[0])} "
         f"parameters; of {len(pruned)} pruned models {same_weights} have the baseline's very weights."
@@ -150,7 +150,9 @@ def discovery_claim(statement: str, best: Mapping[str, Any], published_action: i
     discovered = ties == [published_action] and seen == published_action
     reason = f"The search saw its best reward first at action {seen}; the trained policy picks {policy}. "
     if len(ties) > 1:
-        reason += f"{len(ties)} of {best['actions']} actions share that reward: the choice among them is chance."
+        reason += (
+            f"{len(ties)} of {best['actions']} actions share that reward: choosing among them is chance."
+        )
     else:
         reason += f"Action {ties[0]} alone has the best reward."
     return Claim(

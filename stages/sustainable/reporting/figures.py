@@ -13,23 +13,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sustainable.artifact.files import replacing
+from sustainable.energy.meter import COUNTER
 from sustainable.reporting.results import BASELINE, Results
 
 SMOKE_STAMP = "smoke run, not evidence"
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
-STYLE = {
-    "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True,
-    "pdf.fonttype": 42, "savefig.dpi": 160,
-}  # fmt: skip
+STYLE: Any = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 160,
+}
+NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "png": {"Software": None},
+}
 
 
 def save_figure(figure: Figure, folder: Path, name: str, smoke: bool) -> None:
-    """Write `name`.pdf and `name`.png without dates or versions; a smoke run is stamped."""
+    """Write `name`.pdf and `name`.png, the same bytes for the same figure; a smoke run is stamped."""
     if smoke:
-        figure.text(0.5, 0.5, SMOKE_STAMP, color="red", alpha=0.4, fontsize=24, ha="center", va="center", rotation=20)
-    for suffix, metadata in ((".pdf", {"CreationDate": None, "Producer": None, "Creator": None}), (".png", {"Software": None})):
-        with replacing(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, format=suffix[1:], metadata=metadata)
+        place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
+        figure.text(s=SMOKE_STAMP, color="red", alpha=0.4, fontsize=24, **place)
+    for kind, metadata in NO_TRACES.items():
+        with replacing(folder / f"{name}.{kind}") as temporary:
+            figure.savefig(temporary, format=kind, metadata=metadata)
     plt.close(figure)
 
 
@@ -40,9 +50,10 @@ def configurations_figure(
 
     `frugal` gives the accuracy of the frugal forecasters, drawn as lines.
     """
+    nature = "" if results.cpu_evidence == COUNTER else f"\n({results.cpu_evidence}: an estimate)"
     panels = (
         ("accuracy", "test accuracy"),
-        ("energy_mwh", f"energy, mWh per window\n({results.cpu_evidence}, estimate)" if results.cpu_evidence != "counter" else "energy, mWh per window"),
+        ("energy_mwh", f"energy, mWh per window{nature}"),
         ("latency_ms", "latency, ms per window"),
     )
     with plt.rc_context(STYLE):
@@ -57,7 +68,9 @@ def configurations_figure(
             axes[0].axhline(value, color=GREEN, linestyle=style, linewidth=1, label=name.replace("_", " "))
         axes[0].margins(y=0.25)
         axes[0].legend(fontsize=6, frameon=False, ncols=3, loc="upper center")
-        axes[2].set_xticks(range(len(labels)), [labels[key] for key in results.lines], rotation=25, ha="right")
+        axes[2].set_xticks(
+            range(len(labels)), [labels[key] for key in results.lines], rotation=25, ha="right"
+        )
     return figure
 
 
@@ -73,7 +86,9 @@ def _band(axis: Axes, results: Results, column: str) -> None:
     """What the baseline could as well have measured: its mean times the A/A twin's interval."""
     twin, mean = results.twin[column], results.lines[BASELINE].outcomes[column].mean
     if twin is not None and mean is not None:
-        axis.axhspan(mean * twin.low, mean * twin.high, color=GREY, alpha=0.35, linewidth=0, label="A/A control")
+        axis.axhspan(
+            mean * twin.low, mean * twin.high, color=GREY, alpha=0.35, linewidth=0, label="A/A control"
+        )
         axis.legend(fontsize=6, frameon=False, loc="lower left")
 
 
@@ -96,7 +111,8 @@ def rewards_figure(actions: pd.DataFrame, ties: list[int]) -> Figure:
         colours = [ORANGE if action in ties else BLUE for action in actions["action"]]
         axis.bar(actions["action"], actions["reward"], color=colours)
         axis.axhline(0, color="black", linewidth=0.6)
-        axis.set_xticks(actions["action"], [f"{a}\n{n}" for a, n in zip(actions["action"], actions["name"], strict=True)], fontsize=5)
+        names = [f"{a}\n{n}" for a, n in zip(actions["action"], actions["name"], strict=True)]
+        axis.set_xticks(actions["action"], names, fontsize=5)
         axis.set_xlabel("action")
         axis.set_ylabel("reward")
         axis.set_title(f"{len(ties)} of {len(actions)} actions share the best reward", fontsize=8)

@@ -21,6 +21,7 @@ def compile_paper(folder: Path) -> str:
     (folder / "paper.pdf").unlink(missing_ok=True)
     if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
         return NO_TEX
+    environment = os.environ | REPRODUCIBLE
     latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("tables", "figures"):
@@ -28,11 +29,11 @@ def compile_paper(folder: Path) -> str:
         for name in ("paper.tex", "references.bib"):
             shutil.copy(folder / name, scratch)
         for command in (latex, ["bibtex", "paper"], latex, latex):
-            done = subprocess.run(
-                command, cwd=scratch, env=os.environ | REPRODUCIBLE, capture_output=True, text=True, errors="replace"
-            )
+            done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, check=False)
             if done.returncode != 0:
-                problems = [line for line in done.stdout.splitlines() if line.startswith("!")]
+                problems = [
+                    line for line in done.stdout.decode(errors="replace").splitlines() if line.startswith("!")
+                ]
                 return f"paper.pdf not built: {command[0]}: {problems[0] if problems else 'failed'}"
         write_bytes(folder / "paper.pdf", (Path(scratch) / "paper.pdf").read_bytes())
     return f"{folder / 'paper.pdf'} built"

@@ -60,6 +60,11 @@ class Line:
     outcomes: Mapping[str, Summary]
     ratios: Mapping[str, Ratio | None]
 
+    @property
+    def same_every_run(self) -> bool:
+        """Whether every run got the same windows right: then there is a count and no spread."""
+        return len(set(self.correct)) == 1
+
 
 @plain_dataclass(frozen=True)
 class Results:
@@ -99,6 +104,7 @@ def summarise_rows(rows: pd.DataFrame, parameters: ReportParameters) -> Results:
         lines[key] = _line(key, own, base, first_of, parameters)
     measured = rows.dropna(subset=["cpu_j"])
     total_j = float((measured["cpu_j"] + measured["ram_j"]).sum())
+    notes = rows["note"].dropna().str.split("; ").explode()
     return Results(
         lines=lines,
         runs=int(rows["run"].nunique()),
@@ -106,7 +112,7 @@ def summarise_rows(rows: pd.DataFrame, parameters: ReportParameters) -> Results:
         cpu_evidence=_joined(rows["cpu_evidence"]),
         ram_evidence=_joined(rows["ram_evidence"]),
         meter=_joined(rows["meter"]),
-        assumptions=_joined(rows["note"].dropna().str.split("; ").explode().loc[lambda s: s.str.contains("assumed")]),
+        assumptions=_joined(notes[notes.str.contains("assumed")]),
         ram_share=float(measured["ram_j"].sum()) / total_j if total_j else None,
         energy_missing=int(rows["energy_mwh"].isna().sum()),
         threads=int(rows["threads"].max()),
@@ -136,7 +142,9 @@ def _line(
         correct=[int(value) for value in own["correct"]],
         accuracy=summarise(own["accuracy"].to_list()),
         outcomes={name: summarise(own[name].to_list()) for name in OUTCOMES},
-        ratios={name: paired_ratio(own[name].to_list(), base[name].to_list(), *settings) for name in OUTCOMES},
+        ratios={
+            name: paired_ratio(own[name].to_list(), base[name].to_list(), *settings) for name in OUTCOMES
+        },
     )
 
 

@@ -91,9 +91,7 @@ def tied_best(rewards: list[float]) -> list[int]:
     return [action for action, reward in enumerate(rewards) if reward == best]
 
 
-def evaluation_set(
-    parts: dict[str, Any], parameters: EvaluationParameters
-) -> tuple[Tensor, Tensor]:
+def evaluation_set(parts: dict[str, Any], parameters: EvaluationParameters) -> tuple[Tensor, Tensor]:
     """Inputs and targets that score the candidates."""
     part = parts[parameters.split]
     inputs, target = torch.from_numpy(part.inputs), torch.from_numpy(part.target)

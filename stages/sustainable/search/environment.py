@@ -20,8 +20,6 @@ class SustainableAIAgentEnv(gymnasium.Env[np.ndarray, np.int64]):
     once and remembered: the same action always gives the same reward.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}
-
     def __init__(
         self,
         actions: int,

@@ -1,0 +1,71 @@
+"""Shared by the tests. The determinism settings come first: numpy and torch read them when loaded."""
+
+import sustainable.artifact.determinism as determinism  # isort: skip
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import smoke
+
+ROOT = Path(__file__).parent.parent
+
+determinism.use_deterministic_torch()
+
+
+@pytest.fixture(autouse=True)
+def no_outside_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests neither see nor touch the user's CodeCarbon settings."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the whole pipeline, small, has run once (without git)."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    smoke.prepare(folder)
+    done = smoke.repro(folder, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield folder
+
+
+@pytest.fixture
+def run_stage(pipeline: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command that dvc.yaml gives a stage, with paths replaced."""
+    return lambda name, replaced=None, **options: subprocess.run(
+        stage_command(pipeline, name, replaced or {}),
+        cwd=pipeline,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def stage_command(folder: Path, name: str, replaced: dict[str, str]) -> list[str]:
+    """The command of a stage under the protocol `published`, `replaced` giving other arguments."""
+    import yaml
+
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
+    words = stages[name]["cmd"].replace("${item.protocol}", "published").split()
+    return [sys.executable, *(replaced.get(word, word) for word in words[1:])]
+
+
+@pytest.fixture
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("CODECARBON_")}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)

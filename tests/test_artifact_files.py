@@ -1,0 +1,143 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sustainable.artifact.errors import UserError, exit_on_error
+from sustainable.artifact.files import (
+    read_json,
+    read_rows,
+    read_tensors,
+    replacing,
+    write_json,
+    write_rows,
+    write_tensors,
+)
+from sustainable.artifact.hashing import fingerprint, serialise, tensors_sha256
+from sustainable.artifact.journal import RowJournal
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_has_sorted_keys_and_refuses_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": 2})
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert read_json(tmp_path / "a.json") == {"a": 2, "b": 1}
+
+
+def test_rows_keep_missing_values_missing_and_whole_numbers_whole(tmp_path):
+    write_rows(tmp_path / "a.csv", [{"n": 1, "x": None}, {"n": 2, "x": 0.5}])
+    assert (tmp_path / "a.csv").read_text() == "n,x\n1,\n2,0.5\n"
+    assert np.isnan(read_rows(tmp_path / "a.csv", ("n", "x"))["x"][0])
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv", "a.safetensors"])
+def test_a_missing_artifact_is_one_line_that_says_how_to_make_it(tmp_path, name):
+    reader = {"json": read_json, "csv": lambda p: read_rows(p, ()), "safetensors": read_tensors}
+    with pytest.raises(UserError, match=rf"{name}: missing; `dvc repro` makes it"):
+        reader[name.split(".")[1]](tmp_path / name)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_truncated_weights_are_named(tmp_path, kept):
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"w": torch.ones(100)})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"a\.safetensors: not a safetensors file"):
+        read_tensors(path)
+
+
+def test_truncated_tables_and_documents_are_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.csv").write_text("run,x\n")
+    with pytest.raises(UserError, match="no rows"):
+        read_rows(tmp_path / "a.csv", ("run",))
+    with pytest.raises(UserError, match="column 'y' is missing"):
+        read_rows(tmp_path / "a.csv", ("y",))
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(UserError, match="not a CSV"):
+        read_rows(tmp_path / "a.csv", ("y",))
+
+
+def test_tensors_come_back_with_their_description(tmp_path):
+    write_tensors(tmp_path / "a", {"w": torch.arange(3)}, {"hidden": 3})
+    tensors, description = read_tensors(tmp_path / "a")
+    assert tensors["w"].tolist() == [0, 1, 2]
+    assert description == {"hidden": 3}
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers()))
+def test_a_fingerprint_ignores_the_order_of_keys(settings):
+    assert fingerprint(settings) == fingerprint(dict(reversed(settings.items())))
+
+
+def test_a_hash_sees_order_of_names_never_and_one_bit_always():
+    one, two = torch.zeros(3), torch.ones(2)
+    assert serialise({"a": one, "b": two}) == serialise({"b": two, "a": one})
+    base = tensors_sha256({"a": one})
+    flipped = one.clone()
+    flipped[1] = 1e-45  # the smallest float32
+    assert (
+        len(
+            {
+                base,
+                tensors_sha256({"a": flipped}),
+                tensors_sha256({"b": one}),
+                tensors_sha256({"a": one[None]}),
+            }
+        )
+        == 4
+    )
+
+
+def test_a_journal_resumes_after_a_torn_line_and_forgets_other_work(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    journal = RowJournal(path, "work")
+    journal.append({"run": 0})
+    journal.append({"run": 1})
+    with path.open("a") as file:
+        file.write('{"run": 2, "x"')  # as a crash leaves it
+    resumed = RowJournal(path, "work")
+    assert resumed.rows == [{"run": 0}, {"run": 1}]
+    resumed.append({"run": 2})
+    assert [json.loads(line) for line in path.read_text().splitlines()][1:] == resumed.rows
+    assert RowJournal(path, "other work").rows == []
+
+
+@given(st.integers(0, 60))
+def test_a_journal_cut_anywhere_keeps_a_prefix_of_its_rows(tmp_path_factory, length):
+    path = tmp_path_factory.mktemp("journal") / "rows.jsonl"
+    journal = RowJournal(path, "work")
+    rows = [{"run": number} for number in range(4)]
+    for row in rows:
+        journal.append(row)
+    path.write_bytes(path.read_bytes()[:length])
+    kept = RowJournal(path, "work").rows
+    assert kept == rows[: len(kept)]
+
+
+def test_a_users_mistake_is_one_line_and_ours_keeps_its_traceback(capsys):
+    def mistaken():
+        raise UserError("params.yaml: epochs: too many")
+
+    with pytest.raises(SystemExit) as stopped:
+        exit_on_error(mistaken)
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(ZeroDivisionError):
+        exit_on_error(lambda: print(1 / 0))

@@ -1,0 +1,159 @@
+import pytest
+import torch
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.flop_counter import FlopCounterMode
+
+from sustainable.artifact.errors import UserError
+from sustainable.artifact.files import read_tensors, write_tensors
+from sustainable.artifact.hashing import tensors_sha256
+from sustainable.forecaster import (
+    Architecture,
+    WeatherGRU,
+    correct,
+    load_forecaster,
+    save_forecaster,
+    sequence_flops,
+)
+from sustainable.training import Trainer, TrainingParameters
+
+PUBLISHED = Architecture(features=4, hidden=256, layers=2, dropout=0.2)
+SMALL = {
+    "hidden": 8, "layers": 2, "dropout": 0.2, "optimizer": "AdamW", "learning_rate": 0.01,
+    "weight_decay": 1e-4, "batch_size": 16, "epochs": 8, "patience_epochs": 8,
+    "cosine_period_epochs": 3, "minimum_learning_rate": 1e-6, "checkpoint_epochs": 2, "seed": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(70, 5, 3, generator=generator)
+    target = (inputs[:, -1, 0] > 0.5).float()
+    return (inputs[:50], target[:50]), (inputs[50:], target[50:])
+
+
+def fit(tmp_path, data, cost=dict, **changes):
+    recipe = TrainingParameters(**(SMALL | changes))
+    trainer = Trainer(recipe, 3, tmp_path / "checkpoint", "identity")
+    return trainer, trainer.fit(*data, cost)
+
+
+def test_the_published_network_has_its_size():
+    assert sum(parameter.numel() for parameter in WeatherGRU(PUBLISHED).parameters()) == 596_225
+
+
+def test_flops_by_hand_and_as_torch_counts_them():
+    # one feature, unit, layer and day: three gates x (1 input + 1 state) multiply-adds, and a readout
+    assert sequence_flops(Architecture(1, 1, 1, 0.0), 1) == 2 * 3 * 2 + 2
+    assert sequence_flops(PUBLISHED, 30) == 35_574_272
+    small = Architecture(features=3, hidden=5, layers=2, dropout=0.0)
+    with FlopCounterMode(display=False) as counter:
+        WeatherGRU(small).eval()(torch.zeros(1, 7, 3))
+    assert counter.get_total_flops() == sequence_flops(small, 7)
+
+
+def test_hits_do_not_depend_on_the_batch(data):
+    model = WeatherGRU(Architecture(3, 4, 1, 0.0))
+    whole, parts = correct(model, *data[0], 50), correct(model, *data[0], 7)
+    assert whole.tolist() == parts.tolist()
+    assert len(whole) == 50
+
+
+def test_weights_that_do_not_fit_are_one_clear_error(tmp_path):
+    path = tmp_path / "weights"
+    save_forecaster(path, WeatherGRU(Architecture(3, 4, 1, 0.0)))
+    tensors, shape = read_tensors(path)
+    for wrong in (shape | {"hidden": 5}, shape | {"layers": 0}, {"hidden": 4}, shape | {"colour": 1}):
+        write_tensors(path, tensors, wrong)
+        with pytest.raises(UserError, match="weights do not fit the model") as caught:
+            load_forecaster(path)
+        assert "\n" not in str(caught.value)
+    write_tensors(path, {"other": torch.ones(1)}, shape)
+    with pytest.raises(UserError, match="weights do not fit the model"):
+        load_forecaster(path)
+
+
+def test_stored_weights_give_the_same_model(tmp_path, data):
+    model = WeatherGRU(Architecture(3, 4, 2, 0.5)).eval()
+    save_forecaster(tmp_path / "weights", model)
+    loaded = load_forecaster(tmp_path / "weights")
+    assert torch.equal(loaded(data[0][0]), model(data[0][0]))
+    assert loaded.architecture == model.architecture
+
+
+def test_training_learns_and_is_the_same_twice(tmp_path, data):
+    first, one = fit(tmp_path / "1", data, epochs=30, patience_epochs=30)
+    _, two = fit(tmp_path / "2", data, epochs=30, patience_epochs=30)
+    assert tensors_sha256(one.state_dict()) == tensors_sha256(two.state_dict())
+    assert correct(one, *data[0], 50).float().mean() > 0.8
+    losses = [row["validation_loss"] for row in first.progress.history]
+    assert first.progress.best_loss == min(losses)
+    assert first.progress.best_epoch == losses.index(min(losses)) + 1
+
+
+def test_another_seed_gives_other_weights(tmp_path, data):
+    _, one = fit(tmp_path / "1", data)
+    _, two = fit(tmp_path / "2", data, seed=2)
+    assert tensors_sha256(one.state_dict()) != tensors_sha256(two.state_dict())
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3])
+def test_a_killed_training_ends_with_the_same_weights(tmp_path, data, killed_at):
+    whole, expected = fit(tmp_path / "whole", data)
+    calls = []
+
+    def dies():
+        calls.append(1)
+        if len(calls) == killed_at:
+            raise KeyboardInterrupt
+        return {"sitting": 1}
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "killed", data, dies)
+    resumed, model = fit(tmp_path / "killed", data, lambda: {"sitting": 2})
+    assert tensors_sha256(model.state_dict()) == tensors_sha256(expected.state_dict())
+    assert resumed.progress.history == whole.progress.history
+    assert [cost["sitting"] for cost in resumed.progress.sittings] == ([1, 2] if killed_at > 1 else [2])
+
+
+def test_a_checkpoint_of_other_work_or_a_damaged_one_is_not_used(tmp_path, data, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, data, lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    fit(tmp_path, data, epochs=4)
+    checkpoint = tmp_path / "checkpoint"
+    recipe = TrainingParameters(**SMALL)
+    assert Trainer(recipe, 3, checkpoint, "identity").progress.epoch == 4
+    assert Trainer(recipe, 3, checkpoint, "another").progress.epoch == 0
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+    assert Trainer(recipe, 3, checkpoint, "identity").progress.epoch == 0
+    assert "starting afresh" in capsys.readouterr().out
+
+
+def test_patience_stops_early_with_the_weights_of_the_full_run(tmp_path, data):
+    full, kept = fit(tmp_path / "full", data, epochs=40, patience_epochs=40, learning_rate=0.05)
+    patience = 10
+    gaps = [
+        row["epoch"] for row in full.progress.history if row["validation_loss"] == full.progress.best_loss
+    ]
+    assert gaps[0] == full.progress.best_epoch
+    early, model = fit(tmp_path / "early", data, epochs=40, patience_epochs=patience, learning_rate=0.05)
+    assert early.progress.epoch == min(40, early.progress.best_epoch + patience)
+    if early.progress.best_epoch == full.progress.best_epoch:
+        assert tensors_sha256(model.state_dict()) == tensors_sha256(kept.state_dict())
+    assert early.progress.history == full.progress.history[: early.progress.epoch]
+
+
+def test_the_learning_rate_follows_the_cosine(tmp_path, data):
+    trainer, _ = fit(tmp_path, data)
+    rates = [row["learning_rate"] for row in trainer.progress.history]
+    optimizer = AdamW([torch.zeros(1, requires_grad=True)], lr=0.01)
+    scheduler = CosineAnnealingLR(optimizer, 3, eta_min=1e-6)
+    expected = []
+    for _ in rates:
+        expected.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates == expected
+    assert rates[0] == 0.01
+    assert rates[3] == pytest.approx(1e-6)

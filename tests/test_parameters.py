@@ -1,0 +1,109 @@
+from dataclasses import FrozenInstanceError
+
+import pytest
+import yaml
+from pydantic.dataclasses import dataclass
+
+from sustainable.artifact.errors import UserError
+from sustainable.artifact.parameters import STRICT, read_profile, read_protocols, read_section
+from sustainable.energy.codecarbon import CodeCarbonParameters
+from sustainable.energy.published import BenchmarkParameters
+from sustainable.reporting.results import ReportParameters
+from sustainable.training import TrainingParameters
+from sustainable.weather import PreprocessParameters
+
+STAGES = {"stages": {"stage": {}}}
+
+
+@dataclass(frozen=True, config=STRICT)
+class Example:
+    count: int
+    rate: float = 0.5
+
+
+@pytest.fixture
+def written(tmp_path):
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
+    base = {"metering": {}, "profile": "paper", "protocols": ["published"]}
+
+    def write(section, **more):
+        path = tmp_path / "params.yaml"
+        path.write_text(
+            section if isinstance(section, str) else yaml.safe_dump(base | {"stage": section} | more)
+        )
+        return path
+
+    return write
+
+
+def test_a_section_becomes_a_frozen_dataclass(written):
+    path = written({"published": {"count": 3}})
+    parameters = read_section(path, "stage", Example, "published")
+    assert (parameters.count, parameters.rate) == (3, 0.5)
+    with pytest.raises(FrozenInstanceError):
+        parameters.count = 4
+    assert read_profile(path) == "paper"
+    assert read_protocols(path) == ["published"]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"count": 1, "cuont": 2}, r"stage\.published\.cuont: unknown key"),
+        ({}, r"stage\.published\.count: this key is missing"),
+        ({"count": "three"}, r"stage\.published\.count: input should be a valid integer \(found 'three'\)"),
+        ({"count": 1, "rate": "1e-4"}, r"rate: '1e-4' is text, not a number \(write 1\.0e-4"),
+        ({"count": 1, "rate": float("inf")}, r"stage\.published\.rate"),
+        ("text", r"stage\.published: "),
+        (None, r"stage\.published: "),
+    ],
+)
+def test_a_bad_key_is_named(written, section, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_section(written({"published": section}), "stage", Example, "published")
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_files_and_sections_are_named(written, tmp_path):
+    with pytest.raises(UserError, match=r"stage\.audited: this section is missing"):
+        read_section(written({"published": {}}), "stage", Example, "audited")
+    with pytest.raises(UserError, match="stagee: unknown section"):
+        read_section(written({}, stagee={}), "stage", Example)
+    with pytest.raises(UserError, match="not valid YAML"):
+        read_section(written("a: [1"), "stage", Example)
+    with pytest.raises(UserError, match="sections are needed"):
+        read_section(written("- 1"), "stage", Example)
+    with pytest.raises(UserError, match="profile: 'papre' is none of paper, smoke"):
+        read_profile(written({}, profile="papre"))
+    with pytest.raises(UserError, match="protocols: a list of names is needed"):
+        read_protocols(written({}, protocols=[]))
+    with pytest.raises(UserError, match="missing; run from the project's folder"):
+        read_profile(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "key", "value"),
+    [
+        ("preprocess", PreprocessParameters, "test_share", 1.0),
+        ("preprocess", PreprocessParameters, "features", ["humidity"]),
+        ("train_baseline", TrainingParameters, "epochs", 0),
+        ("train_baseline", TrainingParameters, "dropout", 1.0),
+        ("benchmark", BenchmarkParameters, "runs", 1),
+        ("benchmark", BenchmarkParameters, "configurations", {"baseline": {"pruning": "half"}}),
+    ],
+)
+def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
+    project, tmp_path, stage, kind, key, value
+):
+    read_section(project / "params.yaml", stage, kind, "published")
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    content[stage]["published"][key] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
+    with pytest.raises(UserError, match=rf"{stage}\.published\.{key}"):
+        read_section(tmp_path / "params.yaml", stage, kind, "published")
+
+
+def test_shared_sections_are_valid(project):
+    assert read_section(project / "params.yaml", "metering", CodeCarbonParameters).tracking_mode == "process"
+    assert 0.5 < read_section(project / "params.yaml", "report", ReportParameters).confidence < 1

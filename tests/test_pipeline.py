@@ -1,0 +1,314 @@
+"""The whole pipeline, small: what it makes, what it refuses, and what a kill leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import yaml
+
+import smoke
+from conftest import stage_command
+from sustainable.artifact.files import read_tensors, write_tensors
+from sustainable.artifact.hashing import file_sha256, tensors_sha256
+from sustainable.reporting.figures import SMOKE_STAMP
+
+WEIGHTS = "data/models/published/baseline.safetensors"
+
+
+@pytest.fixture(scope="module")
+def rows(pipeline):
+    return pd.read_csv(pipeline / "data/benchmark/published.csv")
+
+
+def test_each_cell_of_the_design_is_there_once(rows):
+    assert len(rows) == 3 * 6
+    assert (rows.groupby(["run", "configuration"]).size() == 1).all()
+    assert set(rows["profile"]) == {"smoke"}
+    assert rows["cpu_evidence"].notna().all()
+
+
+def test_the_published_configurations_are_two_models(rows):
+    by = rows.drop_duplicates("configuration").set_index("configuration")["weights_sha256"]
+    assert by["baseline"] == by["manual_pruning"] == by["baseline_twin"]
+    assert by["manual_quantization"] == by["published_choice"] != by["baseline"]
+
+
+def test_the_search_is_a_tie(pipeline):
+    best = json.loads((pipeline / "data/search/published/best_action.json").read_text())
+    assert best["actions_sharing_best_reward"] == list(range(8, 16))
+    assert best["is_tie"]
+    actions = pd.read_csv(pipeline / "data/search/published/actions.csv")
+    assert actions["weights_sha256"].nunique() == 2
+    claims = {claim["id"]: claim for claim in json.loads((pipeline / "paper/claims.json").read_text())}
+    assert (claims["A4"]["verdict"], claims["A5"]["verdict"]) == ("confirmed", "refuted")
+
+
+def test_metrics_stand_beside_persistence(pipeline):
+    metrics = json.loads((pipeline / "data/metrics/published/baseline.json").read_text())
+    assert metrics["parameters"] == 596_225
+    assert metrics["forecasters"]["persistence"]["test"] == {
+        "accuracy": 206 / 287,
+        "correct": 206,
+        "windows": 287,
+    }
+    cost = json.loads((pipeline / "data/metrics/published/training_cost.json").read_text())
+    assert cost["cpu_time_s"] > 0
+    assert cost["sittings"] == 1
+    speed = json.loads((pipeline / "data/metrics/published/search_cost.json").read_text())
+    assert speed["steps_per_s"] > 0
+
+
+def test_everything_that_is_rendered_is_stamped(pipeline):
+    pages = [
+        pipeline / "paper/paper.tex",
+        pipeline / "paper/report.html",
+        *(pipeline / "paper/tables").iterdir(),
+    ]
+    assert len(pages) == 7
+    for page in pages:
+        assert SMOKE_STAMP in page.read_text(), page
+    page = (pipeline / "paper/report.html").read_text()
+    assert "modelled" not in page or "<b>estimate</b>" in page
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX on this host")
+def test_the_paper_compiles_and_twice_to_the_same_bytes(pipeline, run_stage):
+    paper = pipeline / "paper/paper.pdf"
+    first = file_sha256(paper)
+    assert run_stage("report").returncode == 0
+    assert file_sha256(paper) == first
+
+
+def test_the_same_rows_render_to_the_same_bytes(pipeline, run_stage):
+    outputs = [
+        p
+        for p in (pipeline / "paper").rglob("*")
+        if p.is_file() and p.parent.name in ("tables", "figures", "paper")
+    ]
+    before = {path: file_sha256(path) for path in outputs}
+    assert run_stage("report").returncode == 0
+    assert {path: file_sha256(path) for path in outputs} == before
+
+
+def test_a_second_repro_does_nothing(pipeline):
+    before = (pipeline / "dvc.lock").read_bytes()
+    done = smoke.repro(pipeline, capture_output=True)
+    assert done.returncode == 0
+    assert "Data and pipelines are up to date." in done.stdout
+    assert "Running stage" not in done.stdout
+    assert (pipeline / "dvc.lock").read_bytes() == before
+
+
+def test_metrics_and_plots_are_declared(pipeline):
+    def dvc(*words):
+        done = subprocess.run(
+            [smoke.sys.executable, "-m", "dvc", *words],
+            cwd=pipeline,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    shown = json.loads(dvc("metrics", "show", "--json"))[""]["data"]
+    assert "data/metrics/published/baseline.json" in shown
+    assert "paper/claims.json" in shown
+    plots = json.loads(dvc("plots", "show", "--json"))["data"]
+    assert {"data/models/published/history.csv", "data/search/published/curve.csv"} <= {
+        key.split("::")[0] for key in plots
+    }
+
+
+def test_dvc_stays_offline(pipeline):
+    config = (pipeline / ".dvc/config").read_text()
+    assert "analytics = false" in config
+    assert "check_update = false" in config
+
+
+def killed(command, folder, ready):
+    """Start a stage, kill -9 it as soon as `ready` holds; it must not have ended by itself."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not ready() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_training_that_is_killed_ends_with_the_same_weights(pipeline, tmp_path):
+    paths = {
+        f"data/{place}": str(tmp_path / place.replace("/", "_"))
+        for place in (
+            "checkpoints/published/baseline.safetensors", "models/published/baseline.safetensors",
+            "models/published/history.csv", "metrics/published/baseline.json",
+            "metrics/published/training_cost.json",
+        )
+    }  # fmt: skip
+    command = stage_command(pipeline, "train_baseline", paths)
+    checkpoint = tmp_path / "checkpoints_published_baseline.safetensors"
+    killed(command, pipeline, checkpoint.exists)
+    done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=True)
+    assert "resuming after epoch" in done.stdout
+    mine, expected = tmp_path / "models_published_baseline.safetensors", pipeline / WEIGHTS
+    assert tensors_sha256(read_tensors(mine)[0]) == tensors_sha256(read_tensors(expected)[0])
+    cost = json.loads((tmp_path / "metrics_published_training_cost.json").read_text())
+    assert cost["sittings"] == 2
+    assert not checkpoint.exists()
+
+
+def test_a_benchmark_that_is_killed_loses_and_doubles_no_row(pipeline, tmp_path):
+    journal, table = tmp_path / "journal", tmp_path / "rows.csv"
+    command = stage_command(
+        pipeline,
+        "benchmark",
+        {
+            "data/checkpoints/published/benchmark.jsonl": str(journal),
+            "data/benchmark/published.csv": str(table),
+            "data/benchmark/published.host.json": str(tmp_path / "host.json"),
+        },
+    )
+    killed(command, pipeline, lambda: journal.exists() and journal.read_text().count("\n") > 4)
+    before = journal.read_text().splitlines()[1:]
+    assert not table.exists()
+    subprocess.run(command, cwd=pipeline, capture_output=True, check=True)
+    rows = pd.read_csv(table)
+    assert (rows.groupby(["run", "configuration"]).size() == 1).all()
+    assert len(rows) == 18
+    kept = [json.loads(line)["latency_ms"] for line in before if line.endswith("}")]
+    assert rows["latency_ms"].tolist()[: len(kept)] == kept
+    assert not journal.exists()
+
+
+def refused(done, *parts):
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.fixture
+def changed_params(pipeline, tmp_path):
+    """Paths of a params.yaml with one key changed (None removes it)."""
+
+    def change(*keys_and_value):
+        *keys, value = keys_and_value
+        content = yaml.safe_load((pipeline / "params.yaml").read_text())
+        section = content
+        for key in keys[:-1]:
+            section = section[key]
+        section[keys[-1]] = value
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+        shutil.copy(pipeline / "dvc.yaml", tmp_path)
+        return {"params.yaml": str(tmp_path / "params.yaml")}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("stage", "keys", "message"),
+    [
+        ("preprocess", ("preprocess", "published", "window_days", 0), "preprocess.published.window_days"),
+        ("preprocess", ("preprocess", "published", "window_days", 5000), "preprocess.published.window_days"),
+        (
+            "train_baseline",
+            ("train_baseline", "published", "epoch", 1),
+            "train_baseline.published.epoch: unknown key",
+        ),
+        ("train_baseline", ("metering", "tracking_mode", "guess"), "metering.tracking_mode"),
+        (
+            "rl_search",
+            ("rl_search", "published", "reward", "inaction", 1.0),
+            "rl_search.published.reward.inaction",
+        ),
+        ("benchmark", ("benchmark", "published", "runs", 1), "benchmark.published.runs"),
+        ("benchmark", ("profile", "fast"), "profile: 'fast' is none of paper, smoke"),
+        ("report", ("report", "confidence", 2.0), "report.confidence"),
+        ("report", ("colour", "red"), "colour: unknown section"),
+    ],
+)
+def test_a_bad_parameter_is_one_line(run_stage, changed_params, stage, keys, message):
+    refused(run_stage(stage, changed_params(*keys)), message)
+
+
+UPSTREAM = [
+    ("train_baseline", "data/processed/published/windows.safetensors"),
+    ("rl_search", WEIGHTS),
+    ("benchmark", WEIGHTS),
+    ("benchmark", "data/search/published/best_action.json"),
+    ("report", "data/benchmark/published.csv"),
+    ("report", "data/metrics/published/baseline.json"),
+    ("report", "paper/published.yaml"),
+]
+
+
+@pytest.mark.parametrize(("stage", "artifact"), UPSTREAM)
+def test_a_missing_or_truncated_artifact_is_one_line(pipeline, run_stage, tmp_path, stage, artifact):
+    refused(run_stage(stage, {artifact: str(tmp_path / "nowhere")}), "nowhere")
+    cut = tmp_path / "cut"
+    content = (pipeline / artifact).read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    before = file_sha256(pipeline / "paper/report.html")
+    done = run_stage(stage, {artifact: str(cut)})
+    refused(done, "benchmark rows: run" if artifact.endswith(".csv") else "cut")
+    assert file_sha256(pipeline / "paper/report.html") == before
+
+
+def test_weights_that_do_not_fit_are_one_line(pipeline, run_stage, tmp_path):
+    tensors, shape = read_tensors(pipeline / WEIGHTS)
+    write_tensors(tmp_path / "w", tensors, shape | {"hidden": 128})
+    for stage in ("rl_search", "benchmark"):
+        refused(run_stage(stage, {WEIGHTS: str(tmp_path / "w")}), "weights do not fit the model")
+
+
+def test_codecarbon_settings_from_outside_are_one_line(pipeline, run_stage, tmp_path):
+    for stage in ("train_baseline", "rl_search", "benchmark"):
+        done = run_stage(stage, env=os.environ | {"CODECARBON_PUE": "2"})
+        refused(done, "CODECARBON_PUE is set")
+    (tmp_path / ".codecarbon.config").write_text("[codecarbon]\n")
+    refused(run_stage("benchmark", env=os.environ | {"HOME": str(tmp_path)}), ".codecarbon.config")
+
+
+def test_a_bad_table_stops_preprocess(pipeline, run_stage, tmp_path):
+    lines = (pipeline / "data/raw/seattle-weather.csv").read_text().splitlines()
+    lines[99] = lines[99].replace(lines[99].split(",")[4], "windy")
+    (tmp_path / "bad.csv").write_text("\n".join(lines))
+    out = tmp_path / "windows"
+    replaced = {
+        "data/raw/seattle-weather.csv": str(tmp_path / "bad.csv"),
+        "data/processed/published/windows.safetensors": str(out),
+    }
+    refused(run_stage("preprocess", replaced), "line 100, column 'wind': 'windy' is not a number")
+    assert not out.exists()
+
+
+def test_a_failing_stage_leaves_the_pipeline_repairable(pipeline):
+    params = pipeline / "params.yaml"
+    good = params.read_text()
+    params.write_text(good.replace("bootstrap_resamples: 1000", "bootstrap_resamples: 1"))
+    try:
+        done = smoke.repro(pipeline, capture_output=True)
+        assert done.returncode != 0
+        assert "report.bootstrap_resamples" in done.stderr
+    finally:
+        params.write_text(good)
+    done = smoke.repro(pipeline, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert (pipeline / "paper/report.html").is_file()
+
+
+def test_a_smoke_run_refuses_a_folder_that_is_not_its_own(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SystemExit, match="not an earlier smoke run"):
+        smoke.prepare(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_smoke_parameters_change_only_keys_that_exist():
+    with pytest.raises(KeyError, match="epoch is no key"):
+        smoke.merge({"a": {"epochs": 1}}, {"a": {"epoch": 2}})
