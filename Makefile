@@ -42,11 +42,11 @@ clean: ## remove outputs that the pipeline can rebuild (DVC's cache and .venv st
 	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.11, 3.12 or 3.13 is needed; install one, or name it: make PYTHON=..." >&2; exit 1; fi
 	@echo "setting up .venv with $(PYTHON), a few minutes"
 	@$(PYTHON) -m venv .venv
-	@python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@python -m pip install -qq --disable-pip-version-check --requirement requirements.txt
 	@python -m pip check
 	@if [ ! -e .git ]; then dvc config --local core.no_scm true; fi
 	@touch $@
 
 .venv/ready-dev: requirements-dev.txt .venv/ready
-	@python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@python -m pip install -qq --disable-pip-version-check --requirement requirements-dev.txt
 	@touch $@

@@ -6,65 +6,71 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from sustainable.artifact.errors import UserError, exit_on_error
 from sustainable.artifact.files import read_json, read_rows, write_json, write_text
 from sustainable.artifact.parameters import read_section
-from sustainable.reporting.claims import Claim, judge
-from sustainable.reporting.figures import SMOKE_STAMP, draw_all
+from sustainable.reporting.claims import Claim, Measured, judge
+from sustainable.reporting.figures import draw_all
 from sustainable.reporting.latex import compile_paper
-from sustainable.reporting.results import COLUMNS, ReportParameters, Results, correlation, summarise_rows
+from sustainable.reporting.results import (
+    COLUMNS,
+    ReportParameters,
+    Results,
+    accuracy_difference,
+    pay_back,
+    stamp_of,
+    summarise_rows,
+)
 from sustainable.reporting.templates import render_html, render_latex
 from sustainable.statistics import Summary
 
-TABLES = ("results", "ratios", "models", "forecasters", "claims")
+TABLES = ("results", "blocks", "accuracy", "latency", "models", "claims")
+WAYS = ("published", "remeasured")
 OWN_LABELS = {"published_choice": "Published choice", "baseline_twin": "Baseline again (A/A twin)"}
 ACTION_COLUMNS = (
-    "action",
-    "name",
-    "reward",
-    "pruning",
-    "quantization",
-    "weights_sha256",
-    "proxy_parameters",
+    "action", "name", "reward", "pruning", "quantization", "parameters", "weights_sha256", "proxy_parameters",
     "proxy_flops",
-)
+)  # fmt: skip
 
 
 def main() -> None:
     arguments = parse_arguments()
     parameters = read_section(arguments.params, "report", ReportParameters)
     published = read_published(arguments.published)
-    rows = read_rows(arguments.rows, COLUMNS)
-    results = summarise_rows(rows, parameters)
+    rows = {way: read_rows(arguments.benchmarks / f"{way}.csv", COLUMNS) for way in WAYS}
+    results = {way: summarise(arguments.benchmarks, way, rows[way], parameters) for way in WAYS}
     search = {
         "actions": read_rows(arguments.actions, ACTION_COLUMNS),
         "curve": read_rows(arguments.curve, ("step", "mean_reward")),
         "best": read_json(arguments.best),
+        "cost": read_json(arguments.search_cost),
     }
     training = {
         "baseline": read_json(arguments.baseline),
         "history": read_rows(arguments.history, ("epoch", "train_loss", "validation_loss")),
+        "cost": read_json(arguments.training_cost),
     }
-    claims = judge(results, search["actions"], search["best"], published)
-    labels = label_configurations(results, published)
+    measured = Measured(results["published"], results["remeasured"], parameters.minimum_blocks)
+    claims = judge(measured, search["actions"], search["best"], published)
+    labels = label_configurations(results["published"], published)
     pictures = draw_all(arguments.out / "figures", rows, results, labels, search, training)
     values = {
         **describe(results, claims, labels, published),
+        **compare(results["remeasured"], rows["remeasured"], search, training, parameters),
         "baseline": training["baseline"],
-        "best": search["best"],
-        "confidence": parameters.confidence,
-        "energy_time_correlation": correlation(rows, "energy_mwh", "wall_time_s"),
+        "search": search,
+        "training": training,
+        "parameters": parameters,
         "rows_of_data": read_json(arguments.data)["rows"],
-        "search_cost": read_json(arguments.search_cost),
-        "training_cost": read_json(arguments.training_cost),
-        "host": read_json(arguments.host),
+        "conditions": read_json(arguments.benchmarks / "remeasured.conditions.json"),
         "pictures": {name: as_base64(arguments.out / "figures" / f"{name}.png") for name in pictures},
     }
     write_pages(arguments.templates, arguments.out, values)
     write_json(arguments.claims, [asdict(claim) for claim in claims])
-    write_json(arguments.summary, summarise_metrics(results))
+    write_json(arguments.summary, {way: metrics(results[way]) for way in WAYS})
     print(compile_paper(arguments.out))
     for claim in claims:
         print(f"{claim.id}: {claim.verdict}. {claim.reason}")
@@ -83,6 +89,11 @@ def read_published(path: Path) -> dict[str, Any]:
     return dict(study)
 
 
+def summarise(folder: Path, way: str, rows: pd.DataFrame, parameters: ReportParameters) -> Results:
+    hits = read_rows(folder / f"{way}.hits.csv", ("first_day", *parameters.comparisons))
+    return summarise_rows(rows, hits, parameters)
+
+
 def label_configurations(results: Results, published: dict[str, Any]) -> dict[str, str]:
     """The published names, and ours for what was added."""
     known = {key: said["label"] for key, said in published["configurations"].items()}
@@ -90,18 +101,44 @@ def label_configurations(results: Results, published: dict[str, Any]) -> dict[st
 
 
 def describe(
-    results: Results, claims: list[Claim], labels: dict[str, str], published: dict[str, Any]
+    results: dict[str, Results], claims: list[Claim], labels: dict[str, str], published: dict[str, Any]
 ) -> dict[str, Any]:
     """What every template needs."""
     return {
-        "results": results,
+        "results": results["published"],
+        "remeasured": results["remeasured"],
         "claims": claims,
         "labels": labels,
         "published": published["configurations"],
         "published_accuracy": published["test_accuracy"],
         "published_windows": published["test_windows"],
-        "energy": {key: micro(line.outcomes["energy_mwh"]) for key, line in results.lines.items()},
-        "stamp": SMOKE_STAMP,
+        "energy": {
+            way: {key: micro(line.outcomes["energy_mwh"]) for key, line in found.lines.items()}
+            for way, found in results.items()
+        },
+        "stamp": stamp_of(results.values()),
+    }
+
+
+def compare(
+    results: Results,
+    rows: pd.DataFrame,
+    search: dict[str, Any],
+    training: dict[str, Any],
+    parameters: ReportParameters,
+) -> dict[str, Any]:
+    """Accuracy against the baseline and persistence, and when the search has paid for itself."""
+    hits = {key: line.hits for key, line in results.lines.items()} | dict(results.frugal)
+    references = ("baseline", "persistence")
+    invested = search["cost"]["cpu_time_s"] + training["cost"]["cpu_time_s"]
+    return {
+        "accuracy": {
+            key: {name: accuracy_difference(own, hits[name], parameters) for name in references}
+            for key, own in hits.items()
+        },
+        "hits": {key: (int(own.sum()), len(own)) for key, own in hits.items()},
+        "invested_cpu_s": invested,
+        "break_even": {key: pay_back(rows, key, invested, parameters) for key in parameters.comparisons},
     }
 
 
@@ -118,13 +155,16 @@ def write_pages(templates: Path, out: Path, values: dict[str, Any]) -> None:
     write_text(out / "report.html", render_html(templates, "report.html.j2", values))
 
 
-def summarise_metrics(results: Results) -> dict[str, Any]:
+def metrics(results: Results) -> dict[str, Any]:
     """The main numbers by configuration, for `dvc metrics`."""
     return {
         key: {
-            "accuracy": line.accuracy.mean,
+            "accuracy": line.accuracy,
             **{name: summary.mean for name, summary in line.outcomes.items()},
-            **{f"{name}_ratio": ratio.estimate if ratio else None for name, ratio in line.ratios.items()},
+            **{
+                f"{name}_ratio": compared.ratio.estimate if compared.ratio else None
+                for name, compared in line.compared.items()
+            },
         }
         for key, line in results.lines.items()
     }
@@ -136,7 +176,7 @@ def as_base64(path: Path) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "published", "templates", "rows", "host", "data", "baseline", "history"):
+    for name in ("params", "published", "templates", "benchmarks", "data", "baseline", "history"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("training-cost", "actions", "curve", "best", "search-cost", "out", "claims", "summary"):
         parser.add_argument(f"--{name}", type=Path, required=True)

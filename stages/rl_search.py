@@ -16,7 +16,7 @@ from sustainable.artifact.files import write_json, write_rows
 from sustainable.artifact.parameters import STRICT, read_section
 from sustainable.artifact.progress import progress
 from sustainable.compression.configuration import ACTIONS, Configuration
-from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters
+from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.forecaster import load_forecaster
 from sustainable.search.agent import AgentParameters, Episodes, learning_curve, train_agent
@@ -47,11 +47,11 @@ class SearchParameters:
 def main() -> None:
     arguments = parse_arguments()
     parameters = read_section(arguments.params, "rl_search", SearchParameters, arguments.protocol)
-    metering = read_section(arguments.params, "metering", CodeCarbonParameters)
+    metering = read_section(arguments.params, "metering", MeterParameters)
     use_deterministic_torch()
     inputs, target = evaluation_set(load_windows(arguments.windows), parameters.evaluation)
     model = load_forecaster(arguments.weights)
-    meter = CodeCarbonMeter(metering)
+    meter = choose_meter(metering).make()
     meter.start()
     start = time.perf_counter()
     evaluator = Evaluator(model, inputs, target, parameters.evaluation.batch_size)

@@ -14,7 +14,7 @@ from sustainable.artifact.errors import exit_on_error
 from sustainable.artifact.files import write_json, write_rows
 from sustainable.artifact.hashing import file_sha256, fingerprint, tensors_sha256
 from sustainable.artifact.parameters import read_section
-from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters
+from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.forecaster import correct, save_forecaster
 from sustainable.frugal import frugal_predictions
@@ -25,12 +25,12 @@ from sustainable.weather import Windows, load_windows
 def main() -> None:
     arguments = parse_arguments()
     recipe = read_section(arguments.params, "train_baseline", TrainingParameters, arguments.protocol)
-    metering = read_section(arguments.params, "metering", CodeCarbonParameters)
+    metering = read_section(arguments.params, "metering", MeterParameters)
     use_deterministic_torch()
     parts = load_windows(arguments.windows)
     identity = fingerprint({"recipe": asdict(recipe), "windows": file_sha256(arguments.windows)})
     trainer = Trainer(recipe, parts["train"].inputs.shape[2], arguments.checkpoint, identity)
-    meter = CodeCarbonMeter(metering)
+    meter = choose_meter(metering).make()
     meter.start()
     model = trainer.fit(as_pair(parts["train"]), as_pair(parts["validation"]), lambda: asdict(meter.read()))
     meter.stop()

@@ -52,12 +52,14 @@ def run_stage(pipeline: Path) -> Callable[..., subprocess.CompletedProcess[str]]
     )
 
 
-def stage_command(folder: Path, name: str, replaced: dict[str, str]) -> list[str]:
-    """The command of a stage under the protocol `published`, `replaced` giving other arguments."""
+def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = "published") -> list[str]:
+    """The command of a stage for the protocol `published` (and the benchmark `key`), `replaced` giving
+    other arguments."""
     import yaml
 
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
-    words = stages[name]["cmd"].replace("${item.protocol}", "published").split()
+    stage = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][name]
+    command = stage.get("do", stage)["cmd"].replace("${item.protocol}", "published").replace("${key}", key)
+    words = command.split()
     return [sys.executable, *(replaced.get(word, word) for word in words[1:])]
 
 

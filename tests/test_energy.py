@@ -15,8 +15,11 @@ from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters,
 from sustainable.energy.cost import total_cost
 from sustainable.energy.host import describe_host
 from sustainable.energy.meter import EVIDENCE, MODELLED_CONSTANT, Reading
-from sustainable.energy.published import BenchmarkParameters, energy_per_window_mwh, measure_runs
+from sustainable.energy.published import RunsParameters, measure_runs
+from sustainable.energy.rows import energy_columns
+from sustainable.energy.stand_ins import FakeMeter
 from sustainable.forecaster import Architecture, WeatherGRU
+from sustainable.subjects import Subject
 
 PARAMETERS = CodeCarbonParameters(tracking_mode="process", country_iso_code="USA", sampling_s=1.0)
 
@@ -27,18 +30,6 @@ def reading(**changes):
         "cpu_evidence": "fake", "ram_evidence": "fake", "gpu_evidence": None, "meter": "fake", "note": "",
     }  # fmt: skip
     return Reading(**(base | changes))
-
-
-class FakeMeter:
-    """A joule for the processor and half a one for memory, whatever happens."""
-
-    def start(self):
-        pass
-
-    def read(self):
-        return reading(cpu_j=1.0, ram_j=0.5)
-
-    stop = read
 
 
 def work(seconds):
@@ -67,8 +58,9 @@ def test_codecarbon_says_why_a_reading_is_missing():
     meter.start()
     short = meter.stop()
     assert short.cpu_j is None
-    assert "CodeCarbon gave" in short.note
-    assert energy_per_window_mwh(short, 10) is None
+    assert short.ram_j is None
+    assert "does not meter spans under 0.05 s" in short.note
+    assert energy_columns(short, 10)["energy_mwh"] is None
 
 
 def test_outside_configuration_is_refused(monkeypatch, tmp_path):
@@ -92,14 +84,18 @@ def test_a_cost_is_summed_and_a_missing_part_is_not_forgotten():
     assert total_cost([asdict(reading()), asdict(reading(cpu_j=None))])["cpu_j"] is None
 
 
-def test_energy_per_window_by_hand():
-    assert energy_per_window_mwh(reading(cpu_j=3.6, ram_j=7.2), 3) == pytest.approx(1.0)  # 10.8 J = 3 mWh
-    assert energy_per_window_mwh(reading(cpu_j=3.6, ram_j=None, gpu_j=3.6), 1) == pytest.approx(2.0)
+def test_energy_per_forecast_by_hand():
+    columns = energy_columns(reading(cpu_j=3.6, ram_j=7.2, cpu_time_s=0.3), 3)
+    assert columns["energy_mwh"] == pytest.approx(1.0)  # 10.8 J are 3 mWh
+    assert columns["cpu_time_ms"] == pytest.approx(100.0)
+    counted = reading(cpu_j=3.6, ram_j=None, ram_evidence=None, gpu_j=3.6, gpu_evidence="counter")
+    assert energy_columns(counted, 1)["energy_mwh"] == pytest.approx(2.0)
 
 
 def measure(path, runs=3, stop_after=None):
     """Run the published benchmark on two copies of a small model."""
-    parameters = BenchmarkParameters(
+    parameters = RunsParameters(
+        method="runs",
         runs=runs,
         batch_size=8,
         threads=1,
@@ -107,7 +103,8 @@ def measure(path, runs=3, stop_after=None):
         configurations={"a": Configuration(), "b": Configuration()},
     )
     torch.manual_seed(0)
-    models = {name: WeatherGRU(Architecture(3, 4, 1, 0.0)).eval() for name in ("a", "b")}
+    model = WeatherGRU(Architecture(3, 4, 1, 0.0)).eval()
+    subjects = {name: Subject(model, {"label": name.upper()}, torch.ones(20)) for name in "ab"}
     made = []
 
     def make_meter():
@@ -117,16 +114,15 @@ def measure(path, runs=3, stop_after=None):
         return FakeMeter()
 
     journal = RowJournal(path, "work")
-    labels = {name: {"label": name.upper()} for name in models}
-    measure_runs(models, torch.rand(20, 5, 3), torch.ones(20), parameters, make_meter, journal, labels)
+    measure_runs(subjects, torch.rand(20, 5, 3), torch.ones(20), parameters, make_meter, journal)
     return journal.rows
 
 
 def test_a_row_a_cell_in_fixed_order(tmp_path):
     rows = measure(tmp_path / "j")
-    assert [(row["run"], row["configuration"]) for row in rows] == [(r, c) for r in range(3) for c in "ab"]
+    assert [(row["block"], row["configuration"]) for row in rows] == [(r, c) for r in range(3) for c in "ab"]
     row = rows[0]
-    assert row["energy_mwh"] == pytest.approx(1.5 / 3.6 / 20)
+    assert row["energy_mwh"] == pytest.approx((row["cpu_j"] + row["ram_j"]) / 3.6 / 20)
     assert (row["label"], row["windows"], row["threads"]) == ("A", 20, 1)
     assert row["accuracy"] == row["correct"] / 20
     assert row["latency_ms"] > 0
@@ -138,7 +134,7 @@ def test_a_killed_benchmark_has_every_cell_once(tmp_path, stop_after):
     with pytest.raises(KeyboardInterrupt):
         measure(tmp_path / "j", stop_after=stop_after)
     rows = measure(tmp_path / "j")
-    assert [(row["run"], row["configuration"]) for row in rows] == [(r, c) for r in range(3) for c in "ab"]
+    assert [(row["block"], row["configuration"]) for row in rows] == [(r, c) for r in range(3) for c in "ab"]
 
 
 def test_the_host_is_described():

@@ -30,10 +30,15 @@ FORBIDDEN = {  # part of the library: what it must not import
 }
 
 
+def body(name):
+    """A stage as it is declared, whether it stands alone, in a matrix or under foreach."""
+    return PIPELINE[name].get("do", PIPELINE[name])
+
+
 @pytest.mark.parametrize("name", PIPELINE)
 def test_dvc_lists_exactly_the_library_files_that_a_stage_loads(name):
     script = STAGES / f"{name}.py"
-    listed = {dep for dep in PIPELINE[name]["deps"] if dep.startswith("stages/")}
+    listed = {dep for dep in body(name)["deps"] if dep.startswith("stages/")}
     loaded = {str(path.relative_to(STAGES.parent)) for path in {script, *library_files(script)}}
     assert listed == loaded
 
@@ -43,7 +48,7 @@ def test_dvc_lists_exactly_the_parameters_that_a_stage_reads(name):
     text = (STAGES / f"{name}.py").read_text()
     sections = set(re.findall(r'read_section\(arguments\.params, "(\w+)"', text))
     sections |= {"profile"} if "read_profile" in text else set()
-    listed = PIPELINE[name]["params"]
+    listed = body(name)["params"]
     if listed == [{"params.yaml": None}]:
         return  # all of it
     assert {section.split(".")[0] for section in listed} == sections
@@ -51,11 +56,11 @@ def test_dvc_lists_exactly_the_parameters_that_a_stage_reads(name):
 
 @pytest.mark.parametrize("name", PIPELINE)
 def test_every_path_of_a_command_is_declared(name):
-    stage = PIPELINE[name]
+    stage = body(name)
     declared = [*stage["deps"]]
     for kind in ("outs", "metrics", "plots"):
         declared += [next(iter(out)) if isinstance(out, dict) else out for out in stage.get(kind, [])]
-    for path in re.findall(r"--(?!params|checkpoint|journal|out\b)[\w-]+ (\S+/\S+)", stage["cmd"]):
+    for path in re.findall(r"--(?!params|checkpoint|journal|benchmarks|out\b)[\w-]+ (\S+/\S+)", stage["cmd"]):
         assert path in declared, path
 
 

@@ -6,8 +6,9 @@ from pydantic.dataclasses import dataclass
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT, read_profile, read_protocols, read_section
-from sustainable.energy.codecarbon import CodeCarbonParameters
-from sustainable.energy.published import BenchmarkParameters
+from sustainable.energy.blocks import BlocksParameters
+from sustainable.energy.choice import MeterParameters
+from sustainable.energy.published import RunsParameters
 from sustainable.reporting.results import ReportParameters
 from sustainable.training import TrainingParameters
 from sustainable.weather import PreprocessParameters
@@ -24,7 +25,7 @@ class Example:
 @pytest.fixture
 def written(tmp_path):
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
-    base = {"metering": {}, "profile": "paper", "protocols": ["published"]}
+    base = {"benchmarks": {}, "metering": {}, "profile": "paper", "protocols": ["published"]}
 
     def write(section, **more):
         path = tmp_path / "params.yaml"
@@ -88,8 +89,8 @@ def test_bad_files_and_sections_are_named(written, tmp_path):
         ("preprocess", PreprocessParameters, "features", ["humidity"]),
         ("train_baseline", TrainingParameters, "epochs", 0),
         ("train_baseline", TrainingParameters, "dropout", 1.0),
-        ("benchmark", BenchmarkParameters, "runs", 1),
-        ("benchmark", BenchmarkParameters, "configurations", {"baseline": {"pruning": "half"}}),
+        ("benchmark", RunsParameters, "runs", 1),
+        ("benchmark", RunsParameters, "configurations", {"baseline": {"pruning": "half"}}),
     ],
 )
 def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
@@ -105,5 +106,7 @@ def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
 
 
 def test_shared_sections_are_valid(project):
-    assert read_section(project / "params.yaml", "metering", CodeCarbonParameters).tracking_mode == "process"
+    assert read_section(project / "params.yaml", "metering", MeterParameters).meter == "auto"
     assert 0.5 < read_section(project / "params.yaml", "report", ReportParameters).confidence < 1
+    blocks = read_section(project / "params.yaml", "benchmark", BlocksParameters, "remeasured")
+    assert blocks.window_s >= 5

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -15,7 +16,8 @@ import smoke
 from conftest import stage_command
 from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.hashing import file_sha256, tensors_sha256
-from sustainable.reporting.figures import SMOKE_STAMP
+
+STAMP = "smoke run, not evidence"
 
 WEIGHTS = "data/models/published/baseline.safetensors"
 
@@ -27,9 +29,41 @@ def rows(pipeline):
 
 def test_each_cell_of_the_design_is_there_once(rows):
     assert len(rows) == 3 * 6
-    assert (rows.groupby(["run", "configuration"]).size() == 1).all()
+    assert (rows.groupby(["block", "configuration"]).size() == 1).all()
     assert set(rows["profile"]) == {"smoke"}
     assert rows["cpu_evidence"].notna().all()
+
+
+def test_the_blocks_hold_every_configuration_and_an_idle_window(pipeline):
+    rows = pd.read_csv(pipeline / "data/benchmark/remeasured.csv")
+    assert len(rows) == 3 * 7
+    assert (rows.groupby(["block", "configuration"]).size() == 1).all()
+    orders = rows.sort_values(["block", "position"]).groupby("block")["configuration"].agg(tuple)
+    assert orders.nunique() > 1
+    assert rows["meter_reason"].notna().all()
+    conditions = json.loads((pipeline / "data/benchmark/remeasured.conditions.json").read_text())
+    assert conditions["host"]["threads"] == len(conditions["host"]["cores"]) == 1
+    hits = pd.read_csv(pipeline / "data/benchmark/remeasured.hits.csv")
+    assert hits["persistence"].sum() == 206
+    assert len(hits) == 287
+
+
+def test_a_window_too_short_for_evidence_is_refused(run_stage, changed_params):
+    replaced = changed_params("profile", "paper") | {"published": "remeasured"}
+    refused(run_stage("benchmark", replaced), "window_s: 0.3 s is too short for evidence")
+
+
+def test_the_doctor_tells_what_can_be_tested_and_how_long_it_takes(project):
+    script = [sys.executable, str(project / "stages/doctor.py")]
+    done = subprocess.run([*script, "--json"], cwd=project, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert {"processor", "RAPL", "GPU", "frequency", "temperature", "TeX", "disk"} <= {
+        finding["what"] for finding in told["findings"]
+    }
+    assert set(told["claims"]) == {"A1", "A2", "A3", "A4", "A5"}
+    assert told["minutes"]["all"] == pytest.approx(sum(told["minutes"].values()) / 2)
+    text = subprocess.run(script, cwd=project, capture_output=True, text=True, check=True).stdout
+    assert "claims on this host" in text
 
 
 def test_the_published_configurations_are_two_models(rows):
@@ -69,9 +103,9 @@ def test_everything_that_is_rendered_is_stamped(pipeline):
         pipeline / "paper/report.html",
         *(pipeline / "paper/tables").iterdir(),
     ]
-    assert len(pages) == 7
+    assert len(pages) == 8
     for page in pages:
-        assert SMOKE_STAMP in page.read_text(), page
+        assert STAMP in page.read_text(), page
     page = (pipeline / "paper/report.html").read_text()
     assert "modelled" not in page or "<b>estimate</b>" in page
 
@@ -161,26 +195,27 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pipeline, tmp_path
     assert not checkpoint.exists()
 
 
-def test_a_benchmark_that_is_killed_loses_and_doubles_no_row(pipeline, tmp_path):
+@pytest.mark.parametrize(("way", "cells"), [("published", 3 * 6), ("remeasured", 3 * 7)])
+def test_a_benchmark_that_is_killed_loses_and_doubles_no_row(pipeline, tmp_path, way, cells):
     journal, table = tmp_path / "journal", tmp_path / "rows.csv"
-    command = stage_command(
-        pipeline,
-        "benchmark",
-        {
-            "data/checkpoints/published/benchmark.jsonl": str(journal),
-            "data/benchmark/published.csv": str(table),
-            "data/benchmark/published.host.json": str(tmp_path / "host.json"),
-        },
-    )
-    killed(command, pipeline, lambda: journal.exists() and journal.read_text().count("\n") > 4)
-    before = journal.read_text().splitlines()[1:]
+    outputs = {
+        f"data/checkpoints/{way}/benchmark.jsonl": str(journal),
+        f"data/benchmark/{way}.csv": str(table),
+        f"data/benchmark/{way}.hits.csv": str(tmp_path / "hits.csv"),
+        f"data/benchmark/{way}.conditions.json": str(tmp_path / "conditions.json"),
+    }
+    command = stage_command(pipeline, "benchmark", outputs, way)
+    killed(command, pipeline, lambda: journal.exists() and journal.read_text().count("\n") > 5)
+    before = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
     assert not table.exists()
-    subprocess.run(command, cwd=pipeline, capture_output=True, check=True)
+    done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=True)
+    assert "resuming after" in done.stdout
     rows = pd.read_csv(table)
-    assert (rows.groupby(["run", "configuration"]).size() == 1).all()
-    assert len(rows) == 18
-    kept = [json.loads(line)["latency_ms"] for line in before if line.endswith("}")]
-    assert rows["latency_ms"].tolist()[: len(kept)] == kept
+    assert (rows.groupby(["block", "configuration"]).size() == 1).all()
+    assert len(rows) == cells
+    kept = [row["wall_time_s"] for row in before if "wall_time_s" in row]
+    assert len(kept) >= 4
+    assert rows["wall_time_s"].tolist()[: len(kept)] == kept
     assert not journal.exists()
 
 
@@ -220,13 +255,18 @@ def changed_params(pipeline, tmp_path):
             ("train_baseline", "published", "epoch", 1),
             "train_baseline.published.epoch: unknown key",
         ),
-        ("train_baseline", ("metering", "tracking_mode", "guess"), "metering.tracking_mode"),
+        (
+            "train_baseline",
+            ("metering", "codecarbon", "tracking_mode", "guess"),
+            "metering.codecarbon.tracking_mode",
+        ),
         (
             "rl_search",
             ("rl_search", "published", "reward", "inaction", 1.0),
             "rl_search.published.reward.inaction",
         ),
-        ("benchmark", ("benchmark", "published", "runs", 1), "benchmark.published.runs"),
+        ("benchmark", ("benchmark", "published", "runs", 1), "benchmark.published.runs.runs"),
+        ("benchmark", ("metering", "meter", "guess"), "metering.meter"),
         ("benchmark", ("profile", "fast"), "profile: 'fast' is none of paper, smoke"),
         ("report", ("report", "confidence", 2.0), "report.confidence"),
         ("report", ("colour", "red"), "colour: unknown section"),
@@ -241,7 +281,6 @@ UPSTREAM = [
     ("rl_search", WEIGHTS),
     ("benchmark", WEIGHTS),
     ("benchmark", "data/search/published/best_action.json"),
-    ("report", "data/benchmark/published.csv"),
     ("report", "data/metrics/published/baseline.json"),
     ("report", "paper/published.yaml"),
 ]
@@ -255,7 +294,31 @@ def test_a_missing_or_truncated_artifact_is_one_line(pipeline, run_stage, tmp_pa
     cut.write_bytes(content[: len(content) // 2])
     before = file_sha256(pipeline / "paper/report.html")
     done = run_stage(stage, {artifact: str(cut)})
-    refused(done, "benchmark rows: run" if artifact.endswith(".csv") else "cut")
+    refused(done, "cut")
+    assert file_sha256(pipeline / "paper/report.html") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "published.csv",
+            lambda lines: lines[: len(lines) // 2],
+            "block 1, configuration",
+        ),
+        ("remeasured.csv", lambda lines: [*lines, lines[-1]], "stands 2 times, not once"),
+        ("remeasured.csv", lambda lines: lines[:1], "it has no rows"),
+        ("published.hits.csv", lambda lines: [line.rsplit(",", 9)[0] for line in lines], "is missing"),
+        ("remeasured.conditions.json", lambda lines: lines[:3], "not valid JSON"),
+    ],
+)
+def test_damaged_rows_are_one_line_and_render_nothing(pipeline, run_stage, tmp_path, name, change, message):
+    folder = tmp_path / "benchmark"
+    shutil.copytree(pipeline / "data/benchmark", folder)
+    lines = (folder / name).read_text().splitlines()
+    (folder / name).write_text("\n".join(change(lines)) + "\n")
+    before = file_sha256(pipeline / "paper/report.html")
+    refused(run_stage("report", {"data/benchmark": str(folder)}), message)
     assert file_sha256(pipeline / "paper/report.html") == before
 
 

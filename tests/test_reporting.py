@@ -11,13 +11,27 @@ from hypothesis import strategies as st
 
 from sustainable.artifact.errors import UserError
 from sustainable.reporting import latex
-from sustainable.reporting.claims import accuracy_claim, discovery_claim, judge, proxy_claim
+from sustainable.reporting.claims import Measured, accuracy_claim, discovery_claim, judge, proxy_claim
 from sustainable.reporting.figures import draw_all
-from sustainable.reporting.results import COLUMNS, ReportParameters, correlation, summarise_rows
+from sustainable.reporting.results import (
+    COLUMNS,
+    ReportParameters,
+    accuracy_difference,
+    pay_back,
+    stamp_of,
+    summarise_rows,
+)
 from sustainable.reporting.templates import Latex, escape_latex, fixed, render_latex, spread_latex
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Summary
 
-PARAMETERS = ReportParameters(confidence=0.95, bootstrap_resamples=200, seed=0)
+PARAMETERS = ReportParameters(
+    minimum_blocks=12,
+    equivalence_margin=0.02,
+    comparisons=["manual_pruning", "manual_quantization"],
+    confidence=0.95,
+    bootstrap_resamples=200,
+    seed=0,
+)
 MODELS = {  # configuration: hash, cost of a window relative to the baseline
     "baseline": ("aaaa", 1.0),
     "manual_pruning": ("aaaa", 1.0),
@@ -48,25 +62,40 @@ BEST = {
 }
 
 
-def make_rows(evidence="modelled-load", profile="paper", runs=10, factor=None, correct=None):
+def make_rows(evidence="modelled-load", profile="paper", blocks=15, factor=None, flagged=()):
+    """Rows of a design in which a forecast costs as `MODELS` (or `factor`) says, with 0.5 % of noise."""
     rng = np.random.default_rng(0)
     rows = []
-    for run in range(runs):
+    for block in range(blocks):
         for key, (sha, cost) in MODELS.items():
             cost = (factor or {}).get(key, cost) * (1 + 0.005 * rng.standard_normal())
-            hits = (correct or {}).get(key, 70)
+            if (block, key) in flagged:
+                cost *= 3
             rows.append(
                 dict.fromkeys(COLUMNS, 1)
                 | {
-                    "configuration": key, "run": run, "protocol": "published", "profile": profile,
-                    "name": key[:2],
+                    "configuration": key, "block": block, "profile": profile, "name": key[:2], "loops": 1,
                     "runtime": "torch-eager", "precision": "fp32", "weights_sha256": sha, "windows": 100,
-                    "correct": hits, "accuracy": hits / 100, "latency_ms": cost, "cpu_time_s": cost / 10,
+                    "latency_ms": cost, "cpu_time_ms": cost, "cpu_time_s": cost / 10,
+                    "wall_time_s": cost / 10,
                     "energy_mwh": cost / 1000, "cpu_j": cost, "ram_j": 2 * cost, "cpu_evidence": evidence,
                     "ram_evidence": "modelled-constant", "meter": "test", "note": "assumed 8 W at full load",
+                    "flags": "neighbours" if (block, key) in flagged else None,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def make_hits(**correct):
+    """100 test windows, of which each configuration gets the first 70 right (or as many as are named)."""
+    counts = dict.fromkeys(MODELS, 70) | {"persistence": 80} | correct
+    return pd.DataFrame(
+        {"first_day": range(100)} | {name: [i < n for i in range(100)] for name, n in counts.items()}
+    )
+
+
+def summarised(rows, **correct):
+    return summarise_rows(rows, make_hits(**correct), PARAMETERS)
 
 
 @pytest.fixture(scope="module")
@@ -75,41 +104,70 @@ def published(project):
 
 
 def verdicts(rows, published):
-    claims = judge(summarise_rows(rows, PARAMETERS), ACTIONS, BEST, published)
+    measured = Measured(summarised(make_rows(blocks=10)), summarised(rows), PARAMETERS.minimum_blocks)
+    claims = judge(measured, ACTIONS, BEST, published)
     return {claim.id: claim.verdict for claim in claims}, {claim.id: claim for claim in claims}
 
 
 def test_equal_models_are_named_and_ratios_are_right():
-    results = summarise_rows(make_rows(), PARAMETERS)
+    results = summarised(make_rows())
     same = {key: line.same_as for key, line in results.lines.items()}
     assert same == {
         "baseline": None, "manual_pruning": "baseline", "manual_quantization": None,
         "agent_optimized": "manual_quantization", "published_choice": "manual_quantization",
         "baseline_twin": "baseline",
     }  # fmt: skip
-    assert results.lines["manual_quantization"].ratios["latency_ms"].estimate == pytest.approx(0.5, rel=0.01)
-    assert results.twin["latency_ms"].low < 1 < results.twin["latency_ms"].high
-    assert results.lines["baseline"].outcomes["cpu_time_ms"].mean == pytest.approx(1.0, rel=0.01)
+    quantized = results.lines["manual_quantization"]
+    assert quantized.compared["latency_ms"].ratio.estimate == pytest.approx(0.5, rel=0.01)
+    assert quantized.compared["cpu_time_ms"].p_holm <= 0.02
+    assert quantized.compared["cpu_time_ms"].p_equivalence > 0.99
+    assert results.lines["agent_optimized"].compared["cpu_time_ms"].p_holm is None  # not in the family
+    control = results.twin["cpu_time_ms"]
+    assert control.ratio.low < 1 < control.ratio.high
+    assert control.p_equivalence < 0.001
+    assert 0.002 < control.detectable < 0.01  # 0.7 % of noise in a difference, 0.78 of it for 15 blocks
+    assert quantized.watts_range == (pytest.approx(0.5, rel=0.01), pytest.approx(0.5, rel=0.01))
     assert results.ram_share == pytest.approx(2 / 3)
-    assert (results.runs, results.smoke, results.assumptions) == (10, False, "assumed 8 W at full load")
+    assert (results.blocks, results.flagged, results.assumptions) == (15, 0, "assumed 8 W at full load")
+    assert stamp_of([results]) == ""
+
+
+def test_idle_windows_are_no_configuration():
+    rows = make_rows(blocks=12)
+    idle = rows[rows["configuration"] == "baseline"].assign(configuration="idle", windows=0, energy_mwh=None)
+    results = summarised(pd.concat([rows, idle]))
+    assert "idle" not in results.lines
+    assert results.energy_missing == 0
+
+
+def test_every_page_says_what_is_no_evidence():
+    smoke, fake = (summarised(make_rows(**kind)) for kind in ({"profile": "smoke"}, {"evidence": "fake"}))
+    assert stamp_of([smoke]) == "smoke run, not evidence"
+    assert stamp_of([summarised(make_rows()), smoke, fake]) == "fake energy, smoke run, not evidence"
+
+
+def test_a_family_that_was_not_measured_is_refused():
+    wrong = ReportParameters(**(vars(PARAMETERS) | {"comparisons": ["distillation"]}))
+    with pytest.raises(UserError, match=r"report\.comparisons: 'distillation'"):
+        summarise_rows(make_rows(), make_hits(), wrong)
 
 
 def test_the_same_weights_under_another_runtime_are_another_configuration():
     rows = make_rows()
     rows.loc[rows["configuration"] == "agent_optimized", "runtime"] = "onnxruntime"
-    results = summarise_rows(rows, PARAMETERS)
+    results = summarised(rows)
     assert results.lines["agent_optimized"].same_as is None
     assert results.lines["published_choice"].same_as == "manual_quantization"
 
 
 def test_a_lost_or_doubled_row_is_refused():
     rows = make_rows()
-    with pytest.raises(UserError, match=r"run 0, configuration 'manual_pruning' stands 0 times"):
-        summarise_rows(rows.drop(index=1), PARAMETERS)
+    with pytest.raises(UserError, match=r"block 0, configuration 'manual_pruning' stands 0 times"):
+        summarised(rows.drop(index=1))
     with pytest.raises(UserError, match=r"stands 2 times"):
-        summarise_rows(pd.concat([rows, rows.iloc[[3]]]), PARAMETERS)
+        summarised(pd.concat([rows, rows.iloc[[3]]]))
     with pytest.raises(UserError, match="'baseline_twin' is missing"):
-        summarise_rows(rows[rows["configuration"] != "baseline_twin"], PARAMETERS)
+        summarised(rows[rows["configuration"] != "baseline_twin"])
 
 
 def test_modelled_energy_carries_no_energy_claim(published):
@@ -132,19 +190,61 @@ def test_counted_energy_does(published):
     assert found["A2"] == NOT_TESTABLE
 
 
+def test_too_few_blocks_give_no_verdict(published):
+    found, claims = verdicts(make_rows("counter", blocks=11), published)
+    assert (found["A2"], found["A3"]) == (INCONCLUSIVE, INCONCLUSIVE)
+    assert "12 blocks are needed, there are 11" in claims["A2"].reason
+
+
+def test_a_busy_neighbour_makes_verdicts_inconclusive_or_leaves_them():
+    few = [(block, "published_choice") for block in range(2)]
+    many = [(block, "published_choice") for block in range(7)]
+    said = {"claims": dict.fromkeys(("A1", "A2", "A3", "A4", "A5"), ""), "best_action": 11}
+    found, _ = verdicts(make_rows("counter", flagged=few), said)
+    assert found["A3"] == CONFIRMED
+    found, claims = verdicts(make_rows("counter", flagged=many), said)
+    assert found["A3"] == INCONCLUSIVE
+    assert "fewer than 12 blocks are free of flagged windows" in claims["A3"].reason
+    turned = make_rows("counter", blocks=30, factor={"published_choice": 0.97}, flagged=many)
+    found, _ = verdicts(turned, said)  # with them it seems to cost more, without them less
+    assert found["A3"] == INCONCLUSIVE
+
+
+def test_a_replayed_counter_gives_a_verdict_and_a_stamp(published):
+    rows = make_rows("replay-counter")
+    assert verdicts(rows, published)[0]["A3"] == CONFIRMED
+    assert stamp_of([summarised(rows)]) == "replay-counter energy, not evidence"
+
+
 def test_missing_energy_is_counted_and_leaves_the_rest(published):
     rows = make_rows("counter")
-    rows.loc[rows["run"] > 0, ["energy_mwh", "cpu_j"]] = np.nan
-    results = summarise_rows(rows, PARAMETERS)
-    assert results.energy_missing == 9 * 6
+    rows.loc[rows["block"] > 0, ["energy_mwh", "cpu_j"]] = np.nan
+    results = summarised(rows)
+    assert results.energy_missing == 14 * 6
     assert results.lines["baseline"].outcomes["energy_mwh"].n == 1
     assert verdicts(rows, published)[0]["A2"] == INCONCLUSIVE
 
 
 def test_one_window_less_refutes_equal_accuracy():
-    results = summarise_rows(make_rows(correct={"manual_quantization": 69}), PARAMETERS)
+    results = summarised(make_rows(), manual_quantization=69)
     assert accuracy_claim("", results).verdict == REFUTED
     assert "manual_quantization: 69" in accuracy_claim("", results).reason
+
+
+def test_accuracy_is_compared_on_the_same_windows():
+    results = summarised(make_rows())
+    hits = results.lines["baseline"].hits
+    against = accuracy_difference(hits, results.frugal["persistence"], PARAMETERS)
+    assert against.estimate == pytest.approx(-0.1)
+    assert against.low < -0.1 < against.high
+    assert against.p == pytest.approx(2 / 2**10)  # ten windows, all on one side
+
+
+def test_what_the_search_cost_is_paid_back():
+    rows = make_rows()
+    even = pay_back(rows, "manual_quantization", 10.0, PARAMETERS)  # it saves half a millisecond a forecast
+    assert even.inferences == pytest.approx(20_000, rel=0.01)
+    assert pay_back(rows, "baseline_twin", 10.0, PARAMETERS).inferences is None
 
 
 def test_the_proxy_claim_follows_the_table():
@@ -161,12 +261,6 @@ def test_a_discovery_is_the_only_best_action():
     assert discovery_claim("", alone, 10).verdict == REFUTED
     assert discovery_claim("", BEST | {"best_seen": {"action": 11}}, 11).verdict == REFUTED
     assert "8 of 16 actions share" in discovery_claim("", BEST, 11).reason
-
-
-def test_correlation_by_hand():
-    rows = pd.DataFrame({"a": [1.0, 2.0, 3.0, np.nan], "b": [2.0, 4.0, 6.0, 1.0]})
-    assert correlation(rows, "a", "b") == pytest.approx(1.0)
-    assert correlation(rows[:2], "a", "b") is None
 
 
 @given(st.text())
@@ -202,19 +296,21 @@ def test_templates_escape_values_and_refuse_unknown_names(tmp_path):
 @pytest.mark.parametrize("profile", ["paper", "smoke"])
 def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path, profile):
     rows = make_rows(profile=profile)
-    results = summarise_rows(rows, PARAMETERS)
+    results = summarised(rows)
     search = {
         "actions": ACTIONS,
         "curve": pd.DataFrame({"step": [1, 2], "mean_reward": [0.0, 1.0]}),
         "best": BEST,
     }
-    baseline = {"best_epoch": 1, "forecasters": {"gru": {}, "persistence": {"test": {"accuracy": 0.7}}}}
+    baseline = {"best_epoch": 1}
     history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.6], "validation_loss": [0.7, 0.65]})
     training = {"history": history, "baseline": baseline}
     for folder in ("one", "two"):
-        draw_all(tmp_path / folder, rows, results, {key: key for key in results.lines}, search, training)
+        ways = {"published": rows, "remeasured": rows}
+        found = dict.fromkeys(ways, results)
+        draw_all(tmp_path / folder, ways, found, {key: key for key in results.lines}, search, training)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len(files) == 8
+    assert len(files) == 12
     for name in files:
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "two" / name).read_bytes()

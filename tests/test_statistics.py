@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from sustainable.statistics import (
     CONFIRMED,
@@ -11,8 +12,19 @@ from sustainable.statistics import (
     NOT_TESTABLE,
     REFUTED,
     Ratio,
+    break_even,
+    difference_interval,
+    effect_size,
+    equivalence_p,
+    holm,
+    log_ratios,
+    mcnemar_p,
+    mean_interval,
+    minimum_detectable_ratio,
     noise_floor,
     paired_ratio,
+    redundancy,
+    sign_flip_p,
     summarise,
     verdict_on_ratio,
     weakest,
@@ -87,3 +99,105 @@ def test_a_claim_is_as_good_as_its_weakest_part():
     assert weakest([CONFIRMED, INCONCLUSIVE]) == INCONCLUSIVE
     assert weakest([INCONCLUSIVE, NOT_TESTABLE]) == NOT_TESTABLE
     assert weakest([NOT_TESTABLE, REFUTED]) == REFUTED
+
+
+def test_log_ratios_skip_what_was_not_measured():
+    assert log_ratios([math.e, 1.0, float("nan")], [1.0, float("nan"), 1.0]).tolist() == [pytest.approx(1.0)]
+
+
+def coverage(draw, truth, n, simulations=2000):
+    rng = np.random.default_rng(7)
+    inside = 0
+    for seed in range(simulations):
+        low, high = mean_interval(draw(rng, n), 0.95, 999, seed)
+        inside += low <= truth <= high
+    return inside / simulations
+
+
+def test_an_interval_that_claims_95_percent_covers_93_to_97():
+    assert 0.93 <= coverage(lambda rng, n: rng.normal(0.1, 1.0, n), 0.1, 20) <= 0.97
+
+
+def test_the_interval_covers_with_few_and_with_skewed_values():
+    assert 0.93 <= coverage(lambda rng, n: rng.normal(0.0, 1.0, n), 0.0, 12) <= 0.97
+    assert 0.93 <= coverage(lambda rng, n: rng.exponential(1.0, n), 1.0, 20) <= 0.97
+
+
+def test_the_permutation_test_keeps_its_level_on_a_a_data():
+    rng = np.random.default_rng(3)
+    rejected = np.mean([sign_flip_p(rng.normal(0, 1, 12), 499, seed) <= 0.05 for seed in range(2000)])
+    assert 0.04 <= rejected <= 0.06
+
+
+def test_the_permutation_test_by_hand():
+    # all eight sign patterns of three equal values: only +++ and --- are as extreme
+    assert sign_flip_p(np.array([1.0, 1.0, 1.0])) == pytest.approx(2 / 8)
+    assert sign_flip_p(np.zeros(5)) == 1.0
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_equivalence_needs_closeness_and_precision():
+    rng = np.random.default_rng(0)
+    assert equivalence_p(rng.normal(0, 0.005, 20), 0.02) < 0.001
+    assert equivalence_p(rng.normal(0, 0.1, 20), 0.02) > 0.05
+    assert equivalence_p(rng.normal(0.1, 0.005, 20), 0.02) > 0.95
+    assert equivalence_p(np.zeros(4), 0.02) == 0.0
+    assert equivalence_p(np.full(4, 0.1), 0.02) == 1.0
+    logs = np.array([0.01, -0.01, 0.02, 0.0])
+    bound, error = math.log1p(0.05), logs.std(ddof=1) / 2
+    upper = stats.t.cdf((logs.mean() - bound) / error, 3)  # the harder side: the mean is above 0
+    assert equivalence_p(logs, 0.05) == pytest.approx(upper)
+
+
+def test_the_detectable_effect_of_twenty_blocks():
+    assert effect_size(20) == pytest.approx(0.66, abs=0.005)
+    logs = np.array([0.1, -0.1] * 10)
+    assert minimum_detectable_ratio(logs) == pytest.approx(math.expm1(0.6604 * logs.std(ddof=1)), rel=1e-3)
+    assert minimum_detectable_ratio(logs[:2]) is None
+
+
+def test_an_effect_of_the_detectable_size_is_found_in_four_of_five_designs():
+    rng = np.random.default_rng(5)
+    found = [sign_flip_p(rng.normal(effect_size(20), 1, 20), 499, seed) <= 0.05 for seed in range(1000)]
+    assert 0.76 <= np.mean(found) <= 0.84
+
+
+def test_mcnemar_by_hand():
+    one = np.array([True] * 6 + [False] * 4)
+    other = np.array([False] * 5 + [True] + [False] * 3 + [True])
+    # five windows only the one gets right, one only the other: two-sided binomial of 1 in 6
+    assert mcnemar_p(one, other) == pytest.approx(2 * (1 + 6) / 64)
+    assert mcnemar_p(one, one) == 1.0
+    estimate, low, high = difference_interval(one, other)
+    assert (estimate, low < 0.4 < high) == (pytest.approx(0.4), True)
+
+
+def test_break_even_by_hand():
+    even = break_even(100.0, [1.0, 1.0, 1.0], [3.0, 3.0, 3.0])
+    assert (even.inferences, even.low, even.high) == (50.0, 50.0, 50.0)
+    assert "costs more" in break_even(1.0, [3.0] * 3, [1.0] * 3).reason
+    unsure = break_even(1.0, [1.0, 3.0, 1.0, 3.0], [2.0] * 4)
+    assert (unsure.inferences, unsure.reason) == (None, "not reached: the saving may be nothing")
+    assert break_even(1.0, [1.0], [2.0]).reason == "too few readings"
+
+
+def test_the_break_even_interval_contains_the_estimate():
+    rng = np.random.default_rng(1)
+    even = break_even(100.0, (1 + 0.1 * rng.standard_normal(20)).tolist(), [3.0] * 20)
+    assert even.low < even.inferences < even.high
+
+
+def test_energy_that_is_time_leaves_nothing():
+    seconds = [1.0, 2.0, 3.0, 5.0]
+    same = redundancy([10 * s for s in seconds], seconds)
+    assert (same.r, same.left) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-9))
+    assert redundancy([1.0, 2.0], [1.0, 2.0]) is None
+    assert redundancy([1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]) is None
+    rng = np.random.default_rng(0)
+    free = redundancy(rng.lognormal(0, 0.1, 500).tolist(), rng.lognormal(0, 0.1, 500).tolist())
+    assert abs(free.r) < 0.15
+    assert free.left == pytest.approx(0.1, rel=0.1)

@@ -1,4 +1,8 @@
-"""Summaries, effects and verdicts: pure functions of numbers."""
+"""Effects, intervals, tests and verdicts: pure functions of numbers, with an explicit seed where needed.
+
+A block holds every configuration once, so comparisons are made within blocks, on the logarithm of the
+ratio to the baseline; its mean over blocks is the logarithm of the geometric mean ratio.
+"""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +11,16 @@ from typing import Literal
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
 CONFIRMED = "confirmed"
 REFUTED = "refuted"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTABLE = "not testable on this host"
+
+RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,16 @@ class Ratio:
     n: int
 
 
+@dataclass(frozen=True)
+class BreakEven:
+    """After how many inferences a saving has paid for the search; None: never, and `reason` says why."""
+
+    inferences: float | None
+    low: float | None
+    high: float | None
+    reason: str
+
+
 def summarise(values: Sequence[float]) -> Summary:
     """Summary of `values` [n]; NaN means not measured and is not counted."""
     finite = np.array([value for value in values if math.isfinite(value)])
@@ -41,34 +60,127 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(mean, std, len(finite))
 
 
-def paired_ratio(
-    values: Sequence[float],
-    reference: Sequence[float],
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Ratio | None:
-    """Geometric mean of values / reference, paired by position [n], with a BCa bootstrap interval.
+def log_ratios(values: Sequence[float], reference: Sequence[float]) -> np.ndarray:
+    """ln(value / reference), paired by position; pairs that were not measured (NaN) are left out."""
+    pairs = zip(values, reference, strict=True)
+    return np.log([v / r for v, r in pairs if math.isfinite(v) and math.isfinite(r)])
 
-    Pairs with a value that was not measured (NaN) are left out; fewer than two pairs give None.
-    Source of the interval: Efron (1987), as in `scipy.stats.bootstrap`.
+
+def mean_interval(
+    values: np.ndarray, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """BCa bootstrap interval of the mean of `values` [n], n at least 2.
+
+    The BCa interval (Efron 1987, as in `scipy.stats.bootstrap`) is too narrow for few values: it knows
+    neither Student's quantile nor the degree of freedom that the mean has cost. Its level is therefore
+    expanded as Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 5) proposes.
+    Simulated with 20 values, a 95 % interval then covers 94 to 95 % for normal and exponential ones;
+    heavy tails cost some: 93 % for Student's t with 5 degrees of freedom, 92 % for Laplace.
     """
-    pairs = [(v, r) for v, r in zip(values, reference, strict=True) if math.isfinite(v) and math.isfinite(r)]
-    if len(pairs) < 2:
-        return None
-    logs = np.log([value / base for value, base in pairs])
-    mean = float(logs.mean())
-    if np.ptp(logs) == 0:  # the bootstrap has nothing to resample
-        return Ratio(math.exp(mean), math.exp(mean), math.exp(mean), len(pairs))
+    n = len(values)
+    if np.ptp(values) == 0:  # nothing to resample
+        return float(values[0]), float(values[0])
+    quantile = stats.t.ppf((1 + confidence) / 2, n - 1) * math.sqrt(n / (n - 1))
+    level = min(1 - 2 * stats.norm.sf(quantile), 1 - 1e-9)
     interval = stats.bootstrap(
-        (logs,),
+        (values,),
         np.mean,
-        confidence_level=confidence,
+        confidence_level=level,
         n_resamples=resamples,
         method="BCa",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Ratio(math.exp(mean), math.exp(interval.low), math.exp(interval.high), len(pairs))
+    return float(interval.low), float(interval.high)
+
+
+def paired_ratio(
+    values: Sequence[float],
+    reference: Sequence[float],
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Ratio | None:
+    """Geometric mean of values / reference, paired by position [n], with its interval.
+
+    Fewer than two measured pairs give None.
+    """
+    logs = log_ratios(values, reference)
+    if len(logs) < 2:
+        return None
+    low, high = mean_interval(logs, confidence, resamples, seed)
+    return Ratio(math.exp(logs.mean()), math.exp(low), math.exp(high), len(logs))
+
+
+def sign_flip_p(logs: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """Two-sided p of the hypothesis that `logs` [n] is symmetric about 0 (no effect).
+
+    All 2^n sign patterns are tried where `resamples` allows it, else random ones.
+    """
+    if not np.any(logs):
+        return 1.0
+    result = stats.permutation_test(
+        (logs,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=resamples,
+        alternative="two-sided",
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values [k] adjusted for the family that they form (Holm 1979)."""
+    if not p_values:
+        return []
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+
+
+def equivalence_p(logs: np.ndarray, margin: float) -> float:
+    """p of TOST: that the mean of `logs` [n] is not inside (-ln(1 + margin), ln(1 + margin)).
+
+    Two one-sided t tests (Schuirmann 1987); the larger p counts.
+    """
+    bound = math.log1p(margin)
+    if np.ptp(logs) == 0:
+        return 0.0 if abs(logs[0]) < bound else 1.0
+    above = stats.ttest_1samp(logs, -bound, alternative="greater").pvalue
+    below = stats.ttest_1samp(logs, bound, alternative="less").pvalue
+    return float(max(above, below))
+
+
+def minimum_detectable_ratio(logs: np.ndarray, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """The smallest effect that a design with this spread finds with `power`, as a share (0.02: 2 %).
+
+    From the standard deviation of `logs` [n] and the power of the two-sided paired t test.
+    """
+    if len(logs) < 3:
+        return None
+    return math.expm1(effect_size(len(logs), alpha, power) * float(logs.std(ddof=1)))
+
+
+def effect_size(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The mean, in standard deviations, that `n` pairs show with `power` (0.66 for 20 pairs)."""
+    return float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power, alternative="two-sided"))
+
+
+def mcnemar_p(hits: np.ndarray, reference: np.ndarray) -> float:
+    """Exact McNemar test of two classifiers on the same windows; both [n] of bool."""
+    only_one, only_other = int((hits & ~reference).sum()), int((~hits & reference).sum())
+    table = [[0, only_one], [only_other, 0]]  # the test looks at disagreement alone
+    return float(mcnemar(table, exact=True).pvalue) if only_one + only_other else 1.0
+
+
+def difference_interval(
+    hits: np.ndarray,
+    reference: np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Accuracy of `hits` minus that of `reference`, both [n] of bool, and its interval over windows."""
+    difference = hits.astype(float) - reference.astype(float)
+    return (float(difference.mean()), *mean_interval(difference, confidence, resamples, seed))
 
 
 def noise_floor(twin: Ratio) -> float:
@@ -95,3 +207,51 @@ def weakest(verdicts: Sequence[str]) -> str:
         if verdict in verdicts:
             return verdict
     return CONFIRMED
+
+
+def break_even(
+    invested: float,
+    cost: Sequence[float],
+    reference: Sequence[float],
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> BreakEven:
+    """Inferences after which `invested` has been saved again.
+
+    `cost` and `reference` [n] are the costs of one inference, paired by block; `invested` is in the same
+    unit, from the same source. Not reached where the saving's interval contains 0.
+    """
+    pairs = [(c, r) for c, r in zip(cost, reference, strict=True) if math.isfinite(c) and math.isfinite(r)]
+    if len(pairs) < 2:
+        return BreakEven(None, None, None, "too few readings")
+    saving = np.array([r - c for c, r in pairs])
+    low, high = mean_interval(saving, confidence, resamples, seed)
+    if high <= 0:
+        return BreakEven(None, None, None, "not reached: it costs more than the baseline")
+    if low <= 0:
+        return BreakEven(None, None, None, "not reached: the saving may be nothing")
+    return BreakEven(invested / float(saving.mean()), invested / high, invested / low, "")
+
+
+@dataclass(frozen=True)
+class Redundancy:
+    """Is energy just latency? `r` of their logarithms, and the spread of energy that time leaves."""
+
+    r: float
+    left: float
+    n: int
+
+
+def redundancy(energy: Sequence[float], seconds: Sequence[float]) -> Redundancy | None:
+    """Correlation of ln energy with ln time, both [n], and the residual standard deviation of the
+    straight line through them (0.01: 1 % of the energy is not explained by time). None: too few."""
+    pairs = [(e, s) for e, s in zip(energy, seconds, strict=True) if math.isfinite(e) and math.isfinite(s)]
+    if len(pairs) < 4:
+        return None
+    y, x = np.log(np.array(pairs)).T
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    line = stats.linregress(x, y)
+    residual = y - (line.intercept + line.slope * x)
+    return Redundancy(float(line.rvalue), float(np.sqrt((residual**2).sum() / (len(y) - 2))), len(y))

@@ -2,19 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sustainable.artifact.errors import UserError
 
-T = TypeVar("T")
-
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For `pydantic.dataclasses.dataclass(frozen=True, config=STRICT)`: no unknown key, no coercion."""
 
-SHARED = ("metering", "profile", "protocols")
+SHARED = ("benchmarks", "metering", "profile", "protocols")
 PROFILES = ("paper", "smoke")
 
 
@@ -34,8 +32,8 @@ def read_protocols(path: Path) -> list[str]:
     return [str(protocol) for protocol in protocols]
 
 
-def read_section(path: Path, stage: str, kind: type[T], protocol: str | None = None) -> T:
-    """The parameters of one stage (under one protocol) as `kind`, a pydantic dataclass.
+def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None) -> Any:
+    """The parameters of one stage (under one protocol) as `kind`: a pydantic dataclass, or a union of some.
 
     Raises `UserError`, naming the key, for one that is unknown, missing, of the wrong type or out
     of range.

@@ -23,6 +23,9 @@ from codecarbon.output_methods.base_output import BaseOutput
 from codecarbon.output_methods.emissions_data import EmissionsData
 
 JOULES_PER_KWH = 3.6e6
+SHORTEST_SPAN_S = 0.05
+"""When it stops, CodeCarbon takes no reading if the last is younger than this. A shorter span is not
+metered at all: what it then reports is the few milliseconds of its own start."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -88,7 +91,7 @@ class CodeCarbonMeter:
         return self._reading(wall, cpu)
 
     def _reading(self, wall_s: float, cpu_s: float) -> Reading:
-        total = self._totals.total
+        total = self._totals.total if wall_s >= SHORTEST_SPAN_S else None
         cpu_j, problem = _joules(total, "cpu_energy")
         ram_j, _ = _joules(total, "ram_energy")
         cpu_class, watts, gpu = self._hardware()
@@ -124,7 +127,7 @@ class CodeCarbonMeter:
 def _joules(total: EmissionsData | None, component: str) -> tuple[float | None, str]:
     """A finite, positive energy, or None and the reason."""
     if total is None:
-        return None, "CodeCarbon gave no reading"
+        return None, f"no reading: CodeCarbon does not meter spans under {SHORTEST_SPAN_S} s"
     joules = getattr(total, component) * JOULES_PER_KWH
     if math.isfinite(joules) and joules > 0:
         return joules, ""

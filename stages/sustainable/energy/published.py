@@ -6,7 +6,6 @@ twin (the baseline measured a second time under another name) shows what they am
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import torch
@@ -18,17 +17,18 @@ from sustainable.artifact.journal import RowJournal
 from sustainable.artifact.parameters import STRICT
 from sustainable.artifact.progress import progress
 from sustainable.compression.configuration import Configuration
-from sustainable.energy.meter import Meter, Reading
+from sustainable.energy.meter import Meter
+from sustainable.energy.rows import energy_columns
 from sustainable.forecaster import correct
-
-JOULES_PER_MWH = 3.6
+from sustainable.subjects import Subject
 
 
 @dataclass(frozen=True, config=STRICT)
-class BenchmarkParameters:
+class RunsParameters:
     """`configurations` are measured in this order in every run; `search` stands for the searcher's
     best seen. The first must be the uncompressed baseline: ratios are taken to it."""
 
+    method: Literal["runs"]
     runs: Annotated[int, Field(ge=2, le=1000)]
     batch_size: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1, le=1024)]
@@ -37,29 +37,27 @@ class BenchmarkParameters:
 
 
 def measure_runs(
-    models: Mapping[str, nn.Module],
+    subjects: Mapping[str, Subject],
     inputs: Tensor,
     target: Tensor,
-    parameters: BenchmarkParameters,
+    parameters: RunsParameters,
     make_meter: Callable[[], Meter],
     journal: RowJournal,
-    labels: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Measure each model once a run and append one row each to `journal`, skipping what it holds.
 
-    `inputs` [n, days, features], `target` [n]; `labels` gives each model's constant columns.
+    A run is called a block in the rows. `inputs` [n, days, features], `target` [n].
     """
     torch.set_num_threads(parameters.threads)
-    cells = [(run, name) for run in range(parameters.runs) for name in models]
-    left = cells[len(journal.rows) :]
-    if len(left) < len(cells):
-        print(f"resuming after {len(journal.rows)} of {len(cells)} rows", flush=True)
+    cells = [(run, name) for run in range(parameters.runs) for name in subjects]
     done = len(journal.rows)
-    for run, name in progress(left, "benchmark", len(cells), done, "rows"):
+    if done:
+        print(f"resuming after {done} of {len(cells)} rows", flush=True)
+    for run, name in progress(cells[done:], "benchmark", len(cells), done, "rows"):
         torch.manual_seed(parameters.seed + run)
-        row = _measure(models[name], inputs, target, parameters.batch_size, make_meter())
-        place = {"configuration": name, "run": run, "position": list(models).index(name)}
-        journal.append({**place, **labels[name], "threads": torch.get_num_threads(), **row})
+        row = _measure(subjects[name].model, inputs, target, parameters.batch_size, make_meter())
+        place = {"configuration": name, "block": run, "position": list(subjects).index(name), "loops": 1}
+        journal.append({**place, **subjects[name].labels, "threads": torch.get_num_threads(), **row})
 
 
 def _measure(
@@ -78,14 +76,5 @@ def _measure(
         "correct": int(hits.sum()),
         "accuracy": float(hits.double().mean()),
         "latency_ms": 1000 * latency_s / len(target),
-        "energy_mwh": energy_per_window_mwh(reading, len(target)),
-        **asdict(reading),
+        **energy_columns(reading, len(target)),
     }
-
-
-def energy_per_window_mwh(reading: Reading, windows: int) -> float | None:
-    """All components together, as published; None when the CPU's energy is missing."""
-    if reading.cpu_j is None:
-        return None
-    parts = (reading.cpu_j, reading.ram_j, reading.gpu_j)
-    return sum(part for part in parts if part is not None) / JOULES_PER_MWH / windows

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from sustainable.energy.meter import COUNTER, EVIDENCE
-from sustainable.reporting.results import BASELINE, Results
+from sustainable.energy.meter import EVIDENCE, carries_energy_claims
+from sustainable.reporting.results import BASELINE, PRIMARY, Comparison, Results
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,
@@ -18,9 +18,8 @@ from sustainable.statistics import (
     weakest,
 )
 
-AGENT, PRUNED, QUANTIZED, CHOICE = (
-    "agent_optimized", "manual_pruning", "manual_quantization", "published_choice",
-)  # fmt: skip
+QUANTIZED, CHOICE = "manual_quantization", "published_choice"
+Direction = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True)
@@ -36,15 +35,27 @@ class Claim:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The same models measured twice: in the published way, and in randomised blocks, which decide.
+
+    `minimum_blocks`: with fewer there is no verdict on anything measured.
+    """
+
+    published: Results
+    remeasured: Results
+    minimum_blocks: int
+
+
 def judge(
-    results: Results, actions: pd.DataFrame, best: Mapping[str, Any], published: Mapping[str, Any]
+    measured: Measured, actions: pd.DataFrame, best: Mapping[str, Any], published: Mapping[str, Any]
 ) -> list[Claim]:
     """Claims A1 to A5 from the measured rows, the evaluated actions and the search's outcome."""
     said = published["claims"]
     return [
-        accuracy_claim(said["A1"], results),
-        quantization_claim(said["A2"], results),
-        saving_claim(said["A3"], results),
+        accuracy_claim(said["A1"], measured.published),
+        quantization_claim(said["A2"], measured),
+        saving_claim(said["A3"], measured),
         proxy_claim(said["A4"], actions),
         discovery_claim(said["A5"], best, int(published["best_action"])),
     ]
@@ -53,63 +64,62 @@ def judge(
 def accuracy_claim(statement: str, results: Results) -> Claim:
     """A1: counted on the same test windows."""
     base = results.lines[BASELINE].correct
-    changed = [line.key for line in results.lines.values() if line.correct != base]
-    models = {line.weights_sha256 for line in results.lines.values()}
-    windows = results.lines[BASELINE].windows
+    correct = {key: line.correct for key, line in results.lines.items()}
+    changed = {key: count for key, count in correct.items() if count != base}
+    models = len({line.weights_sha256 for line in results.lines.values()})
     if changed:
-        counts = ", ".join(f"{key}: {results.lines[key].correct[0]}" for key in changed)
-        reason = f"Of {windows} windows the baseline gets {base[0]} right, others not as many ({counts})."
+        counts = ", ".join(f"{key}: {count}" for key, count in changed.items())
+        reason = (
+            f"Of {results.windows} windows the baseline gets {base} right, others not as many ({counts})."
+        )
     else:
-        reason = f"All {len(results.lines)} configurations get {base[0]} of {windows} windows right"
-        reason += f"; they are {len(models)} different models."
+        reason = f"All {len(correct)} configurations get {base} of {results.windows} windows right; "
+        reason += f"they are {models} different models."
     return Claim(
         id="A1",
         statement=statement,
-        rule="every configuration classifies as many test windows correctly as the baseline, in every run",
+        rule="every configuration classifies as many test windows correctly as the baseline",
         verdict=REFUTED if changed else CONFIRMED,
         reason=reason,
         evidence="exact count",
-        values={
-            "windows": windows,
-            "correct": {key: line.correct[0] for key, line in results.lines.items()},
-            "different_models": len(models),
-        },
+        values={"windows": results.windows, "correct": correct, "different_models": models},
     )
 
 
-def quantization_claim(statement: str, results: Results) -> Claim:
+def quantization_claim(statement: str, measured: Measured) -> Claim:
     """A2: needs counted energy."""
-    verdict, reason = _energy_verdict(results, QUANTIZED, "higher")
+    verdict, reason = energy_verdict(measured, QUANTIZED, "higher")
     return Claim(
         id="A2",
         statement=statement,
-        rule="energy ratio to the baseline above 1, its interval without 1, the effect above the A/A noise "
-        "floor; only counted energy can tell",
+        rule="energy ratio to the baseline above 1 in randomised blocks, its interval without 1, the effect "
+        "above the A/A noise floor, the same without flagged windows; only counted energy can tell",
         verdict=verdict,
         reason=reason,
-        evidence=results.cpu_evidence,
-        values=_ratio_values(results, QUANTIZED),
+        evidence=measured.remeasured.cpu_evidence,
+        values=_values(measured, QUANTIZED),
     )
 
 
-def saving_claim(statement: str, results: Results) -> Claim:
+def saving_claim(statement: str, measured: Measured) -> Claim:
     """A3: an energy part and a latency part; both must hold."""
-    line = results.lines[CHOICE]
-    energy, reason = _energy_verdict(results, CHOICE, "lower")
-    latency, found = _ratio_verdict(results, CHOICE, "latency_ms", "lower")
-    reason = f"Latency: {latency} ({found}). Energy: {energy}. {reason}"
-    twin_of = [other.key for other in results.lines.values() if other.weights_sha256 == line.weights_sha256]
-    if QUANTIZED in twin_of:
+    lines = measured.remeasured.lines
+    energy, why = energy_verdict(measured, CHOICE, "lower")
+    latency, found = ratio_verdict(measured, CHOICE, "latency_ms", "lower")
+    same = [key for key, line in lines.items() if line.weights_sha256 == lines[CHOICE].weights_sha256]
+    reason = f"Latency: {latency} ({found}). Energy: {energy}. {why}"
+    if QUANTIZED in same:
         reason += " By hash it is the very model of manual quantization: A2 and A3 cannot both hold."
     return Claim(
         id="A3",
         statement=statement,
-        rule="energy and latency ratio to the baseline below 1, each interval without 1, each effect above "
-        "the A/A noise floor; only counted energy can tell for the first",
+        rule="energy and latency ratio to the baseline below 1 in randomised blocks, each interval "
+        "without 1, each effect above the A/A noise floor, the same without flagged windows; only counted "
+        "energy can tell for the first",
         verdict=weakest([energy, latency]),
         reason=reason,
-        evidence=f"energy: {results.cpu_evidence}; latency: clock",
-        values=_ratio_values(results, CHOICE) | {"energy": energy, "latency": latency, "same_model": twin_of},
+        evidence=f"energy: {measured.remeasured.cpu_evidence}; latency: clock",
+        values=_values(measured, CHOICE) | {"energy": energy, "latency": latency, "same_model": same},
     )
 
 
@@ -166,35 +176,63 @@ def discovery_claim(statement: str, best: Mapping[str, Any], published_action: i
     )
 
 
-def _energy_verdict(results: Results, key: str, claimed: Any) -> tuple[str, str]:
-    if results.cpu_evidence != COUNTER:
-        _, time = _ratio_verdict(results, key, "cpu_time_ms", claimed)
-        meaning = EVIDENCE.get(results.cpu_evidence, "mixed classes")
-        return NOT_TESTABLE, f"The energy here is {results.cpu_evidence} ({meaning}); CPU time: {time}."
-    verdict, found = _ratio_verdict(results, key, "energy_mwh", claimed)
+def energy_verdict(measured: Measured, key: str, claimed: Direction) -> tuple[str, str]:
+    """Verdict on a configuration's energy, and why; modelled energy never gets one."""
+    evidence = measured.remeasured.cpu_evidence
+    if not carries_energy_claims(evidence):
+        _, found = ratio_verdict(measured, key, PRIMARY, claimed)
+        meaning = EVIDENCE.get(evidence, "mixed classes")
+        return NOT_TESTABLE, f"The energy here is {evidence} ({meaning}); CPU time: {found}."
+    verdict, found = ratio_verdict(measured, key, "energy_mwh", claimed)
     return verdict, f"Energy: {found}."
 
 
-def _ratio_verdict(results: Results, key: str, outcome: str, claimed: Any) -> tuple[str, str]:
-    ratio, twin = results.lines[key].ratios[outcome], results.twin[outcome]
-    if ratio is None or twin is None:
+def ratio_verdict(measured: Measured, key: str, outcome: str, claimed: Direction) -> tuple[str, str]:
+    """Verdict on a ratio in randomised blocks, and its figures. Inconclusive when there are too few
+    blocks, or when leaving out the flagged windows changes what is found."""
+    own, twin = (measured.remeasured.lines[key].compared[outcome], measured.remeasured.twin[outcome])
+    if own.ratio is None or twin.ratio is None:
         return INCONCLUSIVE, "too few readings"
-    return verdict_on_ratio(ratio, twin, claimed), f"ratio {_text(ratio)}, A/A control {_text(twin)}"
+    found = f"ratio {_text(own.ratio)}, A/A control {_text(twin.ratio)}"
+    if own.detectable is not None:
+        found += f", smallest detectable effect {100 * own.detectable:.1f} %"
+    least = measured.minimum_blocks
+    if min(own.ratio.n, twin.ratio.n) < least:
+        return INCONCLUSIVE, f"{found}; {least} blocks are needed, there are {own.ratio.n}"
+    verdict = verdict_on_ratio(own.ratio, twin.ratio, claimed)
+    if own.clean is None or twin.clean is None or min(own.clean.n, twin.clean.n) < least:
+        return INCONCLUSIVE, f"{found}; fewer than {least} blocks are free of flagged windows"
+    if verdict_on_ratio(own.clean, twin.clean, claimed) != verdict:
+        return INCONCLUSIVE, f"{found}; without flagged windows {_text(own.clean)}, which decides otherwise"
+    return verdict, found
+
+
+def _values(measured: Measured, key: str) -> dict[str, Any]:
+    """The figures of a claim in both ways of measuring, by outcome."""
+    ways = {"published": measured.published, "remeasured": measured.remeasured}
+    return {way: _figures(results, key) for way, results in ways.items()}
+
+
+def _figures(results: Results, key: str) -> dict[str, Any]:
+    return {
+        outcome: {
+            "ratio": _numbers(comparison.ratio),
+            "without_flagged": _numbers(comparison.clean),
+            "control": _numbers(results.twin[outcome].ratio),
+            **_tests(comparison),
+        }
+        for outcome, comparison in results.lines[key].compared.items()
+    }
+
+
+def _tests(comparison: Comparison) -> dict[str, float | None]:
+    names = ("p", "p_holm", "p_equivalence", "detectable")
+    return {name: getattr(comparison, name) for name in names}
 
 
 def _text(ratio: Ratio) -> str:
     return f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
-def _ratio_values(results: Results, key: str) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for outcome, ratio in results.lines[key].ratios.items():
-        twin = results.twin[outcome]
-        values[outcome] = {"ratio": _numbers(ratio), "control": _numbers(twin)}
-    return values
-
-
 def _numbers(ratio: Ratio | None) -> dict[str, float] | None:
-    if ratio is None:
-        return None
-    return {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high, "n": ratio.n}
+    return None if ratio is None else dict(vars(ratio))

@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 
 from sustainable.artifact.files import replacing
 from sustainable.energy.meter import COUNTER
-from sustainable.reporting.results import BASELINE, Results
+from sustainable.reporting.results import BASELINE, PRIMARY, Results, stamp_of
 
-SMOKE_STAMP = "smoke run, not evidence"
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
 STYLE: Any = {
     "font.size": 8,
@@ -32,46 +31,44 @@ NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
 }
 
 
-def save_figure(figure: Figure, folder: Path, name: str, smoke: bool) -> None:
-    """Write `name`.pdf and `name`.png, the same bytes for the same figure; a smoke run is stamped."""
-    if smoke:
+def save_figure(figure: Figure, folder: Path, name: str, stamp: str) -> None:
+    """Write `name`.pdf and `name`.png, the same bytes for the same figure; `stamp` goes across it."""
+    if stamp:
         place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
-        figure.text(s=SMOKE_STAMP, color="red", alpha=0.4, fontsize=24, **place)
+        figure.text(s=stamp, color="red", alpha=0.4, fontsize=20, **place)
     for kind, metadata in NO_TRACES.items():
         with replacing(folder / f"{name}.{kind}") as temporary:
             figure.savefig(temporary, format=kind, metadata=metadata)
     plt.close(figure)
 
 
-def configurations_figure(
-    rows: pd.DataFrame, results: Results, labels: Mapping[str, str], frugal: Mapping[str, float]
-) -> Figure:
-    """Accuracy, energy and latency by configuration: a dot a run, the mean as a bar, the A/A band.
-
-    `frugal` gives the accuracy of the frugal forecasters, drawn as lines.
-    """
+def configurations_figure(rows: pd.DataFrame, results: Results, labels: Mapping[str, str]) -> Figure:
+    """Accuracy, energy and latency by configuration: a dot a window, the mean as a bar, the A/A band."""
     nature = "" if results.cpu_evidence == COUNTER else f"\n({results.cpu_evidence}: an estimate)"
-    panels = (
-        ("accuracy", "test accuracy"),
-        ("energy_mwh", f"energy, mWh per window{nature}"),
-        ("latency_ms", "latency, ms per window"),
-    )
+    panels = (("energy_mwh", f"energy, mWh per forecast{nature}"), ("latency_ms", "latency, ms per forecast"))
+    keys = list(results.lines)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(3, 1, figsize=(5.2, 6.6), sharex=True)
-        for axis, (column, label) in zip(axes, panels, strict=True):
-            _dots(axis, rows, list(results.lines), column)
+        _accuracies(axes[0], results)
+        for axis, (column, label) in zip(axes[1:], panels, strict=True):
+            _dots(axis, rows, keys, column)
+            _band(axis, results, column)
             axis.set_ylabel(label)
-            if column != "accuracy":
-                _band(axis, results, column)
-                axis.set_ylim(bottom=0)
-        for (name, value), style in zip(sorted(frugal.items()), (":", "--", "-."), strict=False):
-            axes[0].axhline(value, color=GREEN, linestyle=style, linewidth=1, label=name.replace("_", " "))
-        axes[0].margins(y=0.25)
-        axes[0].legend(fontsize=6, frameon=False, ncols=3, loc="upper center")
-        axes[2].set_xticks(
-            range(len(labels)), [labels[key] for key in results.lines], rotation=25, ha="right"
-        )
+            axis.set_ylim(bottom=0)
+        axes[2].set_xticks(range(len(keys)), [labels[key] for key in keys], rotation=25, ha="right")
     return figure
+
+
+def _accuracies(axis: Axes, results: Results) -> None:
+    """A bar a configuration, the frugal forecasters as lines."""
+    for place, line in enumerate(results.lines.values()):
+        axis.hlines(line.accuracy, place - 0.25, place + 0.25, color=ORANGE, linewidth=2)
+    for (name, hits), style in zip(sorted(results.frugal.items()), (":", "--", "-."), strict=False):
+        label = name.replace("_", " ")
+        axis.axhline(float(hits.mean()), color=GREEN, linestyle=style, linewidth=1, label=label)
+    axis.set_ylabel("test accuracy")
+    axis.margins(y=0.25)
+    axis.legend(fontsize=6, frameon=False, ncols=3, loc="upper center")
 
 
 def _dots(axis: Axes, rows: pd.DataFrame, keys: list[str], column: str) -> None:
@@ -84,12 +81,31 @@ def _dots(axis: Axes, rows: pd.DataFrame, keys: list[str], column: str) -> None:
 
 def _band(axis: Axes, results: Results, column: str) -> None:
     """What the baseline could as well have measured: its mean times the A/A twin's interval."""
-    twin, mean = results.twin[column], results.lines[BASELINE].outcomes[column].mean
+    twin, mean = results.twin[column].ratio, results.lines[BASELINE].outcomes[column].mean
     if twin is not None and mean is not None:
-        axis.axhspan(
-            mean * twin.low, mean * twin.high, color=GREY, alpha=0.35, linewidth=0, label="A/A control"
-        )
+        look: dict[str, Any] = {"color": GREY, "alpha": 0.35, "linewidth": 0, "label": "A/A control"}
+        axis.axhspan(mean * twin.low, mean * twin.high, **look)
         axis.legend(fontsize=6, frameon=False, loc="lower left")
+
+
+def ratios_figure(results: Mapping[str, Results], labels: Mapping[str, str]) -> Figure:
+    """CPU time relative to the baseline with its interval, in each way of measuring."""
+    keys = [key for key in labels if key != BASELINE]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.2, 2.8))
+        for offset, colour, (way, found) in zip((-0.15, 0.15), (GREY, BLUE), results.items(), strict=True):
+            for place, key in enumerate(keys):
+                ratio = found.lines[key].compared[PRIMARY].ratio
+                if ratio is not None:
+                    axis.plot([ratio.low, ratio.high], [place + offset] * 2, color=colour, linewidth=2)
+                    axis.plot(ratio.estimate, place + offset, "o", color=colour, markersize=4)
+            axis.plot([], [], "o-", color=colour, label=f"{way}: {found.blocks} blocks")
+        axis.axvline(1, color="black", linewidth=0.6)
+        axis.set_yticks(range(len(keys)), [labels[key] for key in keys])
+        axis.invert_yaxis()
+        axis.set_xlabel("CPU time relative to the baseline")
+        axis.legend(fontsize=7, frameon=False, loc="best")
+    return figure
 
 
 def curve_figure(curve: pd.DataFrame, best_reward: float) -> Figure:
@@ -134,24 +150,26 @@ def training_figure(history: pd.DataFrame, best_epoch: int) -> Figure:
 
 def draw_all(
     folder: Path,
-    rows: pd.DataFrame,
-    results: Results,
+    rows: Mapping[str, pd.DataFrame],
+    results: Mapping[str, Results],
     labels: Mapping[str, str],
     search: Mapping[str, Any],
     training: Mapping[str, Any],
 ) -> list[str]:
-    """Every figure of study A into `folder`; gives their names.
+    """Every figure of study A into `folder`; gives their names. `rows` and `results` by way of measuring.
 
     `search` has `curve`, `actions` (tables) and `best`; `training` has `history` and `baseline`.
     """
-    forecasters = training["baseline"]["forecasters"]
-    frugal = {name: scores["test"]["accuracy"] for name, scores in forecasters.items() if name != "gru"}
     figures = {
-        "configurations": configurations_figure(rows, results, labels, frugal),
+        f"configurations_{way}": configurations_figure(rows[way], results[way], labels) for way in rows
+    }
+    figures |= {
+        "ratios": ratios_figure(results, labels),
         "learning_curve": curve_figure(search["curve"], search["best"]["best_reward"]),
         "action_rewards": rewards_figure(search["actions"], search["best"]["actions_sharing_best_reward"]),
         "training": training_figure(training["history"], training["baseline"]["best_epoch"]),
     }
+    stamp = stamp_of(results.values())
     for name, figure in figures.items():
-        save_figure(figure, folder, name, results.smoke)
+        save_figure(figure, folder, name, stamp)
     return list(figures)

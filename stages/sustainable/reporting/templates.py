@@ -60,6 +60,23 @@ def ratio_text(ratio: Ratio | None) -> str:
     return f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
+def percent(share: float | None) -> str:
+    """`1.3 %` for 0.013."""
+    return MISSING if share is None else f"{100 * share:.1f} %"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals; below that only the bound."""
+    if p is None:
+        return MISSING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def difference_text(difference: Any) -> str:
+    """`+0.010 [-0.020, +0.041]`, from anything with an estimate and an interval."""
+    return f"{difference.estimate:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+
+
 def spread_latex(summary: Summary, digits: int) -> Latex:
     """Mean and standard deviation."""
     if summary.mean is None:
@@ -72,6 +89,16 @@ def spread_html(summary: Summary, digits: int) -> str:
     if summary.mean is None:
         return MISSING
     return f"{summary.mean:.{digits}f} ± {fixed(summary.std, digits)}"
+
+
+FILTERS = {
+    "fixed": fixed,
+    "grouped": grouped,
+    "percent": percent,
+    "p_value": p_value,
+    "ratio": ratio_text,
+    "difference": difference_text,
+}
 
 
 def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
@@ -90,7 +117,7 @@ def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
         finalize=escape_latex,
     )
-    environment.filters |= {"fixed": fixed, "grouped": grouped, "ratio": ratio_text, "spread": spread_latex}
+    environment.filters |= FILTERS | {"spread": spread_latex}
     return environment.get_template(name).render(values)
 
 
@@ -104,5 +131,5 @@ def render_html(folder: Path, name: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"fixed": fixed, "grouped": grouped, "ratio": ratio_text, "spread": spread_html}
+    environment.filters |= FILTERS | {"spread": spread_html}
     return environment.get_template(name).render(values)

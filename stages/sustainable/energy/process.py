@@ -1,0 +1,81 @@
+"""The process that measures: its threads, its cores, and what else the machine is doing meanwhile."""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def start_with_threads(threads: int) -> None:
+    """Begin this program again with `threads` in the environment, unless it is there already.
+
+    The libraries read these variables when they are loaded, so they must stand before any import of
+    theirs counts: a process that replaces itself is the one way that always holds.
+    """
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | wanted)
+
+
+def settle(threads: int) -> dict[str, Any]:
+    """Pin the process to as many cores as it has threads; gives what is in force."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, set(allowed[-threads:]))  # the last cores serve fewer interrupts
+    return {
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+    }
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Clocks at one moment: wall, this process, and all processes on all cores, in seconds."""
+
+    wall_s: float
+    own_cpu_s: float
+    all_cpu_s: float
+
+
+def now() -> Moment:
+    """Read the clocks."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    counted = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # in user already
+    return Moment(time.perf_counter(), time.process_time(), counted - idle)
+
+
+def neighbours_load(before: Moment, after: Moment, cores: int | None = None) -> float:
+    """Share of all cores, between two moments, that others used: other processes and, on a virtual
+    machine, time stolen by the host. At least 0: the system counts in ticks of 10 ms."""
+    span = (after.wall_s - before.wall_s) * (cores or psutil.cpu_count() or 1)
+    others = (after.all_cpu_s - before.all_cpu_s) - (after.own_cpu_s - before.own_cpu_s)
+    return max(0.0, others / span) if span > 0 else 0.0
+
+
+def frequency_mhz() -> float | None:
+    """Mean clock of the cores; None where the system does not tell."""
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError):
+        return None
+    return float(frequency.current) if frequency else None
+
+
+def temperature_c() -> float | None:
+    """The hottest sensor; None where there are none."""
+    sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
+    readings = [sensor.current for group in sensors.values() for sensor in group]
+    return float(max(readings)) if readings else None

@@ -1,0 +1,165 @@
+"""The randomised-block protocol, on two copies of a small model and a meter of arithmetic."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sustainable.artifact.errors import UserError
+from sustainable.artifact.journal import RowJournal
+from sustainable.compression.configuration import Configuration
+from sustainable.energy.blocks import IDLE, BlocksParameters, design, flags_of, loops_for, measure_blocks
+from sustainable.energy.choice import Chosen
+from sustainable.energy.process import Moment, neighbours_load
+from sustainable.energy.stand_ins import FakeMeter
+from sustainable.forecaster import Architecture, WeatherGRU
+from sustainable.subjects import Subject
+
+SETTINGS = {
+    "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_size": 8, "threads": 1, "seed": 5,
+    "warm_up_limit_s": 0.5, "warm_up_tolerance": 0.5, "overhead_limit": 0.9, "cpu_to_wall_floor": 0.95,
+    "neighbours_limit": 0.05, "latency_calls": 10,
+    "configurations": {"a": Configuration(), "b": Configuration()},
+}  # fmt: skip
+PARAMETERS = BlocksParameters(**SETTINGS)
+
+
+def measure(path, stop_after=None, make=FakeMeter, **changes):
+    """Run the design; `stop_after` metered windows the process is interrupted."""
+    torch.manual_seed(0)
+    model = WeatherGRU(Architecture(3, 4, 1, 0.0)).eval()
+    subjects = {name: Subject(model, {"label": name}, torch.ones(20)) for name in "ab"}
+    made = []
+
+    def meter():
+        made.append(1)
+        if stop_after is not None and len(made) > 1 + 20 + stop_after:  # thrown away, and the gate's
+            raise KeyboardInterrupt
+        return make()
+
+    journal = RowJournal(path, "work")
+    parameters = BlocksParameters(**(SETTINGS | changes))
+    frozen = measure_blocks(
+        subjects, torch.rand(20, 5, 3), parameters, Chosen(meter, "fake", "a test"), journal
+    )
+    return frozen, journal.rows[1:]
+
+
+@given(
+    st.lists(st.text(min_size=1), min_size=1, max_size=6, unique=True), st.integers(1, 30), st.integers(0, 9)
+)
+def test_a_design_holds_everything_once_a_block(names, blocks, seed):
+    cells = design(names, blocks, seed)
+    assert len(cells) == len(names) * blocks
+    for block in range(blocks):
+        own = [cell for cell in cells if cell.block == block]
+        assert sorted(cell.configuration for cell in own) == sorted(names)
+        assert [cell.position for cell in own] == list(range(len(names)))
+    assert design(names, blocks, seed) == cells
+    assert design(names, blocks + 1, seed)[: len(cells)] == cells
+
+
+def test_a_design_is_random_and_balanced():
+    cells = design(["a", "b", "c", "d"], 2000, 1)
+    first = [cell.configuration for cell in cells if cell.position == 0]
+    for name in "abcd":
+        assert 420 < first.count(name) < 580  # 500 expected, 19 standard deviation
+
+
+@given(st.floats(0.05, 100), st.floats(1e-5, 200))
+def test_loops_fill_the_window(window_s, pass_s):
+    loops = loops_for(window_s, pass_s)
+    assert loops * pass_s >= window_s * (1 - 1e-9)
+    assert loops == 1 or (loops - 1) * pass_s < window_s
+
+
+def test_windows_are_measured_and_described(tmp_path):
+    frozen, rows = measure(tmp_path / "j")
+    assert len(rows) == 9
+    assert set(frozen["latency"]["a"]) == {"1", "8"}
+    assert frozen["latency"]["b"]["8"]["p50"] <= frozen["latency"]["b"]["8"]["p99"]
+    for row in rows:
+        assert row["meter_reason"] == "a test"
+        if row["configuration"] == IDLE:
+            assert (row["loops"], row["energy_mwh"], row["windows"]) == (0, None, 0)
+            assert row["cpu_time_s"] < 0.03
+        else:
+            assert row["loops"] == frozen["loops"][row["configuration"]]
+            assert row["cpu_time_ms"] == pytest.approx(1000 * row["cpu_time_s"] / row["loops"] / 20)
+            joules = row["cpu_j"] + row["ram_j"]
+            assert row["energy_mwh"] == pytest.approx(joules / 3.6 / row["loops"] / 20)
+            assert row["label"] == row["configuration"]
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 4, 8])
+def test_a_killed_design_is_continued_in_the_same_order(tmp_path, stop_after):
+    with pytest.raises(KeyboardInterrupt):
+        measure(tmp_path / "j", stop_after)
+    before = RowJournal(tmp_path / "j", "work").rows
+    assert len(before) == 1 + stop_after
+    frozen, rows = measure(tmp_path / "j")
+    assert rows[:stop_after] == before[1:]
+    assert frozen["loops"] == before[0]["loops"]
+    cells = [(cell.block, cell.configuration) for cell in design(["a", "b", IDLE], 3, 5)]
+    assert [(row["block"], row["configuration"]) for row in rows] == cells
+
+
+def test_a_meter_that_costs_too_much_stops_the_run(tmp_path):
+    class Slow(FakeMeter):
+        def start(self):
+            super().start()
+            import time
+
+            time.sleep(0.01)
+
+    with pytest.raises(
+        UserError, match=r"empty metering takes 1\d\.\d % .*limit 1\.0 %.*raise benchmark.*window_s"
+    ):
+        measure(tmp_path / "j", make=Slow, overhead_limit=0.01)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "cpu_to_wall", "others", "flags"),
+    [
+        ("a", 1.0, 0.0, ""),
+        ("a", 0.94, 0.0, "waited"),
+        ("a", 1.0, 0.06, "neighbours"),
+        ("a", 0.5, 0.5, "waited+neighbours"),
+        (IDLE, 0.0, 0.0, ""),
+        (IDLE, 0.0, 0.06, "neighbours"),
+    ],
+)
+def test_contention_is_flagged(configuration, cpu_to_wall, others, flags):
+    assert flags_of(configuration, cpu_to_wall, others, PARAMETERS) == flags
+
+
+def test_the_load_of_neighbours_by_hand():
+    before = Moment(wall_s=0.0, own_cpu_s=0.0, all_cpu_s=100.0)
+    assert neighbours_load(before, Moment(10.0, 9.0, 111.0), cores=2) == pytest.approx(0.1)
+    assert neighbours_load(before, Moment(10.0, 9.0, 108.99), cores=2) == 0.0
+    assert neighbours_load(before, before, cores=2) == 0.0
+
+
+def test_threads_are_in_the_environment_before_anything_is_loaded(tmp_path, project):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(project / 'stages')!r})\n"
+        "from sustainable.energy.process import settle, start_with_threads\n"
+        "start_with_threads(1)\n"
+        "print(os.environ['OMP_NUM_THREADS'], settle(1), sys.argv[1:])\n"
+    )
+    done = subprocess.run([sys.executable, script, "--x"], capture_output=True, text=True, check=True, env={})
+    assert done.stdout.startswith("1 {'threads': 1, 'interop_threads': 1, 'cores': [")
+    assert done.stdout.strip().endswith("['--x']")
+
+
+def test_frozen_numbers_are_plain(tmp_path):
+    frozen, _ = measure(tmp_path / "j")
+    assert all(isinstance(count, int) for count in frozen["loops"].values())
+    assert 0 < frozen["meter_overhead_p95"] < 0.9
+    assert not isinstance(frozen["meter_overhead_p95"], np.floating)
