@@ -7,14 +7,17 @@ export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test smoke lint clean
+.PHONY: help setup doctor reproduce test smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## make the virtual environment .venv from requirements.txt (about 2 minutes)
 
-reproduce: .venv/ready ## run the whole pipeline and say where the results lie (about 30 minutes on 2 cores)
+doctor: .venv/ready ## what this host can support, and how long reproduce will take here (a few seconds)
+	@python stages/doctor.py
+
+reproduce: .venv/ready ## run the whole pipeline and say where the results lie (about 45 minutes on 2 cores)
 	@dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"
@@ -23,10 +26,10 @@ reproduce: .venv/ready ## run the whole pipeline and say where the results lie (
 	@echo "measured rows                data/benchmark/"
 	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
 
-test: .venv/ready-dev ## unit tests and the whole pipeline small (about 5 minutes)
+test: .venv/ready-dev ## unit tests and the whole pipeline small (about 7 minutes)
 	@python -m pytest
 
-smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (about 1 minute): no evidence
+smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (2 minutes): no evidence
 	@python stages/smoke.py
 
 lint: .venv/ready-dev ## style and types

@@ -52,7 +52,6 @@ def examine(folder: Path, watch: Callable[[], None]) -> list[Finding]:
     before = now()
     watch()
     load = neighbours_load(before, now())
-    heat = temperature_c()
     free_gib = shutil.disk_usage(folder).free / 2**30
     cores = f"{host['cpu']}, {host['cores_logical']} logical cores, {torch.get_num_threads()} threads in use"
     return [
