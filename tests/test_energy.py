@@ -13,7 +13,7 @@ from sustainable.artifact.journal import RowJournal
 from sustainable.compression.configuration import Configuration
 from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters, refuse_outside_configuration
 from sustainable.energy.cost import total_cost
-from sustainable.energy.host import describe_host
+from sustainable.energy.host import describe_host, instruction_sets
 from sustainable.energy.meter import EVIDENCE, MODELLED_CONSTANT, Reading
 from sustainable.energy.published import RunsParameters, measure_runs
 from sustainable.energy.rows import energy_columns
@@ -141,6 +141,7 @@ def test_the_host_is_described():
     host = describe_host()
     assert host["cores_logical"] == os.cpu_count()
     assert host["versions"]["torch"].startswith("2.")
+    assert host["isa"] == instruction_sets()
 
 
 def test_determinism_must_come_first(project):

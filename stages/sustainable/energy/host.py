@@ -1,34 +1,24 @@
-"""What is measured on: this machine, and what it can support."""
+"""What was measured on: a description of this machine for whoever reads the rows."""
 
 import os
 import platform
-import shutil
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
-
-from sustainable.energy.meter import MeterError
-from sustainable.energy.nvml import load_library
-from sustainable.energy.process import frequency_mhz, neighbours_load, now, temperature_c
-from sustainable.energy.rapl import find_zones
 
 LIBRARIES = ("torch", "stable-baselines3", "codecarbon", "numpy")
-GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+VECTORS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}
 
 
 def describe_host() -> dict[str, Any]:
     """CPU, memory, system and versions; None where this system does not tell."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": _cpuinfo("model name") or platform.processor() or None,
         "cores_logical": psutil.cpu_count(logical=True),
         "cores_physical": psutil.cpu_count(logical=False),
-        "isa": torch.backends.cpu.get_cpu_capability(),
+        "isa": instruction_sets(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -37,88 +27,18 @@ def describe_host() -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: whether it is as the artifact would like it, and what was found."""
-
-    what: str
-    good: bool
-    found: str
+def instruction_sets() -> str:
+    """The vector instructions that the processor has, whatever the libraries have been told to use."""
+    flags = (_cpuinfo("flags") or "").split()
+    return ", ".join(name for flag, name in VECTORS.items() if flag in flags) or "unknown"
 
 
-def examine(folder: Path, watch: Callable[[], None]) -> list[Finding]:
-    """What this host can support; `watch` is called while the load of other processes is measured."""
-    host = describe_host()
-    before = now()
-    watch()
-    load = neighbours_load(before, now())
-    free_gib = shutil.disk_usage(folder).free / 2**30
-    cores = f"{host['cpu']}, {host['cores_logical']} logical cores, {torch.get_num_threads()} threads in use"
-    return [
-        Finding("processor", True, cores),
-        Finding("instructions", _has_avx2(), f"{host['isa']}; bitwise reproducible training needs AVX2"),
-        *_meters(),
-        _governor(),
-        Finding(
-            "temperature",
-            temperature_c() is not None,
-            _or_none(temperature_c(), "C", "no sensor is readable"),
-        ),
-        Finding("load by others", load <= 0.05, f"{100 * load:.1f} % of all cores now (limit: 5 %)"),
-        _tex(),
-        Finding("disk", free_gib > 3, f"{free_gib:.0f} GiB free (3 are needed)"),
-        Finding("memory", host["memory_gib"] >= 3, f"{host['memory_gib']} GiB (2 are needed)"),
-    ]
-
-
-def _meters() -> list[Finding]:
-    findings = []
-    try:
-        zones = find_zones()
-        names = ", ".join(sorted({zone.component for zone in zones}))
-        findings.append(Finding("RAPL", True, f"readable: {names}"))
-    except MeterError as error:
-        findings.append(Finding("RAPL", False, str(error)))
-    try:
-        library = load_library()
-        findings.append(Finding("GPU", True, f"{library.nvmlDeviceGetCount()} seen by NVML"))
-    except MeterError as error:
-        findings.append(Finding("GPU", False, str(error)))
-    return findings
-
-
-def _governor() -> Finding:
-    try:
-        name = GOVERNOR.read_text().strip()
-    except OSError:
-        clock = _or_none(frequency_mhz(), "MHz", "unknown")
-        return Finding("frequency", False, f"no governor is readable (clock: {clock})")
-    return Finding("frequency", name == "performance", f"governor {name} (steady clocks: performance)")
-
-
-def _tex() -> Finding:
-    path = shutil.which("pdflatex")
-    if path is None:
-        return Finding("TeX", False, "no pdflatex: tables and figures without paper.pdf")
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return Finding(
-        "TeX", done.returncode == 0, done.stdout.splitlines()[0] if done.stdout else "pdflatex fails"
-    )
-
-
-def _has_avx2() -> bool:
-    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-
-
-def _or_none(value: float | None, unit: str, otherwise: str) -> str:
-    return otherwise if value is None else f"{value:.0f} {unit}"
-
-
-def _cpu_model() -> str | None:
+def _cpuinfo(key: str) -> str | None:
+    """The first value of a key of Linux's /proc/cpuinfo; None elsewhere."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
-        return platform.processor() or None
+        return None
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("model name"):
+        if line.split(":")[0].strip() == key:
             return line.split(":", 1)[1].strip()
     return None
