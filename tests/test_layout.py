@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -80,7 +81,8 @@ def test_stages_import_no_other_stage():
 
 
 def test_nothing_is_unpickled_and_no_address_or_machine_is_named(project):
-    bad = re.compile(r"pickle\.load|weights_only=False|yaml\.load\(|/work/|/root/|https?://(?!www\.w3\.org)")
+    here = "|".join(re.escape(str(folder)) for folder in (project, Path.home()))
+    bad = re.compile(rf"pickle\.load|weights_only=False|yaml\.load\(|{here}|https?://")
     for path in [
         *STAGES.rglob("*.py"),
         project / "Makefile",

@@ -17,6 +17,7 @@ from sustainable.reporting.results import (
     COLUMNS,
     ReportParameters,
     accuracy_difference,
+    net_energy_mwh,
     pay_back,
     stamp_of,
     summarise_rows,
@@ -138,6 +139,24 @@ def test_idle_windows_are_no_configuration():
     results = summarised(pd.concat([rows, idle]))
     assert "idle" not in results.lines
     assert results.energy_missing == 0
+
+
+def test_energy_net_of_idle_by_hand():
+    rows = make_rows("counter", blocks=12)
+    rows["energy_mwh"], rows["latency_ms"] = 2.0, 1000.0  # 7.2 J in a second
+    idle = rows[rows["configuration"] == "baseline"].assign(
+        configuration="idle",
+        cpu_j=3.6,
+        ram_j=0.0,
+        wall_time_s=2.0,
+        windows=0,
+        energy_mwh=None,
+        latency_ms=None,
+    )
+    net = net_energy_mwh(pd.concat([rows, idle], ignore_index=True))
+    assert net[:-12].to_list() == pytest.approx([1.5] * (len(net) - 12))  # the idle host takes 1.8 W
+    assert net[-12:].isna().all()
+    assert net_energy_mwh(rows).isna().all()
 
 
 def test_every_page_says_what_is_no_evidence():

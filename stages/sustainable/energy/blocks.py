@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.journal import RowJournal
@@ -97,6 +98,7 @@ def measure_blocks(
     if done:
         print(f"resuming after {done} of {len(cells)} windows", flush=True)
     for cell in progress(cells[done:], "benchmark", len(cells), done, "windows"):
+        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {cell.configuration}")
         row = _window(cell, passes, frozen["loops"], parameters, chosen)
         labels = subjects[cell.configuration].labels if cell.configuration in subjects else {}
         journal.append(_place(cell) | labels | row | _per_window(row, len(inputs)))

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT
 from sustainable.energy.meter import STAMPED
+from sustainable.energy.rows import JOULES_PER_MWH
 from sustainable.statistics import (
     BreakEven,
     Ratio,
@@ -32,7 +33,7 @@ from sustainable.statistics import (
 
 BASELINE, TWIN, IDLE = "baseline", "baseline_twin", "idle"
 PRIMARY = "cpu_time_ms"
-OUTCOMES = (PRIMARY, "latency_ms", "energy_mwh")
+OUTCOMES = (PRIMARY, "latency_ms", "energy_mwh", "net_energy_mwh")
 COUNTS = (
     "parameters", "nonzero", "int8_parameters", "size_bytes", "flops", "proxy_parameters", "proxy_flops",
 )  # fmt: skip
@@ -40,7 +41,7 @@ COLUMNS = (
     "configuration", "block", "position", "profile", "name", "runtime", "precision",
     "weights_sha256", *COUNTS,
     "windows", "threads", "batch_size", "wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "cpu_evidence",
-    "ram_evidence", "meter", "note", *OUTCOMES,
+    "ram_evidence", "meter", "note", "cpu_time_ms", "latency_ms", "energy_mwh",
 )  # fmt: skip
 ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Watts at full load over which a modelled energy is tried: from a phone's core to a server's socket."""
@@ -147,6 +148,7 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
     """
     rows = rows if "flags" in rows else rows.assign(flags=None)
     check_design(rows)
+    rows = rows.assign(net_energy_mwh=net_energy_mwh(rows))
     models = rows[rows["configuration"] != IDLE]
     keys = list(dict.fromkeys(name for name in hits.columns if (models["configuration"] == name).any()))
     base = _own(models, BASELINE)
@@ -162,6 +164,17 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
     others = [str(name) for name in hits.columns if name not in (*keys, "first_day")]
     frugal = {name: hits[name].to_numpy(dtype=bool) for name in others}
     return Results(lines=_with_holm(lines, parameters), frugal=frugal, **_conditions(rows, models))
+
+
+def net_energy_mwh(rows: pd.DataFrame) -> pd.Series:
+    """Energy of a forecast less what the idle host draws, by the idle window of the same block.
+
+    Missing where there is no idle window, where its energy was not read, or where nothing is left.
+    """
+    idle = rows[rows["configuration"] == IDLE].set_index("block")
+    idle_w = (idle["cpu_j"] + idle["ram_j"].fillna(0)) / idle["wall_time_s"]
+    net = rows["energy_mwh"] - rows["block"].map(idle_w) * rows["latency_ms"] / 1000 / JOULES_PER_MWH
+    return net.where(net > 0)
 
 
 def _line(
