@@ -70,7 +70,8 @@ def main() -> None:
     }
     write_pages(arguments.templates, arguments.out, values)
     write_json(arguments.claims, [asdict(claim) for claim in claims])
-    write_json(arguments.summary, {way: metrics(results[way]) for way in WAYS})
+    verdicts = {claim.id: claim.verdict for claim in claims}
+    write_json(arguments.summary, {"verdicts": verdicts} | {way: metrics(results[way]) for way in WAYS})
     print(compile_paper(arguments.out))
     for claim in claims:
         print(f"{claim.id}: {claim.verdict}. {claim.reason}")
