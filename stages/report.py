@@ -72,7 +72,7 @@ def main() -> None:
     write_json(arguments.claims, [asdict(claim) for claim in claims])
     verdicts = {claim.id: claim.verdict for claim in claims}
     write_json(arguments.summary, {"verdicts": verdicts} | {way: metrics(results[way]) for way in WAYS})
-    print(compile_paper(arguments.out))
+    print(compile_paper(arguments.out, arguments.references))
     for claim in claims:
         print(f"{claim.id}: {claim.verdict}. {claim.reason}")
 
@@ -177,7 +177,16 @@ def as_base64(path: Path) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "published", "templates", "benchmarks", "data", "baseline", "history"):
+    for name in (
+        "params",
+        "published",
+        "templates",
+        "references",
+        "benchmarks",
+        "data",
+        "baseline",
+        "history",
+    ):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("training-cost", "actions", "curve", "best", "search-cost", "out", "claims", "summary"):
         parser.add_argument(f"--{name}", type=Path, required=True)

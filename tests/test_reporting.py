@@ -340,7 +340,7 @@ def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path, profile):
 def test_without_tex_the_paper_says_so_and_an_old_one_goes(tmp_path, monkeypatch):
     (tmp_path / "paper.pdf").write_text("old")
     monkeypatch.setattr(latex.shutil, "which", lambda name: None)
-    assert latex.compile_paper(tmp_path) == latex.NO_TEX
+    assert latex.compile_paper(tmp_path, tmp_path / "references.bib") == latex.NO_TEX
     assert not (tmp_path / "paper.pdf").exists()
 
 

@@ -12,7 +12,7 @@ NO_TEX = "paper.pdf not built: no pdflatex here; tables, figures and report.html
 REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"}
 
 
-def compile_paper(folder: Path) -> str:
+def compile_paper(folder: Path, references: Path) -> str:
     """Compile `folder`/paper.tex to paper.pdf there, in a temporary folder; gives a line to print.
 
     A TeX that lacks a package is a property of the host and not a failure of the stage, but an old
@@ -26,8 +26,8 @@ def compile_paper(folder: Path) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("tables", "figures"):
             shutil.copytree(folder / name, Path(scratch) / name)
-        for name in ("paper.tex", "references.bib"):
-            shutil.copy(folder / name, scratch)
+        shutil.copy(folder / "paper.tex", scratch)
+        shutil.copy(references, Path(scratch) / "references.bib")
         for command in (latex, ["bibtex", "paper"], latex, latex):
             done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, check=False)
             if done.returncode != 0:
