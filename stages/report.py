@@ -131,15 +131,21 @@ def compare(
     """Accuracy against the baseline and persistence, and when the search has paid for itself."""
     hits = {key: line.hits for key, line in results.lines.items()} | dict(results.frugal)
     references = ("baseline", "persistence")
-    invested = search["cost"]["cpu_time_s"] + training["cost"]["cpu_time_s"]
+    costs = (search["cost"], training["cost"])
     return {
         "accuracy": {
             key: {name: accuracy_difference(own, hits[name], parameters) for name in references}
             for key, own in hits.items()
         },
         "hits": {key: (int(own.sum()), len(own)) for key, own in hits.items()},
-        "invested_cpu_s": invested,
-        "break_even": {key: pay_back(rows, key, invested, parameters) for key in parameters.comparisons},
+        "invested_cpu_s": sum(cost["cpu_time_s"] for cost in costs),
+        "break_even": {
+            key: {
+                "CPU time": pay_back(rows, key, costs, "cpu_time_ms", parameters),
+                "energy": pay_back(rows, key, costs, "energy_mwh", parameters),
+            }
+            for key in parameters.comparisons
+        },
     }
 
 

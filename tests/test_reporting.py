@@ -261,9 +261,16 @@ def test_accuracy_is_compared_on_the_same_windows():
 
 def test_what_the_search_cost_is_paid_back():
     rows = make_rows()
-    even = pay_back(rows, "manual_quantization", 10.0, PARAMETERS)  # it saves half a millisecond a forecast
-    assert even.inferences == pytest.approx(20_000, rel=0.01)
-    assert pay_back(rows, "baseline_twin", 10.0, PARAMETERS).inferences is None
+    cost = {"cpu_time_s": 5.0, "cpu_j": 9.0, "ram_j": 9.0, "gpu_j": None, "meter": "test"}
+    costs = [cost | {"cpu_evidence": "modelled-load"}] * 2
+    even = pay_back(rows, "manual_quantization", costs, "cpu_time_ms", PARAMETERS)
+    assert even.inferences == pytest.approx(20_000, rel=0.01)  # 10 s, half a millisecond a forecast
+    assert pay_back(rows, "baseline_twin", costs, "cpu_time_ms", PARAMETERS).inferences is None
+    even = pay_back(rows, "manual_quantization", costs, "energy_mwh", PARAMETERS)
+    assert even.inferences == pytest.approx(20_000, rel=0.01)  # 36 J are 10 mWh, 0.0005 a forecast
+    for other in ({"meter": "rapl"}, {"cpu_evidence": "counter"}, {"cpu_j": None}):
+        even = pay_back(rows, "manual_quantization", [costs[0], costs[1] | other], "energy_mwh", PARAMETERS)
+        assert even.reason == "costs and rows were not metered alike"
 
 
 def test_the_proxy_claim_follows_the_table():

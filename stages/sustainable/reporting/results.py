@@ -324,7 +324,33 @@ def accuracy_difference(
     )
 
 
-def pay_back(rows: pd.DataFrame, key: str, invested_cpu_s: float, parameters: ReportParameters) -> BreakEven:
-    """Forecasts after which `key` has saved the CPU time that was invested in finding it."""
-    own, base = (_own(rows, name)[PRIMARY] / 1000 for name in (key, BASELINE))
-    return break_even(invested_cpu_s, own.to_list(), base.to_list(), *parameters.bootstrap)
+def pay_back(
+    rows: pd.DataFrame,
+    key: str,
+    costs: Sequence[Mapping[str, Any]],
+    outcome: str,
+    parameters: ReportParameters,
+) -> BreakEven:
+    """Forecasts after which `key` has saved what `costs` (as `cost.total_cost` gives them) took to find it.
+
+    `outcome` is `cpu_time_ms` or `energy_mwh`. Energy is compared only where the costs and the rows come
+    from one meter and one class of evidence.
+    """
+    own, base = (_own(rows, name) for name in (key, BASELINE))
+    if outcome == PRIMARY:
+        invested, unit = [cost["cpu_time_s"] for cost in costs], 1000.0
+    else:
+        sources = {(cost["meter"], cost["cpu_evidence"]) for cost in costs}
+        sources |= {(str(row.meter), str(row.cpu_evidence)) for row in base.itertuples()}
+        invested, unit = [_joules(cost) for cost in costs], 1 / JOULES_PER_MWH
+        if len(sources) > 1 or None in invested:
+            return BreakEven(None, None, None, "costs and rows were not metered alike")
+    total = float(sum(invested)) * unit  # in the outcome's own unit
+    return break_even(total, own[outcome].to_list(), base[outcome].to_list(), *parameters.bootstrap)
+
+
+def _joules(cost: Mapping[str, Any]) -> float | None:
+    """All that a cost's meter has counted; None where the processor's part is missing."""
+    if cost["cpu_j"] is None:
+        return None
+    return float(sum(cost[name] or 0.0 for name in ("cpu_j", "ram_j", "gpu_j")))
