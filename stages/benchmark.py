@@ -16,7 +16,7 @@ from sustainable.energy.blocks import BlocksParameters, measure_blocks
 from sustainable.energy.choice import Chosen, MeterParameters, choose_meter
 from sustainable.energy.codecarbon import CodeCarbonMeter
 from sustainable.energy.host import describe_host
-from sustainable.energy.process import settle, start_with_threads
+from sustainable.energy.process import settle, start_afresh
 from sustainable.energy.published import RunsParameters, measure_runs
 from sustainable.forecaster import load_forecaster
 from sustainable.subjects import hits_table, make_subjects
@@ -34,7 +34,7 @@ def main() -> None:
     metering = read_section(arguments.params, "metering", MeterParameters)
     profile = read_profile(arguments.params)
     check_windows(parameters, profile)
-    start_with_threads(parameters.threads)
+    start_afresh(parameters.threads, isinstance(parameters, BlocksParameters) and parameters.keep_memory)
     chosen = choose(parameters, metering)
     parts = load_windows(arguments.windows)
     test = parts["test"]

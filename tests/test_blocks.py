@@ -20,7 +20,7 @@ from sustainable.forecaster import Architecture, WeatherGRU
 from sustainable.subjects import Subject
 
 SETTINGS = {
-    "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_size": 8, "threads": 1, "seed": 5,
+    "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_size": 8, "threads": 1, "keep_memory": False, "seed": 5,
     "warm_up_limit_s": 0.5, "warm_up_tolerance": 0.5, "overhead_limit": 0.9, "cpu_to_wall_floor": 0.95,
     "neighbours_limit": 0.05, "latency_calls": 10,
     "configurations": {"a": Configuration(), "b": Configuration()},
@@ -149,12 +149,12 @@ def test_threads_are_in_the_environment_before_anything_is_loaded(tmp_path, proj
     script.write_text(
         "import os, sys\n"
         f"sys.path.insert(0, {str(project / 'stages')!r})\n"
-        "from sustainable.energy.process import settle, start_with_threads\n"
-        "start_with_threads(1)\n"
+        "from sustainable.energy.process import settle, start_afresh\n"
+        "start_afresh(1, keep_memory=True)\n"
         "print(os.environ['OMP_NUM_THREADS'], settle(1), sys.argv[1:])\n"
     )
     done = subprocess.run([sys.executable, script, "--x"], capture_output=True, text=True, check=True, env={})
-    assert done.stdout.startswith("1 {'threads': 1, 'interop_threads': 1, 'cores': [")
+    assert done.stdout.startswith("1 {'threads': 1, 'interop_threads': 1, 'keeps_memory': True, 'cores': [")
     assert done.stdout.strip().endswith("['--x']")
 
 

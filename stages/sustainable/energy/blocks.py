@@ -38,13 +38,16 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 @dataclass(frozen=True, config=STRICT)
 class BlocksParameters:
-    """The protocol's settings; `configurations` as for the published way, measured in random order."""
+    """The protocol's settings; `configurations` as for the published way, measured in random order.
+
+    `keep_memory`: the process does not give freed memory back to the kernel (see `process`)."""
 
     method: Literal["blocks"]
     blocks: Annotated[int, Field(ge=2, le=1000)]
     window_s: Annotated[float, Field(ge=0.05, le=600.0)]
     batch_size: Annotated[int, Field(ge=1)]
     threads: Annotated[int, Field(ge=1, le=1024)]
+    keep_memory: bool
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     warm_up_limit_s: Annotated[float, Field(gt=0.0, le=600.0)]
     warm_up_tolerance: Share
