@@ -20,8 +20,9 @@ from sustainable.forecaster import Architecture, WeatherGRU
 from sustainable.subjects import Subject
 
 SETTINGS = {
-    "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_size": 8, "threads": 1, "keep_memory": False, "seed": 5,
-    "warm_up_limit_s": 0.5, "warm_up_tolerance": 0.5, "overhead_limit": 0.9, "cpu_to_wall_floor": 0.95,
+    "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_size": 8, "threads": 1, "seed": 5,
+    "keep_memory": False, "warm_up_limit_s": 0.5, "warm_up_tolerance": 0.5,
+    "overhead_limit": 0.9, "cpu_to_wall_floor": 0.95,
     "neighbours_limit": 0.05, "latency_calls": 10,
     "configurations": {"a": Configuration(), "b": Configuration()},
 }  # fmt: skip
