@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.optim import AdamW
@@ -131,16 +133,16 @@ def test_a_checkpoint_of_other_work_or_a_damaged_one_is_not_used(tmp_path, data,
 
 
 def test_patience_stops_early_with_the_weights_of_the_full_run(tmp_path, data):
-    full, kept = fit(tmp_path / "full", data, epochs=40, patience_epochs=40, learning_rate=0.05)
-    patience = 10
-    gaps = [
-        row["epoch"] for row in full.progress.history if row["validation_loss"] == full.progress.best_loss
-    ]
-    assert gaps[0] == full.progress.best_epoch
-    early, model = fit(tmp_path / "early", data, epochs=40, patience_epochs=patience, learning_rate=0.05)
-    assert early.progress.epoch == min(40, early.progress.best_epoch + patience)
-    if early.progress.best_epoch == full.progress.best_epoch:
-        assert tensors_sha256(model.state_dict()) == tensors_sha256(kept.state_dict())
+    train, (inputs, target) = data
+    data = train, (inputs, 1 - target)  # learning soon makes it worse
+    settings = {"epochs": 40, "learning_rate": 0.01}
+    full, kept = fit(tmp_path / "full", data, patience_epochs=40, **settings)
+    losses = [row["validation_loss"] for row in full.progress.history]
+    better = [epoch for epoch, loss in enumerate(losses, start=1) if loss < min([9.0, *losses[: epoch - 1]])]
+    patience = 1 + max(after - before for before, after in pairwise([0, *better]))
+    early, model = fit(tmp_path / "early", data, patience_epochs=patience, **settings)
+    assert early.progress.epoch == better[-1] + patience < 40  # it did stop early
+    assert tensors_sha256(model.state_dict()) == tensors_sha256(kept.state_dict())
     assert early.progress.history == full.progress.history[: early.progress.epoch]
 
 
