@@ -1,9 +1,7 @@
-"""Stage preprocess: the weather CSV becomes scaled windows, split into train, validation and test."""
+"""Stage preprocess: a daily CSV becomes scaled windows, split into train, validation and test."""
 
 import argparse
 from pathlib import Path
-
-import numpy as np
 
 from sustainable.artifact.errors import exit_on_error
 from sustainable.artifact.files import write_json
@@ -11,32 +9,32 @@ from sustainable.artifact.parameters import read_section
 from sustainable.weather import (
     PreprocessParameters,
     Windows,
+    leaks,
     make_windows,
-    read_weather,
+    read_table,
+    rows_to_scale_over,
     save_windows,
     scale_min_max,
-    stratified_split,
+    split_windows,
 )
 
 
 def main() -> None:
     arguments = parse_arguments()
     parameters = read_section(arguments.params, "preprocess", PreprocessParameters, arguments.protocol)
-    weather = read_weather(arguments.csv)
-    wet = weather["weather"].isin(parameters.wet).to_numpy().astype(np.int64)
-    features = weather[parameters.features].to_numpy(dtype=np.float64)
-    scaled, minimum, span = scale_min_max(features)
-    windows = make_windows(scaled, wet, parameters.window_days)
-    split = stratified_split(
-        windows.target, parameters.test_share, parameters.validation_share, parameters.split_seed
-    )
-    parts = {name: windows.take(index) for name, index in split.items()}
+    table = read_table(arguments.csv, parameters)
+    scaled, minimum, span = scale_min_max(table.features, rows_to_scale_over(table, parameters))
+    windows = make_windows(scaled, table.positive, parameters.window_days)
+    parts = split_windows(windows, table, parameters)
     save_windows(arguments.windows, parts)
     scale = {
         name: {"minimum": float(low), "range": float(width)}
         for name, low, width in zip(parameters.features, minimum, span, strict=True)
     }
-    write_json(arguments.metrics, describe(parts) | {"rows": len(weather), "scale": scale})
+    shared = leaks(parts, parameters.window_days)
+    write_json(
+        arguments.metrics, describe(parts) | {"rows": len(table), "scale": scale, "shared_rows": shared}
+    )
     print(", ".join(f"{name}: {len(part)} windows" for name, part in parts.items()))
 
 

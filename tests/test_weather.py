@@ -1,25 +1,58 @@
+import csv
+import json
+import subprocess
+import sys
+from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydantic import TypeAdapter
 
 from sustainable.artifact.errors import UserError
+from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.hashing import file_sha256
+from sustainable.artifact.parameters import read_section
 from sustainable.weather import (
-    NUMBERS,
+    ChronologicalSplit,
+    PreprocessParameters,
+    Table,
+    chronological_split,
+    leaks,
     load_windows,
     make_windows,
-    read_weather,
+    read_table,
+    rows_of_parts,
+    rows_to_scale_over,
     save_windows,
     scale_min_max,
+    split_windows,
     stratified_split,
 )
 
 HEADER = "date,precipitation,temp_max,temp_min,wind,weather"
 GOOD = [f"2012-01-0{day},0.0,12.8,5.0,4.7,rain" for day in range(1, 6)]
+SPLIT = {"method": "chronological", "train_until": "2012-01-02", "validation_until": "2012-01-04"}
+SECTION = {
+    "date": "date",
+    "window_days": 1,
+    "features": ["precipitation", "temp_max", "temp_min", "wind"],
+    "target": {"column": "weather", "known": ["fog", "rain", "sun"], "positive": ["rain"]},
+    "split": SPLIT,
+    "scaled_over": "training_rows",
+}
+WARM = {"column": "temp_max", "above": 15.0}
+RANDOM = {"method": "random_stratified", "test_share": 0.2, "validation_share": 0.1, "seed": 42}
+
+
+def parameters(**changes) -> PreprocessParameters:
+    text = json.dumps(SECTION | changes)
+    return TypeAdapter(PreprocessParameters).validate_json(text)
 
 
 def write(folder: Path, lines, encoding="utf-8") -> Path:
@@ -28,30 +61,70 @@ def write(folder: Path, lines, encoding="utf-8") -> Path:
     return path
 
 
+def parts_of(project, protocol):
+    """The parts of the real data under a protocol of the project's params.yaml, and their table."""
+    chosen = parameters(**yaml.safe_load((project / "params.yaml").read_text())["preprocess"][protocol])
+    table = read_table(project / "data/raw/seattle-weather.csv", chosen)
+    scaled, _, _ = scale_min_max(table.features, rows_to_scale_over(table, chosen))
+    windows = make_windows(scaled, table.positive, chosen.window_days)
+    return split_windows(windows, table, chosen), table
+
+
 @pytest.fixture(scope="module")
-def real(project):
-    weather = read_weather(project / "data/raw/seattle-weather.csv")
-    wet = weather["weather"].isin(["rain", "drizzle"]).to_numpy().astype(np.int64)
-    return make_windows(scale_min_max(weather[list(NUMBERS)].to_numpy())[0], wet, 30), weather
+def published(project):
+    return parts_of(project, "published")
 
 
-def test_the_data_set_is_the_documented_one(project, real):
-    assert file_sha256(project / "data/raw/seattle-weather.csv").startswith("0845078a290b48e3")
-    counts = real[1]["weather"].value_counts().to_dict()
+@pytest.fixture(scope="module")
+def audited(project):
+    return parts_of(project, "audited")
+
+
+def test_the_data_set_is_the_documented_one(project):
+    path = project / "data/raw/seattle-weather.csv"
+    assert file_sha256(path).startswith("0845078a290b48e3")
+    counts = Counter(row["weather"] for row in csv.DictReader(path.read_text().splitlines()))
     assert counts == {"rain": 641, "sun": 640, "fog": 101, "drizzle": 53, "snow": 26}
 
 
-def test_the_published_split_and_what_persistence_scores_on_it(real):
-    windows, _ = real
-    split = stratified_split(windows.target, 0.2, 0.1, 42)
-    assert {name: len(index) for name, index in split.items()} == {
-        "train": 1029,
-        "validation": 115,
-        "test": 287,
-    }
-    assert sorted(np.concatenate(list(split.values()))) == list(range(1431))
-    test = windows.take(split["test"])
-    assert int((test.previous == test.target).sum()) == 206  # 0.7178 of 287
+def lengths(parts):
+    return {name: len(part) for name, part in parts.items()}
+
+
+def test_the_published_split_and_what_persistence_scores_on_it(published):
+    parts, _ = published
+    assert lengths(parts) == {"train": 1029, "validation": 115, "test": 287}
+    assert sorted(np.concatenate([part.first_day for part in parts.values()])) == list(range(1431))
+    assert int((parts["test"].previous == parts["test"].target).sum()) == 206  # 0.7178 of 287
+
+
+def test_the_published_windows_stay_the_same_to_the_byte(published, tmp_path):
+    save_windows(tmp_path / "w", published[0])
+    assert file_sha256(tmp_path / "w").startswith("af0a03b915ae4c8f")
+
+
+def test_the_audited_parts_are_years_and_the_scale_knows_the_first_two_alone(audited):
+    parts, table = audited
+    assert lengths(parts) == {"train": 701, "validation": 335, "test": 335}
+    first_rows = {"train": 0, "validation": 731, "test": 731 + 365}  # 2012 is a leap year
+    assert {name: part.first_day[0] for name, part in parts.items()} == first_rows
+    assert (parts["test"].target == table.positive[731 + 365 + 30 :]).all()
+    assert (parts["train"].inputs.min(), parts["train"].inputs.max()) == (0.0, 1.0)
+    assert parts["test"].inputs.max() > 1.0  # 2015 had a day wetter than any of the first two years
+    fitted = table.features[:731]
+    expected = (table.features[731:761] - fitted.min(axis=0)) / np.ptp(fitted, axis=0)
+    assert np.array_equal(parts["validation"].inputs[0], expected.astype(np.float32))
+
+
+def test_every_published_window_leaks_and_no_audited_one_does(published, audited):
+    assert leaks(published[0], 30) == {"validation": 115, "test": 287}
+    assert leaks(audited[0], 30) == {"validation": 0, "test": 0}
+
+
+def test_leaks_by_hand():
+    windows = make_windows(np.arange(12.0)[:, None], np.arange(12) % 2, 2)  # window r has the rows r to r + 2
+    parts = {name: windows.take(np.array(index)) for name, index in [("train", [0, 1]), ("test", [3, 4, 9])]}
+    assert leaks(parts, 2) == {"test": 1}  # row 3 is an input of the one and the target of the other
 
 
 def replaced(line, text):
@@ -77,31 +150,98 @@ def replaced(line, text):
         (replaced(5, GOOD[3].replace("4.7", "nan")), "line 5, column 'wind': 'nan' is not a number"),
         (replaced(3, GOOD[1] + ",1"), "line 3: 7 columns, the header has 6"),
         (replaced(3, ""), "line 3: 0 columns, the header has 6"),
+        ([HEADER + ",wind", *(day + ",4.7" for day in GOOD)], "line 1: column 'wind' stands 2 times"),
         ([HEADER], "line 2: there are no rows"),
         ([], "line 1: column 'date' is missing|line 1: the file is empty"),
     ],
 )
 def test_a_bad_table_is_refused_with_line_and_column(tmp_path, lines, message):
     with pytest.raises(UserError, match=message) as caught:
-        read_weather(write(tmp_path, lines))
+        read_table(write(tmp_path, lines), parameters())
     assert "\n" not in str(caught.value)
 
 
 def test_empty_missing_and_wrongly_encoded_files_are_refused(tmp_path):
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(UserError, match="line 1: the file is empty"):
-        read_weather(tmp_path / "empty.csv")
+        read_table(tmp_path / "empty.csv", parameters())
     with pytest.raises(UserError, match="missing; restore it"):
-        read_weather(tmp_path / "nowhere.csv")
+        read_table(tmp_path / "nowhere.csv", parameters())
     lines = replaced(4, GOOD[2].replace("rain", "brouillard épais"))
     with pytest.raises(UserError, match="line 4, column 'weather': not UTF-8"):
-        read_weather(write(tmp_path, lines, "latin-1"))
+        read_table(write(tmp_path, lines, "latin-1"), parameters())
     with pytest.raises(UserError, match=r"line 1, column 'date': not UTF-8"):
-        read_weather(write(tmp_path, [HEADER, *GOOD], "utf-16"))
+        read_table(write(tmp_path, [HEADER, *GOOD], "utf-16"), parameters())
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path):
-    assert len(read_weather(write(tmp_path, [HEADER, *GOOD], "utf-8-sig"))) == 5
+    assert len(read_table(write(tmp_path, [HEADER, *GOOD], "utf-8-sig"), parameters())) == 5
+
+
+def test_an_encoding_fault_is_found_behind_a_quoted_comma(tmp_path):
+    lines = ["place,date,weather", '"Lincoln, NE",2012-01-01,brouillard épais']
+    with pytest.raises(UserError, match="line 2, column 'weather': not UTF-8"):
+        read_table(write(tmp_path, lines, "latin-1"), parameters())
+
+
+def test_only_the_named_columns_are_read(tmp_path):
+    lines = ["temp_max,note,date", "15.5,,2012-01-01", "15.0,windy,2012-01-02", "14.5,?,2012-01-03"]
+    table = read_table(write(tmp_path, lines), parameters(features=["temp_max"], target=WARM))
+    assert table.features.tolist() == [[15.5], [15.0], [14.5]]
+    assert table.positive.tolist() == [1, 0, 0]  # 15 is not above 15
+    assert table.first == date(2012, 1, 1)
+
+
+def test_rows_of_one_place_are_kept_with_their_line_numbers(tmp_path):
+    days = [(place, f"2012-01-0{day}") for day in (1, 2) for place in ("here", "there")]
+    lines = ["date,place,temp_max", *(f"{day},{place},{len(place)}.0" for place, day in days)]
+    chosen = parameters(features=["temp_max"], target=WARM, rows={"place": "there"})
+    assert read_table(write(tmp_path, lines), chosen).features.tolist() == [[5.0], [5.0]]
+    lines[4] = "2012-01-02,there,mild"
+    with pytest.raises(UserError, match="line 5, column 'temp_max': 'mild' is not a number"):
+        read_table(write(tmp_path, lines), chosen)
+    with pytest.raises(UserError, match=r"column 'place': no row holds 'away'; see preprocess: rows\.place"):
+        read_table(
+            tmp_path / "weather.csv", parameters(features=["temp_max"], rows={"place": "away"}, target=WARM)
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": []}, "features: list should have at least 1 item"),
+        ({"features": ["wind", "wind"]}, "features: a column stands here twice"),
+        ({"target": None}, "target"),
+        (
+            {"target": {"column": "weather", "positive": ["rain"]}},
+            r"target\.positive\.known: this key is missing",
+        ),
+        ({"target": SECTION["target"] | {"positive": ["hail"]}}, "positive: 'hail' is not among known"),
+        ({"target": WARM | {"above": "15"}}, r"target\.above\.above: '15' is text"),
+        ({"split": SPLIT | {"train_until": "2012-01-04"}}, "validation_until: this date must be later"),
+        ({"split": SPLIT | {"train_until": "31/12/2013"}}, "train_until: a quoted date is needed"),
+        ({"split": SPLIT | {"train_until": "1388448000"}}, "train_until: a quoted date is needed"),
+        ({"split": SPLIT | {"train_until": 2013}}, "train_until: a quoted date is needed"),
+        ({"split": {"method": "by_hand"}}, "split: input tag 'by_hand'"),
+        ({"split": RANDOM}, "scaled_over: a random split has no rows that are training's alone"),
+        ({"split": RANDOM | {"test_share": 1.0}}, "test_share: input should be less than 1"),
+        ({"rows": {"place": 1}}, r"rows\.place: input should be a valid string"),
+        ({"wet": ["rain"]}, "wet: unknown key"),
+    ],
+)
+def test_bad_parameters_are_named(tmp_path, changes, message):
+    with pytest.raises(UserError, match=rf"preprocess\.mine\..*{message}") as caught:
+        read_section(write_params(tmp_path, SECTION | changes), "preprocess", PreprocessParameters, "mine")
+    assert "\n" not in str(caught.value)
+
+
+def write_params(folder, section) -> Path:
+    """A params.yaml with one protocol of preprocess, `mine`, and the dvc.yaml that it needs."""
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"preprocess": {}}}))
+    content = {"profile": "paper", "protocols": ["mine"], "benchmarks": {}, "metering": {}}
+    content["preprocess"] = {"mine": section}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder / "params.yaml"
 
 
 def test_windows_by_hand():
@@ -122,6 +262,13 @@ def test_every_window_ends_the_day_before_its_target(days, rows):
     last = windows.inputs[:, -1, 0].astype(int)
     assert (windows.target == wet[last + 1]).all()
     assert (windows.previous == wet[last]).all()
+
+
+def test_a_scale_sees_its_rows_alone():
+    values = np.array([[1.0, 4.0], [3.0, 4.0], [7.0, 6.0]])
+    scaled, minimum, span = scale_min_max(values, slice(0, 2))
+    assert scaled.tolist() == [[0.0, 0.0], [1.0, 0.0], [3.0, 2.0]]
+    assert (minimum.tolist(), span.tolist()) == ([1.0, 4.0], [2.0, 0.0])
 
 
 @given(arrays(np.float64, (7, 2), elements=st.floats(-1e6, 1e6)))
@@ -145,6 +292,54 @@ def test_a_split_that_cannot_be_stratified_is_refused():
         stratified_split(np.array([0] * 20 + [1]), 0.2, 0.1, 0)
 
 
+def table_of(rows: int) -> Table:
+    return Table(date(2012, 1, 1), np.arange(float(rows))[:, None], np.arange(rows) % 2)
+
+
+@given(st.integers(1, 10), st.integers(20, 60), st.data())
+def test_a_chronological_part_has_each_window_that_lies_in_it_and_no_other(days, rows, data):
+    cut = data.draw(st.integers(1, rows - 2))
+    ends = [cut, data.draw(st.integers(cut + 1, rows - 1)), rows]
+    starts = dict(zip(("train", "validation", "test"), [0, *ends[:2]], strict=True))
+    parts = {name: range(start, end) for (name, start), end in zip(starts.items(), ends, strict=True)}
+    windows = make_windows(np.arange(float(rows))[:, None], np.arange(rows) % 2, days)
+    if any(len(part) <= days for part in parts.values()):
+        with pytest.raises(UserError, match=f"hold no window of {days} days"):
+            chronological_split(windows.first_day, days, parts)
+        return
+    split = chronological_split(windows.first_day, days, parts)
+    for name, index in split.items():
+        lies_in = [first for first in range(rows - days) if {first, first + days} <= set(parts[name])]
+        assert index.tolist() == lies_in
+    assert set(leaks({name: windows.take(index) for name, index in split.items()}, days).values()) == {0}
+
+
+def test_the_rows_of_parts_by_hand():
+    split = ChronologicalSplit("chronological", "2012-01-02", "2012-01-04")
+    assert rows_of_parts(table_of(7), split) == {
+        "train": range(0, 2),
+        "validation": range(2, 4),
+        "test": range(4, 7),
+    }
+
+
+@pytest.mark.parametrize(
+    ("train_until", "validation_until", "message"),
+    [
+        ("2011-12-31", "2012-01-04", r"preprocess: split\.train_until: 2011-12-31 must be a day of the data"),
+        ("2012-01-02", "2012-01-08", r"split\.validation_until: .* \(they are 2012-01-01 to 2012-01-08\)"),
+        ("2012-01-02", "2019-01-01", r"split\.validation_until: 2019-01-01 must be a day of the data"),
+        ("2012-01-01", "2012-01-04", "split: the 1 rows of train hold no window of 1 days"),
+        ("2012-01-03", "2012-01-05", "target: every day to forecast in validation is negative"),
+    ],
+)
+def test_a_split_that_leaves_a_part_empty_or_of_one_class_is_refused(train_until, validation_until, message):
+    table, split = table_of(8), SPLIT | {"train_until": train_until, "validation_until": validation_until}
+    with pytest.raises(UserError, match=message) as caught:
+        split_windows(make_windows(table.features, table.positive, 1), table, parameters(split=split))
+    assert "\n" not in str(caught.value)
+
+
 def test_windows_are_stored_and_a_damaged_store_is_named(tmp_path):
     windows = make_windows(np.arange(5.0)[:, None], np.array([0, 1, 0, 1, 1]), 2)
     save_windows(tmp_path / "w", {"train": windows})
@@ -152,10 +347,54 @@ def test_windows_are_stored_and_a_damaged_store_is_named(tmp_path):
     assert all(
         (getattr(loaded, name) == getattr(windows, name)).all() for name in ("inputs", "target", "previous")
     )
-    from sustainable.artifact.files import read_tensors, write_tensors
-
     tensors, _ = read_tensors(tmp_path / "w")
     del tensors["train.target"]
     write_tensors(tmp_path / "w", tensors)
     with pytest.raises(UserError, match=r"'train\.target' is missing"):
         load_windows(tmp_path / "w")
+
+
+LINCOLN = {
+    "date": "DATE",
+    "rows": {"STATION": "USW00094996"},
+    "window_days": 7,
+    "features": ["TMIN", "TMAX"],
+    "target": {"column": "TMAX", "above": 60},
+    "split": {"method": "chronological", "train_until": "2016-03-31", "validation_until": "2016-04-30"},
+    "scaled_over": "training_rows",
+}
+
+
+def preprocess(project, folder, section, table):
+    command = [sys.executable, project / "stages/preprocess.py", "--protocol", "mine", "--csv", table]
+    command += ["--params", write_params(folder, section)]
+    command += ["--windows", folder / "windows", "--metrics", folder / "metrics.json"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_another_data_set_needs_other_parameters_and_nothing_else(project, tmp_path):
+    source = project / "tests/data/lincoln-weather.csv"
+    assert file_sha256(source) in (project / "tests/data/README.md").read_text()
+    done = preprocess(project, tmp_path, LINCOLN, source)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    # January to March are 91 rows, April 30, the rest 47; each part loses its first 7 days as targets.
+    assert metrics["rows"] == 91 + 30 + 47
+    assert lengths(load_windows(tmp_path / "windows")) == {"train": 84, "validation": 23, "test": 40}
+    assert {name: metrics[name] for name in ("train", "validation", "test")} == {
+        "train": {"windows": 84, "wet_share": 21 / 84},
+        "validation": {"windows": 23, "wet_share": 15 / 23},
+        "test": {"windows": 40, "wet_share": 38 / 40},
+    }
+    assert metrics["scale"]["TMAX"] == {"minimum": 8.0, "range": 78.0 - 8.0}  # degrees F, until March
+    assert metrics["shared_rows"] == {"validation": 0, "test": 0}
+    first = load_windows(tmp_path / "windows")["train"].inputs[0, 0, 1]
+    assert first == np.float32((36 - 8) / 70)  # TMAX is the second feature, and was 36 on 1 January
+
+
+def test_a_wrong_date_stops_preprocess_with_one_line(project, tmp_path):
+    section = LINCOLN | {"split": LINCOLN["split"] | {"validation_until": "2017-01-01"}}
+    done = preprocess(project, tmp_path, section, project / "tests/data/lincoln-weather.csv")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "preprocess: split.validation_until: 2017-01-01 must be a day of the data" in done.stderr
+    assert not (tmp_path / "windows").exists()
