@@ -1,5 +1,6 @@
-"""Dynamic int8 quantization by torch.ao (deprecated there, so imported in this one place)."""
+"""Fewer bits: dynamic int8 by torch.ao (deprecated there, so imported in this one place), and bfloat16."""
 
+import copy
 import warnings
 
 import torch
@@ -29,3 +30,25 @@ def quantize_dynamic_int8(model: nn.Module) -> nn.Module:
     ):
         raise CompressionError(f"still in floating point: {', '.join(left) or 'the whole model'}")
     return quantized
+
+
+class Bfloat16(nn.Module):
+    """A model whose weights and states are bfloat16; it takes and gives float32."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).bfloat16()
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Logits [n] for `windows` [n, days, features]."""
+        logits: torch.Tensor = self.model(windows.bfloat16())
+        return logits.float()
+
+
+def to_bfloat16(model: nn.Module) -> Bfloat16:
+    """`model` in bfloat16; raises `CompressionError` when a parameter is left in another type."""
+    converted = Bfloat16(model).eval()
+    left = [name for name, value in converted.named_parameters() if value.dtype != torch.bfloat16]
+    if left or not list(converted.parameters()):
+        raise CompressionError(f"not in bfloat16: {', '.join(left) or 'there are no parameters'}")
+    return converted

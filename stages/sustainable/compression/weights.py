@@ -1,0 +1,34 @@
+"""Unstructured pruning: the smallest weights become zero; shapes, and so the work, stay as they are."""
+
+import copy
+from typing import Literal, TypeVar
+
+import torch
+from torch import nn
+
+from sustainable.compression import CompressionError
+
+Scope = Literal["layer", "global"]
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def prune_weights(model: Model, share: float, scope: Scope) -> Model:
+    """A copy in which the `share` of weights with the least magnitude (L1) is zero; biases stay.
+
+    `scope`: that share of every matrix by itself (`layer`), or of all matrices together (`global`).
+    Raises `CompressionError` when not exactly so many weights are zero afterwards.
+    """
+    pruned = copy.deepcopy(model)
+    matrices = [value for name, value in pruned.named_parameters() if "weight" in name]
+    groups = [[matrix] for matrix in matrices] if scope == "layer" else [matrices]
+    with torch.no_grad():
+        for group in groups:
+            flat = torch.cat([matrix.flatten() for matrix in group])
+            count = round(share * flat.numel())
+            flat[flat.abs().argsort(stable=True)[:count]] = 0.0
+            for matrix, part in zip(group, flat.split([m.numel() for m in group]), strict=True):
+                matrix.copy_(part.view_as(matrix))
+            zeros = int((flat == 0).sum())
+            if zeros < count or (count and zeros == 0):
+                raise CompressionError(f"{zeros} weights are zero, {count} were asked for")
+    return pruned
