@@ -1,63 +1,81 @@
-"""Stage train_baseline: windows become GRU weights; the frugal forecasters stand beside them."""
+"""Stage train_baseline: windows become GRU weights, one model a seed; the frugal forecasters stand beside."""
 
 import argparse
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
-import numpy as np
 import torch
 
 from sustainable.artifact.errors import exit_on_error
 from sustainable.artifact.files import write_json, write_rows
 from sustainable.artifact.hashing import file_sha256, fingerprint, tensors_sha256
+from sustainable.artifact.parallel import in_parallel
 from sustainable.artifact.parameters import read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.forecaster import correct, save_forecaster
-from sustainable.frugal import frugal_predictions
+from sustainable.forecaster import Forecaster, load_forecaster, logits_of, save_forecaster
+from sustainable.frugal import frugal_predictions, frugal_probabilities
+from sustainable.scores import score
 from sustainable.training import Trainer, TrainingParameters
 from sustainable.weather import Windows, load_windows
+
+SCORED = ("validation", "test")
 
 
 def main() -> None:
     arguments = parse_arguments()
-    recipe = read_section(arguments.params, "train_baseline", TrainingParameters, arguments.protocol)
+    parameters = read_section(arguments.params, "train_baseline", TrainingParameters, arguments.protocol)
     metering = read_section(arguments.params, "metering", MeterParameters)
-    use_deterministic_torch()
+    tasks = [
+        (seed, parameters, metering, arguments.windows, arguments.checkpoints) for seed in parameters.seeds
+    ]
+    workers = 1 if choose_meter(metering).whole_machine else None
+    done = list(in_parallel(train_seed, tasks, "training seeds", workers))
+    write_rows(arguments.history, [row for run in done for row in run["history"]])
+    write_json(arguments.cost, total_cost([sitting for run in done for sitting in run["sittings"]]))
     parts = load_windows(arguments.windows)
-    identity = fingerprint({"recipe": asdict(recipe), "windows": file_sha256(arguments.windows)})
-    trainer = Trainer(recipe, parts["train"].inputs.shape[2], arguments.checkpoint, identity)
+    write_json(arguments.metrics, {"forecasters": frugal_scores(parts)} | summary(done))
+    for seed in parameters.seeds:
+        name = f"seed_{seed}.safetensors"
+        save_forecaster(arguments.weights / name, load_forecaster(arguments.checkpoints / "done" / name))
+    shutil.rmtree(arguments.checkpoints)
+
+
+def train_seed(
+    seed: int, parameters: TrainingParameters, metering: MeterParameters, windows: Path, folder: Path
+) -> dict[str, Any]:
+    """Train one model, resuming where it was killed; its weights go to `folder`/done."""
+    use_deterministic_torch()
+    parts = load_windows(windows)
+    identity = fingerprint({"recipe": asdict(parameters), "windows": file_sha256(windows)})
+    model = parameters.new_model(parts["train"].inputs.shape[2], seed)
+    trainer = Trainer(model, parameters.recipe, seed, folder / f"seed_{seed}.safetensors", identity)
     meter = choose_meter(metering).make()
     meter.start()
-    model = trainer.fit(as_pair(parts["train"]), as_pair(parts["validation"]), lambda: asdict(meter.read()))
+    trainer.fit(as_pair(parts["train"]), as_pair(parts["validation"]), lambda: asdict(meter.read()))
     meter.stop()
-    write_rows(arguments.history, trainer.progress.history)
-    write_json(arguments.cost, total_cost(trainer.progress.sittings))
-    write_json(arguments.metrics, describe(trainer, parts))
-    save_forecaster(arguments.weights, model)
-    arguments.checkpoint.unlink(missing_ok=True)
+    save_forecaster(folder / "done" / f"seed_{seed}.safetensors", model)
+    return {
+        "seed": seed,
+        "history": [{"seed": seed, **row} for row in trainer.progress.history],
+        "sittings": trainer.progress.sittings,
+        "model": describe(trainer),
+        "scores": {part: gru_scores(model, parts[part], parameters.recipe.batch_size) for part in SCORED},
+    }
 
 
 def as_pair(part: Windows) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(part.inputs), torch.from_numpy(part.target).float()
 
 
-def describe(trainer: Trainer, parts: dict[str, Windows]) -> dict[str, Any]:
-    """Accuracy of every forecaster on validation and test, and what the network is."""
-    accuracy: dict[str, dict[str, Any]] = {}
-    for name in ("validation", "test"):
-        right = {"gru": correct(trainer.model, *as_pair(parts[name]), trainer.recipe.batch_size).numpy()}
-        for forecaster, prediction in frugal_predictions(parts["train"], parts[name]).items():
-            right[forecaster] = prediction == parts[name].target
-        for forecaster, hits in right.items():
-            score = {"accuracy": float(np.mean(hits)), "correct": int(hits.sum()), "windows": len(hits)}
-            accuracy.setdefault(forecaster, {})[name] = score
+def describe(trainer: Trainer) -> dict[str, Any]:
+    """What one trained network is."""
     weights = trainer.model.state_dict()
     return {
-        "forecasters": accuracy,
         "parameters": sum(tensor.numel() for tensor in weights.values()),
         "weights_sha256": tensors_sha256(weights),
         "best_epoch": trainer.progress.best_epoch,
@@ -66,16 +84,44 @@ def describe(trainer: Trainer, parts: dict[str, Windows]) -> dict[str, Any]:
     }
 
 
+def gru_scores(model: Forecaster, part: Windows, batch_size: int) -> dict[str, Any]:
+    """Scores of one network on one part."""
+    logits = logits_of(model, torch.from_numpy(part.inputs), batch_size)
+    right = int(((logits > 0).numpy() == part.target).sum())
+    return {"correct": right} | asdict(score(torch.sigmoid(logits).double().numpy(), part.target))
+
+
+def frugal_scores(parts: dict[str, Windows]) -> dict[str, dict[str, Any]]:
+    """Scores of the frugal forecasters on validation and test: hits by rule, the rest by probability."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in SCORED:
+        said = frugal_predictions(parts["train"], parts[name])
+        for forecaster, probability in frugal_probabilities(parts["train"], parts[name]).items():
+            right = int((said[forecaster] == parts[name].target).sum())
+            scores = {"correct": right} | asdict(score(probability, parts[name].target))
+            found.setdefault(forecaster, {})[name] = scores | {"accuracy": right / len(parts[name])}
+    return found
+
+
+def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
+    """Every seed's model and scores, and the means over seeds."""
+    mean: dict[str, Any] = {
+        part: {
+            key: sum(run["scores"][part][key] for run in done) / len(done) for key in done[0]["scores"][part]
+        }
+        for part in SCORED
+    }
+    return {
+        "seeds": {str(run["seed"]): run["model"] | run["scores"] for run in done},
+        "mean_over_seeds": mean,
+    }
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocol", required=True)
-    parser.add_argument("--params", type=Path, required=True)
-    parser.add_argument("--windows", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--history", type=Path, required=True)
-    parser.add_argument("--metrics", type=Path, required=True)
-    parser.add_argument("--cost", type=Path, required=True)
+    for name in ("params", "windows", "checkpoints", "weights", "history", "metrics", "cost"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
 
 

@@ -6,7 +6,7 @@ agrees between CPU makers.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
@@ -24,20 +24,18 @@ from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.parameters import STRICT
 from sustainable.artifact.progress import progress
-from sustainable.forecaster import Architecture, WeatherGRU
+from sustainable.forecaster import Architecture, Dropout, Forecaster, WeatherGRU, Width
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class TrainingParameters:
-    """The recipe. Training ends after `epochs`, or when the validation loss has not improved for
+class Recipe:
+    """How to train. Training ends after `epochs`, or when the validation loss has not improved for
     `patience_epochs`; the weights of the lowest validation loss are kept in both cases."""
 
-    hidden: Annotated[int, Field(ge=1, le=4096)]
-    layers: Annotated[int, Field(ge=1, le=8)]
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
     optimizer: Literal["AdamW"]
     learning_rate: Rate
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
@@ -47,7 +45,22 @@ class TrainingParameters:
     cosine_period_epochs: PositiveInt
     minimum_learning_rate: Annotated[float, Field(ge=0.0, le=1.0)]
     checkpoint_epochs: PositiveInt
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingParameters:
+    """The network, the recipe, and the seeds: each seed gives one trained model."""
+
+    hidden: Width
+    layers: Annotated[int, Field(ge=1, le=8)]
+    dropout: Dropout
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    recipe: Recipe
+
+    def new_model(self, features: int, seed: int) -> WeatherGRU:
+        """An untrained network, with the weights that `seed` gives it."""
+        torch.manual_seed(seed)
+        return WeatherGRU(Architecture(features, self.hidden, self.layers, self.dropout))
 
 
 @plain_dataclass
@@ -64,11 +77,13 @@ class Progress:
 class Trainer:
     """One training run: `fit` goes from the last checkpoint, if there is one, to the end."""
 
-    def __init__(self, recipe: TrainingParameters, features: int, checkpoint: Path, identity: str) -> None:
-        """`identity` is a fingerprint of recipe and data: a checkpoint of another run is not used."""
-        torch.manual_seed(recipe.seed)
-        self.recipe = recipe
-        self.model = WeatherGRU(Architecture(features, recipe.hidden, recipe.layers, recipe.dropout))
+    def __init__(
+        self, model: Forecaster, recipe: Recipe, seed: int, checkpoint: Path | None = None, identity: str = ""
+    ) -> None:
+        """Trains `model` in place. `seed` decides the order of windows and the dropout; `identity` is a
+        fingerprint of recipe and data: a checkpoint of another run is not used. Without a checkpoint
+        nothing is kept on the way."""
+        self.model, self.recipe, self.seed = model, recipe, seed
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
         )
@@ -84,9 +99,9 @@ class Trainer:
         self,
         train: tuple[Tensor, Tensor],
         validation: tuple[Tensor, Tensor],
-        cost_so_far: Callable[[], dict[str, Any]],
-    ) -> WeatherGRU:
-        """Train on (inputs [n, days, features], target [n] float); gives the best model.
+        cost_so_far: Callable[[], dict[str, Any]] = dict,
+    ) -> Forecaster:
+        """Train on (inputs [n, days, features], target [n] float in [0, 1]); gives the best model.
 
         `cost_so_far` reads what this sitting has cost; it is kept with every checkpoint, so that
         the cost of a resumed run is the sum of its sittings (a killed one counts to its last
@@ -94,7 +109,7 @@ class Trainer:
         """
         recipe, earlier = self.recipe, list(self.progress.sittings)
         epochs = range(self.progress.epoch, recipe.epochs)
-        for epoch in progress(epochs, "training", recipe.epochs, self.progress.epoch, "epochs"):
+        for epoch in self._shown(epochs):
             if self._out_of_patience():
                 break
             self._one_epoch(epoch, train, validation)
@@ -105,15 +120,22 @@ class Trainer:
         self.model.load_state_dict(self.best)
         return self.model.eval()
 
+    def _shown(self, epochs: range) -> Iterable[int]:
+        """Progress is shown of trainings that are long enough to have checkpoints."""
+        if self.checkpoint is None:
+            return epochs
+        what = f"training, seed {self.seed}"
+        return progress(epochs, what, self.recipe.epochs, self.progress.epoch, "epochs")
+
     def _out_of_patience(self) -> bool:
         return self.progress.epoch - self.progress.best_epoch >= self.recipe.patience_epochs
 
     def _one_epoch(self, epoch: int, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> None:
-        torch.manual_seed(int(np.random.SeedSequence([self.recipe.seed, epoch]).generate_state(1)[0]))
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
         rate = self.scheduler.get_last_lr()[0]
         train_loss = self._descend(*train)
         self.scheduler.step()
-        loss = self._loss(*validation)
+        loss = self.validation_loss(validation)
         state = self.progress
         state.epoch = epoch + 1
         if loss < state.best_loss:
@@ -133,12 +155,16 @@ class Trainer:
             total += loss.item() * len(batch)
         return total / len(target)
 
-    def _loss(self, inputs: Tensor, target: Tensor) -> float:
+    def validation_loss(self, validation: tuple[Tensor, Tensor]) -> float:
+        """Mean binary cross-entropy of the model as it is; `validation` as for `fit`."""
+        inputs, target = validation
         self.model.eval()
         with torch.inference_mode():
             return nn.functional.binary_cross_entropy_with_logits(self.model(inputs), target).item()
 
     def _save(self) -> None:
+        if self.checkpoint is None:
+            return
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
@@ -153,7 +179,7 @@ class Trainer:
 
     def _resume(self) -> None:
         """Take up the last checkpoint; a damaged one, or another run's, is left for a fresh start."""
-        if not self.checkpoint.is_file():
+        if self.checkpoint is None or not self.checkpoint.is_file():
             return
         try:
             tensors, description = read_tensors(self.checkpoint)

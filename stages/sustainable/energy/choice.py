@@ -33,6 +33,11 @@ class Chosen:
     name: str
     reason: str
 
+    @property
+    def whole_machine(self) -> bool:
+        """Whether it reads all that the machine does, so that metered work must run alone."""
+        return self.name in ("rapl", "nvml")
+
 
 def choose_meter(parameters: MeterParameters, device: Literal["cpu", "cuda"] = "cpu") -> Chosen:
     """The meter for work on `device`. Raises `UserError` when the one that is named cannot be used.

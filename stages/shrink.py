@@ -1,0 +1,81 @@
+"""Stage shrink: the baselines become narrower forecasters, pruned and fine-tuned, with their controls."""
+
+import argparse
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
+
+import torch
+
+from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.files import read_json, write_json, write_rows
+from sustainable.artifact.hashing import file_sha256, fingerprint
+from sustainable.artifact.parallel import in_parallel
+from sustainable.artifact.parameters import read_section
+from sustainable.energy.choice import MeterParameters, choose_meter
+from sustainable.energy.cost import total_cost
+from sustainable.forecaster import layered, load_forecaster, save_forecaster, trained_in
+from sustainable.shrinking import Narrow, ShrinkParameters, make_narrow, plan
+from sustainable.weather import Windows, load_windows
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    parameters = read_section(arguments.params, "shrink", ShrinkParameters)
+    metering = read_section(arguments.params, "metering", MeterParameters)
+    baselines = trained_in(arguments.baselines)
+    widths = load_forecaster(next(iter(baselines.values()))).widths
+    inputs_read = [file_sha256(path) for path in (arguments.windows, *baselines.values())]
+    folder = arguments.work / fingerprint([asdict(parameters), inputs_read])[:16]
+    tasks = [
+        (task, baselines[task.seed], parameters, metering, arguments.windows, folder)
+        for task in plan(widths, list(baselines), parameters)
+    ]
+    workers = 1 if choose_meter(metering).whole_machine else None
+    done = list(in_parallel(make_one, tasks, "shrinking", workers))
+    write_rows(arguments.history, [row["made"] for row in done])
+    write_json(arguments.cost, total_cost([row["cost"] for row in done]))
+    shutil.rmtree(arguments.models, ignore_errors=True)
+    shutil.copytree(folder, arguments.models, ignore=shutil.ignore_patterns("*.json"))
+    shutil.rmtree(arguments.work)
+
+
+def make_one(
+    task: Narrow,
+    baseline: Path,
+    parameters: ShrinkParameters,
+    metering: MeterParameters,
+    windows: Path,
+    folder: Path,
+) -> dict[str, Any]:
+    """Make one network, unless an earlier run that was killed has made it already."""
+    weights = folder / task.file
+    record = weights.with_suffix(".json")
+    if not record.is_file():
+        use_deterministic_torch()
+        parts = load_windows(windows)
+        pairs = [as_pair(parts[name]) for name in ("train", "validation")]
+        meter = choose_meter(metering).make()
+        meter.start()
+        model, made = make_narrow(task, layered(load_forecaster(baseline)), pairs[0], pairs[1], parameters)
+        save_forecaster(weights, model)
+        write_json(record, {"made": made, "cost": asdict(meter.stop())})
+    return dict(read_json(record))
+
+
+def as_pair(part: Windows) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(part.inputs), torch.from_numpy(part.target).float()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("params", "windows", "baselines", "work", "models", "history", "cost"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    exit_on_error(main)
