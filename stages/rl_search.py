@@ -18,7 +18,7 @@ from sustainable.artifact.progress import progress
 from sustainable.compression.configuration import ACTIONS, Configuration
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.forecaster import load_forecaster
+from sustainable.forecaster import load_forecaster, trained_in
 from sustainable.search.agent import AgentParameters, Episodes, learning_curve, train_agent
 from sustainable.search.candidates import (
     Evaluated,
@@ -50,7 +50,7 @@ def main() -> None:
     metering = read_section(arguments.params, "metering", MeterParameters)
     use_deterministic_torch()
     inputs, target = evaluation_set(load_windows(arguments.windows), parameters.evaluation)
-    model = load_forecaster(arguments.weights)
+    model = load_forecaster(next(iter(trained_in(arguments.models).values())))
     meter = choose_meter(metering).make()
     meter.start()
     start = time.perf_counter()
@@ -115,7 +115,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--protocol", required=True)
     parser.add_argument("--params", type=Path, required=True)
     parser.add_argument("--windows", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--actions", type=Path, required=True)
     parser.add_argument("--curve", type=Path, required=True)
     parser.add_argument("--best", type=Path, required=True)

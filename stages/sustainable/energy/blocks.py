@@ -1,34 +1,37 @@
 """Randomised complete blocks: how everything but the published way is measured.
 
-Every block holds each configuration once, among them the baseline's A/A twin, and one idle window, in an
-order drawn from the seed. A window repeats the model's pass over all test windows a number of times that
-was calibrated once, on CPU time, and then frozen. Contention is noted in the row; nothing is dropped.
+Every block holds each configuration once at every batch size, among them the baseline's A/A twin, and one
+idle window, in an order drawn from the seed. A window repeats the model's pass over all test windows a
+number of times that was calibrated once, on CPU time, and then frozen. Where several networks were trained,
+a block measures those of one training seed, and the seeds take turns. Contention is noted in the row;
+nothing is dropped.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.journal import RowJournal
 from sustainable.artifact.parameters import STRICT
 from sustainable.artifact.progress import progress
-from sustainable.compression.configuration import Configuration
+from sustainable.compression.runtimes import Deployed
 from sustainable.energy.choice import Chosen
 from sustainable.energy.meter import Meter
 from sustainable.energy.process import frequency_mhz, neighbours_load, now, temperature_c
 from sustainable.energy.rows import energy_columns
-from sustainable.subjects import Subject
+from sustainable.subjects import Choice, Subject
 
+T = TypeVar("T")
 IDLE = "idle"
 WARM_UP_STEP_S = 0.5
 EMPTY_METERINGS = 20
@@ -45,7 +48,7 @@ class BlocksParameters:
     method: Literal["blocks"]
     blocks: Annotated[int, Field(ge=2, le=1000)]
     window_s: Annotated[float, Field(ge=0.05, le=600.0)]
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     threads: Annotated[int, Field(ge=1, le=1024)]
     keep_memory: bool
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -55,29 +58,45 @@ class BlocksParameters:
     cpu_to_wall_floor: Share
     neighbours_limit: Share
     latency_calls: Annotated[int, Field(ge=10, le=100_000)]
-    configurations: Annotated[dict[str, Configuration | Literal["search"]], Field(min_length=2)]
+    configurations: Annotated[dict[str, Choice], Field(min_length=2)]
+
+
+class Item(NamedTuple):
+    """What a window measures: a configuration at a batch size; an idle window has none (0)."""
+
+    configuration: str
+    batch_size: int
+
+
+Passes = Mapping[Item, Callable[[], None]]
 
 
 @plain_dataclass(frozen=True)
-class Cell:
+class Cell(Generic[T]):
     """One window of the design."""
 
     block: int
     position: int
-    configuration: str
+    item: T
 
 
-def design(names: Sequence[str], blocks: int, seed: int) -> list[Cell]:
-    """Every name once in each block, in an order that `seed` and the block's number alone decide."""
+def design(items: Sequence[T], blocks: int, seed: int) -> list[Cell[T]]:
+    """Every item once in each block, in an order that `seed` and the block's number alone decide."""
     cells = []
     for block in range(blocks):
-        order = np.random.default_rng([seed, block]).permutation(len(names))
-        cells += [Cell(block, position, names[index]) for position, index in enumerate(order)]
+        order = np.random.default_rng([seed, block]).permutation(len(items))
+        cells += [Cell(block, position, items[index]) for position, index in enumerate(order)]
     return cells
 
 
+def items_of(configurations: Sequence[str], batch_sizes: Sequence[int]) -> list[Item]:
+    """What a block holds: every configuration at every batch size, and one idle window."""
+    measured = [Item(name, size) for size in batch_sizes for name in configurations]
+    return [*measured, Item(IDLE, 0)]
+
+
 def measure_blocks(
-    subjects: Mapping[str, Subject],
+    replicas: Mapping[int, Mapping[str, Subject]],
     inputs: Tensor,
     parameters: BlocksParameters,
     chosen: Chosen,
@@ -85,27 +104,38 @@ def measure_blocks(
 ) -> dict[str, Any]:
     """Measure the whole design, a row a window into `journal`; gives what was frozen and latencies.
 
-    A journal that holds rows is continued at the next window, with the loop counts that it began with.
+    `replicas` holds the subjects of every training seed; block b measures those of the seed whose turn it
+    is. A journal that holds rows is continued at the next window, with the loop counts that it began with.
     `inputs` [n, days, features].
     """
-    passes = {
-        name: _make_pass(subject.model, inputs, parameters.batch_size) for name, subject in subjects.items()
-    }
+    seeds, subjects = list(replicas), next(iter(replicas.values()))
+    passes = {seed: _passes(models, inputs, parameters) for seed, models in replicas.items()}
     _throw_away(chosen.make)
     print("warming up", flush=True)
-    warm_up(passes, parameters)
+    warm_up(passes[seeds[0]], parameters)
     if not journal.rows:
-        journal.append(_freeze(passes, parameters, chosen.make))
+        journal.append(_freeze(passes[seeds[0]], parameters, chosen.make))
     frozen, done = journal.rows[0], len(journal.rows) - 1
-    cells = design([*subjects, IDLE], parameters.blocks, parameters.seed)
+    items = items_of(list(subjects), parameters.batch_sizes)
+    cells = design(items, parameters.blocks, parameters.seed)
     if done:
         print(f"resuming after {done} of {len(cells)} windows", flush=True)
     for cell in progress(cells[done:], "benchmark", len(cells), done, "windows"):
-        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {cell.configuration}")
-        row = _window(cell, passes, frozen["loops"], parameters, chosen)
-        labels = subjects[cell.configuration].labels if cell.configuration in subjects else {}
-        journal.append(_place(cell) | labels | row | _per_window(row, len(inputs)))
+        name, seed = cell.item.configuration, seeds[cell.block % len(seeds)]
+        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {name}, batch {cell.item.batch_size}")
+        row = _window(cell.item, passes[seed], frozen["loops"], parameters, chosen)
+        labels = replicas[seed][name].labels if name in subjects else {}
+        place = {"configuration": name, "block": cell.block, "position": cell.position}
+        journal.append({**place, "training_seed": seed, **labels, **row, **_per_window(row, len(inputs))})
     return frozen | {"latency": _latencies(subjects, inputs, parameters)}
+
+
+def _passes(subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters) -> Passes:
+    return {
+        Item(name, size): _make_pass(subject.deployed, inputs, size)
+        for size in parameters.batch_sizes
+        for name, subject in subjects.items()
+    }
 
 
 def flags_of(configuration: str, cpu_to_wall: float, others: float, parameters: BlocksParameters) -> str:
@@ -120,7 +150,7 @@ def loops_for(window_s: float, pass_s: float) -> int:
     return max(1, math.ceil(window_s / pass_s))
 
 
-def warm_up(passes: Mapping[str, Callable[[], None]], parameters: BlocksParameters) -> None:
+def warm_up(passes: Passes, parameters: BlocksParameters) -> None:
     """Run every model until two successive steps agree in CPU time, or until the limit."""
     end = time.perf_counter() + parameters.warm_up_limit_s
     step_s = min(WARM_UP_STEP_S, parameters.window_s)
@@ -133,18 +163,17 @@ def warm_up(passes: Mapping[str, Callable[[], None]], parameters: BlocksParamete
             before = after
 
 
-def _freeze(
-    passes: Mapping[str, Callable[[], None]], parameters: BlocksParameters, make_meter: Callable[[], Meter]
-) -> dict[str, Any]:
-    """Loop counts by configuration and the meter's own cost; fails when that cost is too high.
+def _freeze(passes: Passes, parameters: BlocksParameters, make_meter: Callable[[], Meter]) -> dict[str, Any]:
+    """Loop counts by configuration and batch size, and the meter's own cost; fails when that is too high.
 
     Configurations that share the baseline's model still get a count of their own: the A/A control is to
     go through everything that a comparison goes through.
     """
     step_s = max(min(1.0, parameters.window_s), 0.05)
-    loops = {
-        name: loops_for(parameters.window_s, _seconds_a_pass(run, step_s)) for name, run in passes.items()
-    }
+    loops: dict[str, dict[str, int]] = {}
+    for (name, size), run in passes.items():
+        count = loops_for(parameters.window_s, _seconds_a_pass(run, step_s))
+        loops.setdefault(name, {})[str(size)] = count
     costs = [_empty_metering_s(make_meter()) for _ in range(EMPTY_METERINGS)]
     overhead = float(np.percentile(costs, 95)) / parameters.window_s
     if overhead > parameters.overhead_limit:
@@ -157,32 +186,33 @@ def _freeze(
 
 
 def _window(
-    cell: Cell,
-    passes: Mapping[str, Callable[[], None]],
-    loops: Mapping[str, int],
+    item: Item,
+    passes: Passes,
+    loops: Mapping[str, Mapping[str, int]],
     parameters: BlocksParameters,
     chosen: Chosen,
 ) -> dict[str, Any]:
-    count = loops.get(cell.configuration, 0)
+    name, size = item
+    count = loops.get(name, {}).get(str(size), 0)
     meter = chosen.make()
     before = now()
     meter.start()
-    if cell.configuration == IDLE:
+    if name == IDLE:
         time.sleep(parameters.window_s)
     else:
-        run = passes[cell.configuration]
+        run = passes[item]
         for _ in range(count):
             run()
     reading = meter.stop()
     others = neighbours_load(before, now())
     return {
-        "batch_size": parameters.batch_size,
+        "batch_size": size,
         "threads": torch.get_num_threads(),
         "loops": count,
         "neighbours_load": others,
         "frequency_mhz": frequency_mhz(),
         "temperature_c": temperature_c(),
-        "flags": flags_of(cell.configuration, reading.cpu_time_s / reading.wall_time_s, others, parameters),
+        "flags": flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters),
         "meter_reason": chosen.reason,
         **energy_columns(reading, 1),
     }
@@ -209,29 +239,27 @@ def _latencies(
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, subject in subjects.items():
         found[name] = {}
-        for size in sorted({1, parameters.batch_size}):
-            calls = _call_times_ms(subject.model, inputs[:size], parameters.latency_calls)
+        for size in sorted({1, *parameters.batch_sizes}):
+            calls = _call_times_ms(subject.deployed, inputs[:size], parameters.latency_calls)
             found[name][str(size)] = {f"p{q}": float(np.percentile(calls, q)) for q in (50, 95, 99)}
     return found
 
 
-def _call_times_ms(model: nn.Module, batch: Tensor, calls: int) -> list[float]:
-    times = []
-    with torch.inference_mode():
-        for _ in range(calls):
-            start = time.perf_counter()
-            model(batch)
-            times.append(1000 * (time.perf_counter() - start))
+def _call_times_ms(deployed: Deployed, windows: Tensor, calls: int) -> list[float]:
+    batch, times = deployed.prepare(windows), []
+    for _ in range(calls):
+        start = time.perf_counter()
+        deployed.run(batch)
+        times.append(1000 * (time.perf_counter() - start))
     return times
 
 
-def _make_pass(model: nn.Module, inputs: Tensor, batch_size: int) -> Callable[[], None]:
-    batches = inputs.split(batch_size)
+def _make_pass(deployed: Deployed, inputs: Tensor, batch_size: int) -> Callable[[], None]:
+    batches, call = [deployed.prepare(batch) for batch in inputs.split(batch_size)], deployed.run
 
     def run() -> None:
-        with torch.inference_mode():
-            for batch in batches:
-                model(batch)
+        for batch in batches:
+            call(batch)
 
     return run
 
@@ -255,7 +283,3 @@ def _empty_metering_s(meter: Meter) -> float:
 def _throw_away(make_meter: Callable[[], Meter]) -> None:
     """The first metering of a process probes the hardware, which takes a second or two."""
     _empty_metering_s(make_meter())
-
-
-def _place(cell: Cell) -> dict[str, Any]:
-    return {"configuration": cell.configuration, "block": cell.block, "position": cell.position}

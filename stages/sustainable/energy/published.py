@@ -11,15 +11,15 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from sustainable.artifact.journal import RowJournal
 from sustainable.artifact.parameters import STRICT
 from sustainable.artifact.progress import progress
 from sustainable.compression.configuration import Configuration
+from sustainable.compression.runtimes import Deployed
 from sustainable.energy.meter import Meter
 from sustainable.energy.rows import energy_columns
-from sustainable.forecaster import correct
 from sustainable.subjects import Subject
 
 
@@ -55,26 +55,27 @@ def measure_runs(
         print(f"resuming after {done} of {len(cells)} rows", flush=True)
     for run, name in progress(cells[done:], "benchmark", len(cells), done, "rows"):
         torch.manual_seed(parameters.seed + run)
-        row = _measure(subjects[name].model, inputs, target, parameters.batch_size, make_meter())
+        row = _measure(subjects[name].deployed, inputs, target, parameters.batch_size, make_meter())
         place = {"configuration": name, "block": run, "position": list(subjects).index(name), "loops": 1}
         journal.append({**place, **subjects[name].labels, "threads": torch.get_num_threads(), **row})
 
 
 def _measure(
-    model: nn.Module, inputs: Tensor, target: Tensor, batch_size: int, meter: Meter
+    deployed: Deployed, inputs: Tensor, target: Tensor, batch_size: int, meter: Meter
 ) -> dict[str, Any]:
     """One pass under the meter, then one under the clock alone."""
     meter.start()
-    hits = correct(model, inputs, target, batch_size)
+    logits = deployed.logits(inputs, batch_size)
     reading = meter.stop()
     start = time.perf_counter()
-    correct(model, inputs, target, batch_size)
+    deployed.logits(inputs, batch_size)
     latency_s = time.perf_counter() - start
+    hits = (logits > 0) == (target.numpy() > 0.5)
     return {
         "batch_size": batch_size,
         "windows": len(target),
         "correct": int(hits.sum()),
-        "accuracy": float(hits.double().mean()),
+        "accuracy": float(hits.mean()),
         "latency_ms": 1000 * latency_s / len(target),
         **energy_columns(reading, len(target)),
     }
