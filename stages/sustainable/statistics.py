@@ -14,6 +14,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
 
 CONFIRMED = "confirmed"
 REFUTED = "refuted"
@@ -255,3 +256,149 @@ def redundancy(energy: Sequence[float], seconds: Sequence[float]) -> Redundancy 
     line = stats.linregress(x, y)
     residual = y - (line.intercept + line.slope * x)
     return Redundancy(float(line.rvalue), float(np.sqrt((residual**2).sum() / (len(y) - 2))), len(y))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` units, and its interval."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+def student_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate | None:
+    """Mean of `values` [n] with Student's t interval; None for fewer than two.
+
+    For units that are few, such as training seeds: a bootstrap of five values has too few of them to draw.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def unit_means(values: Sequence[float], units: Sequence[int]) -> list[float]:
+    """Mean of `values` [n] in each of `units` [n], by ascending unit; missing values (NaN) are left out."""
+    found: dict[int, list[float]] = {}
+    for value, unit in zip(values, units, strict=True):
+        if math.isfinite(value):
+            found.setdefault(unit, []).append(value)
+    return [float(np.mean(found[unit])) for unit in sorted(found)]
+
+
+def ratio_over_units(
+    values: Sequence[float], reference: Sequence[float], units: Sequence[int], confidence: float = 0.95
+) -> Ratio | None:
+    """Geometric mean of values / reference, paired by position [n]: averaged within units, with Student's
+    interval over units. Fewer than two units give None."""
+    logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(reference, dtype=float))
+    found = student_interval(unit_means(logs.tolist(), units), confidence)
+    if found is None:
+        return None
+    return Ratio(math.exp(found.estimate), math.exp(found.low), math.exp(found.high), found.n)
+
+
+def crossed_difference(
+    hits: np.ndarray,
+    reference: np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Accuracy of `hits` minus that of `reference`, both [units, windows] of bool, where units and windows
+    are both a sample: percentile bootstrap that draws rows and columns independently (Owen 2007, "The
+    pigeonhole bootstrap"; a little too wide, which is the safe side)."""
+    difference = hits.astype(float) - reference.astype(float)
+    units, windows = difference.shape
+    rng = np.random.default_rng(seed)
+    rows = rng.multinomial(units, np.full(units, 1 / units), size=resamples) / units
+    columns = rng.multinomial(windows, np.full(windows, 1 / windows), size=resamples) / windows
+    means = np.einsum("ru,uw,rw->r", rows, difference, columns, optimize=True)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return Estimate(float(difference.mean()), float(low), float(high), units)
+
+
+def rank_correlation(
+    one: Sequence[float],
+    other: Sequence[float],
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Spearman's rank correlation of two columns [n] with its percentile bootstrap interval over rows."""
+    pairs = np.column_stack([one, other])
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(pairs), size=(resamples, len(pairs)))
+    found = np.array([_spearman(pairs[draw]) for draw in draws])
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.nanpercentile(found, [tail, 100 - tail])
+    return Estimate(_spearman(pairs), float(low), float(high), len(pairs))
+
+
+def _spearman(pairs: np.ndarray) -> float:
+    """Pearson's correlation of ranks; NaN where a column does not vary."""
+    ranks = stats.rankdata(pairs, axis=0)
+    if (np.ptp(ranks, axis=0) == 0).any():
+        return math.nan
+    return float(np.corrcoef(ranks.T)[0, 1])
+
+
+def regret_curve(improvements: Sequence[tuple[int, float]], oracle: float, budget: int) -> np.ndarray:
+    """Simple regret of one search after each of its evaluations 1..`budget`: [budget], 0 is the optimum.
+
+    `improvements`: evaluation (the first is 1) and best reward so far, each time that it rose. A search
+    that ended early keeps its last value.
+    """
+    evaluations, rewards = (np.array(part) for part in zip(*improvements, strict=True))
+    if evaluations[0] != 1:
+        raise ValueError(f"the first improvement is evaluation 1, not {evaluations[0]}")
+    latest = np.searchsorted(evaluations, np.arange(1, budget + 1), side="right") - 1
+    curve: np.ndarray = oracle - rewards[latest]
+    return curve
+
+
+def evaluations_to_reach(
+    improvements: Sequence[tuple[int, float]], oracle: float, share: float = 0.99
+) -> int | None:
+    """The first evaluation whose reward is at least `share` of the `oracle`'s; None: never.
+
+    A share of a reward that is not positive means nothing: then it is the oracle's reward itself.
+    """
+    wanted = share * oracle if oracle > 0 else oracle
+    return next((evaluation for evaluation, reward in improvements if reward >= wanted), None)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Means by position and their pointwise intervals, each [positions], over `n` curves."""
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    n: int
+
+
+def mean_curve(
+    curves: np.ndarray, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Curve:
+    """Mean of `curves` [n, positions] at each position, with the percentile bootstrap over whole curves.
+
+    The intervals are pointwise, and a little too narrow for few curves (see `mean_interval`): for a
+    picture, not for a verdict.
+    """
+    n = len(curves)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(drawn @ curves, [tail, 100 - tail], axis=0)
+    return Curve(curves.mean(axis=0), low, high, n)
+
+
+def share_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval (1927) of the share `hits` / `n`; it stays inside 0..1 and is never empty."""
+    low, high = proportion_confint(hits, n, alpha=1 - confidence, method="wilson")
+    return float(low), float(high)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from sustainable.artifact.files import replacing
 from sustainable.energy.meter import COUNTER
-from sustainable.reporting.results import BASELINE, PRIMARY, Results, stamp_of
+from sustainable.reporting.results import BASELINE, PRIMARY, Results
+from sustainable.reporting.run import Run
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
 STYLE: Any = {
@@ -148,28 +149,22 @@ def training_figure(history: pd.DataFrame, best_epoch: int) -> Figure:
     return figure
 
 
-def draw_all(
-    folder: Path,
-    rows: Mapping[str, pd.DataFrame],
-    results: Mapping[str, Results],
-    labels: Mapping[str, str],
-    search: Mapping[str, Any],
-    training: Mapping[str, Any],
+def draw_published(
+    folder: Path, run: Run, results: Mapping[str, Results], labels: Mapping[str, str], stamp: str
 ) -> list[str]:
-    """Every figure of study A into `folder`; gives their names. `rows` and `results` by way of measuring.
-
-    `search` has `curve`, `actions` (tables) and `best`; `training` has `history` and `baseline`.
-    """
+    """Every figure of the published protocol into `folder`; gives their names."""
+    seed, model = next(iter(run.metrics["published"]["baseline"]["seeds"].items()))
+    history = run.history[run.history["seed"] == int(seed)]
+    own = {key: labels[key] for key in results["published"].lines}
     figures = {
-        f"configurations_{way}": configurations_figure(rows[way], results[way], labels) for way in rows
+        f"configurations_{way}": configurations_figure(run.rows[way], results[way], own) for way in results
     }
     figures |= {
-        "ratios": ratios_figure(results, labels),
-        "learning_curve": curve_figure(search["curve"], search["best"]["best_reward"]),
-        "action_rewards": rewards_figure(search["actions"], search["best"]["actions_sharing_best_reward"]),
-        "training": training_figure(training["history"], training["baseline"]["best_epoch"]),
+        "ratios": ratios_figure(results, own),
+        "learning_curve": curve_figure(run.curve, run.best["best_reward"]),
+        "action_rewards": rewards_figure(run.actions, run.best["actions_sharing_best_reward"]),
+        "training": training_figure(history, model["best_epoch"]),
     }
-    stamp = stamp_of(results.values())
     for name, figure in figures.items():
         save_figure(figure, folder, name, stamp)
     return list(figures)

@@ -48,12 +48,23 @@ ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 @dataclass(frozen=True, config=STRICT)
+class AuditedParameters:
+    """What was declared before measuring: how much accuracy may be lost at most, how much less CPU time is
+    to be shown, and the rank correlation at which a proxy is said to stand for a measurement."""
+
+    accuracy_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+    target_speed_up: Annotated[float, Field(gt=1.0)]
+    rank_agreement: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class ReportParameters:
     """Intervals and tests. `comparisons` form the family of the primary outcome (CPU time) to which
     Holm's correction is applied."""
 
     minimum_blocks: Annotated[int, Field(ge=2)]
     equivalence_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+    audited: AuditedParameters
     comparisons: Annotated[list[str], Field(min_length=1)]
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
@@ -161,7 +172,7 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
         compared = {outcome: _compare(own, base, outcome, parameters) for outcome in OUTCOMES}
         right = hits[key].to_numpy(dtype=bool)
         lines[key] = _line(key, None if same_as == key else same_as, own, base, right, compared)
-    others = [str(name) for name in hits.columns if name not in (*keys, "first_day")]
+    others = [str(name) for name in hits.columns if name not in (*keys, "training_seed", "first_day")]
     frugal = {name: hits[name].to_numpy(dtype=bool) for name in others}
     return Results(lines=_with_holm(lines, parameters), frugal=frugal, **_conditions(rows, models))
 
@@ -255,15 +266,11 @@ def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
     measured = models.dropna(subset=["cpu_j", "ram_j"])
     total_j = float((measured["cpu_j"] + measured["ram_j"]).sum())
     notes = models["note"].dropna().astype(str).str.split("; ").explode()
-    evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
-    stamps = {"smoke run"} if (models["profile"] != "paper").any() else set()
     return {
+        **evidence_of(models),
         "blocks": int(models["block"].nunique()),
         "flagged": int(rows["flags"].notna().sum()),
-        "stamps": sorted(stamps | {f"{name} energy" for name in evidence & STAMPED}),
-        "cpu_evidence": _joined(models["cpu_evidence"]),
         "ram_evidence": _joined(models["ram_evidence"]),
-        "meter": _joined(models["meter"]),
         "meter_reason": _joined(rows.get("meter_reason", pd.Series(["as published"]))),
         "assumptions": _joined(notes[notes.str.contains("assumed")]),
         "ram_share": float(measured["ram_j"].sum()) / total_j if total_j else None,
@@ -274,7 +281,18 @@ def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def stamp_of(results: Iterable[Results]) -> str:
+def evidence_of(models: pd.DataFrame) -> dict[str, Any]:
+    """What meter and which class of evidence rows have, and what must be stamped across them."""
+    evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
+    stamps = {"smoke run"} if (models["profile"] == "smoke").any() else set()
+    return {
+        "stamps": sorted(stamps | {f"{name} energy" for name in evidence & STAMPED}),
+        "cpu_evidence": _joined(models["cpu_evidence"]),
+        "meter": _joined(models["meter"]),
+    }
+
+
+def stamp_of(results: Iterable[Any]) -> str:
     """What must be written across every page of these results; empty when they are evidence."""
     stamps = sorted({stamp for found in results for stamp in found.stamps})
     return f"{', '.join(stamps)}, not evidence" if stamps else ""

@@ -4,13 +4,14 @@ What a template prints is escaped unless it was made here as markup; a name that
 error. Numbers are formatted by filters, so that no template holds one.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from sustainable.statistics import Ratio, Summary
+from sustainable.statistics import Estimate, Ratio, Summary
 
 MISSING = "n/a"
 
@@ -72,8 +73,40 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def significant(value: float | None) -> str:
+    """Three significant digits, without an exponent: `0.00412`."""
+    if value is None or value == 0:
+        return MISSING if value is None else "0"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def small_ratio_text(ratio: Ratio | None) -> str:
+    """`0.0102 [0.0100, 0.0105]`: a ratio that may be far below 1."""
+    if ratio is None:
+        return MISSING
+    return f"{significant(ratio.estimate)} [{significant(ratio.low)}, {significant(ratio.high)}]"
+
+
+def interval_text(found: Estimate | None) -> str:
+    """`0.640 [0.610, 0.671]`."""
+    return MISSING if found is None else f"{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def share_text(share: Estimate) -> str:
+    """`85 % [64 %, 95 %]`."""
+    return f"{share.estimate:.0%} [{share.low:.0%}, {share.high:.0%}]".replace("%", " %")
+
+
+def span_text(ends: Sequence[int]) -> str:
+    """`8`, or `1 to 8` where the ends differ."""
+    low, high = ends
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def difference_text(difference: Any) -> str:
     """`+0.010 [-0.020, +0.041]`, from anything with an estimate and an interval."""
+    if difference is None:
+        return MISSING
     return f"{difference.estimate:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
@@ -98,6 +131,11 @@ FILTERS = {
     "p_value": p_value,
     "ratio": ratio_text,
     "difference": difference_text,
+    "significant": significant,
+    "small_ratio": small_ratio_text,
+    "interval": interval_text,
+    "share": share_text,
+    "span": span_text,
 }
 
 

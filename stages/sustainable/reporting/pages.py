@@ -1,0 +1,221 @@
+"""The values that the templates print, and the pages that come of them."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sustainable.artifact.files import write_text
+from sustainable.reporting.audited import (
+    UNCOMPRESSED,
+    Audited,
+    ablation_lines,
+    control_lines,
+    pay_back_audited,
+    proxy_agreement,
+    summarise_audited,
+)
+from sustainable.reporting.audited_claims import CHOICE, judge_audited
+from sustainable.reporting.claims import Claim, Measured, judge
+from sustainable.reporting.results import (
+    BASELINE,
+    ReportParameters,
+    Results,
+    accuracy_difference,
+    pay_back,
+    stamp_of,
+    summarise_rows,
+)
+from sustainable.reporting.run import WAYS, Run
+from sustainable.reporting.searching import Searching, summarise_searches
+from sustainable.reporting.templates import render_html, render_latex
+from sustainable.statistics import Estimate, Summary
+
+TABLES = (
+    "results", "blocks", "accuracy", "latency", "models", "claims",
+    "audited", "quality", "searchers", "ablation", "proxies", "controls",
+)  # fmt: skip
+OWN_LABELS = {
+    "published_choice": "Published choice",
+    "baseline_twin": "Baseline again (A/A twin)",
+    "best_uncompressed": "Best uncompressed runtime",
+    "ppo_stepwise": "Step-by-step PPO's choice",
+    "oracle": "Best of all candidates",
+    "logistic_last_day": "Logistic regression",
+}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that is computed from a run, before it is printed."""
+
+    results: Mapping[str, Results]
+    audited: Audited
+    searching: Searching
+    agreement: Mapping[str, Mapping[int, Estimate]]
+    claims: Sequence[Claim]
+
+    @property
+    def stamp(self) -> str:
+        """What goes across every page; empty when the rows are evidence."""
+        return stamp_of([*self.results.values(), self.audited])
+
+
+def find(run: Run, published: Mapping[str, Any], parameters: ReportParameters) -> Findings:
+    """Compute everything from the rows."""
+    results = {way: summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
+    peak = run.conditions["audited"]["frozen"]["roofline"]["flops_per_s"]
+    audited = summarise_audited(run.rows["audited"], run.hits["audited"], peak, parameters)
+    costs = run.metrics["audited"]["searchers_cost"]
+    searching = summarise_searches(run.improvements, run.choices, costs, parameters)
+    agreement = proxy_agreement(run.candidates, audited.batch_sizes, parameters)
+    measured = Measured(results["published"], results["remeasured"], parameters.minimum_blocks)
+    claims = judge(measured, run.actions, run.best, published)
+    claims += judge_audited(audited, searching, agreement, parameters)
+    return Findings(results, audited, searching, agreement, claims)
+
+
+def label_configurations(keys: Sequence[str], published: Mapping[str, Any]) -> dict[str, str]:
+    """The published names, and ours for what was added."""
+    known = {key: said["label"] for key, said in published["configurations"].items()} | OWN_LABELS
+    return {key: known.get(key, key.replace("_", " ")) for key in keys}
+
+
+def values_of(
+    run: Run,
+    found: Findings,
+    published: Mapping[str, Any],
+    labels: Mapping[str, str],
+    parameters: ReportParameters,
+) -> dict[str, Any]:
+    """What every template needs."""
+    results = found.results
+    baseline = run.metrics["published"]["baseline"]
+    return {
+        "results": results["published"],
+        "remeasured": results["remeasured"],
+        "claims": found.claims,
+        "labels": labels,
+        "published": published["configurations"],
+        "published_accuracy": published["test_accuracy"],
+        "published_windows": published["test_windows"],
+        "energy": {
+            way: {key: micro(line.outcomes["energy_mwh"]) for key, line in one.lines.items()}
+            for way, one in results.items()
+        },
+        "stamp": found.stamp,
+        "baseline": next(iter(baseline["seeds"].values())),
+        "search": {"best": run.best, "cost": run.metrics["published"]["search_cost"]},
+        "training": {"cost": run.metrics["published"]["training_cost"]},
+        "parameters": parameters,
+        "rows_of_data": run.metrics["published"]["preprocess"]["rows"],
+        "conditions": run.conditions["remeasured"],
+        **_compared(run, results["remeasured"], parameters),
+        **_audited_values(run, found, parameters),
+    }
+
+
+def _compared(run: Run, results: Results, parameters: ReportParameters) -> dict[str, Any]:
+    """Accuracy against the baseline and persistence, and when the published search has paid for itself."""
+    hits = {key: line.hits for key, line in results.lines.items()} | dict(results.frugal)
+    references = ("baseline", "persistence")
+    costs = (run.metrics["published"]["search_cost"], run.metrics["published"]["training_cost"])
+    rows = run.rows["remeasured"]
+    return {
+        "accuracy": {
+            key: {name: accuracy_difference(own, hits[name], parameters) for name in references}
+            for key, own in hits.items()
+        },
+        "hits": {key: (int(own.sum()), len(own)) for key, own in hits.items()},
+        "invested_cpu_s": sum(cost["cpu_time_s"] for cost in costs),
+        "break_even": {
+            key: {
+                "CPU time": pay_back(rows, key, costs, "cpu_time_ms", parameters),
+                "energy": pay_back(rows, key, costs, "energy_mwh", parameters),
+            }
+            for key in parameters.comparisons
+        },
+    }
+
+
+def _audited_values(run: Run, found: Findings, parameters: ReportParameters) -> dict[str, Any]:
+    sizes, metrics = found.audited.batch_sizes, run.metrics["audited"]
+    invested = {
+        "training": metrics["training_cost"]["cpu_time_s"],
+        "pruning and fine-tuning": metrics["shrinking_cost"]["cpu_time_s"],
+        "evaluating candidates": metrics["candidates_cost"]["cpu_time_s"],
+        "the searcher itself": metrics["searchers_cost"][CHOICE]["cpu_time_s"],
+    }
+    models = run.rows["audited"]
+    return {
+        "audited": found.audited,
+        "searching": found.searching,
+        "agreement": found.agreement,
+        "ablation": ablation_lines(run.ablation, sizes, parameters.confidence),
+        "controls": control_lines(run.narrow, parameters.confidence),
+        "quality": metrics["baseline"],
+        "split": metrics["preprocess"],
+        "leaks": run.metrics["published"]["preprocess"]["shared_rows"],
+        "candidates": len(run.candidates),
+        "refused": run.refused,
+        "roofline": run.conditions["audited"]["frozen"]["roofline"],
+        "audited_conditions": run.conditions["audited"],
+        "invested": invested,
+        "audited_pay_back": {
+            reference: {
+                size: pay_back_audited(models, CHOICE, reference, size, sum(invested.values()), parameters)
+                for size in sizes
+            }
+            for reference in (BASELINE, UNCOMPRESSED)
+        },
+    }
+
+
+def micro(energy_mwh: Summary) -> Summary:
+    """The same energy in micro-watt-hours, which print with fewer zeros."""
+    mean, std = (None if value is None else 1000 * value for value in (energy_mwh.mean, energy_mwh.std))
+    return replace(energy_mwh, mean=mean, std=std)
+
+
+def write_pages(templates: Path, out: Path, values: Mapping[str, Any], pictures: Sequence[str]) -> None:
+    """Every table, the paper's source and the page; `pictures` are the figures in `out`/figures."""
+    shown = {
+        name: base64.b64encode((out / "figures" / f"{name}.png").read_bytes()).decode() for name in pictures
+    }
+    everything = {**values, "pictures": shown}
+    for name in TABLES:
+        text = render_latex(templates, f"{name}_table.tex.j2", everything)
+        write_text(out / "tables" / f"{name}.tex", text)
+    write_text(out / "paper.tex", render_latex(templates, "paper.tex.j2", everything))
+    write_text(out / "report.html", render_html(templates, "report.html.j2", everything))
+
+
+def metrics_of(found: Findings) -> dict[str, Any]:
+    """Verdicts and the main numbers by configuration, for `dvc metrics`."""
+    return {
+        "verdicts": {claim.id: claim.verdict for claim in found.claims},
+        **{way: _metrics(results) for way, results in found.results.items()},
+        "audited": {
+            key: {"accuracy": line.accuracy}
+            | {
+                f"cpu_time_ratio_batch_{size}": timing.ratio.estimate if timing.ratio else None
+                for size, timing in line.timings.items()
+            }
+            for key, line in found.audited.lines.items()
+        },
+    }
+
+
+def _metrics(results: Results) -> dict[str, Any]:
+    return {
+        key: {
+            "accuracy": line.accuracy,
+            **{name: summary.mean for name, summary in line.outcomes.items()},
+            **{
+                f"{name}_ratio": compared.ratio.estimate if compared.ratio else None
+                for name, compared in line.compared.items()
+            },
+        }
+        for key, line in results.lines.items()
+    }
