@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 BIN := $(abspath .venv/bin)
 export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+PROFILE ?= paper
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor reproduce test smoke lint clean
@@ -17,8 +18,8 @@ setup: .venv/ready ## make the virtual environment .venv from requirements.txt (
 doctor: .venv/ready ## what this host can support, and how long reproduce will take here (a few seconds)
 	@python stages/doctor.py
 
-reproduce: .venv/ready ## run the whole pipeline and say where the results lie (about 35 minutes on 2 cores)
-	@dvc repro
+reproduce: .venv/ready ## run the whole pipeline and say where the results lie (about an hour on 2 cores)
+	@if [ "$(PROFILE)" != paper ]; then exec python stages/profiles.py $(PROFILE); fi; dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"
 	@echo "tables and figures           paper/tables/ paper/figures/"
@@ -30,7 +31,7 @@ test: .venv/ready-dev ## unit tests and the whole pipeline small (about 7 minute
 	@python -m pytest
 
 smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (2 minutes): no evidence
-	@python stages/smoke.py
+	@python stages/profiles.py smoke
 
 lint: .venv/ready-dev ## style and types
 	@ruff check

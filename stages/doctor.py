@@ -52,16 +52,16 @@ def main() -> None:
 def epochs_of(metrics: Path, training: TrainingParameters) -> int:
     """How many epochs the training takes: as many as the shipped run, else as many as there can be."""
     try:
-        return int(json.loads(metrics.read_text(encoding="utf-8"))["epochs"])
+        return int(json.loads(metrics.read_text(encoding="utf-8"))["seeds"].popitem()[1]["epochs"])
     except (OSError, ValueError, KeyError, TypeError):
-        return training.epochs
+        return training.recipe.epochs
 
 
 def forecast(
     training: TrainingParameters, runs: RunsParameters, blocks: BlocksParameters, epochs: int
 ) -> dict[str, float]:
     """Minutes by stage, from a few training steps timed here and the lengths that the parameters set."""
-    batches = -(-TRAINING_WINDOWS // training.batch_size)
+    batches = -(-TRAINING_WINDOWS // training.recipe.batch_size)
     measured = (len(blocks.configurations) + 1) * blocks.blocks * blocks.window_s
     latency = len(blocks.configurations) * blocks.latency_calls * 0.03
     warm_up = min(blocks.warm_up_limit_s, 2.5 * len(blocks.configurations))
@@ -81,7 +81,10 @@ def seconds_a_step(training: TrainingParameters) -> float:
     """One optimisation step of the real network, under the settings that training uses."""
     model = WeatherGRU(Architecture(FEATURES, training.hidden, training.layers, training.dropout))
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    inputs, target = torch.rand(training.batch_size, DAYS, FEATURES), torch.ones(training.batch_size)
+    inputs, target = (
+        torch.rand(training.recipe.batch_size, DAYS, FEATURES),
+        torch.ones(training.recipe.batch_size),
+    )
     times: list[float] = []
     end = time.perf_counter() + CALIBRATION_S
     while time.perf_counter() < end or len(times) < 4:

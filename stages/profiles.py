@@ -1,4 +1,8 @@
-"""The whole pipeline, small, in a folder of its own: a check that everything runs, and no evidence."""
+"""The whole pipeline under another profile, in a folder of its own.
+
+`smoke` is short: a check that everything runs, and no evidence. `full` is what the shipped run leaves out for
+the sake of time. What a profile changes in params.yaml stands in stages/<profile>.yaml.
+"""
 
 import argparse
 import os
@@ -24,23 +28,29 @@ COPIED = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path(".smoke"), help="made anew (default: .smoke)")
-    folder = parser.parse_args().folder
-    prepare(folder)
+    parser.add_argument("profile", choices=("smoke", "full"))
+    parser.add_argument(
+        "--folder", type=Path, help="where (default: .smoke or .full); a smoke run's is made anew"
+    )
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(f".{arguments.profile}")
+    if arguments.profile == "smoke" or not (folder / "dvc.lock").is_file():
+        prepare(folder, arguments.profile)
     status = repro(folder).returncode
     if status == 0:
-        print(f"smoke run, not evidence: look at {folder}/paper/report.html")
+        evidence = "smoke run, not evidence: " if arguments.profile == "smoke" else ""
+        print(f"{evidence}look at {folder}/paper/report.html")
     sys.exit(status)
 
 
-def prepare(folder: Path) -> None:
-    """Make `folder` a copy of the project with the short parameters and DVC without git.
+def prepare(folder: Path, profile: str = "smoke") -> None:
+    """Make `folder` a copy of the project with the profile's parameters and DVC without git.
 
-    A folder that exists is replaced if it is an earlier smoke run, and refused otherwise.
+    A folder that exists is replaced if it is an earlier run of this kind, and refused otherwise.
     """
     if folder.exists() and any(folder.iterdir()):
         if not (folder / ".dvc" / "config.local").is_file() or folder.resolve() == ROOT:
-            sys.exit(f"smoke.py: {folder} is not an earlier smoke run; name another folder")
+            sys.exit(f"profiles.py: {folder} is not an earlier {profile} run; name another folder")
         shutil.rmtree(folder)
     for name in COPIED:
         source, target = ROOT / name, folder / name
@@ -50,7 +60,7 @@ def prepare(folder: Path) -> None:
         else:
             shutil.copy(source, target)
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    merge(parameters, yaml.safe_load((ROOT / "stages" / "smoke.yaml").read_text(encoding="utf-8")))
+    merge(parameters, yaml.safe_load((ROOT / "stages" / f"{profile}.yaml").read_text(encoding="utf-8")))
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
@@ -61,7 +71,7 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> None:
     """Put `changes` into `base`, section by section; every key must be there already."""
     for key, value in changes.items():
         if key not in base:
-            raise KeyError(f"smoke.yaml: {key} is no key of params.yaml")
+            raise KeyError(f"{key} is no key of params.yaml")
         if isinstance(value, dict) and isinstance(base[key], dict):
             merge(base[key], value)
         else:

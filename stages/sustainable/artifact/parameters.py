@@ -13,11 +13,11 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For `pydantic.dataclasses.dataclass(frozen=True, config=STRICT)`: no unknown key, no coercion."""
 
 SHARED = ("benchmarks", "metering", "profile", "protocols")
-PROFILES = ("paper", "smoke")
+PROFILES = ("paper", "full", "smoke")
 
 
 def read_profile(path: Path) -> str:
-    """`paper` or `smoke`: what the run is for; it is written into every measured row."""
+    """`paper`, `full` or `smoke`: what the run is for; it is written into every measured row."""
     profile = _read(path)["profile"]
     if profile not in PROFILES:
         raise UserError(f"{path}: profile: {profile!r} is none of {', '.join(PROFILES)}")
