@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import smoke
+import profiles
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,8 +33,8 @@ def project() -> Path:
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which the whole pipeline, small, has run once (without git)."""
     folder = tmp_path_factory.mktemp("pipeline")
-    smoke.prepare(folder)
-    done = smoke.repro(folder, capture_output=True)
+    profiles.prepare(folder)
+    done = profiles.repro(folder, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
     yield folder
 

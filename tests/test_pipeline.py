@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-import smoke
+import profiles
 from conftest import stage_command
 from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.hashing import file_sha256, tensors_sha256
@@ -23,7 +23,8 @@ from sustainable.energy.meter import Reading
 
 STAMP = "smoke run, not evidence"
 
-WEIGHTS = "data/models/published/baseline.safetensors"
+MODELS = "data/models/published/baseline"
+WEIGHTS = f"{MODELS}/seed_42.safetensors"
 ENDINGS = ("csv", "hits.csv", "conditions.json")
 
 
@@ -184,7 +185,7 @@ def test_the_same_rows_render_to_the_same_bytes(pipeline, run_stage):
 
 def test_a_second_repro_does_nothing(pipeline):
     before = (pipeline / "dvc.lock").read_bytes()
-    done = smoke.repro(pipeline, capture_output=True)
+    done = profiles.repro(pipeline, capture_output=True)
     assert done.returncode == 0
     assert "Data and pipelines are up to date." in done.stdout
     assert "Running stage" not in done.stdout
@@ -194,7 +195,7 @@ def test_a_second_repro_does_nothing(pipeline):
 def test_metrics_and_plots_are_declared(pipeline):
     def dvc(*words):
         done = subprocess.run(
-            [smoke.sys.executable, "-m", "dvc", *words],
+            [profiles.sys.executable, "-m", "dvc", *words],
             cwd=pipeline,
             capture_output=True,
             text=True,
@@ -204,7 +205,7 @@ def test_metrics_and_plots_are_declared(pipeline):
 
     shown = json.loads(dvc("metrics", "show", "--json"))[""]["data"]
     assert "data/metrics/published/baseline.json" in shown
-    assert shown["data/metrics/published/benchmark.json"]["data"]["verdicts"]["A4"] == "confirmed"
+    assert shown["data/metrics/benchmark.json"]["data"]["verdicts"]["A4"] == "confirmed"
     plots = json.loads(dvc("plots", "show", "--json"))["data"]
     assert {"data/models/published/history.csv", "data/search/published/curve.csv"} <= {
         key.split("::")[0] for key in plots
@@ -320,7 +321,7 @@ def changed_params(pipeline, tmp_path):
         ),
         ("benchmark", ("benchmark", "published", "runs", 1), "benchmark.published.runs.runs"),
         ("benchmark", ("metering", "meter", "guess"), "metering.meter"),
-        ("benchmark", ("profile", "fast"), "profile: 'fast' is none of paper, smoke"),
+        ("benchmark", ("profile", "fast"), "profile: 'fast' is none of paper, full, smoke"),
         ("report", ("report", "confidence", 2.0), "report.confidence"),
         ("report", ("colour", "red"), "colour: unknown section"),
     ],
@@ -408,12 +409,12 @@ def test_a_failing_stage_leaves_the_pipeline_repairable(pipeline):
     good = params.read_text()
     params.write_text(good.replace("bootstrap_resamples: 1000", "bootstrap_resamples: 1"))
     try:
-        done = smoke.repro(pipeline, capture_output=True)
+        done = profiles.repro(pipeline, capture_output=True)
         assert done.returncode != 0
         assert "report.bootstrap_resamples" in done.stderr
     finally:
         params.write_text(good)
-    done = smoke.repro(pipeline, capture_output=True)
+    done = profiles.repro(pipeline, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert (pipeline / "paper/report.html").is_file()
 
@@ -421,10 +422,10 @@ def test_a_failing_stage_leaves_the_pipeline_repairable(pipeline):
 def test_a_smoke_run_refuses_a_folder_that_is_not_its_own(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(SystemExit, match="not an earlier smoke run"):
-        smoke.prepare(tmp_path)
+        profiles.prepare(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_smoke_parameters_change_only_keys_that_exist():
     with pytest.raises(KeyError, match="epoch is no key"):
-        smoke.merge({"a": {"epochs": 1}}, {"a": {"epoch": 2}})
+        profiles.merge({"a": {"epochs": 1}}, {"a": {"epoch": 2}})
