@@ -17,6 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT
 from sustainable.compression.accounting import Account, account
 from sustainable.compression.configuration import ACTIONS, Configuration, compress
@@ -166,7 +167,11 @@ def _measured(costs: pd.DataFrame, widths: Sequence[int], precision: str) -> dic
     """CPU time of one forecast in eager PyTorch, by batch size."""
     same = (costs["width_0"] == widths[0]) & (costs["width_1"] == widths[1])
     same &= (costs["precision"] == precision) & (costs["runtime"] == "torch-eager")
-    row = costs[same & (costs["family"] != "masked")].iloc[0]
+    same &= costs["family"] != "masked"
+    if not same.any():
+        what = f"{'x'.join(map(str, widths))} in {precision} on torch-eager"
+        raise UserError(f"candidates: there is no {what}; add its widths to shrink.widths in params.yaml")
+    row = costs[same].iloc[0]
     prefix = "cpu_time_ms_batch_"
     return {
         int(name.removeprefix(prefix)): float(row[name]) for name in costs.columns if name.startswith(prefix)

@@ -186,10 +186,11 @@ def candidate_table(
     times: dict[tuple[Any, ...], dict[int, list[float]]] = {}
     for row in timings:
         times.setdefault(key_of(row), {}).setdefault(row["batch_size"], []).append(row["cpu_time_ms"])
-    full = max(row["nonzero"] for row in quality)
+    full = max(row["parameters"] for row in quality)
     table = []
     for key, rows in by_candidate.items():
         first = {name: value for name, value in rows[0].items() if name != "seed"}
+        left = first["nonzero"] if first["family"] == "masked" else first["parameters"]
         means = {
             f"validation_{name}": float(np.mean([r[f"validation_{name}"] for r in rows])) for name in SCORES
         }
@@ -197,7 +198,7 @@ def candidate_table(
         table.append(
             first
             | means
-            | {"validation_accuracy_sd": spread, "seeds": len(rows), "sparsity": 1 - first["nonzero"] / full}
+            | {"validation_accuracy_sd": spread, "seeds": len(rows), "sparsity": 1 - left / full}
             | _time_columns(times[key], batch_sizes)
         )
     return table

@@ -14,6 +14,7 @@ from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_json
 from sustainable.artifact.hashing import serialise, tensors_sha256
 from sustainable.artifact.parameters import STRICT
+from sustainable.compression import CompressionError
 from sustainable.compression.accounting import account
 from sustainable.compression.configuration import ACTIONS, Configuration, compress
 from sustainable.compression.runtimes import Deployed, Precision, Runtime, deploy, in_torch
@@ -97,10 +98,13 @@ def make_subjects(
         raise UserError(f"benchmark: configurations: {first}: the first must be the uncompressed baseline")
     subjects = {}
     for name, choice in resolved.items():
-        if isinstance(choice, str):
-            subject = _logistic(sources.train)
-        else:
-            subject = _network(choice, sources, seed, inputs)
+        try:
+            if isinstance(choice, str):
+                subject = _logistic(sources.train)
+            else:
+                subject = _network(choice, sources, seed, inputs)
+        except CompressionError as error:
+            raise UserError(f"benchmark: configurations: {name}: {error}") from None
         logits = torch.from_numpy(subject.deployed.logits(inputs, batch_size))
         subjects[name] = Subject(subject.deployed, subject.labels, (logits > 0) == (target > 0.5))
     return subjects

@@ -18,7 +18,7 @@ INPUT, OUTPUT = "windows", "logits"
 
 def exported(model: LayeredGRU, days: int, cache: Path) -> bytes:
     """`to_onnx`, kept in the folder `cache` under the weights' hash."""
-    path = cache / f"{tensors_sha256(model.state_dict())}-{days}.onnx"
+    path = cache / f"{tensors_sha256(model.state_dict())}-{days}-{OPSET}.{IR_VERSION}.onnx"
     if not path.is_file():
         write_bytes(path, to_onnx(model, days))
     return path.read_bytes()

@@ -24,7 +24,7 @@ def prune_units(
     Raises `CompressionError` when a layer has not so many units, or when the parameters that are left
     are not as many as such a network has.
     """
-    if len(widths) != len(model.widths) or any(w > h for w, h in zip(widths, model.widths, strict=True)):
+    if len(widths) != len(model.widths) or any(not 1 <= w <= h for w, h in zip(widths, model.widths)):
         raise CompressionError(f"widths {tuple(widths)} cannot be cut from {model.widths}")
     kept = [
         unit_importance(model, depth, criterion, generator).topk(width).indices.sort().values
@@ -40,7 +40,8 @@ def prune_units(
 def unit_importance(
     model: LayeredGRU, depth: int, criterion: Criterion, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Importance [units] of the units of a layer: the norm of all weights that come in and go out.
+    """Importance [units] of the units of a layer: the norm of all weights that come in and go out. What a
+    unit tells itself comes in and goes out, and counts twice.
 
     `random` draws it from `generator`, as the control that says what a norm is worth.
     """

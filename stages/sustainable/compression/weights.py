@@ -16,10 +16,13 @@ def prune_weights(model: Model, share: float, scope: Scope) -> Model:
     """A copy in which the `share` of weights with the least magnitude (L1) is zero; biases stay.
 
     `scope`: that share of every matrix by itself (`layer`), or of all matrices together (`global`).
-    Raises `CompressionError` when not exactly so many weights are zero afterwards.
+    Raises `CompressionError` when the model shows no weights (a quantized one hides them), or when fewer
+    are zero afterwards.
     """
     pruned = copy.deepcopy(model)
     matrices = [value for name, value in pruned.named_parameters() if "weight" in name]
+    if not matrices:
+        raise CompressionError("the model has no weights in floating point to prune")
     groups = [[matrix] for matrix in matrices] if scope == "layer" else [matrices]
     with torch.no_grad():
         for group in groups:
@@ -28,7 +31,7 @@ def prune_weights(model: Model, share: float, scope: Scope) -> Model:
             flat[flat.abs().argsort(stable=True)[:count]] = 0.0
             for matrix, part in zip(group, flat.split([m.numel() for m in group]), strict=True):
                 matrix.copy_(part.view_as(matrix))
-            zeros = int((flat == 0).sum())
-            if zeros < count or (count and zeros == 0):
+            zeros = sum(int((matrix == 0).sum()) for matrix in group)
+            if zeros < count:
                 raise CompressionError(f"{zeros} weights are zero, {count} were asked for")
     return pruned

@@ -9,6 +9,14 @@ from typing import Any
 import psutil
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+PINNED = (
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+)
+"""What `artifact.determinism` pins (importing it here would pin): measured work runs without."""
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
@@ -20,15 +28,18 @@ int8 forecast then costs up to half as much again, and differs by 10 % from wind
 
 
 def start_afresh(threads: int, keep_memory: bool) -> None:
-    """Begin this program again with these settings in the environment, unless they are there already.
+    """Begin this program again with these settings in the environment, and without the determinism pins,
+    unless it is so already.
 
     The libraries read them when they are loaded and the allocator before, so a process that replaces
     itself is the one way that always holds.
     """
     wanted = dict.fromkeys(THREAD_VARIABLES, str(threads)) | (KEEP_MEMORY if keep_memory else {})
-    if any(os.environ.get(name) != value for name, value in wanted.items()):
+    pinned = [name for name in PINNED if name in os.environ]
+    if pinned or any(os.environ.get(name) != value for name, value in wanted.items()):
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | wanted)
+        free = {name: value for name, value in os.environ.items() if name not in pinned}
+        os.execve(sys.executable, [sys.executable, *sys.argv], free | wanted)
 
 
 def settle(threads: int) -> dict[str, Any]:
