@@ -24,7 +24,9 @@ def prune_units(
     Raises `CompressionError` when a layer has not so many units, or when the parameters that are left
     are not as many as such a network has.
     """
-    if len(widths) != len(model.widths) or any(not 1 <= w <= h for w, h in zip(widths, model.widths)):
+    if len(widths) != len(model.widths) or any(
+        not 1 <= w <= h for w, h in zip(widths, model.widths, strict=True)
+    ):
         raise CompressionError(f"widths {tuple(widths)} cannot be cut from {model.widths}")
     kept = [
         unit_importance(model, depth, criterion, generator).topk(width).indices.sort().values
