@@ -53,12 +53,14 @@ def run_stage(pipeline: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
 
 def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = "published") -> list[str]:
-    """The command of a stage for the protocol `published` (and the benchmark `key`), `replaced` giving
+    """The command of a stage for the protocol `published` (or for the benchmark `key`), `replaced` giving
     other arguments."""
     import yaml
 
     stage = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][name]
-    command = stage.get("do", stage)["cmd"].replace("${item.protocol}", "published").replace("${key}", key)
+    command = stage.get("do", stage)["cmd"].replace("${key}", key)
+    for field, value in yaml.safe_load((folder / "params.yaml").read_text())["benchmarks"][key].items():
+        command = command.replace(f"${{item.{field}}}", value)
     words = command.split()
     return [sys.executable, *(replaced.get(word, word) for word in words[1:])]
 

@@ -1,7 +1,9 @@
-"""The randomised-block protocol, on two copies of a small model and a meter of arithmetic."""
+"""The randomised-block protocol, on small models and a meter of arithmetic."""
 
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,17 @@ from hypothesis import strategies as st
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.journal import RowJournal
 from sustainable.compression.configuration import Configuration
-from sustainable.energy.blocks import IDLE, BlocksParameters, design, flags_of, loops_for, measure_blocks
+from sustainable.compression.runtimes import in_torch
+from sustainable.energy.blocks import (
+    IDLE,
+    BlocksParameters,
+    Item,
+    design,
+    flags_of,
+    items_of,
+    loops_for,
+    measure_blocks,
+)
 from sustainable.energy.choice import Chosen
 from sustainable.energy.process import Moment, neighbours_load
 from sustainable.energy.stand_ins import FakeMeter
@@ -20,7 +32,7 @@ from sustainable.forecaster import Architecture, WeatherGRU
 from sustainable.subjects import Subject
 
 SETTINGS = {
-    "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_size": 8, "threads": 1, "seed": 5,
+    "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_sizes": [8], "threads": 1, "seed": 5,
     "keep_memory": False, "warm_up_limit_s": 0.5, "warm_up_tolerance": 0.5,
     "overhead_limit": 0.9, "cpu_to_wall_floor": 0.95,
     "neighbours_limit": 0.05, "latency_calls": 10,
@@ -29,11 +41,16 @@ SETTINGS = {
 PARAMETERS = BlocksParameters(**SETTINGS)
 
 
-def measure(path, stop_after=None, make=FakeMeter, **changes):
+def subjects_of(seed):
+    """Two copies of the model that training seed `seed` gives."""
+    torch.manual_seed(seed)
+    deployed = in_torch(WeatherGRU(Architecture(3, 4, 1, 0.0)), "fp32")
+    return {name: Subject(deployed, {"label": f"{name}{seed}"}, torch.ones(20)) for name in "ab"}
+
+
+def measure(path, stop_after=None, make=FakeMeter, seeds=(0,), **changes):
     """Run the design; `stop_after` metered windows the process is interrupted."""
-    torch.manual_seed(0)
-    model = WeatherGRU(Architecture(3, 4, 1, 0.0)).eval()
-    subjects = {name: Subject(model, {"label": name}, torch.ones(20)) for name in "ab"}
+    replicas = {seed: subjects_of(seed) for seed in seeds}
     made = []
 
     def meter():
@@ -45,7 +62,7 @@ def measure(path, stop_after=None, make=FakeMeter, **changes):
     journal = RowJournal(path, "work")
     parameters = BlocksParameters(**(SETTINGS | changes))
     frozen = measure_blocks(
-        subjects, torch.rand(20, 5, 3), parameters, Chosen(meter, "fake", "a test"), journal
+        replicas, torch.rand(20, 5, 3), parameters, Chosen(meter, "fake", "a test"), journal
     )
     return frozen, journal.rows[1:]
 
@@ -53,22 +70,29 @@ def measure(path, stop_after=None, make=FakeMeter, **changes):
 @given(
     st.lists(st.text(min_size=1), min_size=1, max_size=6, unique=True), st.integers(1, 30), st.integers(0, 9)
 )
-def test_a_design_holds_everything_once_a_block(names, blocks, seed):
-    cells = design(names, blocks, seed)
-    assert len(cells) == len(names) * blocks
+def test_a_design_holds_everything_once_a_block(items, blocks, seed):
+    cells = design(items, blocks, seed)
+    assert len(cells) == len(items) * blocks
     for block in range(blocks):
         own = [cell for cell in cells if cell.block == block]
-        assert sorted(cell.configuration for cell in own) == sorted(names)
-        assert [cell.position for cell in own] == list(range(len(names)))
-    assert design(names, blocks, seed) == cells
-    assert design(names, blocks + 1, seed)[: len(cells)] == cells
+        assert sorted(cell.item for cell in own) == sorted(items)
+        assert [cell.position for cell in own] == list(range(len(items)))
+    assert design(items, blocks, seed) == cells
+    assert design(items, blocks + 1, seed)[: len(cells)] == cells
 
 
 def test_a_design_is_random_and_balanced():
     cells = design(["a", "b", "c", "d"], 2000, 1)
-    first = [cell.configuration for cell in cells if cell.position == 0]
+    first = [cell.item for cell in cells if cell.position == 0]
     for name in "abcd":
         assert 420 < first.count(name) < 580  # 500 expected, 19 standard deviation
+
+
+def test_a_block_holds_every_configuration_at_every_batch_size_and_one_idle_window():
+    expected = {("a", 1), ("b", 1), ("a", 64), ("b", 64), (IDLE, 0)}
+    items = items_of(["a", "b"], [1, 64])
+    assert set(items) == expected
+    assert len(items) == 5
 
 
 @given(st.floats(0.05, 100), st.floats(1e-5, 200))
@@ -86,14 +110,16 @@ def test_windows_are_measured_and_described(tmp_path):
     for row in rows:
         assert row["meter_reason"] == "a test"
         if row["configuration"] == IDLE:
-            assert (row["loops"], row["energy_mwh"], row["windows"]) == (0, None, 0)
+            assert (row["loops"], row["energy_mwh"], row["windows"], row["batch_size"]) == (0, None, 0, 0)
+            assert "label" not in row
             assert row["cpu_time_s"] < 0.03
         else:
-            assert row["loops"] == frozen["loops"][row["configuration"]]
+            assert row["batch_size"] == 8
+            assert row["loops"] == frozen["loops"][row["configuration"]]["8"]
             assert row["cpu_time_ms"] == pytest.approx(1000 * row["cpu_time_s"] / row["loops"] / 20)
             joules = row["cpu_j"] + row["ram_j"]
             assert row["energy_mwh"] == pytest.approx(joules / 3.6 / row["loops"] / 20)
-            assert row["label"] == row["configuration"]
+            assert row["label"] == row["configuration"] + "0"
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 4, 8])
@@ -105,8 +131,59 @@ def test_a_killed_design_is_continued_in_the_same_order(tmp_path, stop_after):
     frozen, rows = measure(tmp_path / "j")
     assert rows[:stop_after] == before[1:]
     assert frozen["loops"] == before[0]["loops"]
-    cells = [(cell.block, cell.configuration) for cell in design(["a", "b", IDLE], 3, 5)]
-    assert [(row["block"], row["configuration"]) for row in rows] == cells
+    cells = [(cell.block, *cell.item) for cell in design([Item("a", 8), Item("b", 8), Item(IDLE, 0)], 3, 5)]
+    assert [(row["block"], row["configuration"], row["batch_size"]) for row in rows] == cells
+
+
+def test_training_seeds_take_turns_and_every_block_holds_both_batch_sizes(tmp_path):
+    frozen, rows = measure(tmp_path / "j", seeds=(7, 3), blocks=4, batch_sizes=[1, 8])
+    assert len(rows) == 4 * (2 * 2 + 1)
+    assert [{row["training_seed"] for row in rows if row["block"] == block} for block in range(4)] == [
+        {7}, {3}, {7}, {3},
+    ]  # fmt: skip
+    for block in range(4):
+        own = [(row["configuration"], row["batch_size"]) for row in rows if row["block"] == block]
+        assert sorted(own) == sorted(items_of(["a", "b"], [1, 8]))
+    for row in rows:
+        name, seed = row["configuration"], row["training_seed"]
+        if name != IDLE:
+            assert row["label"] == f"{name}{seed}"  # the columns of that seed's model
+            assert row["loops"] == frozen["loops"][name][str(row["batch_size"])]
+            assert row["cpu_time_ms"] == pytest.approx(1000 * row["cpu_time_s"] / row["loops"] / 20)
+
+
+@pytest.mark.parametrize("stop_after", [7])
+def test_a_killed_design_of_two_seeds_is_continued_with_the_seed_whose_turn_it_is(tmp_path, stop_after):
+    with pytest.raises(KeyboardInterrupt):
+        measure(tmp_path / "j", stop_after, seeds=(7, 3), batch_sizes=[1, 8])
+    _, rows = measure(tmp_path / "j", seeds=(7, 3), batch_sizes=[1, 8])
+    assert [row["training_seed"] for row in rows] == [7] * 5 + [3] * 5 + [7] * 5
+    cells = [cell.item for cell in design(items_of(["a", "b"], [1, 8]), 3, 5)]
+    assert [(row["configuration"], row["batch_size"]) for row in rows] == cells
+
+
+def test_a_window_calls_the_model_of_its_seed_in_batches_of_its_size(tmp_path):
+    """20 windows in batches of 8 are calls of 8, 8 and 4; in batches of 1, 20 calls."""
+    sizes = {7: [], 3: []}
+    replicas = {}
+    for seed, seen in sizes.items():
+        deployed = subjects_of(seed)["a"].deployed
+
+        def run(windows, seen=seen, run=deployed.run):
+            seen.append(len(windows))
+            return run(windows)
+
+        replicas[seed] = {
+            name: Subject(replace(deployed, run=run), {}, torch.ones(20)) for name in ("a", "b")
+        }
+    parameters = BlocksParameters(**(SETTINGS | {"blocks": 2, "batch_sizes": [1, 8]}))
+    journal = RowJournal(tmp_path / "j", "work")
+    chosen = Chosen(FakeMeter, "fake", "a test")
+    measure_blocks(replicas, torch.rand(20, 5, 3), parameters, chosen, journal)
+    second = [row for row in journal.rows[1:] if row["block"] == 1]
+    loops = {size: sum(row["loops"] for row in second if row["batch_size"] == size) for size in (1, 8)}
+    # seed 3 is neither calibrated nor timed for latency: its calls are those of the second block's windows
+    assert Counter(sizes[3]) == {1: 20 * loops[1], 8: 2 * loops[8], 4: loops[8]}
 
 
 def test_a_meter_that_costs_too_much_stops_the_run(tmp_path):
@@ -161,6 +238,7 @@ def test_threads_are_in_the_environment_before_anything_is_loaded(tmp_path, proj
 
 def test_frozen_numbers_are_plain(tmp_path):
     frozen, _ = measure(tmp_path / "j")
-    assert all(isinstance(count, int) for count in frozen["loops"].values())
+    assert frozen["loops"].keys() == {"a", "b"}
+    assert all(isinstance(counts["8"], int) for counts in frozen["loops"].values())
     assert 0 < frozen["meter_overhead_p95"] < 0.9
     assert not isinstance(frozen["meter_overhead_p95"], np.floating)

@@ -11,6 +11,7 @@ import torch
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.journal import RowJournal
 from sustainable.compression.configuration import Configuration
+from sustainable.compression.runtimes import in_torch
 from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters, refuse_outside_configuration
 from sustainable.energy.cost import total_cost
 from sustainable.energy.host import describe_host, instruction_sets
@@ -103,8 +104,8 @@ def measure(path, runs=3, stop_after=None):
         configurations={"a": Configuration(), "b": Configuration()},
     )
     torch.manual_seed(0)
-    model = WeatherGRU(Architecture(3, 4, 1, 0.0)).eval()
-    subjects = {name: Subject(model, {"label": name.upper()}, torch.ones(20)) for name in "ab"}
+    deployed = in_torch(WeatherGRU(Architecture(3, 4, 1, 0.0)), "fp32")
+    subjects = {name: Subject(deployed, {"label": name.upper()}, torch.ones(20)) for name in "ab"}
     made = []
 
     def make_meter():

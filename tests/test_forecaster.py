@@ -11,19 +11,21 @@ from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.hashing import tensors_sha256
 from sustainable.forecaster import (
     Architecture,
+    LayeredArchitecture,
+    LayeredGRU,
     WeatherGRU,
     correct,
     load_forecaster,
     save_forecaster,
     sequence_flops,
+    trained_in,
 )
-from sustainable.training import Trainer, TrainingParameters
+from sustainable.training import Recipe, Trainer, TrainingParameters
 
 PUBLISHED = Architecture(features=4, hidden=256, layers=2, dropout=0.2)
 SMALL = {
-    "hidden": 8, "layers": 2, "dropout": 0.2, "optimizer": "AdamW", "learning_rate": 0.01,
-    "weight_decay": 1e-4, "batch_size": 16, "epochs": 8, "patience_epochs": 8,
-    "cosine_period_epochs": 3, "minimum_learning_rate": 1e-6, "checkpoint_epochs": 2, "seed": 1,
+    "optimizer": "AdamW", "learning_rate": 0.01, "weight_decay": 1e-4, "batch_size": 16, "epochs": 8,
+    "patience_epochs": 8, "cosine_period_epochs": 3, "minimum_learning_rate": 1e-6, "checkpoint_epochs": 2,
 }  # fmt: skip
 
 
@@ -35,9 +37,14 @@ def data():
     return (inputs[:50], target[:50]), (inputs[50:], target[50:])
 
 
-def fit(tmp_path, data, cost=dict, **changes):
-    recipe = TrainingParameters(**(SMALL | changes))
-    trainer = Trainer(recipe, 3, tmp_path / "checkpoint", "identity")
+def trainer_of(seed=1, checkpoint=None, identity="identity", **changes):
+    recipe = Recipe(**(SMALL | changes))
+    parameters = TrainingParameters(hidden=8, layers=2, dropout=0.2, seeds=[seed], recipe=recipe)
+    return Trainer(parameters.new_model(3, seed), recipe, seed, checkpoint, identity)
+
+
+def fit(tmp_path, data, cost=dict, seed=1, **changes):
+    trainer = trainer_of(seed, tmp_path / "checkpoint", **changes)
     return trainer, trainer.fit(*data, cost)
 
 
@@ -47,12 +54,12 @@ def test_the_published_network_has_its_size():
 
 def test_flops_by_hand_and_as_torch_counts_them():
     # one feature, unit, layer and day: three gates x (1 input + 1 state) multiply-adds, and a readout
-    assert sequence_flops(Architecture(1, 1, 1, 0.0), 1) == 2 * 3 * 2 + 2
-    assert sequence_flops(PUBLISHED, 30) == 35_574_272
+    assert sequence_flops(1, (1,), 1) == 2 * 3 * 2 + 2
+    assert sequence_flops(4, (256, 256), 30) == 35_574_272
     small = Architecture(features=3, hidden=5, layers=2, dropout=0.0)
     with FlopCounterMode(display=False) as counter:
         WeatherGRU(small).eval()(torch.zeros(1, 7, 3))
-    assert counter.get_total_flops() == sequence_flops(small, 7)
+    assert counter.get_total_flops() == sequence_flops(3, (5, 5), 7)
 
 
 def test_hits_do_not_depend_on_the_batch(data):
@@ -100,6 +107,43 @@ def test_another_seed_gives_other_weights(tmp_path, data):
     assert tensors_sha256(one.state_dict()) != tensors_sha256(two.state_dict())
 
 
+def test_the_seed_of_the_trainer_alone_decides_the_order_of_windows(data):
+    """Two trainings that begin with one network: what differs is the order, and the dropout."""
+    hashes = []
+    for seed in (1, 1, 2):
+        recipe = Recipe(**SMALL)
+        model = TrainingParameters(hidden=8, layers=2, dropout=0.2, seeds=[1], recipe=recipe).new_model(3, 1)
+        hashes.append(tensors_sha256(Trainer(model, recipe, seed).fit(*data).state_dict()))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_without_a_checkpoint_the_weights_are_the_same_and_nothing_is_kept(tmp_path, data, monkeypatch):
+    _, kept = fit(tmp_path / "kept", data)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    trainer = trainer_of()
+    assert tensors_sha256(trainer.fit(*data).state_dict()) == tensors_sha256(kept.state_dict())
+    assert not list(empty.iterdir())
+    assert trainer.validation_loss(data[1]) == pytest.approx(trainer.progress.best_loss)
+
+
+def test_trained_networks_are_found_by_their_seed(tmp_path):
+    for seed in (10, 9):
+        save_forecaster(tmp_path / f"seed_{seed}.safetensors", WeatherGRU(Architecture(3, 4, 1, 0.0)))
+    assert list(trained_in(tmp_path)) == [9, 10]  # as numbers, not as text
+    with pytest.raises(UserError, match="there are no weights"):
+        trained_in(tmp_path / "nowhere")
+
+
+def test_a_network_of_unequal_widths_is_stored_with_its_shape(tmp_path, data):
+    model = LayeredGRU(LayeredArchitecture(3, (5, 2), 0.2)).eval()
+    save_forecaster(tmp_path / "weights", model)
+    loaded = load_forecaster(tmp_path / "weights")
+    assert loaded.architecture == model.architecture
+    assert torch.equal(loaded(data[0][0]), model(data[0][0]))
+
+
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
 def test_a_killed_training_ends_with_the_same_weights(tmp_path, data, killed_at):
     whole, expected = fit(tmp_path / "whole", data)
@@ -124,11 +168,10 @@ def test_a_checkpoint_of_other_work_or_a_damaged_one_is_not_used(tmp_path, data,
         fit(tmp_path, data, lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     fit(tmp_path, data, epochs=4)
     checkpoint = tmp_path / "checkpoint"
-    recipe = TrainingParameters(**SMALL)
-    assert Trainer(recipe, 3, checkpoint, "identity").progress.epoch == 4
-    assert Trainer(recipe, 3, checkpoint, "another").progress.epoch == 0
+    assert trainer_of(checkpoint=checkpoint).progress.epoch == 4
+    assert trainer_of(checkpoint=checkpoint, identity="another").progress.epoch == 0
     checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
-    assert Trainer(recipe, 3, checkpoint, "identity").progress.epoch == 0
+    assert trainer_of(checkpoint=checkpoint).progress.epoch == 0
     assert "starting afresh" in capsys.readouterr().out
 
 

@@ -1,15 +1,22 @@
 from dataclasses import FrozenInstanceError
+from functools import reduce
+from operator import getitem
 
 import pytest
 import yaml
 from pydantic.dataclasses import dataclass
 
+from sustainable.ablation import AblationParameters
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT, read_profile, read_protocols, read_section
+from sustainable.candidates import CandidateParameters
+from sustainable.compression.runtimes import TARGETS
 from sustainable.energy.blocks import BlocksParameters
 from sustainable.energy.choice import MeterParameters
 from sustainable.energy.published import RunsParameters
 from sustainable.reporting.results import ReportParameters
+from sustainable.shrinking import ShrinkParameters, width_pairs
+from sustainable.subjects import Deployment
 from sustainable.training import TrainingParameters
 from sustainable.weather import PreprocessParameters
 
@@ -74,7 +81,7 @@ def test_bad_files_and_sections_are_named(written, tmp_path):
         read_section(written("a: [1"), "stage", Example)
     with pytest.raises(UserError, match="sections are needed"):
         read_section(written("- 1"), "stage", Example)
-    with pytest.raises(UserError, match="profile: 'papre' is none of paper, smoke"):
+    with pytest.raises(UserError, match="profile: 'papre' is none of paper, full, smoke"):
         read_profile(written({}, profile="papre"))
     with pytest.raises(UserError, match="protocols: a list of names is needed"):
         read_protocols(written({}, protocols=[]))
@@ -86,9 +93,11 @@ def test_bad_files_and_sections_are_named(written, tmp_path):
     ("stage", "kind", "key", "value"),
     [
         ("preprocess", PreprocessParameters, "test_share", 1.0),
-        ("preprocess", PreprocessParameters, "features", ["humidity"]),
-        ("train_baseline", TrainingParameters, "epochs", 0),
+        ("preprocess", PreprocessParameters, "features", []),
+        ("train_baseline", TrainingParameters, "recipe.epochs", 0),
+        ("train_baseline", TrainingParameters, "recipe.optimizer", "SGD"),
         ("train_baseline", TrainingParameters, "dropout", 1.0),
+        ("train_baseline", TrainingParameters, "seeds", []),
         ("benchmark", RunsParameters, "runs", 1),
         ("benchmark", RunsParameters, "configurations", {"baseline": {"pruning": "half"}}),
     ],
@@ -98,11 +107,51 @@ def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
 ):
     read_section(project / "params.yaml", stage, kind, "published")
     content = yaml.safe_load((project / "params.yaml").read_text())
-    content[stage]["published"][key] = value
+    *sections, last = key.split(".")
+    reduce(getitem, sections, content[stage]["published"])[last] = value
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
     with pytest.raises(UserError, match=rf"{stage}\.published\.{key}"):
         read_section(tmp_path / "params.yaml", stage, kind, "published")
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "key", "value"),
+    [
+        ("shrink", ShrinkParameters, "widths", []),
+        ("shrink", ShrinkParameters, "equal_shares", [1.0]),
+        ("shrink", ShrinkParameters, "controls.distillation_share", 0.0),
+        ("shrink", ShrinkParameters, "controls.methods", ["l1"]),
+        ("candidates", CandidateParameters, "batch_sizes", []),
+        ("candidates", CandidateParameters, "masked_shares", [1.0]),
+        ("ablation", AblationParameters, "test_windows", 0),
+    ],
+)
+def test_sections_without_a_protocol_are_valid_and_their_ranges_are_checked(
+    project, tmp_path, stage, kind, key, value
+):
+    read_section(project / "params.yaml", stage, kind)
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    *sections, last = key.split(".")
+    reduce(getitem, sections, content[stage])[last] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
+    with pytest.raises(UserError, match=rf"{stage}\.{key}"):
+        read_section(tmp_path / "params.yaml", stage, kind)
+
+
+def test_what_the_audited_benchmark_deploys_is_made_and_offered(project):
+    path = project / "params.yaml"
+    network = read_section(path, "train_baseline", TrainingParameters, "audited")
+    full = (network.hidden,) * network.layers
+    made = [full, *width_pairs(full, read_section(path, "shrink", ShrinkParameters))]
+    configurations = read_section(path, "benchmark", BlocksParameters, "audited").configurations
+    named = {name: one for name, one in configurations.items() if isinstance(one, Deployment)}
+    assert next(iter(named)) == next(iter(configurations))
+    assert named["baseline"] == named["baseline_twin"] == Deployment(full, "fp32", "torch-eager")
+    for name, one in named.items():
+        assert one.widths in made, name
+        assert (one.precision, one.runtime) in TARGETS, name
 
 
 def test_shared_sections_are_valid(project):

@@ -50,6 +50,7 @@ def test_the_blocks_hold_every_configuration_and_an_idle_window(pipeline):
     conditions = json.loads((pipeline / "data/benchmark/remeasured.conditions.json").read_text())
     assert conditions["host"]["threads"] == len(conditions["host"]["cores"]) == 1
     hits = pd.read_csv(pipeline / "data/benchmark/remeasured.hits.csv")
+    assert set(hits["training_seed"]) == {42}
     assert hits["persistence"].sum() == 206
     assert len(hits) == 287
 
@@ -58,7 +59,7 @@ def write_counter_trace(path, names, blocks, seed):
     """What a processor's counter would have said of the design: a quantized forecast takes 40 %."""
     rng = np.random.default_rng(0)
     ways = ["throw-away"] + ["gate"] * EMPTY_METERINGS
-    ways += [cell.configuration for cell in design([*names, "idle"], blocks, seed)]
+    ways += [cell.item for cell in design([*names, "idle"], blocks, seed)]
     rows = []
     for name in ways:
         cost = {"idle": 0.1, "gate": 0.001, "throw-away": 0.001}.get(name, 1.0)
@@ -72,9 +73,8 @@ def write_counter_trace(path, names, blocks, seed):
 
 
 def test_a_replayed_counter_gives_verdicts_on_stamped_pages(pipeline, run_stage, changed_params, tmp_path):
-    folder, out = tmp_path / "benchmark", tmp_path / "paper"
-    shutil.copytree(pipeline / "data/benchmark", folder)
-    shutil.copytree(pipeline / "paper", out)
+    data, out = results_of(pipeline, tmp_path), tmp_path / "paper"
+    folder = data / "benchmark"
     content = yaml.safe_load((pipeline / "params.yaml").read_text())
     blocks = content["benchmark"]["remeasured"] | {"blocks": 12, "window_s": 0.05, "overhead_limit": 0.99}
     write_counter_trace(tmp_path / "trace.csv", blocks["configurations"], 12, blocks["seed"])
@@ -83,17 +83,16 @@ def test_a_replayed_counter_gives_verdicts_on_stamped_pages(pipeline, run_stage,
     content = yaml.safe_load(params.read_text())
     content["metering"] |= {"meter": "replay", "trace": str(tmp_path / "trace.csv")}
     params.write_text(yaml.safe_dump(content, sort_keys=False))
-    replaced = {"params.yaml": str(params), "published": "remeasured", "data/benchmark": str(folder)}
-    replaced |= {f"data/benchmark/published.{end}": str(folder / f"remeasured.{end}") for end in ENDINGS}
-    replaced["data/checkpoints/published/benchmark.jsonl"] = str(tmp_path / "journal")
-    done = run_stage("benchmark", replaced)
-    assert done.returncode == 0, done.stderr
+    replaced = {"params.yaml": str(params)}
+    replaced |= {f"data/benchmark/remeasured.{end}": str(folder / f"remeasured.{end}") for end in ENDINGS}
+    replaced["data/checkpoints/remeasured/benchmark.jsonl"] = str(tmp_path / "journal")
+    command = stage_command(pipeline, "benchmark", replaced, "remeasured")
+    subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=True)
     rows = pd.read_csv(folder / "remeasured.csv")
     assert set(rows["cpu_evidence"]) == {"replay-counter"}
-    claims, summary = str(out / "claims.json"), str(tmp_path / "summary.json")
-    outputs = {"paper": str(out), "paper/claims.json": claims}
-    outputs["data/metrics/published/benchmark.json"] = summary
-    done = run_stage("report", replaced | outputs)
+    outputs = {"paper": str(out), "paper/claims.json": str(out / "claims.json"), "data": str(data)}
+    outputs["data/metrics/benchmark.json"] = str(tmp_path / "summary.json")
+    done = run_stage("report", {"params.yaml": str(params)} | outputs)
     assert done.returncode == 0, done.stderr
     verdicts = {claim["id"]: claim["verdict"] for claim in json.loads((out / "claims.json").read_text())}
     assert verdicts["A2"] in ("refuted", "inconclusive")
@@ -102,9 +101,10 @@ def test_a_replayed_counter_gives_verdicts_on_stamped_pages(pipeline, run_stage,
     assert "replay-counter energy, smoke run, not evidence" in (out / "report.html").read_text()
 
 
-def test_a_window_too_short_for_evidence_is_refused(run_stage, changed_params):
-    replaced = changed_params("profile", "paper") | {"published": "remeasured"}
-    refused(run_stage("benchmark", replaced), "window_s: 0.3 s is too short for evidence")
+def test_a_window_too_short_for_evidence_is_refused(pipeline, changed_params):
+    command = stage_command(pipeline, "benchmark", changed_params("profile", "paper"), "remeasured")
+    done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=False)
+    refused(done, "window_s: 0.3 s is too short for evidence")
 
 
 def test_the_doctor_tells_what_can_be_tested_and_how_long_it_takes(project):
@@ -114,7 +114,7 @@ def test_the_doctor_tells_what_can_be_tested_and_how_long_it_takes(project):
     assert {"processor", "RAPL", "GPU", "frequency", "temperature", "TeX", "disk"} <= {
         finding["what"] for finding in told["findings"]
     }
-    assert set(told["claims"]) == {"A1", "A2", "A3", "A4", "A5"}
+    assert set(told["claims"]) == {f"{letter}{number}" for letter in "AC" for number in range(1, 6)}
     assert told["minutes"]["all"] == pytest.approx(sum(told["minutes"].values()) / 2)
     text = subprocess.run(script, cwd=project, capture_output=True, text=True, check=True).stdout
     assert "claims on this host" in text
@@ -138,12 +138,10 @@ def test_the_search_is_a_tie(pipeline):
 
 def test_metrics_stand_beside_persistence(pipeline):
     metrics = json.loads((pipeline / "data/metrics/published/baseline.json").read_text())
-    assert metrics["parameters"] == 596_225
-    assert metrics["forecasters"]["persistence"]["test"] == {
-        "accuracy": 206 / 287,
-        "correct": 206,
-        "windows": 287,
-    }
+    assert metrics["seeds"]["42"]["parameters"] == 596_225
+    persistence = metrics["forecasters"]["persistence"]["test"]
+    assert (persistence["correct"], persistence["n"]) == (206, 287)
+    assert persistence["accuracy"] == 206 / 287
     cost = json.loads((pipeline / "data/metrics/published/training_cost.json").read_text())
     assert cost["cpu_time_s"] > 0
     assert cost["sittings"] == 1
@@ -157,7 +155,7 @@ def test_everything_that_is_rendered_is_stamped(pipeline):
         pipeline / "paper/report.html",
         *(pipeline / "paper/tables").iterdir(),
     ]
-    assert len(pages) == 8
+    assert len(pages) == 14
     for page in pages:
         assert STAMP in page.read_text(), page
     page = (pipeline / "paper/report.html").read_text()
@@ -232,24 +230,25 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pipeline, tmp_path
     paths = {
         f"data/{place}": str(tmp_path / place.replace("/", "_"))
         for place in (
-            "checkpoints/published/baseline.safetensors", "models/published/baseline.safetensors",
-            "models/published/history.csv", "metrics/published/baseline.json",
-            "metrics/published/training_cost.json",
+            "checkpoints/published/training", "models/published/baseline", "models/published/history.csv",
+            "metrics/published/baseline.json", "metrics/published/training_cost.json",
         )
     }  # fmt: skip
     command = stage_command(pipeline, "train_baseline", paths)
-    checkpoint = tmp_path / "checkpoints_published_baseline.safetensors"
+    checkpoint = tmp_path / "checkpoints_published_training/seed_42.safetensors"
     killed(command, pipeline, checkpoint.exists)
     done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=True)
     assert "resuming after epoch" in done.stdout
-    mine, expected = tmp_path / "models_published_baseline.safetensors", pipeline / WEIGHTS
+    mine, expected = tmp_path / "models_published_baseline/seed_42.safetensors", pipeline / WEIGHTS
     assert tensors_sha256(read_tensors(mine)[0]) == tensors_sha256(read_tensors(expected)[0])
     cost = json.loads((tmp_path / "metrics_published_training_cost.json").read_text())
     assert cost["sittings"] == 2
-    assert not checkpoint.exists()
+    assert not checkpoint.parent.exists()
 
 
-@pytest.mark.parametrize(("way", "cells"), [("published", 3 * 6), ("remeasured", 3 * 7)])
+@pytest.mark.parametrize(
+    ("way", "cells"), [("published", 3 * 6), ("remeasured", 3 * 7), ("audited", 4 * (2 * 9 + 1))]
+)
 def test_a_benchmark_that_is_killed_loses_and_doubles_no_row(pipeline, tmp_path, way, cells):
     journal, table = tmp_path / "journal", tmp_path / "rows.csv"
     outputs = {
@@ -265,7 +264,7 @@ def test_a_benchmark_that_is_killed_loses_and_doubles_no_row(pipeline, tmp_path,
     done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=True)
     assert "resuming after" in done.stdout
     rows = pd.read_csv(table)
-    assert (rows.groupby(["block", "configuration"]).size() == 1).all()
+    assert (rows.groupby(["block", "configuration", "batch_size"]).size() == 1).all()
     assert len(rows) == cells
     kept = [row["wall_time_s"] for row in before if "wall_time_s" in row]
     assert len(kept) >= 4
@@ -332,10 +331,10 @@ def test_a_bad_parameter_is_one_line(run_stage, changed_params, stage, keys, mes
 
 UPSTREAM = [
     ("train_baseline", "data/processed/published/windows.safetensors"),
-    ("rl_search", WEIGHTS),
-    ("benchmark", WEIGHTS),
+    ("shrink", "data/processed/audited/windows.safetensors"),
+    ("compare_searchers", "data/search/candidates.csv"),
+    ("ablation", "data/search/candidates.csv"),
     ("benchmark", "data/search/published/best_action.json"),
-    ("report", "data/metrics/published/baseline.json"),
     ("report", "paper/published.yaml"),
 ]
 
@@ -352,35 +351,50 @@ def test_a_missing_or_truncated_artifact_is_one_line(pipeline, run_stage, tmp_pa
     assert file_sha256(pipeline / "paper/report.html") == before
 
 
+def results_of(pipeline, tmp_path):
+    """A copy of what the report reads."""
+    folder = tmp_path / "data"
+    skipped = shutil.ignore_patterns("*.safetensors", "checkpoints", "processed", "raw")
+    return shutil.copytree(pipeline / "data", folder, ignore=skipped)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
         (
-            "published.csv",
+            "benchmark/published.csv",
             lambda lines: lines[: len(lines) // 2],
             "block 1, configuration",
         ),
-        ("remeasured.csv", lambda lines: [*lines, lines[-1]], "stands 2 times, not once"),
-        ("remeasured.csv", lambda lines: lines[:1], "it has no rows"),
-        ("published.hits.csv", lambda lines: [line.rsplit(",", 9)[0] for line in lines], "is missing"),
-        ("remeasured.conditions.json", lambda lines: lines[:3], "not valid JSON"),
+        ("benchmark/remeasured.csv", lambda lines: [*lines, lines[-1]], "stands 2 times, not once"),
+        ("benchmark/remeasured.csv", lambda lines: lines[:1], "it has no rows"),
+        ("benchmark/published.hits.csv", lambda lines: [line[:9] for line in lines], "is missing"),
+        ("benchmark/remeasured.conditions.json", lambda lines: lines[:3], "not valid JSON"),
+        ("benchmark/audited.csv", lambda lines: lines[:-1], "block 3, configuration"),
+        ("metrics/published/baseline.json", lambda lines: lines[:3], "not valid JSON"),
+        ("search/improvements.csv", lambda lines: lines[:1], "it has no rows"),
+        ("search/candidates.csv", lambda lines: [line.split(",", 1)[1] for line in lines], "'family'"),
+        ("models/audited/narrow.csv", lambda lines: [], "narrow.csv"),
     ],
 )
 def test_damaged_rows_are_one_line_and_render_nothing(pipeline, run_stage, tmp_path, name, change, message):
-    folder = tmp_path / "benchmark"
-    shutil.copytree(pipeline / "data/benchmark", folder)
+    folder = results_of(pipeline, tmp_path)
     lines = (folder / name).read_text().splitlines()
     (folder / name).write_text("\n".join(change(lines)) + "\n")
     before = file_sha256(pipeline / "paper/report.html")
-    refused(run_stage("report", {"data/benchmark": str(folder)}), message)
+    refused(run_stage("report", {"data": str(folder)}), message)
     assert file_sha256(pipeline / "paper/report.html") == before
 
 
 def test_weights_that_do_not_fit_are_one_line(pipeline, run_stage, tmp_path):
     tensors, shape = read_tensors(pipeline / WEIGHTS)
-    write_tensors(tmp_path / "w", tensors, shape | {"hidden": 128})
-    for stage in ("rl_search", "benchmark"):
-        refused(run_stage(stage, {WEIGHTS: str(tmp_path / "w")}), "weights do not fit the model")
+    write_tensors(tmp_path / "baseline/seed_42.safetensors", tensors, shape | {"hidden": 128})
+    for stage, replaced in (
+        ("rl_search", {MODELS: str(tmp_path / "baseline")}),
+        ("benchmark", {"data/models/published": str(tmp_path)}),
+    ):
+        refused(run_stage(stage, replaced), "weights do not fit the model")
+        refused(run_stage(stage, dict.fromkeys(replaced, str(tmp_path / "x"))), "there are no weights")
 
 
 def test_codecarbon_settings_from_outside_are_one_line(pipeline, run_stage, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import re
+from types import SimpleNamespace
 
 import jinja2
 import numpy as np
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from sustainable.artifact.errors import UserError
 from sustainable.reporting import latex
 from sustainable.reporting.claims import Measured, accuracy_claim, discovery_claim, judge, proxy_claim
-from sustainable.reporting.figures import draw_all
+from sustainable.reporting.figures import draw_published
 from sustainable.reporting.results import (
     COLUMNS,
+    AuditedParameters,
     ReportParameters,
     accuracy_difference,
     net_energy_mwh,
@@ -28,6 +30,7 @@ from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTE
 PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
+    audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
     comparisons=["manual_pruning", "manual_quantization"],
     confidence=0.95,
     bootstrap_resamples=200,
@@ -323,18 +326,19 @@ def test_templates_escape_values_and_refuse_unknown_names(tmp_path):
 def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path, profile):
     rows = make_rows(profile=profile)
     results = summarised(rows)
-    search = {
-        "actions": ACTIONS,
-        "curve": pd.DataFrame({"step": [1, 2], "mean_reward": [0.0, 1.0]}),
-        "best": BEST,
-    }
-    baseline = {"best_epoch": 1}
-    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.7, 0.6], "validation_loss": [0.7, 0.65]})
-    training = {"history": history, "baseline": baseline}
+    history = {"seed": 42, "epoch": [1, 2], "train_loss": [0.7, 0.6], "validation_loss": [0.7, 0.65]}
+    run = SimpleNamespace(
+        rows={"published": rows, "remeasured": rows},
+        metrics={"published": {"baseline": {"seeds": {"42": {"best_epoch": 1}}}}},
+        history=pd.DataFrame(history),
+        actions=ACTIONS,
+        best=BEST,
+        curve=pd.DataFrame({"step": [1, 2], "mean_reward": [0.0, 1.0]}),
+    )
     for folder in ("one", "two"):
-        ways = {"published": rows, "remeasured": rows}
-        found = dict.fromkeys(ways, results)
-        draw_all(tmp_path / folder, ways, found, {key: key for key in results.lines}, search, training)
+        found = dict.fromkeys(run.rows, results)
+        labels = {key: key for key in results.lines}
+        draw_published(tmp_path / folder, run, found, labels, stamp_of([results]))
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert len(files) == 12
     for name in files:
@@ -353,5 +357,6 @@ def test_without_tex_the_paper_says_so_and_an_old_one_goes(tmp_path, monkeypatch
 
 def test_every_published_claim_has_a_rule(published, pipeline):
     claims = json.loads((pipeline / "paper/claims.json").read_text())
-    assert [claim["id"] for claim in claims] == sorted(published["claims"])
+    ours = [f"C{number}" for number in range(1, 6)]
+    assert [claim["id"] for claim in claims] == [*sorted(published["claims"]), *ours]
     assert all(claim["rule"] and claim["reason"] for claim in claims)

@@ -1,0 +1,249 @@
+"""The audited report on rows made by hand: ratios over seeds, claims C1 to C5, searchers, tables, figures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sustainable.artifact.errors import UserError
+from sustainable.reporting.audited import (
+    ablation_lines,
+    control_lines,
+    hits_by_seed,
+    pay_back_audited,
+    proxy_agreement,
+    summarise_audited,
+)
+from sustainable.reporting.audited_claims import judge_audited
+from sustainable.reporting.audited_figures import draw_audited
+from sustainable.reporting.results import AuditedParameters, ReportParameters
+from sustainable.reporting.searching import summarise_searches
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
+
+PARAMETERS = ReportParameters(
+    minimum_blocks=12,
+    equivalence_margin=0.02,
+    audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    comparisons=["manual_pruning"],
+    confidence=0.95,
+    bootstrap_resamples=500,
+    seed=0,
+)
+SEEDS, WINDOWS = (1, 2, 3, 4, 5), 200
+COSTS = {  # configuration: runtime, hash, CPU time relative to the baseline
+    "baseline": ("torch-eager", "aaaa", 1.0),
+    "best_uncompressed": ("onnxruntime", "aaaa", 0.5),
+    "manual_pruning": ("torch-eager", "bbbb", 0.4),
+    "ppo_stepwise": ("onnxruntime", "cccc", 0.02),
+    "oracle": ("onnxruntime", "cccc", 0.02),
+    "logistic_last_day": ("numpy", "dddd", 0.001),
+    "baseline_twin": ("torch-eager", "aaaa", 1.0),
+}
+COUNTED = dict.fromkeys(
+    ("parameters", "nonzero", "int8_parameters", "size_bytes", "proxy_parameters", "proxy_flops"), 100
+)
+
+
+def make_rows(blocks=15, costs=COSTS, profile="paper", flagged=()):
+    """Rows in which a forecast costs as `costs` says, at both batch sizes, with 0.5 % of noise."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for block in range(blocks):
+        for size in (1, 64):
+            for key, (runtime, sha, cost) in costs.items():
+                cost *= 1 + 0.005 * rng.standard_normal()
+                rows.append(
+                    {
+                        "configuration": key, "block": block, "batch_size": size, "profile": profile,
+                        "training_seed": SEEDS[block % 5], "runtime": runtime, "precision": "fp32",
+                        "name": f"name of {key}", "weights_sha256": sha, **COUNTED, "flops": 1_000_000,
+                        "cpu_time_ms": cost, "latency_ms": cost, "energy_mwh": 2 * cost, "meter": "m",
+                        "cpu_evidence": "modelled-load", "ram_evidence": "modelled-constant",
+                        "flags": "waited" if (block, key) in flagged else None,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def make_hits(**lost):
+    """Baseline, and so all others, right on 70 % of windows; `lost` windows fewer for those named."""
+    rows = []
+    for seed in SEEDS:
+        for window in range(WINDOWS):
+            row = {"training_seed": seed, "first_day": window}
+            for key in (*COSTS, "majority", "persistence"):
+                row[key] = int(window < 140 - lost.get(key, 0) + (seed == 1))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summarised(rows=None, **lost):
+    rows = make_rows() if rows is None else rows
+    return summarise_audited(rows, make_hits(**lost), 1e11, PARAMETERS)
+
+
+def make_searches(ours=20, rival=5):
+    """Two searchers over six seeds: each finds the optimum (reward 4) after so many evaluations."""
+    rows = [
+        {"searcher": name, "seed": seed, "evaluation": at, "reward": reward, "distinct": 50}
+        for name, found in (("random", rival), ("ppo_stepwise", ours))
+        for seed in range(6)
+        for at, reward in ((1, 1.0), (found + seed % 3, 4.0))
+    ]
+    choices = {"budget": 50, "choices": {"oracle": {"reward": 4.0}}}
+    costs = {"random": {"cpu_time_s": 0.1}, "ppo_stepwise": {"cpu_time_s": 5.0}}
+    return summarise_searches(pd.DataFrame(rows), choices, costs, PARAMETERS)
+
+
+def make_candidates():
+    widths = np.array([8, 16, 32, 64, 128, 256])
+    flops = np.concatenate([widths**2, widths**2])
+    table = pd.DataFrame({"family": "grid", "flops": flops, "precision": "fp32"})
+    table["runtime"] = ["torch-eager"] * 6 + ["onnxruntime"] * 6
+    for name in ("parameters", "size_bytes", "proxy_flops", "proxy_parameters"):
+        table[name] = flops
+    table["sparsity"] = 1 - flops / flops.max()
+    table["validation_accuracy"] = np.linspace(0.6, 0.7, 12)
+    for size in (1, 64):
+        table[f"cpu_time_ms_batch_{size}"] = flops.astype(float)
+    return table
+
+
+def claims_of(audited, searching=None, agreement=None):
+    agreement = agreement or {"flops": {64: Estimate(0.95, 0.93, 0.97, 12)}}
+    judged = judge_audited(audited, searching or make_searches(), agreement, PARAMETERS)
+    return {claim.id: claim for claim in judged}
+
+
+def test_ratios_have_training_seeds_as_their_unit():
+    line = summarised().lines["ppo_stepwise"]
+    for size in (1, 64):
+        timing = line.timings[size]
+        assert timing.ratio.n == 5
+        assert timing.ratio.low < 0.02 < timing.ratio.high
+        assert timing.to_uncompressed.estimate == pytest.approx(0.04, rel=0.01)
+        assert timing.energy.estimate == pytest.approx(timing.ratio.estimate)
+        assert timing.attained == pytest.approx(1e6 / (0.02 / 1000) / 1e11, rel=0.01)
+
+
+def test_accuracy_differences_by_hand():
+    line = summarised(ppo_stepwise=3).lines["ppo_stepwise"]
+    assert line.over_seeds.estimate == pytest.approx(-3 / WINDOWS)
+    assert line.over_seeds.low == pytest.approx(-3 / WINDOWS)  # every seed loses the same three windows
+    assert line.crossed.low < -3 / WINDOWS < line.crossed.high
+    assert summarised().lines["oracle"].same_as == "ppo_stepwise"
+
+
+def test_a_lost_or_doubled_row_names_its_cell():
+    rows = make_rows()
+    with pytest.raises(UserError, match="block 0, configuration 'baseline', batch 64 stands 0 times"):
+        summarised(rows.drop(rows.index[len(COSTS)]))
+    with pytest.raises(UserError, match="stands 2 times"):
+        summarised(pd.concat([rows, rows.tail(1)]))
+
+
+def test_a_large_saving_at_equal_accuracy_is_confirmed():
+    claims = claims_of(summarised())
+    assert (claims["C1"].verdict, claims["C2"].verdict) == (CONFIRMED, CONFIRMED)
+    assert "A/A control" in claims["C1"].reason
+
+
+def test_too_little_saving_or_too_much_loss_refutes():
+    slow = make_rows(costs=COSTS | {"ppo_stepwise": ("onnxruntime", "cccc", 0.2)})
+    assert claims_of(summarised(slow))["C1"].verdict == REFUTED
+    slower = make_rows(costs=COSTS | {"ppo_stepwise": ("onnxruntime", "cccc", 0.6)})
+    assert claims_of(summarised(slower))["C2"].verdict == REFUTED
+    assert claims_of(summarised(ppo_stepwise=10))["C1"].verdict == REFUTED
+    assert claims_of(summarised(ppo_stepwise=3))["C1"].verdict == CONFIRMED
+
+
+def test_too_few_blocks_or_clean_blocks_decide_nothing():
+    assert claims_of(summarised(make_rows(blocks=10)))["C1"].verdict == INCONCLUSIVE
+    flagged = {(block, "ppo_stepwise") for block in range(15)}
+    assert claims_of(summarised(make_rows(flagged=flagged)))["C1"].verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("ours", "rival", "verdict"), [(20, 5, REFUTED), (5, 20, CONFIRMED), (9, 9, INCONCLUSIVE)]
+)
+def test_the_searcher_claim_follows_the_curves(ours, rival, verdict):
+    assert claims_of(summarised(), make_searches(ours, rival))["C3"].verdict == verdict
+
+
+def test_regret_by_hand():
+    searching = make_searches(ours=20, rival=5)
+    random = searching.lines["random"]
+    assert random.curve.mean[0] == 3.0
+    assert random.curve.mean[-1] == 0.0
+    # the optimum is found after 5, 6 or 7 evaluations: 4, 5 or 6 of 50 cost 3 nats each
+    assert random.mean_regret.estimate == pytest.approx(3 * 5 / 50)
+    assert (random.near, random.near_after, random.found.estimate) == (6, 6.0, 1.0)
+    assert random.against.estimate == pytest.approx(3 * 15 / 50)
+    assert searching.best is random
+    assert not random.is_rl
+    assert searching.lines["ppo_stepwise"].is_rl
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.91, 0.95, CONFIRMED), (0.5, 0.8, REFUTED), (0.85, 0.95, INCONCLUSIVE)]
+)
+def test_the_proxy_claim_follows_the_interval(low, high, verdict):
+    agreement = {"flops": {64: Estimate((low + high) / 2, low, high, 100)}}
+    assert claims_of(summarised(), agreement=agreement)["C4"].verdict == verdict
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(60, CONFIRMED), (-60, REFUTED), (0, INCONCLUSIVE)])
+def test_the_network_must_beat_every_frugal_forecaster(lost, verdict):
+    frugal = dict.fromkeys(("logistic_last_day", "majority", "persistence"), lost)
+    assert claims_of(summarised(**frugal))["C5"].verdict == verdict
+
+
+def test_proxies_that_order_alike_agree_and_sparsity_is_turned_round():
+    agreement = proxy_agreement(make_candidates(), (1, 64), PARAMETERS)
+    for proxy in ("flops", "sparsity"):
+        assert agreement[proxy][64].estimate == pytest.approx(1.0)
+
+
+def test_hits_stand_by_seed_and_window():
+    table = hits_by_seed(make_hits().sample(frac=1, random_state=0), "baseline")
+    assert table.shape == (5, WINDOWS)
+    assert table.sum(axis=1).tolist() == [141, 140, 140, 140, 140]
+
+
+def test_what_was_invested_is_paid_back():
+    rows = make_rows()
+    even = pay_back_audited(rows, "ppo_stepwise", "baseline", 64, 98.0, PARAMETERS)
+    assert even.inferences == pytest.approx(98_000 / 0.98, rel=0.01)
+    assert pay_back_audited(rows, "baseline_twin", "baseline", 64, 98.0, PARAMETERS).inferences is None
+
+
+def test_ablation_lines_name_the_commonest_pick():
+    rows = [
+        {"variant": "v", "seed": seed, "names": names, "ties": ties, "models": 1,
+         "cpu_time_ratio_batch_64": 0.5, "test_accuracy_difference": 0.01}
+        for seed, (names, ties) in enumerate([("Q", 1), ("Q", 1), ("P10+Q P20+Q", 2)])
+    ]  # fmt: skip
+    (line,) = ablation_lines(pd.DataFrame(rows), (64,), 0.95)
+    assert (line["picks"], line["on"], line["seeds"], line["ties"]) == (["Q"], 2, 3, [1, 2])
+    assert line["ratios"][64].estimate == pytest.approx(0.5)
+
+
+def test_controls_are_compared_at_their_widths_alone():
+    rows = [
+        {"method": method, "width_0": width, "width_1": width, "seed": seed,
+         "validation_loss_before": 0.7, "validation_loss": 0.6 + seed / 100}
+        for method, width in (("l1", 64), ("l1", 8), ("scratch", 64))
+        for seed in (1, 2)
+    ]  # fmt: skip
+    lines = control_lines(pd.DataFrame(rows), 0.95)
+    assert [(line["widths"], line["method"]) for line in lines] == [("64x64", "l1"), ("64x64", "scratch")]
+    assert lines[0]["loss"].estimate == pytest.approx(0.615)
+
+
+def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
+    audited, searching = summarised(), make_searches()
+    labels = {key: key for key in audited.lines}
+    for folder in ("one", "two"):
+        names = draw_audited(tmp_path / folder, audited, searching, make_candidates(), labels, "")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    assert len(names) == 4
