@@ -244,9 +244,10 @@ def place(width, precision="fp32"):
     return Network("grid", (width, width)).columns() | {"precision": precision, "runtime": "torch-eager"}
 
 
-def quality_row(width, seed, accuracy, nonzero):
+def quality_row(width, seed, accuracy, parameters, zeros=3):
+    """Some weights happen to be 0, as in int8: only a mask's zeros count as sparsity."""
     scores = {f"validation_{name}": accuracy / 2 for name in candidates.SCORES}
-    extra = {"nonzero": nonzero, "weights_sha256": f"{width}-{seed}"}
+    extra = {"parameters": parameters, "nonzero": parameters - zeros, "weights_sha256": f"{width}-{seed}"}
     return place(width) | {"seed": seed} | extra | scores | {"validation_accuracy": accuracy}
 
 
@@ -285,6 +286,13 @@ def test_the_table_by_hand():
         assert row["seeds"] == 2
         assert "seed" not in row
         assert row["weights_sha256"].endswith("-1")  # the first seed's
+
+
+def test_zeros_count_as_sparsity_where_they_were_asked_for():
+    full = quality_row(6, 1, 0.7, 1000)
+    masked = quality_row(6, 1, 0.7, 1000, zeros=400) | {"family": "masked", "scope": "layer"}
+    times = [row | {"cpu_time_ms": 1.0, "batch_size": 1} for row in (full, masked)]
+    assert [row["sparsity"] for row in candidate_table([full, masked], times, [1])] == [0.0, 0.4]
 
 
 def test_one_seed_has_no_spread():

@@ -8,7 +8,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from sustainable.artifact.errors import UserError
-from sustainable.compression import CompressionError
 from sustainable.compression.configuration import Configuration
 from sustainable.forecaster import (
     Architecture,
@@ -167,7 +166,6 @@ def test_damaged_choices_are_one_clear_line(sources, content):
     assert "dvc repro" in message
 
 
-@pytest.mark.xfail(strict=True, raises=CompressionError, reason="make_subjects lets it through")
 def test_a_deployment_that_no_runtime_offers_is_one_clear_line(sources):
     sources.choices.write_text(oracle(precision="int8", runtime="onnxruntime"))
     with pytest.raises(UserError, match="onnxruntime has no int8 kernel") as caught:
