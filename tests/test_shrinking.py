@@ -79,9 +79,11 @@ def test_the_plan_holds_the_grid_and_the_controls_once_a_seed():
     parameters = shrink(shares=(0.25,))
     tasks = plan((4, 4), [7, 3], parameters)
     pruned = set(product(["l1"], [(2, 2), (2, 4), (3, 3), (4, 2)], [7, 3]))
-    controls = set(product(METHODS[1:], [(2, 2), (3, 1)], [7, 3]))
+    controls = set(product(METHODS[1:], [(2, 2), (3, 1)], [7, 3])) | {
+        ("continued", (4, 4), s) for s in (7, 3)
+    }
     assert {(task.method, task.widths, task.seed) for task in tasks} == pruned | controls
-    assert len(tasks) == len(pruned) + len(controls) == 8 + 16
+    assert len(tasks) == len(pruned) + len(controls) == 8 + 18
     assert len({task.file for task in tasks}) == len(tasks)
     total = [sum(task.widths) for task in tasks]
     assert total == sorted(total, reverse=True)  # the wide ones first

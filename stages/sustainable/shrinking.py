@@ -2,6 +2,7 @@
 
 The controls answer whether the trained units were worth inheriting: other units (L2 norm, or random ones)
 fine-tuned alike, and networks of that size trained from nothing, with and without the baseline as teacher.
+And the full network is trained on in the same way, so that what is due to more training is seen.
 """
 
 from dataclasses import dataclass as plain_dataclass
@@ -14,11 +15,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from sustainable.artifact.parameters import STRICT
-from sustainable.compression.units import prune_units
+from sustainable.compression.units import Criterion, prune_units
 from sustainable.forecaster import LayeredArchitecture, LayeredGRU, Width, logits_of
 from sustainable.training import Recipe, Trainer
 
-Method = Literal["l1", "l2", "random", "scratch", "distilled"]
+Method = Literal["l1", "l2", "random", "continued", "scratch", "distilled"]
+INHERITED: dict[str, Criterion] = {"l1": "l1", "l2": "l2", "random": "random", "continued": "l1"}
 Pair = tuple[Tensor, Tensor]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -73,6 +75,7 @@ def width_pairs(full: tuple[int, ...], parameters: ShrinkParameters) -> list[tup
 def plan(full: tuple[int, ...], seeds: list[int], parameters: ShrinkParameters) -> list[Narrow]:
     """Every network to make; the wide ones first, so that workers end at the same time."""
     tasks = [Narrow("l1", widths, seed) for widths in width_pairs(full, parameters) for seed in seeds]
+    tasks += [Narrow("continued", full, seed) for seed in seeds]
     for method, widths, seed in product(parameters.controls.methods, parameters.controls.widths, seeds):
         tasks.append(Narrow(method, widths, seed))
     return sorted(tasks, key=lambda task: -sum(task.widths))
@@ -87,9 +90,10 @@ def make_narrow(
     of the task's seed.
     """
     torch.manual_seed(task.seed)
-    if task.method in ("l1", "l2", "random"):
+    if task.method in INHERITED:
         recipe, target = parameters.fine_tune, train[1]
-        model = prune_units(baseline, task.widths, task.method, torch.Generator().manual_seed(task.seed))
+        generator = torch.Generator().manual_seed(task.seed)
+        model = prune_units(baseline, task.widths, INHERITED[task.method], generator)
     else:
         recipe = parameters.controls.from_scratch
         share = parameters.controls.distillation_share if task.method == "distilled" else 0.0
