@@ -3,34 +3,20 @@
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
-
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from sustainable.artifact.errors import exit_on_error
 from sustainable.artifact.files import read_rows, write_json, write_rows
 from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import STRICT, read_section
+from sustainable.artifact.parameters import read_section
 from sustainable.artifact.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.search.comparison import Search, describe_choices, improvement_rows, run_search
-from sustainable.search.landscape import DeploymentReward, Landscape
-from sustainable.search.searchers import Searchers
-
-
-@dataclass(frozen=True, config=STRICT)
-class SearchersParameters:
-    """`budget`: distinct evaluations a search may ask for; `seeds` searches each, from `first_seed` on."""
-
-    budget: Annotated[int, Field(ge=1)]
-    seeds: Annotated[int, Field(ge=1, le=1000)]
-    first_seed: Annotated[int, Field(ge=0, lt=2**31)]
-    reward: DeploymentReward
-    searchers: Searchers
+from sustainable.search.landscape import Landscape
+from sustainable.search.searchers import SearchersParameters
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from sustainable.artifact.parameters import STRICT
 from sustainable.search import ppo, samplers
-from sustainable.search.landscape import BudgetSpent, Ledger, Point
+from sustainable.search.landscape import BudgetSpent, DeploymentReward, Ledger, Point
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,6 +53,17 @@ class Searchers:
             "ppo_stepwise_warm": (stepwise, self.ppo_stepwise_warm),
         }
         return {name: added[name] if name in added else getattr(self, name) for name in SEARCHERS}
+
+
+@dataclass(frozen=True, config=STRICT)
+class SearchersParameters:
+    """`budget`: distinct evaluations a search may ask for; `seeds` searches each, from `first_seed` on."""
+
+    budget: Annotated[int, Field(ge=1)]
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    first_seed: Annotated[int, Field(ge=0, lt=2**31)]
+    reward: DeploymentReward
+    searchers: Searchers
 
 
 def search_random(ledger: Ledger, seed: int, parameters: RandomParameters) -> int:
