@@ -1,11 +1,19 @@
-"""The shipped run: its files are whole, and its claims follow from its rows."""
+"""The shipped run: its files are whole, its claims follow from its rows, and its searches from its table."""
 
 import hashlib
 import re
 import subprocess
 import sys
 
+import pandas as pd
+import pytest
+
 from imports import STAGES
+from sustainable.artifact.files import read_json, read_rows
+from sustainable.artifact.parameters import read_section
+from sustainable.search.comparison import improvement_rows, run_search
+from sustainable.search.landscape import Landscape
+from sustainable.search.searchers import SearchersParameters
 
 REFERENCE = STAGES.parent / "data/reference"
 
@@ -20,7 +28,7 @@ def test_the_shipped_rows_have_their_hashes():
 
 def test_the_shipped_claims_follow_from_the_shipped_rows(project, tmp_path):
     command = re.search(
-        r"    (python stages/report\.py .*)", (REFERENCE / "README.md").read_text(), re.DOTALL
+        r"    (python stages/report\.py .*?)\n\n", (REFERENCE / "README.md").read_text(), re.DOTALL
     )
     words = command.group(1).replace("\\\n", " ").replace("shipped", str(tmp_path)).split()
     done = subprocess.run(
@@ -30,3 +38,27 @@ def test_the_shipped_claims_follow_from_the_shipped_rows(project, tmp_path):
     assert (tmp_path / "claims.json").read_bytes() == (REFERENCE / "claims.json").read_bytes()
     assert (tmp_path / "benchmark.json").read_bytes() == (REFERENCE / "metrics/benchmark.json").read_bytes()
     assert "not evidence" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def landscape():
+    parameters = read_section(STAGES.parent / "params.yaml", "compare_searchers", SearchersParameters)
+    table = read_rows(REFERENCE / "search/candidates.csv", ["family"])
+    return Landscape.of_table(table, parameters.reward), parameters
+
+
+@pytest.mark.parametrize("name", ["random", "evolution", "tpe", "nsga2"])
+def test_the_shipped_searches_follow_from_the_shipped_table(landscape, name):
+    space, parameters = landscape
+    found = run_search(
+        space, parameters.budget, name, parameters.first_seed, parameters.searchers.by_name()[name]
+    )
+    shipped = pd.read_csv(REFERENCE / "search/improvements.csv")
+    own = shipped[(shipped["searcher"] == name) & (shipped["seed"] == parameters.first_seed)]
+    pd.testing.assert_frame_equal(pd.DataFrame(improvement_rows([found])), own.reset_index(drop=True))
+
+
+def test_the_shipped_oracle_is_the_best_of_the_shipped_table(landscape):
+    oracle = read_json(REFERENCE / "search/choices.json")["choices"]["oracle"]
+    space, _ = landscape
+    assert oracle["reward"] == max(outcome.reward for outcome in space.outcomes.values())

@@ -8,7 +8,6 @@ from typing import Any
 
 from sustainable.artifact.files import write_text
 from sustainable.reporting.audited import (
-    UNCOMPRESSED,
     Audited,
     ablation_lines,
     control_lines,
@@ -39,7 +38,8 @@ TABLES = (
 OWN_LABELS = {
     "published_choice": "Published choice",
     "baseline_twin": "Baseline again (A/A twin)",
-    "best_uncompressed": "Best uncompressed runtime",
+    "onnxruntime": "ONNX Runtime, uncompressed",
+    "openvino": "OpenVINO, uncompressed",
     "ppo_stepwise": "Step-by-step PPO's choice",
     "oracle": "Best of all candidates",
     "logistic_last_day": "Logistic regression",
@@ -162,13 +162,15 @@ def _audited_values(run: Run, found: Findings, parameters: ReportParameters) -> 
         "roofline": run.conditions["audited"]["frozen"]["roofline"],
         "audited_conditions": run.conditions["audited"],
         "invested": invested,
-        "audited_pay_back": {
-            reference: {
-                size: pay_back_audited(models, CHOICE, reference, size, sum(invested.values()), parameters)
-                for size in sizes
+        "audited_pay_back": [
+            {
+                "against": reference,
+                "size": size,
+                "even": pay_back_audited(models, CHOICE, reference, size, sum(invested.values()), parameters),
             }
-            for reference in (BASELINE, UNCOMPRESSED)
-        },
+            for size in sizes
+            for reference in dict.fromkeys((BASELINE, found.audited.quickest[size]))
+        ],
     }
 
 
