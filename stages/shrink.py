@@ -39,7 +39,9 @@ def main() -> None:
     write_rows(arguments.history, [row["made"] for row in done])
     write_json(arguments.cost, total_cost([row["cost"] for row in done]))
     shutil.rmtree(arguments.models, ignore_errors=True)
-    shutil.copytree(folder, arguments.models, ignore=shutil.ignore_patterns("*.json"))
+    for task, *_ in tasks:  # one by one: a file that is missing must be noticed here
+        (arguments.models / task.file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / task.file, arguments.models / task.file)
     shutil.rmtree(arguments.work)
 
 
@@ -54,7 +56,7 @@ def make_one(
     """Make one network, unless an earlier run that was killed has made it already."""
     weights = folder / task.file
     record = weights.with_suffix(".json")
-    if not record.is_file():
+    if not (record.is_file() and weights.is_file()):
         use_deterministic_torch()
         parts = load_windows(windows)
         pairs = [as_pair(parts[name]) for name in ("train", "validation")]
