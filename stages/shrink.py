@@ -28,6 +28,7 @@ def main() -> None:
     metering = read_section(arguments.params, "metering", MeterParameters)
     baselines = trained_in(arguments.baselines)
     widths = load_forecaster(next(iter(baselines.values()))).widths
+    load_windows(arguments.windows)  # here, so that a file that is missing or damaged is one clear line
     inputs_read = [file_sha256(path) for path in (arguments.windows, *baselines.values())]
     folder = arguments.work / fingerprint([asdict(parameters), inputs_read])[:16]
     tasks = [
