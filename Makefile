@@ -39,7 +39,7 @@ lint: .venv/ready-dev ## style and types
 	@mypy
 
 clean: ## remove outputs that the pipeline can rebuild (DVC's cache and .venv stay)
-	@rm -rf .smoke dvc_plots data/processed data/models data/search data/benchmark data/checkpoints
+	@rm -rf .smoke dvc_plots data/processed data/models data/training data/search data/benchmark data/checkpoints
 	@rm -rf paper/tables paper/figures paper/paper.tex paper/paper.pdf paper/report.html
 
 .venv/ready: requirements.txt

@@ -19,8 +19,10 @@ from sustainable.candidates import (
     candidate_table,
     deployments,
     evaluate,
+    name_of,
     networks,
     offered_targets,
+    refusals,
     round_order,
     time_call_ms,
 )
@@ -49,8 +51,7 @@ def main() -> None:
     every = networks(shrink.widths, full, width_pairs(full, shrink), parameters)
     inputs = torch.from_numpy(parts["validation"].inputs)
     targets, refused = offered_targets(sources.baseline(seeds[0]), inputs, sources)
-    for what, why in refused.items():
-        print(f"left out here: {why or what}", flush=True)
+    tell(refused)
     weights = [file_sha256(path) for path in sorted(arguments.models.rglob("*.safetensors"))]
     identity = fingerprint([asdict(parameters), asdict(shrink), asdict(metering), targets, weights])
     scored = RowJournal(arguments.work / "quality.jsonl", identity)
@@ -59,17 +60,25 @@ def main() -> None:
     tasks = [(net, seed, targets, sources, arguments.windows, metering) for net in every for seed in seeds]
     for line in in_parallel(score_one, tasks[len(scored.rows) :], "scoring", workers):
         scored.append(line)
-    threads = settle(parameters.threads)
-    time_all(
-        list(deployments(every, targets, sources, seeds[0], inputs)), inputs, parameters, metering, timed
-    )
     quality = [row for line in scored.rows for row in line["rows"]]
+    failed = refusals(quality)
+    own = {name_of(key): why for key, why in failed.items()}
+    tell(own)
+    threads = settle(parameters.threads)
+    deployed = list(deployments(every, targets, sources, seeds[0], inputs, failed))
+    time_all(deployed, inputs, parameters, metering, timed)
     timings = [row for line in timed.rows for row in line["rows"]]
     write_json(arguments.cost, total_cost([line["cost"] for line in (*scored.rows, *timed.rows)]))
-    write_json(arguments.conditions, {"host": describe_host() | threads, "refused": refused})
+    write_json(arguments.conditions, {"host": describe_host() | threads, "refused": refused | own})
     write_rows(arguments.candidates, candidate_table(quality, timings, parameters.batch_sizes))
     scored.discard()
     timed.discard()
+
+
+def tell(refused: dict[str, str]) -> None:
+    """Say what is not offered or not accepted here, and why."""
+    for what, why in refused.items():
+        print(f"left out here: {what}: {why}", flush=True)
 
 
 def score_one(

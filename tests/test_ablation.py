@@ -225,3 +225,14 @@ def test_pruning_that_prunes_tries_sixteen_models(sources):
         assert one.cpu_time_ms == {1: 100.0 * widths[0] + 10 * (action >= 8), 64: float(widths[0])}
     rewards = [pick(done, variant, PARAMETERS)[1] for variant in VARIANTS]
     assert all(math.isfinite(reward) for reward in rewards)
+
+
+def test_an_action_whose_candidate_was_refused_saves_nothing(sources):
+    parts = {"validation": part(12, 1), "test": part(9, 2)}
+    table = costs().assign(refused=None)
+    own = (table["width_0"] == 8) & (table["precision"] == "int8")
+    table.loc[own, "refused"] = "seed 1: a logit is off"
+    table.loc[own, ["cpu_time_ms_batch_1", "cpu_time_ms_batch_64"]] = math.nan
+    done = try_actions(sources, 1, parts, table, prunes=True)
+    assert done[10].cpu_time_ms == done[0].cpu_time_ms == {1: 1000.0, 64: 10.0}
+    assert done[11].cpu_time_ms == {1: 710.0, 64: 7.0}

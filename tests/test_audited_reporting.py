@@ -16,6 +16,7 @@ from sustainable.reporting.audited import (
 from sustainable.reporting.audited_claims import judge_audited
 from sustainable.reporting.audited_figures import draw_audited
 from sustainable.reporting.results import AuditedParameters, ReportParameters
+from sustainable.reporting.run import accepted
 from sustainable.reporting.searching import summarise_searches
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
 
@@ -215,6 +216,18 @@ def test_proxies_that_order_alike_agree_and_sparsity_is_turned_round():
     agreement = proxy_agreement(make_candidates(), (1, 64), PARAMETERS)
     for proxy in ("flops", "sparsity"):
         assert agreement[proxy][64].estimate == pytest.approx(1.0)
+
+
+def test_refused_candidates_are_in_no_correlation():
+    whole = make_candidates()
+    assert accepted(whole).equals(whole)  # a table without the column
+    table = whole.assign(refused=None)
+    table.loc[3, "refused"] = "seed 1: a logit is 0.86 off"
+    table.loc[3, ["cpu_time_ms_batch_1", "cpu_time_ms_batch_64", "sparsity", "parameters"]] = np.nan
+    left = accepted(table)
+    assert left["flops"].to_list() == whole["flops"].drop(3).to_list()
+    for proxies in proxy_agreement(left, (1, 64), PARAMETERS).values():
+        assert {size: one.n for size, one in proxies.items()} == {1: 11, 64: 11}
 
 
 def test_hits_stand_by_seed_and_window():

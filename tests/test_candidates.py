@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +12,7 @@ from torch import nn
 
 from sustainable import candidates
 from sustainable.artifact.errors import UserError
+from sustainable.artifact.files import write_rows
 from sustainable.candidates import (
     KEY,
     CandidateParameters,
@@ -19,8 +21,10 @@ from sustainable.candidates import (
     deployments,
     evaluate,
     key_of,
+    name_of,
     networks,
     offered_targets,
+    refusals,
     round_order,
     time_call_ms,
 )
@@ -240,6 +244,39 @@ def test_every_candidate_is_deployed_with_its_columns(sources):
     assert np.allclose(found[0][1].logits(INPUTS, 8), eager, atol=1e-6)
 
 
+def test_a_network_that_misses_the_tolerance_is_a_row_with_its_reason(sources, monkeypatch):
+    deploy = candidates.deploy
+
+    def picky(model, precision, *rest):
+        if precision == "int8":
+            raise CompressionError("int8 on torch-eager: a logit is 0.86 off, 0.5 is allowed")
+        return deploy(model, precision, *rest)
+
+    monkeypatch.setattr(candidates, "deploy", picky)
+    rows = evaluate(Network("grid", (4, 2)), 2, TRIED, sources, INPUTS, PART.target)
+    assert [row["refused"] for row in rows] == [
+        None,
+        "int8 on torch-eager: a logit is 0.86 off, 0.5 is allowed",
+        None,
+    ]
+    exact, int8, _ = rows
+    assert exact.keys() == int8.keys()
+    assert (int8["precision"], int8["seed"], int8["flops"]) == ("int8", 2, exact["flops"])
+    assert {int8[name] for name in candidates.FOUND} == {None}
+    assert None not in {exact[name] for name in candidates.FOUND}
+
+    failed = refusals(rows)
+    assert [name_of(key) for key in failed] == ["4x2 int8 on torch-eager"]
+    found = list(deployments([Network("grid", (4, 2))], TRIED, sources, 1, INPUTS, failed))
+    assert [(c["precision"], c["runtime"]) for c, _ in found] == [TRIED[0], TRIED[2]]
+
+
+def test_candidates_in_words():
+    assert name_of(("grid", 128, 64, 0.0, None, "int8", "torch-eager")) == "128x64 int8 on torch-eager"
+    masked = ("masked", 6, 6, 0.5, "layer", "fp32", "openvino")
+    assert name_of(masked) == "6x6 with 50% masked by layer fp32 on openvino"
+
+
 def place(width, precision="fp32"):
     return Network("grid", (width, width)).columns() | {"precision": precision, "runtime": "torch-eager"}
 
@@ -293,6 +330,28 @@ def test_zeros_count_as_sparsity_where_they_were_asked_for():
     masked = quality_row(6, 1, 0.7, 1000, zeros=400) | {"family": "masked", "scope": "layer"}
     times = [row | {"cpu_time_ms": 1.0, "batch_size": 1} for row in (full, masked)]
     assert [row["sparsity"] for row in candidate_table([full, masked], times, [1])] == [0.0, 0.4]
+
+
+def test_one_refused_seed_refuses_a_candidate(tmp_path):
+    """It is not timed either; the table keeps its name, its operations and the first reason."""
+    nothing = dict.fromkeys(candidates.FOUND) | {"flops": 7}
+    quality = [
+        quality_row(6, 1, 0.7, 1000) | {"flops": 9, "refused": None},
+        quality_row(4, 1, 0.6, 250) | {"flops": 7, "refused": None},
+        quality_row(6, 2, 0.7, 1000) | {"flops": 9, "refused": None},
+        place(4) | {"seed": 2, "refused": "0.86 off"} | nothing,
+        place(4) | {"seed": 3, "refused": "0.99 off"} | nothing,
+    ]
+    rows = candidate_table(quality, timing_rows(6, 1, [2.0]), [1])
+    assert [row["refused"] for row in rows] == [None, "seed 2: 0.86 off"]
+    write_rows(tmp_path / "table.csv", rows)
+    full, half = pd.read_csv(tmp_path / "table.csv").to_dict("records")
+    assert (full["validation_accuracy"], full["cpu_time_ms_batch_1"], full["sparsity"]) == (0.7, 2.0, 0.0)
+    known = {name for name, value in half.items() if not pd.isna(value)}
+    assert known == {
+        "family", "width_0", "width_1", "masked_share", "precision", "runtime", "flops", "refused",
+    }  # fmt: skip
+    assert (half["width_0"], half["flops"]) == (4, 7)
 
 
 def test_one_seed_has_no_spread():

@@ -205,7 +205,7 @@ def test_metrics_and_plots_are_declared(pipeline):
     assert "data/metrics/published/baseline.json" in shown
     assert shown["data/metrics/benchmark.json"]["data"]["verdicts"]["A4"] == "confirmed"
     plots = json.loads(dvc("plots", "show", "--json"))["data"]
-    assert {"data/models/published/history.csv", "data/search/published/curve.csv"} <= {
+    assert {"data/training/published/history.csv", "data/search/published/curve.csv"} <= {
         key.split("::")[0] for key in plots
     }
 
@@ -230,7 +230,7 @@ def test_a_training_that_is_killed_ends_with_the_same_weights(pipeline, tmp_path
     paths = {
         f"data/{place}": str(tmp_path / place.replace("/", "_"))
         for place in (
-            "checkpoints/published/training", "models/published/baseline", "models/published/history.csv",
+            "checkpoints/published/training", "models/published/baseline", "training/published/history.csv",
             "metrics/published/baseline.json", "metrics/published/training_cost.json",
         )
     }  # fmt: skip
@@ -368,13 +368,13 @@ def results_of(pipeline, tmp_path):
         ),
         ("benchmark/remeasured.csv", lambda lines: [*lines, lines[-1]], "stands 2 times, not once"),
         ("benchmark/remeasured.csv", lambda lines: lines[:1], "it has no rows"),
-        ("benchmark/published.hits.csv", lambda lines: [line[:9] for line in lines], "is missing"),
+        ("benchmark/published.hits.csv", lambda lines: [line[:9] for line in lines], "not a CSV table"),
         ("benchmark/remeasured.conditions.json", lambda lines: lines[:3], "not valid JSON"),
         ("benchmark/audited.csv", lambda lines: lines[:-1], "block 3, configuration"),
         ("metrics/published/baseline.json", lambda lines: lines[:3], "not valid JSON"),
         ("search/improvements.csv", lambda lines: lines[:1], "it has no rows"),
         ("search/candidates.csv", lambda lines: [line.split(",", 1)[1] for line in lines], "'family'"),
-        ("models/audited/narrow.csv", lambda lines: [], "narrow.csv"),
+        ("training/audited/narrow.csv", lambda lines: [], "narrow.csv"),
     ],
 )
 def test_damaged_rows_are_one_line_and_render_nothing(pipeline, run_stage, tmp_path, name, change, message):

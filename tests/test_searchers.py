@@ -127,6 +127,45 @@ def test_the_landscape_by_hand():
     assert not landscape.on_grid(Point(36, 36, *EAGER))
 
 
+def refuse(rows, *points):
+    """The table `rows` where `points` were refused, and so neither scored nor timed."""
+    rows = rows.assign(refused=None)
+    for point in points:
+        own = (rows[list(Point._fields)] == list(point)).all(axis=1) & (rows["family"] != "masked")
+        rows.loc[own, "refused"] = "seed 1: a logit is 0.86 off"
+        rows.loc[own, ["validation_accuracy", "cpu_time_ms_batch_64"]] = math.nan
+    return rows
+
+
+def test_a_refused_point_saves_nothing_and_hits_nothing():
+    best, quick, action = Point(10, 10, *ONNX), Point(40, 40, *ONNX), Point(28, 28, *INT8)
+    landscape = Landscape.of_table(refuse(table(), best, quick, action), REWARD)
+    assert landscape.refused == {best, quick, action}
+    assert list(landscape.outcomes) == list(tiny().outcomes)
+    for point in landscape.refused:  # all accuracy but the margin: 99 points at a nat each
+        assert landscape.outcomes[point] == pytest.approx((-99.0, 0.0, 1.0))
+    assert landscape.outcomes[Point(10, 20, *ONNX)].reward == pytest.approx(math.log(80 / 30 * 4))
+    assert landscape.oracle == Point(10, 20, *ONNX)
+    assert landscape.best_uncompressed == landscape.baseline
+    assert action in {landscape.published(number) for number in range(16)}
+    assert len(list(landscape.grid())) == 27
+    ledger = Ledger(landscape, 1)
+    assert ledger.evaluate(best).accuracy_loss == 1.0
+
+
+def test_a_refused_point_is_never_the_oracle_even_where_accuracy_is_free():
+    others = [point for point in tiny().outcomes if point != tiny().baseline]
+    free = replace(REWARD, penalty_per_point=0.0)
+    landscape = Landscape.of_table(refuse(table(), *others), free)
+    assert {outcome.reward for outcome in landscape.outcomes.values()} == {0.0}
+    assert landscape.oracle == landscape.best_uncompressed == landscape.baseline
+
+
+def test_a_table_in_which_nothing_was_refused_may_lack_the_column():
+    assert Landscape.of_table(refuse(table()), REWARD) == tiny()
+    assert tiny().refused == frozenset()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -138,6 +177,10 @@ def test_the_landscape_by_hand():
         (lambda t: pd.concat([t, t.iloc[:1]]), "40x40 fp32 on torch-eager has two rows"),
         (lambda t: t.assign(cpu_time_ms_batch_64=0.0), "is missing or not positive"),
         (lambda t: t.assign(validation_accuracy=math.nan), "is missing or not positive"),
+        (
+            lambda t: refuse(t, Point(40, 40, *EAGER)),
+            r"the baseline \(40x40 fp32 on torch-eager\) was refused: seed 1: a logit is 0.86 off",
+        ),
     ],
 )
 def test_a_table_that_is_not_whole_is_refused(change, message):

@@ -76,7 +76,7 @@ def try_actions(
 ) -> list[Tried]:
     """Every published action on the network of `seed`, pruned as published (not at all) or really.
 
-    `costs` is the table of candidates.
+    `costs` is the table of candidates; one that was refused there cannot be deployed, and so saves nothing.
     """
     base = sources.baseline(seed)
     inputs = {name: torch.from_numpy(parts[name].inputs) for name in ("validation", "test")}
@@ -97,7 +97,7 @@ def try_actions(
                 sequence_flops(features, widths, days),
                 _hits(model, inputs["test"], parts["test"]),
                 _hits(model, inputs["validation"], parts["validation"]),
-                _measured(costs, widths, "int8" if configuration.quantization else "fp32"),
+                _measured(costs, widths, "int8" if configuration.quantization else "fp32", base.widths),
             )
         )
     return tried
@@ -163,16 +163,24 @@ def _hits(model: nn.Module, inputs: Tensor, part: Windows) -> np.ndarray:
     return correct(model, inputs, torch.from_numpy(part.target), len(inputs)).numpy()
 
 
-def _measured(costs: pd.DataFrame, widths: Sequence[int], precision: str) -> dict[int, float]:
-    """CPU time of one forecast in eager PyTorch, by batch size."""
+def _measured(
+    costs: pd.DataFrame, widths: Sequence[int], precision: str, full: Sequence[int]
+) -> dict[int, float]:
+    """CPU time of one forecast in eager PyTorch, by batch size; of the `full` network for a refused one."""
+    row = _eager_row(costs, widths, precision)
+    if pd.notna(row.get("refused")):
+        row = _eager_row(costs, full, "fp32")
+    prefix = "cpu_time_ms_batch_"
+    return {
+        int(name.removeprefix(prefix)): float(row[name]) for name in costs.columns if name.startswith(prefix)
+    }
+
+
+def _eager_row(costs: pd.DataFrame, widths: Sequence[int], precision: str) -> pd.Series:
     same = (costs["width_0"] == widths[0]) & (costs["width_1"] == widths[1])
     same &= (costs["precision"] == precision) & (costs["runtime"] == "torch-eager")
     same &= costs["family"] != "masked"
     if not same.any():
         what = f"{'x'.join(map(str, widths))} in {precision} on torch-eager"
         raise UserError(f"candidates: there is no {what}; add its widths to shrink.widths in params.yaml")
-    row = costs[same].iloc[0]
-    prefix = "cpu_time_ms_batch_"
-    return {
-        int(name.removeprefix(prefix)): float(row[name]) for name in costs.columns if name.startswith(prefix)
-    }
+    return costs[same].iloc[0]

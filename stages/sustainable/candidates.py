@@ -5,8 +5,8 @@ rounds that hold every candidate once in random order, so that a drift of the ma
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sustainable.artifact.parameters import STRICT
 from sustainable.compression import CompressionError
-from sustainable.compression.accounting import account
+from sustainable.compression.accounting import Account, account
 from sustainable.compression.runtimes import TARGETS, Deployed, Precision, Runtime, deploy
 from sustainable.compression.weights import Scope, prune_weights
 from sustainable.forecaster import Forecaster, sequence_flops
@@ -30,6 +30,8 @@ Family = Literal["grid", "diagonal", "masked"]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Target = tuple[Precision, Runtime]
 SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
+FOUND = (*(field.name for field in fields(Account)), *(f"validation_{name}" for name in SCORES))
+"""The columns that are known of a candidate only once it is deployed."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -109,21 +111,30 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Quality of a network of one seed on every target, and its exact counts; a row a target.
 
-    `inputs` [n, days, features] and `target` [n] are the validation windows.
+    `inputs` [n, days, features] and `target` [n] are the validation windows. Where the network does not
+    pass the checks of a target, `refused` is the reason, and nothing is known but the operations.
     """
     model = network.load(sources, seed)
+    flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1])
     rows = []
     for precision, runtime in _targets_of(network, targets):
-        deployed = deploy(model, precision, runtime, inputs, sources.cache)
-        probability = torch.sigmoid(torch.from_numpy(deployed.logits(inputs, len(inputs)))).double().numpy()
-        scores = asdict(score(probability, target))
-        counted = asdict(account(deployed.model, inputs.shape[1], inputs.shape[2]))
-        counted["size_bytes"] = deployed.size_bytes or counted["size_bytes"]
-        flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1])
+        found, refused = dict.fromkeys(FOUND), None
+        try:
+            found = _found(deploy(model, precision, runtime, inputs, sources.cache), inputs, target)
+        except CompressionError as error:
+            refused = str(error)
         place = network.columns() | {"precision": precision, "runtime": runtime, "seed": seed}
-        quality = {f"validation_{name}": scores[name] for name in SCORES}
-        rows.append(place | counted | {"flops": flops} | quality)
+        rows.append(place | found | {"flops": flops, "refused": refused})
     return rows
+
+
+def _found(deployed: Deployed, inputs: Tensor, target: np.ndarray) -> dict[str, Any]:
+    """The columns `FOUND` of one deployment."""
+    probability = torch.sigmoid(torch.from_numpy(deployed.logits(inputs, len(inputs)))).double().numpy()
+    scores = asdict(score(probability, target))
+    counted = asdict(account(deployed.model, inputs.shape[1], inputs.shape[2]))
+    counted["size_bytes"] = deployed.size_bytes or counted["size_bytes"]
+    return counted | {f"validation_{name}": scores[name] for name in SCORES}
 
 
 def _targets_of(network: Network, targets: Sequence[Target]) -> list[Target]:
@@ -132,14 +143,20 @@ def _targets_of(network: Network, targets: Sequence[Target]) -> list[Target]:
 
 
 def deployments(
-    every: Sequence[Network], targets: Sequence[Target], sources: Sources, seed: int, example: Tensor
+    every: Sequence[Network],
+    targets: Sequence[Target],
+    sources: Sources,
+    seed: int,
+    example: Tensor,
+    refused: Container[tuple[Any, ...]] = frozenset(),
 ) -> Iterator[tuple[dict[str, Any], Deployed]]:
-    """Every candidate of one seed, with the columns that name it."""
+    """Every candidate of one seed whose key is not `refused`, with the columns that name it."""
     for network in every:
         model = network.load(sources, seed)
         for precision, runtime in _targets_of(network, targets):
-            deployed = deploy(model, precision, runtime, example, sources.cache)
-            yield network.columns() | {"precision": precision, "runtime": runtime}, deployed
+            columns = network.columns() | {"precision": precision, "runtime": runtime}
+            if key_of(columns) not in refused:
+                yield columns, deploy(model, precision, runtime, example, sources.cache)
 
 
 def round_order(count: int, number: int, seed: int) -> np.ndarray:
@@ -175,33 +192,60 @@ def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
 
 
+def name_of(key: Sequence[Any]) -> str:
+    """A candidate in words."""
+    family, width_0, width_1, share, scope, precision, runtime = key
+    masked = f" with {share:.0%} masked by {scope}" if family == "masked" else ""
+    return f"{width_0}x{width_1}{masked} {precision} on {runtime}"
+
+
+def refusals(quality: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], str]:
+    """Why candidates were refused, by key: the first seed that was, and its reason. One seed is enough,
+    because a mean over fewer seeds than the others' compares with nothing."""
+    found: dict[tuple[Any, ...], str] = {}
+    for row in quality:
+        if row.get("refused") is not None:
+            found.setdefault(key_of(row), f"seed {row['seed']}: {row['refused']}")
+    return found
+
+
 def candidate_table(
     quality: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]], batch_sizes: Sequence[int]
 ) -> list[dict[str, Any]]:
     """A row a candidate: quality as the mean over seeds, counts of the first seed, time as the median over
-    rounds, and the spread of both. `sparsity` is the share of the full network's numbers that is gone."""
+    rounds, and the spread of both. `sparsity` is the share of the full network's numbers that is gone.
+    A refused candidate has its reason instead of all these."""
     by_candidate: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in quality:
         by_candidate.setdefault(key_of(row), []).append(row)
     times: dict[tuple[Any, ...], dict[int, list[float]]] = {}
     for row in timings:
         times.setdefault(key_of(row), {}).setdefault(row["batch_size"], []).append(row["cpu_time_ms"])
-    full = max(row["parameters"] for row in quality)
-    table = []
-    for key, rows in by_candidate.items():
-        first = {name: value for name, value in rows[0].items() if name != "seed"}
-        left = first["nonzero"] if first["family"] == "masked" else first["parameters"]
-        means = {
-            f"validation_{name}": float(np.mean([r[f"validation_{name}"] for r in rows])) for name in SCORES
-        }
-        spread = float(np.std([r["validation_accuracy"] for r in rows], ddof=1)) if len(rows) > 1 else None
-        table.append(
-            first
-            | means
-            | {"validation_accuracy_sd": spread, "seeds": len(rows), "sparsity": 1 - left / full}
-            | _time_columns(times[key], batch_sizes)
-        )
-    return table
+    full = max((row["parameters"] for row in quality if row["parameters"] is not None), default=0)
+    refused = refusals(quality)
+    return [
+        _blank(rows[0], batch_sizes) | {"refused": refused[key]}
+        if key in refused
+        else _quality_columns(rows, full) | _time_columns(times[key], batch_sizes) | {"refused": None}
+        for key, rows in by_candidate.items()
+    ]
+
+
+def _quality_columns(rows: Sequence[Mapping[str, Any]], full: int) -> dict[str, Any]:
+    """One candidate from its rows, one a seed; the full network has `full` parameters."""
+    first = {name: value for name, value in rows[0].items() if name not in ("seed", "refused")}
+    left = first["nonzero"] if first["family"] == "masked" else first["parameters"]
+    means = {f"validation_{name}": float(np.mean([r[f"validation_{name}"] for r in rows])) for name in SCORES}
+    spread = float(np.std([r["validation_accuracy"] for r in rows], ddof=1)) if len(rows) > 1 else None
+    spreads = {"validation_accuracy_sd": spread, "seeds": len(rows), "sparsity": 1 - left / full}
+    return first | means | spreads
+
+
+def _blank(row: Mapping[str, Any], batch_sizes: Sequence[int]) -> dict[str, Any]:
+    """The columns of a refused candidate: what names it, and its operations."""
+    empty = dict.fromkeys([*FOUND, "validation_accuracy_sd", "seeds", "sparsity"])
+    times = {f"cpu_time_{what}_batch_{size}": None for size in batch_sizes for what in ("ms", "range")}
+    return {name: row[name] for name in (*KEY, "flops")} | empty | times
 
 
 def _time_columns(times: Mapping[int, Sequence[float]], batch_sizes: Sequence[int]) -> dict[str, float]:

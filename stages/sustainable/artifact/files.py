@@ -70,7 +70,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_existing(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _damaged(path, f"not valid JSON ({error})") from None
+        raise _damaged(path, f"not valid JSON ({_one_line(error)})") from None
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         rows = pd.read_csv(_existing(path))
     except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise _damaged(path, f"not a CSV table ({error})") from None
+        raise _damaged(path, f"not a CSV table ({_one_line(error)})") from None
     missing = [column for column in columns if column not in rows.columns]
     if missing:
         raise _damaged(path, f"column {missing[0]!r} is missing")
@@ -95,13 +95,17 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             description = json.loads((file.metadata() or {}).get("description", "{}"))
             return {name: file.get_tensor(name) for name in names}, description
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise _damaged(path, f"not a safetensors file ({error})") from None
+        raise _damaged(path, f"not a safetensors file ({_one_line(error)})") from None
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise UserError(f"{path}: missing; `dvc repro` makes it")
     return path
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _damaged(path: Path, what: str) -> UserError:

@@ -10,10 +10,14 @@ from sustainable.compression import CompressionError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
+    import torch.ao.quantization as torch_ao
+    from torch.ao.nn import intrinsic, quantized
     from torch.ao.nn.quantized import dynamic
     from torch.ao.quantization import quantize_dynamic
 
 QUANTIZED_GRU, QUANTIZED_LINEAR = dynamic.GRU, dynamic.Linear
+STATIC_LINEAR, STATIC_INPUT, LINEAR_RELU = quantized.Linear, quantized.Quantize, intrinsic.LinearReLU
+STATIC = torch_ao
 
 
 def quantize_dynamic_int8(model: nn.Module) -> nn.Module:

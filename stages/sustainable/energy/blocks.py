@@ -40,15 +40,13 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class BlocksParameters:
-    """The protocol's settings; `configurations` as for the published way, measured in random order.
+class WindowParameters:
+    """What every measured window keeps to, in either study.
 
     `keep_memory`: the process does not give freed memory back to the kernel (see `process`)."""
 
-    method: Literal["blocks"]
     blocks: Annotated[int, Field(ge=2, le=1000)]
     window_s: Annotated[float, Field(ge=0.05, le=600.0)]
-    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     threads: Annotated[int, Field(ge=1, le=1024)]
     keep_memory: bool
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -57,6 +55,14 @@ class BlocksParameters:
     overhead_limit: Share
     cpu_to_wall_floor: Share
     neighbours_limit: Share
+
+
+@dataclass(frozen=True, config=STRICT)
+class BlocksParameters(WindowParameters):
+    """The protocol's settings; `configurations` as for the published way, measured in random order."""
+
+    method: Literal["blocks"]
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     latency_calls: Annotated[int, Field(ge=10, le=100_000)]
     configurations: Annotated[dict[str, Choice], Field(min_length=2)]
 
@@ -110,7 +116,7 @@ def measure_blocks(
     """
     seeds, subjects = list(replicas), next(iter(replicas.values()))
     passes = {seed: _passes(models, inputs, parameters) for seed, models in replicas.items()}
-    _throw_away(chosen.make)
+    throw_away(chosen.make)
     print("warming up", flush=True)
     warm_up(passes[seeds[0]], parameters)
     for others in list(passes.values())[1:]:
@@ -141,7 +147,7 @@ def _passes(subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksP
     }
 
 
-def flags_of(configuration: str, cpu_to_wall: float, others: float, parameters: BlocksParameters) -> str:
+def flags_of(configuration: str, cpu_to_wall: float, others: float, parameters: WindowParameters) -> str:
     """Why a window is doubtful, in words joined by `+`; empty for a good one."""
     waited = configuration != IDLE and cpu_to_wall < parameters.cpu_to_wall_floor * parameters.threads
     found = {"waited": waited, "neighbours": others > parameters.neighbours_limit}
@@ -153,7 +159,7 @@ def loops_for(window_s: float, pass_s: float) -> int:
     return max(1, math.ceil(window_s / pass_s))
 
 
-def warm_up(passes: Passes, parameters: BlocksParameters) -> None:
+def warm_up(passes: Mapping[Any, Callable[[], None]], parameters: WindowParameters) -> None:
     """Run every model until two successive steps agree in CPU time, or until the limit."""
     end = time.perf_counter() + parameters.warm_up_limit_s
     step_s = min(WARM_UP_STEP_S, parameters.window_s)
@@ -177,15 +183,21 @@ def _freeze(passes: Passes, parameters: BlocksParameters, make_meter: Callable[[
     for (name, size), run in passes.items():
         count = loops_for(parameters.window_s, _seconds_a_pass(run, step_s))
         loops.setdefault(name, {})[str(size)] = count
+    return {"loops": loops, "meter_overhead_p95": meter_overhead(parameters, make_meter, "benchmark.*")}
+
+
+def meter_overhead(parameters: WindowParameters, make_meter: Callable[[], Meter], section: str) -> float:
+    """What an empty metering takes (p95), as a share of the window. Raises `UserError`, naming the key of
+    params.yaml in `section`, when that is too much."""
     costs = [_empty_metering_s(make_meter()) for _ in range(EMPTY_METERINGS)]
     overhead = float(np.percentile(costs, 95)) / parameters.window_s
     if overhead > parameters.overhead_limit:
         raise UserError(
             f"benchmark: an empty metering takes {100 * overhead:.1f} % of the window (limit "
-            f"{100 * parameters.overhead_limit:.1f} %): raise benchmark.*.window_s above "
+            f"{100 * parameters.overhead_limit:.1f} %): raise {section}.window_s above "
             f"{parameters.window_s * overhead / parameters.overhead_limit:.1f}"
         )
-    return {"loops": loops, "meter_overhead_p95": overhead}
+    return overhead
 
 
 def _window(
@@ -283,6 +295,6 @@ def _empty_metering_s(meter: Meter) -> float:
     return time.perf_counter() - start
 
 
-def _throw_away(make_meter: Callable[[], Meter]) -> None:
+def throw_away(make_meter: Callable[[], Meter]) -> None:
     """The first metering of a process probes the hardware, which takes a second or two."""
     _empty_metering_s(make_meter())

@@ -71,17 +71,24 @@ def read_run(folder: Path) -> Run:
             protocol: {name: read_json(folder / "metrics" / protocol / f"{name}.json") for name in wanted}
             for protocol, wanted in names.items()
         },
-        history=read_rows(folder / "models/published/history.csv", HISTORY),
+        history=read_rows(folder / "training/published/history.csv", HISTORY),
         actions=read_rows(searched / "published/actions.csv", ACTIONS),
         curve=read_rows(searched / "published/curve.csv", ("step", "mean_reward")),
         best=read_json(searched / "published/best_action.json"),
-        narrow=read_rows(folder / "models/audited/narrow.csv", NARROW),
-        candidates=read_rows(searched / "candidates.csv", CANDIDATES),
+        narrow=read_rows(folder / "training/audited/narrow.csv", NARROW),
+        candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATES)),
         refused=read_json(searched / "candidates.conditions.json")["refused"],
         improvements=read_rows(searched / "improvements.csv", IMPROVEMENTS),
         choices=read_json(searched / "choices.json"),
         ablation=read_rows(searched / "ablation.csv", ABLATION),
     )
+
+
+def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
+    """The candidates that were measured; a table in which nothing was refused may lack the column."""
+    if "refused" not in candidates.columns:
+        return candidates
+    return candidates[candidates["refused"].isna()].reset_index(drop=True)
 
 
 def read_published(path: Path) -> dict[str, Any]:

@@ -68,13 +68,15 @@ class Landscape:
     """All points that were measured, with their outcomes.
 
     `widths` (ascending) and `targets` span the grid, `outcomes` holds it whole and the published
-    actions' points besides; `flops` is the analytic count a forecast by pair of widths.
+    actions' points besides; `flops` is the analytic count a forecast by pair of widths. `refused` are the
+    points that no runtime here could answer from: they save nothing and hit nothing.
     """
 
     widths: tuple[int, ...]
     targets: tuple[Target, ...]
     outcomes: dict[Point, Outcome]
     flops: dict[tuple[int, int], float]
+    refused: frozenset[Point] = frozenset()
 
     @classmethod
     def of_table(cls, table: pd.DataFrame, reward: DeploymentReward) -> "Landscape":
@@ -85,14 +87,17 @@ class Landscape:
         widths = tuple(sorted({point.width_0 for point in grid} | {point.width_1 for point in grid}))
         targets = tuple(sorted({Target(point.precision, point.runtime) for point in grid}))
         _insist_on_product(grid, widths, targets)
-        baseline = rows[Point(widths[-1], widths[-1], *BASELINE)]
-        outcomes = {}
-        for point, row in rows.items():
+        baseline = _accepted_baseline(rows, Point(widths[-1], widths[-1], *BASELINE))
+        useless = Outcome(reward.of(1.0, 1.0), math.log(baseline[time]), 1.0)
+        refused = frozenset(point for point, row in rows.items() if row["refused"] is not None)
+        outcomes = dict.fromkeys(rows, useless)
+        for point in rows.keys() - refused:
+            row = rows[point]
             loss = baseline["validation_accuracy"] - row["validation_accuracy"]
             value = reward.of(baseline[time] / row[time], loss)
             outcomes[point] = Outcome(value, math.log(row[time]), loss)
         flops = {p[:2]: row["flops"] for p, row in rows.items() if Target(*p[2:]) == BASELINE}
-        return cls(widths, targets, outcomes, flops)
+        return cls(widths, targets, outcomes, flops, refused)
 
     @property
     def baseline(self) -> Point:
@@ -102,12 +107,13 @@ class Landscape:
     @property
     def oracle(self) -> Point:
         """The best point of all that were measured; of equal rewards the one with least CPU time."""
-        return min(self.outcomes, key=lambda p: (-self.outcomes[p].reward, self.outcomes[p].log_cpu_time, p))
+        possible = self.outcomes.keys() - self.refused
+        return min(possible, key=lambda p: (-self.outcomes[p].reward, self.outcomes[p].log_cpu_time, p))
 
     @property
     def best_uncompressed(self) -> Point:
         """The full network in fp32, in the runtime that is quickest."""
-        full = [p for p in self.grid() if p[:3] == self.baseline[:3]]
+        full = [p for p in self.grid() if p[:3] == self.baseline[:3] and p not in self.refused]
         return min(full, key=lambda point: self.outcomes[point].log_cpu_time)
 
     def grid(self) -> Iterator[Point]:
@@ -135,25 +141,35 @@ class Landscape:
 
 
 def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, dict[str, Any]]:
-    """The rows of the search space by point, checked."""
+    """The rows of the search space by point, checked; `refused` is None or the reason."""
     numbers = ["validation_accuracy", "flops", time]
     needed = ["family", *Point._fields, *numbers]
     missing = [column for column in needed if column not in table.columns]
     if missing:
         raise UserError(f"candidates: column {missing[0]!r} is missing; run the stage that measures them")
     rows: dict[Point, dict[str, Any]] = {}
-    searched = table.loc[table["family"].isin(SEARCHED), needed]
-    for values in searched.itertuples(index=False):
-        row = dict(zip(needed, values, strict=True))
+    columns = [*needed, "refused"]  # which a table in which nothing was refused may lack
+    for values in table[table["family"].isin(SEARCHED)].reindex(columns=columns).itertuples(index=False):
+        row = dict(zip(columns, values, strict=True))
         point = Point(int(row["width_0"]), int(row["width_1"]), str(row["precision"]), str(row["runtime"]))
         if point in rows:
             raise UserError(f"candidates: {_named(point)} has two rows")
-        if not np.isfinite([row[name] for name in numbers]).all() or min(row[time], row["flops"]) <= 0:
+        row["refused"] = None if pd.isna(row["refused"]) else str(row["refused"])
+        told = ["flops"] if row["refused"] else numbers
+        positive = [row[name] > 0 for name in told if name != "validation_accuracy"]
+        if not (np.isfinite([row[name] for name in told]).all() and all(positive)):
             raise UserError(
                 f"candidates: {_named(point)}: accuracy, flops or {time} is missing or not positive"
             )
         rows[point] = row
     return rows
+
+
+def _accepted_baseline(rows: dict[Point, dict[str, Any]], baseline: Point) -> dict[str, Any]:
+    refused = rows[baseline]["refused"]
+    if refused is not None:
+        raise UserError(f"candidates: the baseline ({_named(baseline)}) was refused: {refused}")
+    return rows[baseline]
 
 
 def _insist_on_product(grid: list[Point], widths: tuple[int, ...], targets: tuple[Target, ...]) -> None:

@@ -1,0 +1,219 @@
+"""Windows of whole episodes: how a policy is measured while it acts in its environment.
+
+Every block holds each configuration once, in an order drawn from the seed, its A/A twin among them and one
+idle window; a block takes the policies of one training seed, and the seeds take turns. All windows of a
+block meet the same episodes (the same seeds of the environment), as many as fill the window. What a call of
+the policy and a step of the environment take by themselves is timed beside every window, meter off: the
+policy on recorded observations, the environment by replaying recorded actions.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
+from itertools import count
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from tqdm import tqdm
+
+from sustainable.artifact.journal import RowJournal
+from sustainable.artifact.parameters import STRICT
+from sustainable.artifact.progress import progress
+from sustainable.energy.blocks import (
+    IDLE,
+    WindowParameters,
+    design,
+    flags_of,
+    meter_overhead,
+    throw_away,
+    warm_up,
+)
+from sustainable.energy.meter import Meter, Reading
+from sustainable.energy.process import neighbours_load, now
+from sustainable.policies.rollout import Act, Environment, Episode, Recording, record, run_episode
+
+SEEDS_OF_A_BLOCK = 100_000
+RECORDED = 99 * SEEDS_OF_A_BLOCK
+"""Where the seeds of the recorded episodes begin, away from those that are measured."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EpisodesParameters(WindowParameters):
+    """`timed_steps`: how many calls of the policy, and steps of the environment, are timed apart beside
+    every window."""
+
+    timed_steps: Annotated[int, Field(ge=10, le=1_000_000)]
+
+
+@plain_dataclass(frozen=True)
+class Acting:
+    """A deployed policy, and the columns that name it."""
+
+    act: Act
+    labels: Mapping[str, Any]
+
+
+class Place(NamedTuple):
+    """What a window measures: a configuration in one of the environments (the doses of a cost knob, or one
+    environment alone)."""
+
+    environment: str
+    configuration: str
+
+
+Replicas = Mapping[int, Mapping[str, Acting]]
+Recordings = Mapping[tuple[int, Place], Recording]
+
+
+def measure_episodes(
+    environments: Mapping[str, Environment],
+    replicas: Replicas,
+    parameters: EpisodesParameters,
+    make_meter: Callable[[], Meter],
+    journal: RowJournal,
+) -> dict[str, Any]:
+    """Measure the whole design, a row a window into `journal`; gives what was frozen.
+
+    `replicas`: by training seed and configuration. Every configuration is measured in each of
+    `environments`. A journal that holds rows is continued at the next window.
+    """
+    seeds, names = list(replicas), list(next(iter(replicas.values())))
+    places = [Place(where, name) for where in environments for name in names]
+    recordings = {
+        (seed, place): record(
+            environments[place.environment],
+            models[place.configuration].act,
+            count(parameters.seed + RECORDED),
+            parameters.timed_steps,
+        )
+        for seed, models in replicas.items()
+        for place in places
+    }
+    throw_away(make_meter)
+    ready = _stretches(environments, replicas, recordings)
+    print("warming up", flush=True)
+    warm_up({place: ready[seeds[0], place] for place in places}, parameters)
+    for run in ready.values():
+        run()
+    if not journal.rows:
+        overhead = meter_overhead(parameters, make_meter, "benchmark_policies")
+        journal.append({"meter_overhead_p95": overhead})
+    cells = design([*places, Place("", IDLE)], parameters.blocks, parameters.seed)
+    done = len(journal.rows) - 1
+    for cell in progress(cells[done:], "windows", len(cells), done, "windows"):
+        seed, place = seeds[cell.block % len(seeds)], cell.item
+        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {' '.join(place).strip()}")
+        acting = replicas[seed].get(place.configuration)
+        row, episodes = _window(
+            acting, environments.get(place.environment), cell.block, parameters, make_meter
+        )
+        apart = (
+            {}
+            if acting is None
+            else time_apart(acting.act, environments[place.environment], recordings[seed, place])
+        )
+        journal.append(
+            {"place": place.environment, "configuration": place.configuration, "training_seed": seed}
+            | {"block": cell.block, "position": cell.position, "threads": torch.get_num_threads()}
+            | dict(acting.labels if acting else {})
+            | row
+            | per_step(row, episodes, apart)
+        )
+    return dict(journal.rows[0])
+
+
+def _window(
+    acting: Acting | None,
+    environment: Environment | None,
+    block: int,
+    parameters: EpisodesParameters,
+    make_meter: Callable[[], Meter],
+) -> tuple[dict[str, Any], list[Episode]]:
+    """One metered window; without a policy an idle one."""
+    meter, before, episodes = make_meter(), now(), []
+    meter.start()
+    if acting is None or environment is None:
+        time.sleep(parameters.window_s)
+    else:
+        episodes = episodes_for(
+            parameters.window_s, environment, acting.act, episode_seeds(parameters.seed, block)
+        )
+    reading: Reading = meter.stop()
+    others = neighbours_load(before, now())
+    name = IDLE if acting is None else ""
+    flags = flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters)
+    return asdict(reading) | {"neighbours_load": others, "flags": flags}, episodes
+
+
+def episode_seeds(seed: int, block: int) -> Iterator[int]:
+    """The environment's seeds of a block's episodes; the same for all its windows."""
+    return count(seed + block * SEEDS_OF_A_BLOCK)
+
+
+def episodes_for(window_s: float, environment: Environment, act: Act, seeds: Iterator[int]) -> list[Episode]:
+    """Whole episodes, one a seed, until they have taken so much CPU time; at least one."""
+    episodes: list[Episode] = []
+    start = time.process_time()
+    while not episodes or time.process_time() - start < window_s:
+        episodes.append(run_episode(environment, act, next(seeds)))
+    return episodes
+
+
+def time_apart(act: Act, environment: Environment, recording: Recording) -> dict[str, float]:
+    """CPU microseconds of one call of the policy, and of one step of the environment, each by itself."""
+    start = time.process_time()
+    for observation in recording.observations:
+        act(observation)
+    policy_s = time.process_time() - start
+    environment_s = 0.0
+    for seed, actions in zip(recording.seeds, recording.actions, strict=True):
+        environment.reset(seed=seed)
+        start = time.process_time()
+        for action in actions:
+            environment.step(action)
+        environment_s += time.process_time() - start
+    steps = len(recording.observations)
+    return {"policy_us": 1e6 * policy_s / steps, "environment_us": 1e6 * environment_s / steps}
+
+
+def per_step(
+    row: Mapping[str, Any], episodes: Sequence[Episode], apart: Mapping[str, float]
+) -> dict[str, Any]:
+    """A window's episodes, and its CPU time of a step split into policy, environment and the remainder: the
+    loop between them, resets, and what timing apart does not see. An idle window has none."""
+    names = ("cpu_time_per_step_us", "policy_us", "environment_us", "remainder_us")
+    steps = sum(episode.steps for episode in episodes)
+    counted = {"episodes": len(episodes), "steps": steps}
+    if not steps:
+        return counted | {"return_mean": None, "terminated_share": None} | dict.fromkeys(names)
+    whole = 1e6 * row["cpu_time_s"] / steps
+    return {
+        **counted,
+        "return_mean": sum(episode.episode_return for episode in episodes) / len(episodes),
+        "terminated_share": sum(episode.terminated for episode in episodes) / len(episodes),
+        "cpu_time_per_step_us": whole,
+        **apart,
+        "remainder_us": whole - apart["policy_us"] - apart["environment_us"],
+    }
+
+
+def _stretches(
+    environments: Mapping[str, Environment], replicas: Replicas, recordings: Recordings
+) -> dict[tuple[int, Place], Callable[[], None]]:
+    """For each policy and environment its recorded episodes over again: what warms it up."""
+
+    def stretch(act: Act, environment: Environment, recording: Recording) -> Callable[[], None]:
+        def run() -> None:
+            time_apart(act, environment, recording)
+
+        return run
+
+    return {
+        (seed, place): stretch(
+            replicas[seed][place.configuration].act, environments[place.environment], recording
+        )
+        for (seed, place), recording in recordings.items()
+    }

@@ -1,0 +1,89 @@
+"""The state of a training of Stable-Baselines3, as tensors and JSON (its own format is a pickle).
+
+Kept: all weights, the optimizers' states, the scales of observations and rewards, and the number of steps.
+Not kept: the states of environments and random generators, and the replay buffer of SAC, TD3 and DDPG.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor, nn
+
+SCALES = ("obs_rms", "ret_rms")
+SEPARATOR = "/"
+
+
+def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and a JSON-like description of a model and of the scales of its environments."""
+    tensors: dict[str, Tensor] = {}
+    groups: dict[str, Any] = {}
+    for name, part in model.get_parameters().items():
+        if "param_groups" not in part:
+            tensors |= {_join(name, key): value for key, value in part.items()}
+            continue
+        groups[name] = part["param_groups"]
+        for index, entries in part["state"].items():
+            tensors |= {_join(name, str(index), key): value for key, value in entries.items()}
+    for name in _loose_tensors(model):
+        tensors[_join("loose", name)] = getattr(model, name)
+    for name in SCALES:
+        scale = getattr(scales_of(model), name)
+        for key in ("mean", "var", "count"):
+            tensors[_join(name, key)] = torch.as_tensor(np.asarray(getattr(scale, key), np.float64))
+    counters = {"num_timesteps": model.num_timesteps, "_n_updates": model._n_updates}
+    return tensors, {"groups": groups, "counters": counters}
+
+
+def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    """Put what `state_of` gave into a new model of the same kind."""
+    parameters: dict[str, dict[str, Any]] = {}
+    for name in model._get_torch_save_params()[0]:
+        found = _part(tensors, name)
+        if name not in description["groups"]:
+            parameters[name] = found
+            continue
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in found.items():
+            index, entry = key.split(SEPARATOR)
+            state.setdefault(int(index), {})[entry] = value
+        parameters[name] = {"state": state, "param_groups": description["groups"][name]}
+    model.set_parameters(parameters, device="cpu")  # type: ignore[arg-type]
+    for name, value in _part(tensors, "loose").items():
+        getattr(model, name).data.copy_(value)
+    for name in SCALES:
+        _set_scale(getattr(scales_of(model), name), _part(tensors, name))
+    for name, count in description["counters"].items():
+        setattr(model, name, count)
+
+
+def scales_of(model: BaseAlgorithm) -> VecNormalize:
+    """The wrapper that scales what the model sees."""
+    found = model.get_vec_normalize_env()
+    assert found is not None
+    return found
+
+
+def _set_scale(scale: RunningMeanStd, found: Mapping[str, Tensor]) -> None:
+    scale.mean, scale.var = found["mean"].numpy(), found["var"].numpy()
+    scale.count = float(found["count"])
+
+
+def _loose_tensors(model: BaseAlgorithm) -> list[str]:
+    """Tensors that belong to no module: SAC's entropy coefficient."""
+    return [
+        name for name in model._get_torch_save_params()[1] if not isinstance(getattr(model, name), nn.Module)
+    ]
+
+
+def _join(*parts: str) -> str:
+    return SEPARATOR.join(parts)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = prefix + SEPARATOR
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
