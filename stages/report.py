@@ -13,6 +13,8 @@ from sustainable.reporting.audited_figures import draw_audited
 from sustainable.reporting.figures import draw_published
 from sustainable.reporting.latex import compile_paper
 from sustainable.reporting.pages import find, label_configurations, metrics_of, values_of, write_pages
+from sustainable.reporting.policies_figures import draw_policies
+from sustainable.reporting.policies_run import read_policies_run, read_published_policies
 from sustainable.reporting.results import ReportParameters
 from sustainable.reporting.run import read_published, read_run
 
@@ -21,19 +23,22 @@ def main() -> None:
     arguments = parse_arguments()
     parameters = read_section(arguments.params, "report", ReportParameters)
     published = read_published(arguments.published)
-    run = read_run(arguments.data)
-    found = find(run, published, parameters)
+    published_policies = read_published_policies(arguments.published)
+    run, policies_run = read_run(arguments.data), read_policies_run(arguments.data)
+    found = find(run, policies_run, published, published_policies, parameters)
     keys = dict.fromkeys([*found.results["published"].lines, *found.audited.lines])
     labels = label_configurations(list(keys), published)
     folder = arguments.out / "figures"
     pictures = draw_published(folder, run, found.results, labels, found.stamp)
     pictures += draw_audited(folder, found.audited, found.searching, run.candidates, labels, found.stamp)
-    values = values_of(run, found, published, labels, parameters)
+    survival = published_policies["pruning_survival"]
+    pictures += draw_policies(folder, policies_run, found.policies, survival, found.stamp)
+    values = values_of(run, policies_run, found, published, published_policies, labels, parameters)
     write_pages(arguments.templates, arguments.out, values, pictures)
-    write_json(arguments.claims, [asdict(claim) for claim in found.claims])
+    write_json(arguments.claims, [asdict(claim) for claim in found.judged])
     write_json(arguments.summary, metrics_of(found))
     print(compile_paper(arguments.out, arguments.references))
-    for claim in found.claims:
+    for claim in found.judged:
         print(f"{claim.id}: {claim.verdict}. {claim.reason}")
 
 

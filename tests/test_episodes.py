@@ -80,8 +80,19 @@ def test_blocks_have_episodes_of_their_own_and_windows_of_a_block_share_them():
     assert list(islice(episode_seeds(3, 2), 2)) == [200_003, 200_004]
 
 
-def test_a_window_holds_at_least_one_whole_episode():
-    assert len(episodes_for(0.0, Countdown(), constant(1.0), count(0))) == 1
+def test_a_window_holds_as_many_whole_episodes_as_are_asked_for():
+    assert len(episodes_for(3, 0.0, Countdown(), constant(1.0), count(0))) == 3
+
+
+def test_a_window_that_is_too_short_goes_on():
+    assert len(episodes_for(1, 0.01, Countdown(), constant(1.0), count(0))) > 1
+
+
+def test_windows_of_a_block_hold_the_same_episodes(tmp_path):
+    rows = measured(tmp_path, {"baseline": constant(1.0), "other": constant(2.0)}, blocks=2, seeds=(1,))
+    found = {(row["episodes"], row["steps"]) for row in rows if row["configuration"] != IDLE}
+    counts = {episodes for episodes, _ in found}
+    assert len(counts) == 1
 
 
 def test_a_step_is_split_exactly():

@@ -7,6 +7,7 @@ ratio to the baseline; its mean over blocks is the logarithm of the geometric me
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -160,6 +161,7 @@ def minimum_detectable_ratio(logs: np.ndarray, alpha: float = 0.05, power: float
     return math.expm1(effect_size(len(logs), alpha, power) * float(logs.std(ddof=1)))
 
 
+@cache
 def effect_size(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
     """The mean, in standard deviations, that `n` pairs show with `power` (0.66 for 20 pairs)."""
     return float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power, alternative="two-sided"))

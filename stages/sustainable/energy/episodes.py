@@ -2,7 +2,9 @@
 
 Every block holds each configuration once, in an order drawn from the seed, its A/A twin among them and one
 idle window; a block takes the policies of one training seed, and the seeds take turns. All windows of a
-block meet the same episodes (the same seeds of the environment), as many as fill the window. What a call of
+block meet the same episodes (the same seeds of the environment): as many as fill the window with the first
+configuration, which is calibrated once and frozen, so that returns and lengths are paired; a configuration
+that is through with them too soon, because its episodes end early, goes on with further ones. What a call of
 the policy and a step of the environment take by themselves is timed beside every window, meter off: the
 policy on recorded observations, the environment by replaying recorded actions.
 """
@@ -36,8 +38,11 @@ from sustainable.energy.process import neighbours_load, now
 from sustainable.policies.rollout import Act, Environment, Episode, Recording, record, run_episode
 
 SEEDS_OF_A_BLOCK = 100_000
+SHORTEST_SHARE = 0.25
+"""Of `window_s`: a window that is shorter goes on with further episodes."""
 RECORDED = 99 * SEEDS_OF_A_BLOCK
-"""Where the seeds of the recorded episodes begin, away from those that are measured."""
+CALIBRATED = 98 * SEEDS_OF_A_BLOCK
+"""Where the seeds of recorded and of calibrating episodes begin, away from those that are measured."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -99,16 +104,17 @@ def measure_episodes(
     for run in ready.values():
         run()
     if not journal.rows:
-        overhead = meter_overhead(parameters, make_meter, "benchmark_policies")
-        journal.append({"meter_overhead_p95": overhead})
+        journal.append(_freeze(environments, replicas[seeds[0]][names[0]].act, parameters, make_meter))
+    frozen = journal.rows[0]
     cells = design([*places, Place("", IDLE)], parameters.blocks, parameters.seed)
     done = len(journal.rows) - 1
     for cell in progress(cells[done:], "windows", len(cells), done, "windows"):
         seed, place = seeds[cell.block % len(seeds)], cell.item
         tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {' '.join(place).strip()}")
         acting = replicas[seed].get(place.configuration)
+        least = frozen["episodes"].get(place.environment, 0)
         row, episodes = _window(
-            acting, environments.get(place.environment), cell.block, parameters, make_meter
+            acting, environments.get(place.environment), least, cell.block, parameters, make_meter
         )
         apart = (
             {}
@@ -122,25 +128,42 @@ def measure_episodes(
             | row
             | per_step(row, episodes, apart)
         )
-    return dict(journal.rows[0])
+    return dict(frozen)
+
+
+def _freeze(
+    environments: Mapping[str, Environment],
+    act: Act,
+    parameters: EpisodesParameters,
+    make_meter: Callable[[], Meter],
+) -> dict[str, Any]:
+    """How many episodes fill a window with `act`, by environment, and the meter's own cost."""
+    overhead = meter_overhead(parameters, make_meter, "benchmark_policies.windows")
+    seeds = parameters.seed + CALIBRATED
+    filled = {
+        name: len(episodes_for(1, parameters.window_s, environment, act, count(seeds)))
+        for name, environment in environments.items()
+    }
+    return {"meter_overhead_p95": overhead, "episodes": filled}
 
 
 def _window(
     acting: Acting | None,
     environment: Environment | None,
+    least: int,
     block: int,
     parameters: EpisodesParameters,
     make_meter: Callable[[], Meter],
 ) -> tuple[dict[str, Any], list[Episode]]:
-    """One metered window; without a policy an idle one."""
+    """One metered window of at least so many episodes; without a policy an idle one."""
     meter, before, episodes = make_meter(), now(), []
     meter.start()
     if acting is None or environment is None:
         time.sleep(parameters.window_s)
     else:
-        episodes = episodes_for(
-            parameters.window_s, environment, acting.act, episode_seeds(parameters.seed, block)
-        )
+        shortest_s = SHORTEST_SHARE * parameters.window_s
+        seeds = episode_seeds(parameters.seed, block)
+        episodes = episodes_for(least, shortest_s, environment, acting.act, seeds)
     reading: Reading = meter.stop()
     others = neighbours_load(before, now())
     name = IDLE if acting is None else ""
@@ -153,11 +176,13 @@ def episode_seeds(seed: int, block: int) -> Iterator[int]:
     return count(seed + block * SEEDS_OF_A_BLOCK)
 
 
-def episodes_for(window_s: float, environment: Environment, act: Act, seeds: Iterator[int]) -> list[Episode]:
-    """Whole episodes, one a seed, until they have taken so much CPU time; at least one."""
+def episodes_for(
+    least: int, shortest_s: float, environment: Environment, act: Act, seeds: Iterator[int]
+) -> list[Episode]:
+    """Whole episodes, one a seed: at least so many, and until they have taken so much CPU time."""
     episodes: list[Episode] = []
     start = time.process_time()
-    while not episodes or time.process_time() - start < window_s:
+    while len(episodes) < least or time.process_time() - start < shortest_s:
         episodes.append(run_episode(environment, act, next(seeds)))
     return episodes
 

@@ -1,9 +1,9 @@
 """What is trained: environments, algorithms, seeds and recipes; section `train_policies` of params.yaml."""
 
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -73,6 +73,14 @@ class Cell:
     def file(self) -> Path:
         """Its place in a folder of policies."""
         return Path(self.environment, self.algorithm, f"seed_{self.seed}.safetensors")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the trained weights, JSON-like: not what they are compared with."""
+        about = asdict(self)
+        for name in ("reference_return", "reference_source"):
+            del about["recipe"][name]
+        return about
 
 
 def plan(parameters: PolicyTrainingParameters) -> list[Cell]:

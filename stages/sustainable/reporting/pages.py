@@ -17,6 +17,16 @@ from sustainable.reporting.audited import (
 )
 from sustainable.reporting.audited_claims import CHOICE, judge_audited
 from sustainable.reporting.claims import Claim, Measured, judge
+from sustainable.reporting.policies import (
+    POLICY_TABLES,
+    Policies,
+    policies_metrics,
+    policies_values,
+    summarise_policies,
+)
+from sustainable.reporting.policies_claims import judge_policies
+from sustainable.reporting.policies_findings import find_policies
+from sustainable.reporting.policies_run import PoliciesRun
 from sustainable.reporting.results import (
     BASELINE,
     ReportParameters,
@@ -33,7 +43,7 @@ from sustainable.statistics import Estimate, Summary
 
 TABLES = (
     "results", "blocks", "accuracy", "latency", "models", "claims",
-    "audited", "quality", "searchers", "ablation", "proxies", "controls",
+    "audited", "quality", "searchers", "ablation", "proxies", "controls", *POLICY_TABLES,
 )  # fmt: skip
 OWN_LABELS = {
     "published_choice": "Published choice",
@@ -48,21 +58,36 @@ OWN_LABELS = {
 
 @dataclass(frozen=True)
 class Findings:
-    """All that is computed from a run, before it is printed."""
+    """All that is computed from a run, before it is printed. `claims` are study A's, `policy_claims` study
+    B's, and `policy_findings` its takeaways."""
 
     results: Mapping[str, Results]
     audited: Audited
     searching: Searching
     agreement: Mapping[str, Mapping[int, Estimate]]
     claims: Sequence[Claim]
+    policies: Policies
+    policy_claims: Sequence[Claim]
+    policy_findings: Sequence[Claim]
+
+    @property
+    def judged(self) -> list[Claim]:
+        """Every claim and finding of both studies."""
+        return [*self.claims, *self.policy_claims, *self.policy_findings]
 
     @property
     def stamp(self) -> str:
         """What goes across every page; empty when the rows are evidence."""
-        return stamp_of([*self.results.values(), self.audited])
+        return stamp_of([*self.results.values(), self.audited, self.policies])
 
 
-def find(run: Run, published: Mapping[str, Any], parameters: ReportParameters) -> Findings:
+def find(
+    run: Run,
+    policies_run: PoliciesRun,
+    published: Mapping[str, Any],
+    published_policies: Mapping[str, Any],
+    parameters: ReportParameters,
+) -> Findings:
     """Compute everything from the rows."""
     results = {way: summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
     peak = run.conditions["audited"]["frozen"]["roofline"]["flops_per_s"]
@@ -73,7 +98,17 @@ def find(run: Run, published: Mapping[str, Any], parameters: ReportParameters) -
     measured = Measured(results["published"], results["remeasured"], parameters.minimum_blocks)
     claims = judge(measured, run.actions, run.best, published)
     claims += judge_audited(audited, searching, agreement, parameters)
-    return Findings(results, audited, searching, agreement, claims)
+    policies = summarise_policies(policies_run, parameters)
+    return Findings(
+        results,
+        audited,
+        searching,
+        agreement,
+        claims,
+        policies,
+        judge_policies(policies, published_policies, parameters),
+        find_policies(policies, parameters),
+    )
 
 
 def label_configurations(keys: Sequence[str], published: Mapping[str, Any]) -> dict[str, str]:
@@ -84,8 +119,10 @@ def label_configurations(keys: Sequence[str], published: Mapping[str, Any]) -> d
 
 def values_of(
     run: Run,
+    policies_run: PoliciesRun,
     found: Findings,
     published: Mapping[str, Any],
+    published_policies: Mapping[str, Any],
     labels: Mapping[str, str],
     parameters: ReportParameters,
 ) -> dict[str, Any]:
@@ -113,6 +150,9 @@ def values_of(
         "conditions": run.conditions["remeasured"],
         **_compared(run, results["remeasured"], parameters),
         **_audited_values(run, found, parameters),
+        **policies_values(
+            policies_run, found.policies, found.policy_claims, found.policy_findings, published_policies
+        ),
     }
 
 
@@ -196,7 +236,7 @@ def write_pages(templates: Path, out: Path, values: Mapping[str, Any], pictures:
 def metrics_of(found: Findings) -> dict[str, Any]:
     """Verdicts and the main numbers by configuration, for `dvc metrics`."""
     return {
-        "verdicts": {claim.id: claim.verdict for claim in found.claims},
+        "verdicts": {claim.id: claim.verdict for claim in found.judged},
         **{way: _metrics(results) for way, results in found.results.items()},
         "audited": {
             key: {"accuracy": line.accuracy}
@@ -206,6 +246,7 @@ def metrics_of(found: Findings) -> dict[str, Any]:
             }
             for key, line in found.audited.lines.items()
         },
+        "policies": policies_metrics(found.policies),
     }
 
 

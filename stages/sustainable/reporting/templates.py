@@ -92,6 +92,30 @@ def interval_text(found: Estimate | None) -> str:
     return MISSING if found is None else f"{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
+def wide_text(found: Estimate | None) -> str:
+    """`3,120 [2,980, 3,210]`, and more decimals the smaller the numbers are: for anything of any size."""
+    if found is None:
+        return MISSING
+    largest = max(abs(found.low), abs(found.high))
+    digits = 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 1 else 4
+    return f"{found.estimate:,.{digits}f} [{found.low:,.{digits}f}, {found.high:,.{digits}f}]"
+
+
+def two_text(found: Estimate | None) -> str:
+    """`0.64 [0.61, 0.67]`."""
+    return MISSING if found is None else f"{found.estimate:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def signed_text(found: Estimate | None) -> str:
+    """`+0.010`, without its interval."""
+    return MISSING if found is None else f"{found.estimate:+.3f}"
+
+
+def fine_ratio_text(ratio: Ratio | None) -> str:
+    """`1.0012 [1.0003, 1.0021]`: a ratio about which 1 % is much."""
+    return MISSING if ratio is None else f"{ratio.estimate:.4f} [{ratio.low:.4f}, {ratio.high:.4f}]"
+
+
 def share_text(share: Estimate) -> str:
     """`85 % [64 %, 95 %]`."""
     return f"{share.estimate:.0%} [{share.low:.0%}, {share.high:.0%}]".replace("%", " %")
@@ -136,6 +160,10 @@ FILTERS = {
     "interval": interval_text,
     "share": share_text,
     "span": span_text,
+    "wide": wide_text,
+    "two": two_text,
+    "signed": signed_text,
+    "fine_ratio": fine_ratio_text,
 }
 
 

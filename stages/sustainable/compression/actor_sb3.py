@@ -1,0 +1,97 @@
+"""An actor as a Stable-Baselines3 policy, on observations that are normalised as VecNormalize does it."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.td3.policies import Actor as SquashedActor
+from torch import Tensor, nn
+
+from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Actor, ActorArchitecture
+
+
+class PredictingActor:
+    """`predict` of a policy with the actor's weights, as users of the library call it.
+
+    PPO's and TRPO's policy, with a value network that has no hidden layer and is not asked; for actors that
+    end in tanh, the actor of TD3's policy (the greedy action of SAC's is the same function).
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        self.architecture = actor.architecture
+        with torch.random.fork_rng(devices=[]):  # the library draws weights, which are then replaced
+            self.policy, layers = _policy(actor.architecture)
+        with torch.no_grad():
+            for layer, source in zip(layers, actor.layers, strict=True):
+                layer.load_state_dict(source.state_dict())
+        self.policy.set_training_mode(False)
+        self.normalise = _normaliser(actor, self.policy).normalize_obs
+
+    def act(self, observation: np.ndarray) -> Any:
+        """The greedy action for an observation [observations]."""
+        action, _ = self.policy.predict(self.normalise(observation), deterministic=True)
+        return int(action) if self.architecture.discrete else action
+
+    def infer(self, observation: np.ndarray) -> np.ndarray:
+        """Outputs [outputs] for an observation [observations], from the networks that `predict` asks."""
+        with torch.no_grad():
+            values = torch.from_numpy(self.normalise(observation))[None]
+            outputs: np.ndarray = self._outputs(values)[0].numpy()
+        return outputs
+
+    def _outputs(self, values: Tensor) -> Tensor:
+        policy: Any = self.policy
+        if self.architecture.squashed:
+            behind: Tensor = policy.mu[:-1](values)  # without the tanh
+            return behind
+        outputs: Tensor = policy.action_net(policy.mlp_extractor.forward_actor(values))
+        return outputs
+
+
+class _Spaces(gymnasium.Env[Any, Any]):
+    """What VecNormalize needs to know of an environment, which is not run here."""
+
+    def __init__(self, policy: BasePolicy) -> None:
+        self.observation_space, self.action_space = policy.observation_space, policy.action_space
+
+
+def _normaliser(actor: Actor, policy: BasePolicy) -> VecNormalize:
+    """The library's own wrapper with the actor's frozen statistics."""
+    wrapper = VecNormalize(
+        DummyVecEnv([lambda: _Spaces(policy)]), training=False, clip_obs=CLIP, epsilon=EPSILON
+    )
+    assert isinstance(wrapper.obs_rms, RunningMeanStd)  # observations are one array
+    wrapper.obs_rms.mean = actor.mean.double().numpy()
+    wrapper.obs_rms.var = actor.scale.double().numpy() ** -2 - EPSILON
+    return wrapper
+
+
+def _policy(shape: ActorArchitecture) -> tuple[BasePolicy, list[nn.Linear]]:
+    """A policy of that shape, and its actor's layers in order."""
+    seen = spaces.Box(-np.inf, np.inf, (shape.observations,), np.float32)
+    activation = ACTIVATIONS[shape.activation]
+    if shape.squashed:
+        extractor = FlattenExtractor(seen)
+        squashed = SquashedActor(
+            seen, _box(shape), list(shape.hidden), extractor, shape.observations, activation_fn=activation
+        )
+        return squashed, _linear(squashed.mu)
+    actions = spaces.Discrete(shape.outputs) if shape.discrete else _box(shape)
+    policy = ActorCriticPolicy(
+        seen, actions, lambda _: 0.0, {"pi": list(shape.hidden), "vf": []}, activation_fn=activation
+    )
+    return policy, [*_linear(policy.mlp_extractor.policy_net), *_linear(policy.action_net)]
+
+
+def _box(shape: ActorArchitecture) -> spaces.Box:
+    return spaces.Box(np.array(shape.low, np.float32), np.array(shape.high, np.float32), dtype=np.float32)
+
+
+def _linear(network: nn.Module) -> list[nn.Linear]:
+    return [part for part in network.modules() if isinstance(part, nn.Linear)]

@@ -1,0 +1,491 @@
+"""Compressed actors are what they are called: sizes by formula, exact compaction, real int8 layers, and every
+check is seen to fail."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from sustainable.artifact.errors import UserError
+from sustainable.artifact.files import write_tensors
+from sustainable.compression import CompressionError, actor_pruning, actor_quantization, actors
+from sustainable.compression.actor_accounting import (
+    actor_tensors,
+    memory_bytes,
+    nonzero_of,
+    parameters_of,
+    size_bytes,
+    weights_sha256,
+)
+from sustainable.compression.actor_pruning import (
+    keep_units,
+    kept_widths,
+    mask_units,
+    parameter_count,
+    prune_units,
+    unit_norms,
+)
+from sustainable.compression.actor_quantization import (
+    LEVELS,
+    Prepared,
+    QATParameters,
+    StaticActor,
+    check_static,
+    distillation_loss,
+    load_prepared,
+    prepare,
+    save_prepared,
+    to_static,
+)
+from sustainable.compression.actors import Variant, compress
+from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
+from sustainable.policies.policy import Actor, ActorArchitecture, outputs_of
+
+quick = settings(max_examples=25, deadline=None)
+hiddens = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
+kinds = st.sampled_from(["tanh", "relu"])
+BOUNDS = {"low": (-1.0, -1.0, -1.0), "high": (1.0, 1.0, 1.0)}
+QAT = QATParameters(steps=60, batch_size=64, learning_rate=1e-3)
+INT8 = [Variant("ptdq"), Variant("ptsq"), Variant("qat"), Variant("mixed", "l1", 0.5)]
+ALL = [Variant(), Variant("unstructured", "l2", 0.5), Variant("structured", "l1", 0.5), *INT8]
+
+
+def actor_of(hidden=(16, 12), activation="tanh", seed=0, **rest):
+    """An actor with drawn weights and statistics; `rest` as in `ActorArchitecture`."""
+    torch.manual_seed(seed)
+    actor = Actor(ActorArchitecture(5, 3, hidden, activation, **rest)).eval()
+    actor.mean.copy_(torch.randn(5))
+    actor.scale.copy_(torch.rand(5) + 0.5)
+    return actor
+
+
+def states_of(actor, count=600, seed=1):
+    drawn = np.random.default_rng(seed).standard_normal((count, 5)) / actor.scale.numpy()
+    return (actor.mean.numpy() + drawn).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=["tanh", "relu"])
+def actor(request):
+    return actor_of(activation=request.param, **BOUNDS)
+
+
+@pytest.fixture(scope="module")
+def states(actor):
+    return states_of(actor)
+
+
+@pytest.fixture(scope="module")
+def prepared(actor, states):
+    return prepare(actor, states, 7, QAT)
+
+
+def masks(module):
+    return {name: value == 0 for name, value in actor_tensors(module).items() if name.endswith("weight")}
+
+
+# --- variants
+
+
+@pytest.mark.parametrize(
+    ("given_", "name", "precision"),
+    [
+        ({"method": "none"}, "none", "fp32"),
+        ({"method": "ptdq", "norm": None, "share": 0.0}, "ptdq", "int8"),
+        ({"method": "qat"}, "qat", "int8"),
+        ({"method": "unstructured", "norm": "l1", "share": 0.5}, "unstructured_l1_50", "fp32"),
+        ({"method": "structured", "norm": "l2", "share": 0.05}, "structured_l2_5", "fp32"),
+        ({"method": "structured", "norm": "l2", "share": 0.55}, "structured_l2_55", "fp32"),
+        ({"method": "mixed", "norm": "l1", "share": 0.7}, "mixed_l1_70", "int8"),
+        ({"method": "mixed", "norm": "l1", "share": 0.125}, "mixed_l1_12.5", "int8"),
+    ],
+)
+def test_variants_are_read_from_parameters_and_named(given_, name, precision):
+    variant = TypeAdapter(Variant).validate_json(json.dumps(given_))  # as parameters are read
+    assert (variant.name, variant.precision) == (name, precision)
+    assert {variant: 1}[Variant(**given_)] == 1  # hashable
+
+
+@pytest.mark.parametrize(
+    ("given_", "problem"),
+    [
+        ({"method": "structured", "norm": "l1"}, "needs a norm, and a share above 0"),
+        ({"method": "mixed", "share": 0.5}, "needs a norm, and a share above 0"),
+        ({"method": "ptdq", "share": 0.5}, "takes neither norm nor share"),
+        ({"method": "none", "norm": "l1"}, "takes neither norm nor share"),
+        ({"method": "structured", "norm": "l1", "share": 1.0}, "less than 1"),
+        ({"method": "structured", "norm": "l1", "share": -0.1}, "greater than or equal to 0"),
+        ({"method": "structured", "norm": "l3", "share": 0.5}, "'l1' or 'l2'"),
+        ({"method": "pruning"}, "'none', 'ptdq'"),
+        ({"method": "none", "ratio": 0.5}, "[Uu]nexpected"),
+        ({"method": "unstructured", "norm": "l1", "share": "0.5"}, "valid number"),
+    ],
+)
+def test_a_variant_that_makes_no_sense_is_refused(given_, problem):
+    with pytest.raises(ValidationError, match=problem):
+        TypeAdapter(Variant).validate_json(json.dumps(given_))
+
+
+# --- structured pruning
+
+
+@quick
+@given(hiddens, kinds, st.integers(0, 99), st.data())
+def test_units_that_nothing_reads_can_go_without_a_trace(hidden, activation, seed, data):
+    actor = actor_of(hidden, activation, seed)
+    kept = [
+        torch.tensor(sorted(data.draw(st.sets(st.integers(0, units - 1), min_size=1)))) for units in hidden
+    ]
+    masked, compacted = mask_units(actor, kept), keep_units(actor, kept)
+    states = states_of(actor, 20, seed)
+    assert masked.architecture.hidden == hidden
+    assert compacted.architecture.hidden == tuple(map(len, kept))
+    assert np.abs(outputs_of(masked, states) - outputs_of(compacted, states)).max() < 1e-5
+    already = keep_units(masked, kept)  # in `masked` their outgoing weights are zero
+    assert weights_sha256(already) == weights_sha256(compacted)
+
+
+@quick
+@given(hiddens, st.floats(0.01, 0.99), st.sampled_from(["l1", "l2"]), st.integers(0, 9))
+def test_what_is_left_is_predicted_by_formula(hidden, share, norm, seed):
+    actor, widths = actor_of(hidden, seed=seed), kept_widths(hidden, share)
+    assert all(1 <= width <= units for width, units in zip(widths, hidden, strict=True))
+    if widths == hidden:
+        with pytest.raises(CompressionError, match="removes no unit"):
+            prune_units(actor, norm, share)
+        return
+    pruned = compress(actor, Variant("structured", norm, share))
+    layers = (5, *widths, 3)
+    assert parameters_of(pruned) == sum(a * b + b for a, b in pairwise(layers)) == parameter_count(layers)
+    assert nonzero_of(pruned) == parameters_of(pruned)
+    for depth, width in enumerate(widths):  # the rows that stay are those of the largest norms, in order
+        largest = unit_norms(actor, depth, norm).topk(width).indices.sort().values
+        assert torch.equal(pruned.layers[depth].bias, actor.layers[depth].bias[largest])
+
+
+def test_units_with_the_least_incoming_norm_go():
+    """Norms by hand: L1 are 3, 2.5 and 1; L2 are 2.12, 2.5 and 1: at one of three kept they differ."""
+    actor = Actor(ActorArchitecture(2, 1, (3,), "relu")).eval()
+    with torch.no_grad():
+        actor.layers[0].weight.copy_(torch.tensor([[1.5, -1.5], [2.5, 0.0], [0.0, 1.0]]))
+        actor.layers[0].bias.copy_(torch.tensor([0.1, 0.2, 99.0]))  # biases do not count
+        actor.layers[1].weight.copy_(torch.tensor([[10.0, 20.0, 30.0]]))
+    assert unit_norms(actor, 0, "l1").tolist() == [3.0, 2.5, 1.0]
+    assert unit_norms(actor, 0, "l2").tolist() == pytest.approx([4.5**0.5, 2.5, 1.0])
+    for norm, row, bias, column in (("l1", [1.5, -1.5], 0.1, 10.0), ("l2", [2.5, 0.0], 0.2, 20.0)):
+        pruned = prune_units(actor, norm, 0.6)
+        assert pruned.layers[0].weight.tolist() == [row]
+        assert pruned.layers[0].bias.tolist() == pytest.approx([bias])
+        assert pruned.layers[1].weight.tolist() == [[column]]
+    assert kept_widths((3, 1, 64, 10), 0.9) == (1, 1, 6, 1)
+
+
+def test_an_actor_without_hidden_layers_has_no_units_to_prune():
+    with pytest.raises(CompressionError, match="removes no unit"):
+        compress(actor_of(()), Variant("structured", "l1", 0.5))
+
+
+# --- unstructured pruning
+
+
+@quick
+@given(st.floats(0.1, 0.9), st.integers(0, 99))
+def test_single_weights_rank_alike_in_both_norms(share, seed):
+    actor = actor_of(seed=seed)
+    pruned = [compress(actor, Variant("unstructured", norm, share)) for norm in ("l1", "l2")]
+    assert weights_sha256(pruned[0]) == weights_sha256(pruned[1])
+    for name, mask in masks(pruned[0]).items():
+        before = actor_tensors(actor)[name]
+        assert int(mask.sum()) == round(share * mask.numel())
+        assert before[mask].abs().max() <= before[~mask].abs().min()
+    assert parameters_of(pruned[0]) == parameters_of(actor)
+    assert size_bytes(pruned[0]) == size_bytes(actor)  # a zero takes as many bytes as any other number
+    assert nonzero_of(pruned[0]) == nonzero_of(actor) - sum(int(m.sum()) for m in masks(pruned[0]).values())
+
+
+def test_a_share_that_is_less_than_one_weight_changes_nothing():
+    with pytest.raises(CompressionError, match="the actor is as it was"):
+        compress(actor_of((2,)), Variant("unstructured", "l1", 0.01))
+
+
+# --- int8
+
+
+def test_dynamic_int8_has_real_kernels_and_one_byte_a_weight(actor):
+    for variant, widths in ((Variant("ptdq"), (5, 16, 12, 3)), (Variant("mixed", "l2", 0.5), (5, 8, 6, 3))):
+        module = compress(actor, variant)
+        assert sum(isinstance(part, QUANTIZED_LINEAR) for part in module.modules()) == 3
+        assert not any(type(part) is nn.Linear for part in module.modules())
+        assert parameters_of(module) == parameter_count(widths)
+        tensors = actor_tensors(module)
+        assert {tensors[f"layers.{depth}.weight"].dtype for depth in range(3)} == {torch.int8}
+        weights, biases = sum(a * b for a, b in pairwise(widths)), sum(widths[1:])
+        assert memory_bytes(module) == weights + 4 * biases + 3 * (4 + 1) + 2 * 5 * 4  # scales; statistics
+    assert compress(actor, Variant("none")) is actor
+
+
+def test_mixed_is_dynamic_int8_of_the_pruned_actor(actor):
+    by_hand = compress(prune_units(actor, "l1", 0.5), Variant("ptdq"))
+    assert weights_sha256(compress(actor, Variant("mixed", "l1", 0.5))) == weights_sha256(by_hand)
+
+
+@pytest.mark.parametrize("method", ["ptsq", "qat"])
+def test_static_int8_is_close_to_fp32_on_the_states_it_was_made_for(actor, states, prepared, method):
+    module = compress(actor, Variant(method), prepared)
+    expected, found = outputs_of(actor, states), outputs_of(module, states)
+    assert found.dtype == np.float32
+    assert found.shape == expected.shape
+    assert 0 < np.sqrt(np.mean((found - expected) ** 2)) < 0.03 * np.abs(expected).max()
+    assert sum(isinstance(part, STATIC_LINEAR) for part in module.modules()) == 3
+    assert parameters_of(module) == parameters_of(actor)
+    again = compress(actor, Variant(method), prepared)
+    assert weights_sha256(again) == weights_sha256(module)
+    assert outputs_of(again, states).tolist() == found.tolist()
+
+
+def test_the_static_actor_has_the_ranges_that_it_was_given(actor, states, prepared):
+    tensors = actor_tensors(to_static(actor, prepared.ranges))
+    low, high = prepared.ranges[0].tolist()
+    assert float(tensors["network.0.scale"]) == pytest.approx((high - low) / LEVELS, rel=1e-6)
+    scales = [float(value) for name, value in tensors.items() if name.endswith("output_scale")]
+    spans = ((prepared.ranges[1:, 1] - prepared.ranges[1:, 0]) / LEVELS).tolist()
+    assert scales == pytest.approx(spans, rel=1e-6)
+    zeros = [int(value) for name, value in tensors.items() if name.endswith("output_zero")]
+    assert zeros == [round(-LEVELS * float(a) / float(b - a)) for a, b in prepared.ranges[1:]]
+
+
+def test_int8_weights_and_scales_are_stored_without_loss(actor, prepared):
+    """The int8 values times their scales are the weights that the kernel uses, to the last bit."""
+    for variant in (Variant("ptdq"), Variant("ptsq")):
+        module = compress(actor, variant, prepared)
+        tensors = actor_tensors(module)
+        for name, part in module.named_modules():
+            if isinstance(part, STATIC_LINEAR):
+                scales = tensors[f"{name}.weight.scales"].reshape(-1, 1)
+                rebuilt = tensors[f"{name}.weight"].float() * scales
+                assert torch.equal(rebuilt, part.weight().dequantize())
+                assert not tensors[f"{name}.weight.zeros"].any()
+
+
+def test_ranges_cover_the_scaled_observations(actor, states, prepared):
+    scaled = actor.scaled(torch.from_numpy(states))
+    low, high = prepared.ranges[0].tolist()
+    assert -5 < low < -2 < 2 < high < 5
+    assert float(((scaled < low) | (scaled > high)).float().mean()) < 0.01
+    if actor.architecture.activation == "relu":
+        assert prepared.ranges[1:3, 0].tolist() == [0.0, 0.0]  # behind the ReLU
+
+
+def test_scaling_stays_in_floating_point_and_is_cut(actor, prepared):
+    module = compress(actor, Variant("ptsq"), prepared)
+    far = (actor.mean + 1e6 / actor.scale).numpy()[None]
+    farther = (actor.mean + 1e9 / actor.scale).numpy()[None]
+    assert outputs_of(module, far).tolist() == outputs_of(module, farther).tolist()
+
+
+def test_distillation_brings_a_student_closer_to_its_teacher():
+    actor = actor_of((32, 32), **BOUNDS)
+    with torch.no_grad():
+        for layer in actor.layers:
+            layer.weight.mul_(2.5)  # so that int8 loses something
+    result = prepare(actor, states_of(actor, 2000), 0, QATParameters(150, 256, 1e-4))
+    assert 0 < result.losses[1] < 0.95 * result.losses[0]
+
+
+def test_static_int8_computes_under_deterministic_torch(actor, states, prepared):
+    """Which refuses its kernel: the mode is left for the call, and back afterwards."""
+    module = compress(actor, Variant("ptsq"), prepared)
+    assert torch.are_deterministic_algorithms_enabled()
+    strict = outputs_of(module, states)
+    assert torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        free = [outputs_of(module, states) for _ in range(3)]
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(True)
+    assert all(found.tolist() == strict.tolist() for found in free)
+
+
+@pytest.mark.parametrize("rest", [{}, BOUNDS, {**BOUNDS, "squashed": True}])
+def test_training_is_the_same_for_the_same_seed(rest):
+    actor = actor_of((8,), **rest)
+    states, steps = states_of(actor, 200), QATParameters(10, 32, 1e-3)
+    first, same, other = (prepare(actor, states, seed, steps) for seed in (3, 3, 4))
+    assert torch.equal(first.trained_ranges, same.trained_ranges)
+    assert all(torch.equal(first.trained[name], same.trained[name]) for name in first.trained)
+    assert not torch.equal(first.trained["layers.0.weight"], other.trained["layers.0.weight"])
+    assert torch.equal(first.ranges, other.ranges)  # calibration draws nothing
+
+
+def test_distillation_losses_by_hand():
+    outputs, target = torch.tensor([[1.0, 3.0]]), torch.tensor([[2.0, 5.0]])
+    continuous = ActorArchitecture(5, 2, (), "tanh", (-1.0, -1.0), (1.0, 1.0))
+    assert float(distillation_loss(continuous, outputs, target)) == 2.5  # (1 + 4) / 2
+    squashed = replace(continuous, squashed=True)
+    by_hand = np.mean((np.tanh([1.0, 3.0]) - np.tanh([2.0, 5.0])) ** 2)
+    assert float(distillation_loss(squashed, outputs, target)) == pytest.approx(by_hand)
+    discrete = ActorArchitecture(5, 2, (), "tanh")
+    p, q = np.exp([2.0, 5.0]) / np.exp([2.0, 5.0]).sum(), np.exp([1.0, 3.0]) / np.exp([1.0, 3.0]).sum()
+    assert float(distillation_loss(discrete, outputs, target)) == pytest.approx(
+        float((p * np.log(p / q)).sum()), rel=1e-5
+    )
+    assert float(distillation_loss(discrete, target + 7.0, target)) == pytest.approx(0.0, abs=1e-6)
+
+
+# --- what is stored
+
+
+def test_what_is_prepared_survives_a_file(actor, states, prepared, tmp_path):
+    path = tmp_path / "prepared.safetensors"
+    save_prepared(path, prepared)
+    loaded = load_prepared(path)
+    assert (loaded.actor_sha256, loaded.losses) == (prepared.actor_sha256, prepared.losses)
+    for variant in (Variant("ptsq"), Variant("qat")):
+        before, after = (compress(actor, variant, found) for found in (prepared, loaded))
+        assert weights_sha256(before) == weights_sha256(after)
+        assert outputs_of(before, states).tolist() == outputs_of(after, states).tolist()
+    content = path.read_bytes()
+    save_prepared(path, loaded)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_is_not_prepared_is_one_clear_error(actor, tmp_path):
+    path = tmp_path / "prepared.safetensors"
+    with pytest.raises(UserError, match="missing"):
+        load_prepared(path)
+    write_tensors(path, actor.state_dict())
+    with pytest.raises(UserError, match=r"prepared\.safetensors: no ranges .*losses.* delete it"):
+        load_prepared(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not a safetensors file"):
+        load_prepared(path)
+
+
+@pytest.mark.parametrize("variant", ALL, ids=lambda variant: variant.name)
+def test_compressing_leaves_the_original_alone(actor, prepared, variant):
+    before = weights_sha256(actor)
+    module = compress(actor, variant, prepared)
+    assert weights_sha256(actor) == before == prepared.actor_sha256
+    assert not module.training
+    assert (weights_sha256(module) == before) == (variant.method == "none")
+
+
+def test_hashes_tell_apart_what_computes_differently(actor, prepared):
+    hashes = [weights_sha256(compress(actor, variant, prepared)) for variant in ALL]
+    assert len(set(hashes)) == len(ALL)
+    moved = prepared.ranges.clone()
+    moved[2, 1] *= 1.01  # one activation's range alone
+    assert weights_sha256(to_static(actor, moved)) != weights_sha256(to_static(actor, prepared.ranges))
+    scaled = actor_of(activation=actor.architecture.activation, **BOUNDS)
+    assert weights_sha256(scaled) == weights_sha256(actor)
+    scaled.scale[1] *= 1.01
+    assert weights_sha256(scaled) != weights_sha256(actor)
+
+
+def test_bytes_shrink_as_int8_says():
+    actor = actor_of((64, 64))
+    dense, int8, half = (
+        size_bytes(compress(actor, v)) for v in (Variant(), Variant("ptdq"), Variant("structured", "l1", 0.5))
+    )
+    weights = 5 * 64 + 64 * 64 + 64 * 3
+    assert 3 * weights - 600 < dense - int8 <= 3 * weights  # three of four bytes; scales have names
+    assert dense - half == pytest.approx(
+        4 * (parameter_count((5, 64, 64, 3)) - parameter_count((5, 32, 32, 3))), abs=40
+    )
+
+
+# --- checks that fail
+
+
+@pytest.mark.parametrize("method", ["ptsq", "qat"])
+def test_static_int8_needs_what_was_prepared_for_this_actor(actor, prepared, method):
+    with pytest.raises(CompressionError, match=f"{method}: ranges from states are needed"):
+        compress(actor, Variant(method))
+    with pytest.raises(CompressionError, match=f"{method}: the ranges were prepared for another actor"):
+        compress(actor_of(seed=9), Variant(method), prepared)
+
+
+@pytest.mark.parametrize("variant", [Variant("ptdq"), Variant("mixed", "l1", 0.5)])
+def test_a_quantizer_that_leaves_layers_alone_is_found_out(actor, monkeypatch, variant):
+    monkeypatch.setattr(actors, "quantize_dynamic_int8", lambda model: model)
+    with pytest.raises(CompressionError, match=f"{variant.name}: 0 of 3 layers are int8"):
+        compress(actor, variant)
+
+
+def test_a_conversion_that_leaves_layers_alone_is_found_out(actor, prepared, monkeypatch):
+    quietly = actor_quantization._quietly
+    convert = actor_quantization.STATIC.convert
+    monkeypatch.setattr(
+        actor_quantization,
+        "_quietly",
+        lambda function, network: network if function is convert else quietly(function, network),
+    )
+    with pytest.raises(CompressionError, match="0 of 3 layers are int8, 3 are in floating point"):
+        compress(actor, Variant("ptsq"), prepared)
+
+
+def test_a_layer_beside_the_int8_ones_is_found_out(actor, prepared):
+    module = to_static(actor, prepared.ranges)
+    check_static(module, 3)
+    with pytest.raises(CompressionError, match="3 of 3 layers are int8, 1 are in floating point"):
+        check_static(StaticActor(actor, nn.Sequential(module.network, nn.Linear(3, 3))), 3)
+    with pytest.raises(CompressionError, match="3 of 4"):
+        check_static(module, 4)
+
+
+def test_ranges_of_another_shape_are_refused(actor, prepared):
+    with pytest.raises(CompressionError, match=r"ranges \(3, 2\) are not those of 3 layers"):
+        to_static(actor, prepared.ranges[:3])
+    for bad in (prepared.ranges.flip(1), prepared.ranges * float("nan")):
+        with pytest.raises(CompressionError, match="are not those of 3 layers"):
+            to_static(actor, bad)
+
+
+def test_training_that_moved_nothing_is_found_out(actor, states, prepared, monkeypatch):
+    untrained = Prepared(
+        prepared.actor_sha256, prepared.ranges, actor.state_dict(), prepared.ranges, (0.0, 0.0)
+    )
+    with pytest.raises(CompressionError, match="nothing was trained"):
+        compress(actor, Variant("qat"), untrained)
+    with pytest.raises(CompressionError, match=r"qat: .*Missing key"):
+        compress(actor, Variant("qat"), replace(untrained, trained={}))
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
+    with pytest.raises(CompressionError, match="QAT did not train the actor"):
+        prepare(actor, states, 0, QAT)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_states_that_are_no_numbers_are_refused(actor, states, bad):
+    broken = states.copy()
+    broken[3, 2] = bad
+    with pytest.raises(CompressionError, match=r"states \(600, 5\) are not finite rows of 5"):
+        prepare(actor, broken, 0, QAT)
+    with pytest.raises(CompressionError, match=r"\(600, 4\)"):
+        prepare(actor, states[:, :4], 0, QAT)
+    with pytest.raises(CompressionError, match=r"\(0, 5\)"):
+        prepare(actor, states[:0], 0, QAT)
+
+
+def test_pruning_that_prunes_nothing_is_found_out(actor, monkeypatch):
+    monkeypatch.setattr(actors, "prune_weights", lambda model, share, scope: model)
+    with pytest.raises(CompressionError, match=r"layers\.0\.weight has 0 zeros of 80 weights"):
+        compress(actor, Variant("unstructured", "l1", 0.5))
+    monkeypatch.setattr(actor_pruning, "keep_units", lambda model, kept: model)
+    with pytest.raises(CompressionError, match=r"339 parameters are left, 123 make hidden layers \(8, 6\)"):
+        compress(actor, Variant("structured", "l1", 0.5))
+    monkeypatch.setattr(actors, "prune_units", lambda model, norm, share: model)
+    with pytest.raises(CompressionError, match="structured_l1_50: the actor is as it was"):
+        compress(actor, Variant("structured", "l1", 0.5))
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"learning_rate": 0.0}, {"batch_size": 0}, {"epochs": 1}])
+def test_wrong_parameters_of_the_training_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        QATParameters(**({"steps": 1, "batch_size": 1, "learning_rate": 1e-3} | wrong))

@@ -1,0 +1,40 @@
+"""A fault of one piece of work is told, and harms no other."""
+
+import pytest
+
+from sustainable.artifact.errors import UserError
+from sustainable.policies.environments import EnvironmentFault
+from sustainable.policies.faults import caught, refuse_faults
+
+
+def failing(error: Exception) -> dict[str, int]:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("no such file"), "no such file"),
+        (EnvironmentFault("Hopper fell\u00a0apart"), "Hopper fell\u00a0apart"),
+        (ValueError("two\nlines"), "ValueError: two lines"),
+    ],
+)
+def test_a_failure_becomes_one_line(error, line):
+    assert caught(failing, error) == {"fault": line}
+
+
+def test_what_succeeds_is_given_as_it_is():
+    assert caught(lambda a, b: {"sum": a + b}, 2, 3) == {"sum": 5}
+
+
+def test_faults_are_told_together_each_reason_once():
+    records = {"a": {"rows": []}, "b": {"fault": "broken"}, "c": {"fault": "broken"}, "d": {"fault": "other"}}
+    with pytest.raises(UserError) as told:
+        refuse_faults(records, "policies")
+    assert str(told.value).startswith("3 of 4 policies failed")
+    assert str(told.value).endswith("b, c: broken; d: other")
+    assert "\n" not in str(told.value)
+
+
+def test_without_faults_nothing_is_told():
+    refuse_faults({"a": {"rows": []}}, "policies")

@@ -1,0 +1,411 @@
+"""Study B's report on rows made by hand: ratios, splits, doses, memory, survival, claims, findings, pages."""
+
+import json
+import math
+import re
+from dataclasses import asdict
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sustainable.artifact.errors import UserError
+from sustainable.reporting.policies import (
+    POLICY_TABLES,
+    Policies,
+    policies_metrics,
+    policies_values,
+    summarise_policies,
+)
+from sustainable.reporting.policies_claims import judge_policies
+from sustainable.reporting.policies_costs import summarise_memory
+from sustainable.reporting.policies_figures import draw_policies
+from sustainable.reporting.policies_findings import find_policies
+from sustainable.reporting.policies_run import PoliciesRun, check_cells, checked_table
+from sustainable.reporting.results import AuditedParameters, ReportParameters
+from sustainable.reporting.templates import render_html, render_latex
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
+
+PARAMETERS = ReportParameters(
+    minimum_blocks=12,
+    equivalence_margin=0.02,
+    audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    comparisons=["manual_pruning"],
+    confidence=0.95,
+    bootstrap_resamples=200,
+    seed=0,
+)
+PUBLISHED = {
+    "claims": {f"B{place}": f"Statement {place}." for place in (1, 2, 3, 4)},
+    "best_quantizer_share": {"PTDQ": 0.40, "QAT": 0.36, "PTSQ": 0.24},
+    "pruning_survival": [
+        {"share": 0.05, "more_than": True, "lost": 0.40},
+        {"share": 0.50, "more_than": False, "lost": 0.80},
+    ],
+}
+SEEDS = (1, 2, 3)
+POLICY_US, REST_US = 16.0, 4.0
+ENVIRONMENTS = {"Hopper-v5": (80.0, 3000.0), "HalfCheetah-v5": (30.0, 4000.0), "Pendulum-v1": (8.0, -150.0)}
+RANDOM = {"Hopper-v5": 0.0, "HalfCheetah-v5": -200.0, "Pendulum-v1": -1200.0}
+CONFIGURATIONS = {  # method, norm, share, runtime, CPU time of a call, bytes, normalised return
+    "baseline": ("none", None, 0.0, "torch-eager", 16.0, 20_000, 1.0),
+    "baseline_twin": ("none", None, 0.0, "torch-eager", 16.0, 20_000, 1.0),
+    "onnxruntime": ("none", None, 0.0, "onnxruntime", 4.0, 20_000, 1.0),
+    "numpy": ("none", None, 0.0, "numpy", 8.0, 20_000, 1.0),
+    "ptdq": ("ptdq", None, 0.0, "torch-eager", 45.0, 6_000, 0.99),
+    "ptsq": ("ptsq", None, 0.0, "torch-eager", 30.0, 6_000, 0.98),
+    "unstructured_l1_50": ("unstructured", "l1", 0.5, "torch-eager", 16.0, 20_000, 0.95),
+    "structured_l1_50": ("structured", "l1", 0.5, "torch-eager", 16.0, 8_000, 0.2),
+    "structured_l1_50_numpy": ("structured", "l1", 0.5, "numpy", 8.0, 8_000, 0.2),
+}
+MEGABYTES = {"baseline": 300.0, "ptdq": 306.0, "ptsq": 309.0, "structured_l1_50": 297.0}
+
+
+def kept_by(environment, kept):
+    """The return of a policy that keeps so much of what its baseline has over a random one."""
+    random, baseline = RANDOM[environment], ENVIRONMENTS[environment][1]
+    return random + kept * (baseline - random)
+
+
+def steps_of(environment, kept):
+    """Hopper falls over sooner when it is worse; the others never end early."""
+    return round(1000 * kept) if environment == "Hopper-v5" else 1000
+
+
+def make_rows(blocks=12, calls=None, kept=None, environments=ENVIRONMENTS, noise=0.002, doses=None):
+    """Windows of five episodes; a step costs the call, the environment and a rest, with a little noise."""
+    rng, rows = np.random.default_rng(0), []
+    for environment in environments:
+        for dose in doses or (None,):
+            step_us = ENVIRONMENTS[environment][0] if dose is None else 10.0 + dose
+            for block in range(blocks):
+                for position, (key, about) in enumerate(CONFIGURATIONS.items()):
+                    method, norm, share, runtime, call_us, size, left = about
+                    call_us, left = (calls or {}).get(key, call_us), (kept or {}).get(key, left)
+                    call_us, own_us, rest_us = (
+                        value * (1 + noise * rng.standard_normal()) for value in (call_us, step_us, REST_US)
+                    )
+                    steps = 5 * steps_of(environment, left)
+                    cpu_s = steps * (call_us + own_us + rest_us) / 1e6
+                    rows.append(
+                        {
+                            "study": "b", "profile": "paper", "environment": environment, "algorithm": "PPO",
+                            "training_seed": SEEDS[block % 3], "configuration": key, "method": method,
+                            "norm": norm, "share": share, "runtime": runtime,
+                            "weights_sha256": f"{method}{share}{SEEDS[block % 3]}", "size_bytes": size,
+                            "block": block, "position": position, "threads": 1, "episodes": 5, "steps": steps,
+                            "return_mean": kept_by(environment, left), "wall_time_s": cpu_s,
+                            "cpu_time_s": cpu_s, "cpu_j": 5 * cpu_s, "ram_j": cpu_s, "gpu_j": None,
+                            "cpu_evidence": "modelled-load", "ram_evidence": "modelled-constant",
+                            "gpu_evidence": None, "meter": "m", "note": "",
+                            "cpu_time_per_step_us": call_us + own_us + rest_us, "policy_us": call_us,
+                            "environment_us": own_us, "remainder_us": rest_us, "neighbours_load": 0.0,
+                            "flags": None, "dose_us": dose,
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@cache
+def make_returns():
+    """Each model's episodes; pruning by 5 % costs nothing, by 50 % only the last seed survives."""
+    variants = [("none", "none", None, 0.0), ("ptdq", "ptdq", None, 0.0), ("ptsq", "ptsq", None, 0.0)]
+    variants += [("qat", "qat", None, 0.0)]
+    for method in ("unstructured", "structured"):
+        variants += [(f"{method}_l1_{p:02}", method, "l1", p / 100) for p in (5, 10, 50)]
+    left = {"none": 1.0, "ptdq": 0.99, "ptsq": 0.9, "qat": 0.97}
+    rows = []
+    for environment in ENVIRONMENTS:
+        for seed in SEEDS:
+            for variant, method, norm, share in variants:
+                kept = left.get(method, 0.95 if share < 0.5 or seed == 3 else 0.1)
+                for episode in range(4):
+                    moved = kept * (1 + 0.01 * (episode - 1.5))
+                    rows.append(
+                        {
+                            "environment": environment, "algorithm": "PPO", "seed": seed, "variant": variant,
+                            "method": method, "norm": norm, "share": share, "size_bytes": 100,
+                            "episode": episode, "episode_return": kept_by(environment, moved),
+                            "steps": steps_of(environment, moved),
+                            "terminated": environment == "Hopper-v5",
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def make_memory(megabytes=MEGABYTES, noise=0.0005):
+    rng, rows = np.random.default_rng(1), []
+    for repeat in range(8):
+        for key, size in megabytes.items():
+            method, norm, share, runtime, *_ = CONFIGURATIONS[key]
+            process = size * 2**20 * (1 + noise * rng.standard_normal())
+            rows.append(
+                {
+                    "environment": "Hopper-v5", "algorithm": "PPO", "configuration": key, "method": method,
+                    "norm": norm, "share": share, "runtime": runtime, "repeat": repeat,
+                    "policy_rss_bytes": process - 290 * 2**20, "process_rss_bytes": process,
+                    "weights_bytes_disk": 20_000, "weights_bytes_memory": 20_000,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@cache
+def make_workload():
+    rows = make_rows(environments=["Hopper-v5"], doses=(0, 20, 50, 100, 200, 500))
+    timed_alone = dict.fromkeys(("cpu_j", "ram_j", "cpu_evidence", "ram_evidence"))
+    return rows.assign(environment="SimulatedWorkload-v0", **timed_alone)
+
+
+def make_run(rows=None, memory=None, learned=("Hopper-v5", "HalfCheetah-v5")):
+    table = [
+        {"environment": name, "algorithm": "PPO", "seeds": list(SEEDS), "total_steps": 10**6,
+         "reference_return": 3100.0 if name == "Hopper-v5" else None, "reference_source": "a table",
+         "random_return": RANDOM[name],
+         "policies": [{"seed": seed, "learned": name in learned} for seed in SEEDS]}
+        for name in ENVIRONMENTS
+    ]  # fmt: skip
+    curve = [
+        {"environment": name, "algorithm": "PPO", "seed": seed, "step": step,
+         "episode_return": kept_by(name, step / 1e6), "episode_length": 500}
+        for name in ENVIRONMENTS for seed in SEEDS for step in range(0, 10**6 + 1, 250_000)
+    ]  # fmt: skip
+    cost = {"cpu_time_s": 100.0, "cpu_j": 500.0, "cpu_evidence": "modelled-load"}
+    return PoliciesRun(
+        returns=make_returns(),
+        learning=pd.DataFrame(curve),
+        table=table,
+        rows=make_rows() if rows is None else rows,
+        workload=make_workload(),
+        memory=make_memory() if memory is None else memory,
+        conditions={},
+        costs={"training": cost, "compress": cost},
+    )
+
+
+@cache
+def as_made() -> Policies:
+    return summarise_policies(make_run(), PARAMETERS)
+
+
+def summarised(**changes) -> Policies:
+    return summarise_policies(make_run(**changes), PARAMETERS) if changes else as_made()
+
+
+def claims_of(**changes):
+    return {claim.id: claim for claim in judge_policies(summarised(**changes), PUBLISHED, PARAMETERS)}
+
+
+def cell_of(policies, environment):
+    return next(cell for cell in policies.cells if cell.environment == environment)
+
+
+def test_ratios_have_training_seeds_as_their_unit_and_keep_to_one_runtime():
+    line = cell_of(summarised(), "HalfCheetah-v5").lines["structured_l1_50_numpy"]
+    assert line.reference == "numpy"
+    assert line.effects["step"].to_baseline.n == 3
+    assert line.effects["step"].to_baseline.estimate == pytest.approx(42 / 50, rel=0.01)
+    assert line.effects["step"].same_runtime.estimate == pytest.approx(1, rel=0.01)
+    assert line.effects["policy"].to_baseline.estimate == pytest.approx(0.5, rel=0.01)
+    assert line.size_ratio == pytest.approx(0.4)
+    assert line.kept.estimate == pytest.approx(0.2)
+
+
+def test_the_split_adds_up_and_finds_the_causes():
+    policies = summarised()
+    pruned = cell_of(policies, "Hopper-v5").lines["structured_l1_50"].split
+    assert pruned["length"].estimate == pytest.approx(math.log(0.2))
+    assert abs(pruned["step"].estimate) < 0.01
+    quantized = cell_of(policies, "HalfCheetah-v5").lines["ptdq"].split
+    assert quantized["length"].estimate == 0
+    assert quantized["policy"].estimate == pytest.approx(math.log(79 / 50), rel=0.02)
+    for split in (pruned, quantized):
+        parts = [split[name].estimate for name in ("length", "policy", "environment", "remainder")]
+        assert sum(parts) == pytest.approx(split["total"].estimate)
+
+
+def test_scores_by_hand():
+    scores = cell_of(summarised(), "HalfCheetah-v5").lines["baseline"].scores
+    assert scores["energy_uj_per_step"].estimate == pytest.approx(6 * 50, rel=0.01)  # 5 W and 1 W assumed
+    assert scores["steps_per_joule"].estimate == pytest.approx(1e6 / 300, rel=0.01)
+    assert scores["return_per_joule"].estimate == pytest.approx(4200 / (1000 * 300e-6), rel=0.01)
+    assert scores["cpu_us_per_return"].estimate == pytest.approx(50_000 / 4200, rel=0.01)
+
+
+def test_the_twin_is_the_same_model_and_names_the_noise():
+    cell = cell_of(summarised(), "Hopper-v5")
+    assert cell.lines["baseline_twin"].same_as == "baseline"
+    assert cell.lines["numpy"].same_as is None  # the same weights, another runtime
+    assert abs(math.log(cell.twin("step").estimate)) < 0.01
+    assert (cell.blocks, cell.seeds, cell.ends_early) == (12, 3, True)
+
+
+def test_amdahl_predicts_what_was_made_to_obey_it():
+    doses = summarised().doses
+    assert len({dose.dose_us for dose in doses}) == 6
+    first = next(dose for dose in doses if (dose.dose_us, dose.key) == (0, "onnxruntime"))
+    assert first.predicted == pytest.approx(18 / 30, rel=0.01)
+    assert first.speed_up == pytest.approx(4, rel=0.01)
+    assert all(abs(math.log(dose.error.estimate)) < 0.01 for dose in doses)
+
+
+def test_memory_is_compared_over_processes():
+    lines = summarised().memory
+    assert lines["ptdq"].process.estimate == pytest.approx(306 / 300, rel=0.001)
+    assert lines["ptdq"].policy_difference_mib.estimate == pytest.approx(6, abs=0.5)
+    assert lines["ptdq"].precise(0.01)
+    assert not summarise_memory(make_memory(noise=0.05), 0.95)["ptdq"].precise(0.01)
+
+
+def test_survival_stands_beside_the_published_shares():
+    policies = summarised()
+    values = policies_values(make_run(), policies, [], [], PUBLISHED)
+    five, fifty = values["policy_survival"]
+    assert (five["tested"], five["measured"].estimate) == (0.10, 0)
+    assert (fifty["tested"], fifty["measured"].estimate) == (0.50, pytest.approx(2 / 3))
+    assert fifty["measured"].n == 12  # two environments, three seeds, two ways of pruning
+
+
+def test_the_best_quantizer_is_counted_by_model():
+    found = summarised().quantizers
+    assert (found.best["ptdq"].estimate, found.best["ptdq"].n, found.ties) == (1.0, 6, 0)
+
+
+def test_compression_that_shrinks_and_saves_nothing_is_as_published():
+    claim = claims_of(rows=make_rows().query("method != 'unstructured'"))["B1"]
+    assert claim.verdict == CONFIRMED
+    assert "not testable on this host (modelled-load" in claim.reason
+    assert "Pendulum-v1 PPO" in claim.reason
+
+
+def test_a_saving_that_keeps_the_return_refutes():
+    rows = make_rows(calls={"structured_l1_50": 8.0}, kept={"structured_l1_50": 0.97})
+    claim = claims_of(rows=rows.query("method != 'unstructured'"))["B1"]
+    assert (claim.verdict, claim.values["bytes"], claim.values["cost"]) == (REFUTED, CONFIRMED, REFUTED)
+    lossy = make_rows(calls={"structured_l1_50": 8.0}).query("method != 'unstructured'")
+    assert claims_of(rows=lossy)["B1"].verdict == INCONCLUSIVE
+
+
+def test_a_compressor_that_leaves_the_bytes_is_named():
+    claim = claims_of()["B1"]
+    assert (claim.values["bytes"], claim.values["cost"]) == (REFUTED, CONFIRMED)
+    assert "weights 50 % by L1" in claim.reason
+
+
+def test_episodes_that_cost_less_only_because_they_end_early():
+    rows = make_rows(kept={"unstructured_l1_50": 1.0})
+    assert claims_of(rows=rows)["B2"].verdict == CONFIRMED
+    cheap = make_rows(kept={"unstructured_l1_50": 1.0}, calls={"unstructured_l1_50": 8.0})
+    assert claims_of(rows=cheap)["B2"].verdict == REFUTED
+    alike = make_rows(kept=dict.fromkeys(CONFIGURATIONS, 1.0))
+    assert claims_of(rows=alike)["B2"].verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "noise", "verdict"),
+    [
+        ({}, 0.0005, CONFIRMED),
+        ({"ptdq": 290.0}, 0.0005, REFUTED),
+        ({"structured_l1_50": 290.0}, 0.0005, REFUTED),
+        ({}, 0.02, INCONCLUSIVE),
+    ],
+)
+def test_the_memory_claim_needs_an_interval_below_one_percent(megabytes, noise, verdict):
+    assert claims_of(memory=make_memory(MEGABYTES | megabytes, noise))["B3"].verdict == verdict
+
+
+def test_the_librarys_overhead_is_in_time_and_memory():
+    assert claims_of()["B4"].verdict == CONFIRMED
+    assert claims_of(rows=make_rows(calls={"ptdq": 10.0}))["B4"].verdict == REFUTED
+    assert claims_of(memory=make_memory(MEGABYTES | {"ptsq": 300.0}))["B4"].verdict == INCONCLUSIVE
+
+
+def test_too_few_blocks_decide_nothing():
+    claims = claims_of(rows=make_rows(blocks=9).query("method != 'unstructured'"))
+    assert [claims[name].verdict for name in ("B1", "B2", "B4")] == [INCONCLUSIVE] * 3
+
+
+def test_without_a_learned_policy_nothing_is_claimed_and_all_are_named():
+    policies = summarised(learned=())
+    assert policies.unlearned == [f"{name} PPO" for name in ENVIRONMENTS]
+    claims = judge_policies(policies, PUBLISHED, PARAMETERS)
+    assert [claim.verdict for claim in claims if claim.id != "B3"] == [INCONCLUSIVE] * 3
+    assert not [one for one in find_policies(policies, PARAMETERS) if one.verdict == REFUTED]
+
+
+def test_seeds_that_have_not_learned_are_left_out_one_by_one():
+    run = make_run()
+    run.table[0]["policies"][1]["learned"] = False
+    policies = summarise_policies(run, PARAMETERS)
+    assert policies.unlearned == ["Hopper-v5 PPO (seed 2)", "Pendulum-v1 PPO"]
+    cell = cell_of(policies, "Hopper-v5")
+    assert (cell.seeds, cell.blocks, cell.lines["ptdq"].effects["step"].to_baseline.n) == (2, 8, 2)
+
+
+def test_counted_energy_decides_itself():
+    rows = make_rows().query("method != 'unstructured'").assign(cpu_evidence="counter")
+    rows.loc[rows["configuration"] == "ptdq", "cpu_j"] /= 4
+    claim = claims_of(rows=rows)["B1"]
+    assert (claim.verdict, claim.values["outcome"]) == (REFUTED, "energy_step")
+    assert "not testable" not in claim.reason
+
+
+def test_findings_follow_the_rows():
+    found = {
+        one.statement.split(":")[0].split(".")[0]: one for one in find_policies(summarised(), PARAMETERS)
+    }
+    verdict = {name: one.verdict for name, one in found.items()}
+    assert verdict["Energy efficiency is not model size reduction"] == CONFIRMED
+    assert verdict["Better performance means longer episodes, and so more energy in total"] == CONFIRMED
+    assert verdict["Episode lengths vary by chance, and total energy with them"] == REFUTED  # 1 % here
+    assert verdict["Account for the overhead of compression"] == CONFIRMED
+    assert verdict["Battery life may not improve with compression"] == NOT_TESTABLE
+    cheap = find_policies(summarised(rows=make_rows(calls={"ptdq": 4.0, "ptsq": 4.0})), PARAMETERS)
+    assert next(one for one in cheap if "overhead" in one.statement).verdict == REFUTED
+
+
+def test_a_lost_row_or_an_unknown_policy_is_named():
+    rows = make_rows()
+    with pytest.raises(UserError, match=r"policies\.csv: Hopper-v5 PPO: block 0, configuration 'numpy'"):
+        check_cells(rows.drop(rows.index[3]), ["environment", "algorithm"], "policies.csv")
+    run = make_run()
+    with pytest.raises(UserError, match="Hopper-v5 PPO is missing"):
+        checked_table(run.table[1:], run.rows)
+    with pytest.raises(UserError, match="'random_return' is missing"):
+        checked_table([{k: v for k, v in run.table[0].items() if k != "random_return"}], run.rows)
+
+
+def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
+    run = make_run()
+    policies = summarise_policies(run, PARAMETERS)
+    for folder in ("one", "two"):
+        names = draw_policies(tmp_path / folder, run, policies, PUBLISHED["pruning_survival"], "")
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    assert len(names) == 7
+
+
+@pytest.mark.parametrize("learned", [("Hopper-v5", "HalfCheetah-v5"), ()])
+def test_every_template_renders_and_a_smoke_run_is_stamped(project, learned):
+    run = make_run(learned=learned, rows=make_rows().assign(profile="smoke"))
+    policies = summarise_policies(run, PARAMETERS)
+    assert policies.stamps == ["smoke run"]
+    claims = judge_policies(policies, PUBLISHED, PARAMETERS)
+    findings = find_policies(policies, PARAMETERS)
+    values = policies_values(run, policies, claims, findings, PUBLISHED)
+    values |= {"stamp": "smoke run, not evidence", "parameters": PARAMETERS}
+    folder = project / "paper/templates"
+    for name in POLICY_TABLES:
+        text = render_latex(folder, f"{name}_table.tex.j2", values)
+        assert "smoke run, not evidence" in text
+        assert not re.search(r"nan|None", text), name
+    for text in (
+        render_latex(folder, "policies.tex.j2", values),
+        render_html(folder, "policies.html.j2", values),
+    ):
+        assert "Not learned" in text
+        assert not re.search(r"\bnan\b|None", text)
+    json.dumps([asdict(claim) for claim in (*claims, *findings)], allow_nan=False)
+    json.dumps(policies_metrics(policies), allow_nan=False)
+    assert set(policies_metrics(policies)) == {f"{name} PPO" for name in ENVIRONMENTS}

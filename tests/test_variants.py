@@ -1,0 +1,95 @@
+"""Variants of a policy: which there are, when their return is known well enough, and one row an episode."""
+
+from itertools import count
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from sustainable.compression.actor_quantization import QATParameters
+from sustainable.compression.actors import Variant
+from sustainable.policies.policy import Actor, ActorArchitecture, Policy
+from sustainable.variants import (
+    PLAIN,
+    Bar,
+    CompressParameters,
+    evaluate_variants,
+    prepare_policy,
+    variants_of,
+)
+
+
+def parameters(**changes: Any) -> CompressParameters:
+    values: dict[str, Any] = {
+        "states": 64,
+        "qat": QATParameters(steps=3, batch_size=16, learning_rate=1e-3),
+        "others": [Variant("ptdq"), Variant("qat")],
+        "shares": [0.25, 0.5],
+        "episodes_minimum": 2,
+        "episodes_maximum": 4,
+        "return_interval": 0.5,
+        "confidence": 0.95,
+        "seed": 5,
+    }
+    return CompressParameters(**values | changes)
+
+
+def policy() -> Policy:
+    torch.manual_seed(0)
+    return Policy(Actor(ActorArchitecture(4, 2, (8, 8), "tanh")).eval(), "CartPole-v1", "PPO", 1, 0)
+
+
+def test_every_variant_is_there_once_and_the_plain_one_first():
+    names = [variant.name for variant in variants_of(parameters())]
+    assert names[:3] == ["none", "ptdq", "qat"]
+    assert names[3:] == [
+        f"{way}_{share}"
+        for way in ("unstructured_l1", "structured_l1", "structured_l2")
+        for share in (25, 50)
+    ]
+    assert len(variants_of(parameters(others=[Variant("ptdq"), Variant("ptdq")]))) == 8
+
+
+def test_a_return_is_known_when_its_interval_is_narrow_enough():
+    # mean 10, standard deviation sqrt(2): with two values Student's half width is 12.706
+    assert not Bar(2, 9, 12.70, 0.95).reached([9.0, 11.0])
+    assert Bar(2, 9, 12.71, 0.95).reached([9.0, 11.0])
+
+
+def test_fewer_episodes_than_the_least_are_never_enough():
+    assert not Bar(3, 9, 1e9, 0.95).reached([1.0, 1.0])
+    assert Bar(3, 9, 0.0, 0.95).reached([1.0, 1.0, 1.0])
+
+
+def test_all_variants_meet_the_same_episodes_and_the_plain_one_all_of_them(tmp_path):
+    environment = gymnasium.make("CartPole-v1", disable_env_checker=True)
+    asked, own = parameters(), policy()
+    prepared = prepare_policy(own, environment, count(900), asked, tmp_path)
+    rows = evaluate_variants(own, prepared, environment, 0.0, asked, tmp_path)
+    by_variant: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_variant.setdefault(row["variant"], []).append(row)
+    assert list(by_variant) == [variant.name for variant in variants_of(asked)]
+    assert len(by_variant[PLAIN.name]) == 4
+    for own_rows in by_variant.values():
+        assert 2 <= len(own_rows) <= 4
+        assert [row["episode_seed"] for row in own_rows] == list(range(5, 5 + len(own_rows)))
+        assert len({row["weights_sha256"] for row in own_rows}) == 1
+    assert len({found[0]["weights_sha256"] for found in by_variant.values()}) == len(by_variant)
+    assert rows == evaluate_variants(own, prepared, environment, 0.0, asked, tmp_path)
+
+
+def test_states_are_what_the_policy_meets(tmp_path):
+    environment = gymnasium.make("CartPole-v1", disable_env_checker=True)
+    prepared = prepare_policy(policy(), environment, count(900), parameters(), tmp_path)
+    low, high = prepared.ranges[0].tolist()
+    assert -3.0 < low < 0.0 < high < 3.0  # a pole that stands is neither far away nor fast
+    assert np.isfinite(prepared.losses).all()
+
+
+@pytest.mark.parametrize("change", [{"episodes_minimum": 1}, {"shares": [1.0]}, {"others": []}])
+def test_parameters_out_of_range_are_refused(change):
+    with pytest.raises(ValueError, match="1 validation error"):
+        parameters(**change)
