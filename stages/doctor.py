@@ -10,6 +10,7 @@ from pathlib import Path
 from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
 from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.parallel import available_cores
 from sustainable.artifact.parameters import read_protocols, read_section
 from sustainable.candidates import CandidateParameters
 from sustainable.durations import Plan, minutes_by_stage
@@ -18,9 +19,13 @@ from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.diagnosis import Finding, examine
 from sustainable.energy.meter import carries_energy_claims
 from sustainable.energy.published import RunsParameters
+from sustainable.policies.recipes import PolicyTrainingParameters
+from sustainable.policies.subjects import PolicyBenchmarkParameters
+from sustainable.policy_durations import seconds_by_stage
 from sustainable.search.searchers import SearchersParameters
 from sustainable.shrinking import ShrinkParameters
 from sustainable.training import TrainingParameters
+from sustainable.variants import CompressParameters
 
 
 def main() -> None:
@@ -28,7 +33,7 @@ def main() -> None:
     use_deterministic_torch()
     metering = read_section(arguments.params, "metering", MeterParameters)
     findings = examine(arguments.params.resolve().parent, lambda: time.sleep(1.0))
-    minutes = minutes_by_stage(read_plan(arguments.params, arguments.metrics))
+    minutes = forecast(arguments.params, arguments.metrics)
     claims = testable(metering)
     if arguments.json:
         document = {
@@ -40,6 +45,19 @@ def main() -> None:
         print()
     else:
         show(findings, claims, minutes)
+
+
+def forecast(params: Path, metrics: Path) -> dict[str, float]:
+    """Minutes by stage of both studies, and of `all`."""
+    minutes = minutes_by_stage(read_plan(params, metrics))
+    seconds = seconds_by_stage(
+        read_section(params, "train_policies", PolicyTrainingParameters),
+        read_section(params, "compress_policies", CompressParameters),
+        read_section(params, "benchmark_policies", PolicyBenchmarkParameters),
+        available_cores(),
+    )
+    minutes |= {stage: value / 60 for stage, value in seconds.items()}
+    return minutes | {"all": sum(value for stage, value in minutes.items() if stage != "all")}
 
 
 def read_plan(params: Path, metrics: Path) -> Plan:
@@ -92,7 +110,9 @@ def testable(metering: MeterParameters) -> dict[str, str]:
         "A4": exact,
         "A5": exact,
     }
-    return published | {"C1": time_too, "C2": time_too, "C3": exact, "C4": time_too, "C5": exact}
+    audited = {"C1": time_too, "C2": time_too, "C3": exact, "C4": time_too, "C5": exact}
+    policies = dict.fromkeys(("B1", "B2", "B4"), f"{time_too}; energy {energy}")
+    return published | audited | policies | {"B3": "testable: resident memory of processes"}
 
 
 def show(findings: list[Finding], claims: dict[str, str], minutes: dict[str, float]) -> None:
