@@ -45,12 +45,12 @@ def main() -> None:
     threads = settle(windows.threads)
     sources = PolicySources(arguments.policies, arguments.prepared, arguments.exports)
     bench = Bench(plan(training), sources, arguments.journals, [asdict(metering), profile])
+    groups = [(name, algorithm) for algorithm, names in parameters.cells.items() for name in names]
+    for group in groups:
+        bench.cells_of(group)  # here, so that a name that is wrong costs no measuring
     done = {
-        f"{environment} {algorithm}": caught(
-            bench.measure_cell, (environment, algorithm), parameters.configurations, windows, chosen.make
-        )
-        for algorithm, environments in parameters.cells.items()
-        for environment in environments
+        " ".join(group): caught(bench.measure_cell, group, parameters.configurations, windows, chosen.make)
+        for group in groups
     }
     done["doses"] = caught(bench.measure_doses, parameters)
     done["memory"] = caught(bench.measure_memory, parameters)

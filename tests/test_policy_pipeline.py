@@ -39,7 +39,8 @@ def test_the_parts_of_a_step_add_up_to_it(windows):
     models = windows[windows["configuration"] != "idle"]
     whole = models["policy_us"] + models["environment_us"] + models["remainder_us"]
     assert whole.to_list() == pytest.approx(models["cpu_time_per_step_us"].to_list())
-    assert 1e6 * models["cpu_time_s"] / models["steps"] == pytest.approx(models["cpu_time_per_step_us"])
+    found = 1e6 * models["cpu_time_s"] / models["steps"]
+    assert found.to_list() == pytest.approx(models["cpu_time_per_step_us"].to_list())
 
 
 def test_the_twin_is_the_baseline_and_compression_changes_the_model(windows):
@@ -129,54 +130,33 @@ def test_an_unknown_environment_is_named_and_the_others_are_trained(pipeline, tm
     assert not (tmp_path / "table.json").exists()
 
 
-def policies_of(pipeline: Path, tmp_path: Path) -> Path:
-    shutil.copytree(pipeline / "data/models/policies", tmp_path / "policies")
-    return tmp_path / "policies"
-
-
-def compressed_into(tmp_path: Path) -> dict[str, str]:
-    return {
-        "data/models/policies": str(tmp_path / "policies"),
+def test_bad_policies_are_named_and_when_they_are_repaired_nothing_else_is_done_again(pipeline, tmp_path):
+    policies = tmp_path / "policies"
+    shutil.copytree(pipeline / "data/models/policies", policies)
+    for ending in ("safetensors", "json"):  # of another environment: its sizes do not fit
+        shutil.copy(policies / f"Hopper-v5/TRPO/seed_1.{ending}", policies / f"{POLICY}.{ending}")
+    (policies / "Hopper-v5/TRPO/seed_2.safetensors").write_bytes(b"cut")
+    spoilt = policies / "HalfCheetah-v5/TRPO/seed_1.safetensors"
+    tensors, _ = read_tensors(spoilt)
+    write_tensors(spoilt, tensors | {"mean": tensors["mean"] * float("nan")})
+    replaced = {
+        "data/models/policies": str(policies),
         "data/checkpoints/policies/compression": str(tmp_path / "work"),
         "data/models/quantized_policies": str(tmp_path / "prepared"),
         "data/policies/returns.csv": str(tmp_path / "returns.csv"),
         "data/metrics/policies/compress_cost.json": str(tmp_path / "cost.json"),
     }
-
-
-def test_policies_that_are_damaged_or_do_not_fit_are_named_and_the_others_go_on(pipeline, tmp_path):
-    policies = policies_of(pipeline, tmp_path)
-    other = policies / "Hopper-v5/TRPO/seed_1"
-    for ending in ("safetensors", "json"):  # of another environment: sizes do not fit
-        shutil.copy(f"{other}.{ending}", policies / f"{POLICY}.{ending}")
-    (policies / "Hopper-v5/TRPO/seed_2.safetensors").write_bytes(b"cut")
-    done = run(pipeline, "compress_policies", compressed_into(tmp_path))
-    refused(done, "2 of 8 policies failed", "does not fit CartPole-v1", "seed_2.safetensors")
-    assert len(list((tmp_path / "work").rglob("record.json"))) == 6
-    assert not (tmp_path / "returns.csv").exists()
-
-
-def test_what_was_done_is_not_done_again(pipeline, tmp_path):
-    policies = policies_of(pipeline, tmp_path)
-    kept = (policies / f"{POLICY}.safetensors").read_bytes()
-    (policies / f"{POLICY}.safetensors").write_bytes(b"cut")
-    replaced = compressed_into(tmp_path)
-    refused(run(pipeline, "compress_policies", replaced), "1 of 8 policies failed")
-    (policies / f"{POLICY}.safetensors").write_bytes(kept)
-    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("record.json")}
     done = run(pipeline, "compress_policies", replaced)
-    assert done.returncode == 0, done.stderr
-    assert len(records) == 7
+    refused(done, "3 of 8 policies failed", "does not fit CartPole-v1", "seed_2.safetensors", "HalfCheetah")
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("record.json")}
+    assert len(records) == 5
+    assert not (tmp_path / "returns.csv").exists()
+    shutil.rmtree(policies)
+    shutil.copytree(pipeline / "data/models/policies", policies)
+    (tmp_path / "cost.json").mkdir()  # so that the run ends before it clears its work away
+    run(pipeline, "compress_policies", replaced)
+    assert {path: path.stat().st_mtime_ns for path in records} == records
     assert file_sha256(tmp_path / "returns.csv") == file_sha256(pipeline / "data/policies/returns.csv")
-
-
-def test_a_policy_that_gives_no_numbers_is_one_line(pipeline, tmp_path):
-    policies = policies_of(pipeline, tmp_path)
-    path = policies / f"{POLICY}.safetensors"
-    tensors, _ = read_tensors(path)
-    tensors["mean"] = tensors["mean"] * float("nan")
-    write_tensors(path, tensors)
-    refused(run(pipeline, "compress_policies", compressed_into(tmp_path)), "1 of 8 policies failed")
 
 
 def test_a_cell_that_was_never_trained_cannot_be_measured(pipeline, tmp_path):
