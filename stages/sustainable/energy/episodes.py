@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
+from functools import partial
 from itertools import count
 from typing import Annotated, Any, NamedTuple
 
@@ -87,7 +88,38 @@ def measure_episodes(
     """
     seeds, names = list(replicas), list(next(iter(replicas.values())))
     places = [Place(where, name) for where in environments for name in names]
-    recordings = {
+    recordings = _recorded(environments, replicas, places, parameters)
+    throw_away(make_meter)
+    _warm_up(environments, replicas, recordings, parameters)
+    if not journal.rows:
+        journal.append(_freeze(environments, replicas[seeds[0]][names[0]].act, parameters, make_meter))
+    frozen = journal.rows[0]
+    cells = design([*places, Place("", IDLE)], parameters.blocks, parameters.seed)
+    done = len(journal.rows) - 1
+    for cell in progress(cells[done:], "windows", len(cells), done, "windows"):
+        seed, place = seeds[cell.block % len(seeds)], cell.item
+        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {' '.join(place).strip()}")
+        acting, environment = replicas[seed].get(place.configuration), environments.get(place.environment)
+        least = frozen["episodes"].get(place.environment, 0)
+        row, episodes = _window(acting, environment, least, cell.block, parameters, make_meter)
+        apart = {}
+        if acting is not None and environment is not None:
+            apart = time_apart(acting.act, environment, recordings[seed, place])
+        where = {"place": place.environment, "configuration": place.configuration, "training_seed": seed}
+        where |= {"block": cell.block, "position": cell.position, "threads": torch.get_num_threads()}
+        labels = dict(acting.labels) if acting else {}
+        journal.append(where | labels | row | per_step(row, episodes, apart))
+    return dict(frozen)
+
+
+def _recorded(
+    environments: Mapping[str, Environment],
+    replicas: Replicas,
+    places: Sequence[Place],
+    parameters: EpisodesParameters,
+) -> Recordings:
+    """What is timed apart: episodes of every policy in every configuration and environment."""
+    return {
         (seed, place): record(
             environments[place.environment],
             models[place.configuration].act,
@@ -97,38 +129,29 @@ def measure_episodes(
         for seed, models in replicas.items()
         for place in places
     }
-    throw_away(make_meter)
-    ready = _stretches(environments, replicas, recordings)
+
+
+def _warm_up(
+    environments: Mapping[str, Environment],
+    replicas: Replicas,
+    recordings: Recordings,
+    parameters: EpisodesParameters,
+) -> None:
+    """The policies of the first seed until their time is steady; the others, the same code with other
+    weights, once."""
     print("warming up", flush=True)
-    warm_up({place: ready[seeds[0], place] for place in places}, parameters)
-    for run in ready.values():
+    stretches: dict[tuple[int, Place], Callable[[], None]] = {}
+    for (seed, place), recording in recordings.items():
+        act, environment = replicas[seed][place.configuration].act, environments[place.environment]
+        stretches[seed, place] = partial(_stretch, act, environment, recording)
+    first = next(iter(replicas))
+    warm_up({place: run for (seed, place), run in stretches.items() if seed == first}, parameters)
+    for run in stretches.values():
         run()
-    if not journal.rows:
-        journal.append(_freeze(environments, replicas[seeds[0]][names[0]].act, parameters, make_meter))
-    frozen = journal.rows[0]
-    cells = design([*places, Place("", IDLE)], parameters.blocks, parameters.seed)
-    done = len(journal.rows) - 1
-    for cell in progress(cells[done:], "windows", len(cells), done, "windows"):
-        seed, place = seeds[cell.block % len(seeds)], cell.item
-        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {' '.join(place).strip()}")
-        acting = replicas[seed].get(place.configuration)
-        least = frozen["episodes"].get(place.environment, 0)
-        row, episodes = _window(
-            acting, environments.get(place.environment), least, cell.block, parameters, make_meter
-        )
-        apart = (
-            {}
-            if acting is None
-            else time_apart(acting.act, environments[place.environment], recordings[seed, place])
-        )
-        journal.append(
-            {"place": place.environment, "configuration": place.configuration, "training_seed": seed}
-            | {"block": cell.block, "position": cell.position, "threads": torch.get_num_threads()}
-            | dict(acting.labels if acting else {})
-            | row
-            | per_step(row, episodes, apart)
-        )
-    return dict(frozen)
+
+
+def _stretch(act: Act, environment: Environment, recording: Recording) -> None:
+    time_apart(act, environment, recording)
 
 
 def _freeze(
@@ -222,23 +245,4 @@ def per_step(
         "cpu_time_per_step_us": whole,
         **apart,
         "remainder_us": whole - apart["policy_us"] - apart["environment_us"],
-    }
-
-
-def _stretches(
-    environments: Mapping[str, Environment], replicas: Replicas, recordings: Recordings
-) -> dict[tuple[int, Place], Callable[[], None]]:
-    """For each policy and environment its recorded episodes over again: what warms it up."""
-
-    def stretch(act: Act, environment: Environment, recording: Recording) -> Callable[[], None]:
-        def run() -> None:
-            time_apart(act, environment, recording)
-
-        return run
-
-    return {
-        (seed, place): stretch(
-            replicas[seed][place.configuration].act, environments[place.environment], recording
-        )
-        for (seed, place), recording in recordings.items()
     }

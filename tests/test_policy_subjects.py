@@ -1,0 +1,70 @@
+"""Trained policies as subjects of a benchmark, and their memory: what is offered, and what is refused."""
+
+from itertools import count
+from pathlib import Path
+
+import gymnasium
+import pytest
+import torch
+
+from sustainable.artifact.errors import UserError
+from sustainable.compression.actor_quantization import QATParameters, prepare, save_prepared
+from sustainable.policies.memory import read_memory
+from sustainable.policies.policy import Actor, ActorArchitecture, Policy, save_policy
+from sustainable.policies.recipes import Cell, Recipe
+from sustainable.policies.rollout import collect_states
+from sustainable.policies.subjects import ActorDeployment, PolicySources
+
+CELL = Cell("CartPole-v1", "PPO", 1, Recipe(1, None, "none: it is not trained"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> PolicySources:
+    folder = tmp_path_factory.mktemp("sources")
+    found = PolicySources(folder / "policies", folder / "prepared", folder / "cache")
+    torch.manual_seed(0)
+    actor = Actor(ActorArchitecture(4, 2, (8, 8), "tanh")).eval()
+    save_policy(found.policies / CELL.file, Policy(actor, "CartPole-v1", "PPO", 1, 0))
+    states = collect_states(gymnasium.make("CartPole-v1"), lambda observation: 0, count(0), 32)
+    save_prepared(found.prepared / CELL.file, prepare(actor, states, 1, QATParameters(2, 8, 1e-3)))
+    return found
+
+
+def test_a_policy_acts_in_every_configuration_and_says_what_it_is(sources):
+    asked = {
+        "baseline": ActorDeployment("torch-eager"),
+        "numpy": ActorDeployment("numpy"),
+        "small": ActorDeployment("numpy", "structured", "l1", 0.5),
+    }
+    found = sources.acting(CELL, asked, gymnasium.make("CartPole-v1"))
+    assert list(found) == list(asked)
+    observation = gymnasium.make("CartPole-v1").reset(seed=0)[0]
+    assert found["baseline"].act(observation) == found["numpy"].act(observation)
+    labels = {name: acting.labels for name, acting in found.items()}
+    assert labels["baseline"]["weights_sha256"] == labels["numpy"]["weights_sha256"]
+    assert labels["small"]["size_bytes"] < labels["numpy"]["size_bytes"]
+    assert (labels["small"]["method"], labels["small"]["share"]) == ("structured", 0.5)
+
+
+def test_a_configuration_that_a_runtime_does_not_offer_names_its_key(sources):
+    asked = {"wrong": ActorDeployment("numpy", "ptdq")}
+    with pytest.raises(UserError, match=r"configurations\.wrong: numpy does not offer ptdq"):
+        sources.acting(CELL, asked, gymnasium.make("CartPole-v1"))
+
+
+def test_a_policy_of_another_environment_is_refused(sources):
+    with pytest.raises(UserError, match="does not fit Acrobot-v1"):
+        sources.acting(CELL, {"baseline": ActorDeployment("numpy")}, gymnasium.make("Acrobot-v1"))
+
+
+def test_memory_is_read_before_and_after(sources):
+    found = read_memory(sources.memory_question(CELL, ActorDeployment("numpy")))
+    assert found["process_rss_bytes"] == found["rss_before_bytes"] + found["policy_rss_bytes"]
+    # float32: scale and mean of 4 observations, 4x8 + 8, 8x8 + 8 and 8x2 + 2 numbers
+    assert found["weights_bytes_memory"] == 4 * (8 + 40 + 72 + 18)
+
+
+def test_a_process_that_fails_is_one_line(sources):
+    asked = sources.memory_question(CELL, ActorDeployment("numpy")) | {"policy": str(Path("nowhere"))}
+    with pytest.raises(UserError, match=r"memory of none on numpy: .*nowhere"):
+        read_memory(asked)
