@@ -1,6 +1,6 @@
 """The compressed variants of a trained policy, and what each of them returns."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
 from pathlib import Path
@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from sustainable.artifact.parameters import STRICT
 from sustainable.compression.actor_accounting import nonzero_of, parameters_of
 from sustainable.compression.actor_quantization import Prepared, QATParameters, prepare
-from sustainable.compression.actor_runtimes import deploy_actor
+from sustainable.compression.actor_runtimes import DeployedActor, deploy_actor
 from sustainable.compression.actors import Variant
 from sustainable.policies.policy import Policy
 from sustainable.policies.rollout import Act, Environment, Episode, collect_states, run_episode
@@ -52,7 +52,6 @@ class Bar:
     """How exactly a return is to be known: the half width of its interval, in units of the return."""
 
     minimum: int
-    maximum: int
     half_width: float
     confidence: float
 
@@ -96,35 +95,22 @@ def evaluate_variants(
 ) -> list[dict[str, Any]]:
     """A row an episode of every variant; all variants meet the same episodes in the same order.
 
-    NumPy runs what is in floating point and eager PyTorch the rest: a runtime changes no return.
+    NumPy runs what is in floating point and eager PyTorch the rest: a runtime changes no return. The
+    uncompressed policy gets all the episodes that there may be: it is what the others are compared with, and
+    its distance to a random policy is the scale of their intervals. `return_known`: whether the variant's
+    interval became as narrow as was asked for.
     """
     rows: list[dict[str, Any]] = []
-    half_width = np.inf
+    bar = Bar(parameters.episodes_maximum, np.inf, parameters.confidence)
     for variant in variants_of(parameters):
         runtime = "numpy" if variant.precision == "fp32" else "torch-eager"
         deployed = deploy_actor(policy.actor, variant, runtime, prepared, cache)  # type: ignore[arg-type]
-        own = {
-            "environment": policy.environment,
-            "algorithm": policy.algorithm,
-            "seed": policy.seed,
-            "variant": variant.name,
-            "method": variant.method,
-            "norm": variant.norm,
-            "share": variant.share,
-            "size_bytes": deployed.size_bytes,
-            "parameters": parameters_of(deployed.module),
-            "nonzero": nonzero_of(deployed.module),
-            "weights_sha256": deployed.weights_sha256,
-        }
-        if variant == PLAIN:  # its distance to a random policy is the scale of all intervals
-            episodes = list(_episodes(environment, deployed.act, parameters, _always(parameters)))
-            distance = abs(float(np.mean([one.episode_return for one in episodes])) - random_return)
-            half_width = parameters.return_interval * distance
-        else:
-            bar = Bar(
-                parameters.episodes_minimum, parameters.episodes_maximum, half_width, parameters.confidence
-            )
-            episodes = list(_episodes(environment, deployed.act, parameters, bar.reached))
+        episodes = episodes_until(bar, environment, deployed.act, parameters)
+        returns = [episode.episode_return for episode in episodes]
+        if variant == PLAIN:
+            half_width = parameters.return_interval * abs(float(np.mean(returns)) - random_return)
+            bar = Bar(parameters.episodes_minimum, half_width, parameters.confidence)
+        own = columns_of(policy, variant, deployed) | {"return_known": bar.reached(returns)}
         rows += [
             own | {"episode": number, "episode_seed": parameters.seed + number} | episode._asdict()
             for number, episode in enumerate(episodes)
@@ -132,21 +118,31 @@ def evaluate_variants(
     return rows
 
 
-def _always(parameters: CompressParameters) -> Callable[[Sequence[float]], bool]:
-    """The uncompressed policy is what all are compared with: it gets all the episodes that there may be."""
-    return lambda returns: len(returns) >= parameters.episodes_maximum
+def columns_of(policy: Policy, variant: Variant, deployed: DeployedActor) -> dict[str, Any]:
+    """What names a variant of a policy, and its exact counts."""
+    return {
+        "environment": policy.environment,
+        "algorithm": policy.algorithm,
+        "seed": policy.seed,
+        "variant": variant.name,
+        "method": variant.method,
+        "norm": variant.norm,
+        "share": variant.share,
+        "size_bytes": deployed.size_bytes,
+        "parameters": parameters_of(deployed.module),
+        "nonzero": nonzero_of(deployed.module),
+        "weights_sha256": deployed.weights_sha256,
+    }
 
 
-def _episodes(
-    environment: Environment,
-    act: Act,
-    parameters: CompressParameters,
-    enough: Callable[[Sequence[float]], bool],
-) -> Iterator[Episode]:
-    returns: list[float] = []
+def episodes_until(
+    bar: Bar, environment: Environment, act: Act, parameters: CompressParameters
+) -> list[Episode]:
+    """Episodes, the same ones for every policy, until the return is known as `bar` says, or there are
+    `episodes_maximum`."""
+    episodes: list[Episode] = []
     for number in range(parameters.episodes_maximum):
-        episode = run_episode(environment, act, parameters.seed + number)
-        returns.append(episode.episode_return)
-        yield episode
-        if enough(returns):
-            return
+        episodes.append(run_episode(environment, act, parameters.seed + number))
+        if bar.reached([episode.episode_return for episode in episodes]):
+            break
+    return episodes
