@@ -129,6 +129,7 @@ def make_returns():
                             "episode": episode, "episode_return": kept_by(environment, moved),
                             "steps": steps_of(environment, moved),
                             "terminated": environment == "Hopper-v5",
+                            "return_known": True,
                         }
                     )  # fmt: skip
     return pd.DataFrame(rows)

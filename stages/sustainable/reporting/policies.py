@@ -56,7 +56,8 @@ RUNTIMES = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": 
 @dataclass(frozen=True)
 class Policies:
     """All that study B's rows say. `cells` holds every cell: its seeds that have learned, or all of them
-    where none has; claims look at `learned` alone. `unlearned` names what that leaves out."""
+    where none has; claims look at `learned` alone. `unlearned` names what that leaves out. `known`: how many
+    of the `variants` of all policies have a mean return that is known as exactly as was asked for."""
 
     cells: Sequence[Cell]
     trained: Sequence[Trained]
@@ -67,6 +68,8 @@ class Policies:
     quantizers: Quantizers | None
     steps: pd.DataFrame
     unlearned: Sequence[str]
+    known: int
+    variants: int
     flagged: int
     windows: int
     stamps: Sequence[str]
@@ -100,6 +103,7 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
     models = with_outcomes(run.rows)
     early, learned = environments_ending_early(run.returns), learned_seeds(run.table)
     known = {(entry["environment"], entry["algorithm"]): entry for entry in run.table}
+    exact = run.returns.groupby([*CELL, "seed", "variant"])["return_known"].first()
     cells = []
     for (environment, algorithm), own in models.groupby(CELL, sort=False):
         cell = (str(environment), str(algorithm))
@@ -117,6 +121,8 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
         survival=survival_curves(kept, parameters.confidence),
         quantizers=best_quantizers(kept, parameters.confidence),
         steps=spread_of_steps(learned_alone(run.returns, run.table)),
+        known=int(exact.sum()),
+        variants=len(exact),
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
         windows=len(run.rows) + len(run.workload),
         unlearned=unlearned_names(run.table),

@@ -14,7 +14,7 @@ from sustainable.reporting.results import BASELINE, IDLE, TWIN
 
 RETURNS = (
     "environment", "algorithm", "seed", "variant", "method", "norm", "share", "size_bytes", "episode",
-    "episode_return", "steps", "terminated",
+    "episode_return", "steps", "terminated", "return_known",
 )  # fmt: skip
 LEARNING = ("environment", "algorithm", "seed", "step", "episode_return", "episode_length")
 WINDOWS = (
