@@ -18,7 +18,7 @@ setup: .venv/ready ## make the virtual environment .venv from requirements.txt (
 doctor: .venv/ready ## what this host can support, and how long reproduce will take here (a few seconds)
 	@python stages/doctor.py
 
-reproduce: .venv/ready ## run the whole pipeline and say where the results lie (75 minutes on 2 cores)
+reproduce: .venv/ready ## run the whole pipeline and say where the results lie (100 minutes on 2 cores)
 	@if [ "$(PROFILE)" != paper ]; then exec python stages/profiles.py $(PROFILE); fi; dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"
@@ -27,10 +27,10 @@ reproduce: .venv/ready ## run the whole pipeline and say where the results lie (
 	@echo "measured rows                data/benchmark/"
 	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
 
-test: .venv/ready-dev ## unit tests and the whole pipeline small (about 12 minutes)
+test: .venv/ready-dev ## unit tests and the whole pipeline small (about 18 minutes)
 	@python -m pytest
 
-smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (4 minutes): no evidence
+smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (6 minutes): no evidence
 	@python stages/profiles.py smoke
 
 lint: .venv/ready-dev ## style and types
