@@ -14,10 +14,13 @@ from sustainable.compression.runtimes import TARGETS
 from sustainable.energy.blocks import BlocksParameters
 from sustainable.energy.choice import MeterParameters
 from sustainable.energy.published import RunsParameters
+from sustainable.policies.recipes import PolicyTrainingParameters
+from sustainable.policies.subjects import PolicyBenchmarkParameters
 from sustainable.reporting.results import ReportParameters
 from sustainable.shrinking import ShrinkParameters, width_pairs
 from sustainable.subjects import Deployment
 from sustainable.training import TrainingParameters
+from sustainable.variants import CompressParameters
 from sustainable.weather import PreprocessParameters
 
 STAGES = {"stages": {"stage": {}}}
@@ -125,6 +128,12 @@ def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
         ("candidates", CandidateParameters, "batch_sizes", []),
         ("candidates", CandidateParameters, "masked_shares", [1.0]),
         ("ablation", AblationParameters, "test_windows", 0),
+        ("train_policies", PolicyTrainingParameters, "learned_share", 0.0),
+        ("train_policies", PolicyTrainingParameters, "seeds", []),
+        ("compress_policies", CompressParameters, "shares", [1.0]),
+        ("compress_policies", CompressParameters, "qat.steps", 0),
+        ("benchmark_policies", PolicyBenchmarkParameters, "windows.blocks", 1),
+        ("benchmark_policies", PolicyBenchmarkParameters, "workload.doses_us", [0.0]),
     ],
 )
 def test_sections_without_a_protocol_are_valid_and_their_ranges_are_checked(
@@ -138,6 +147,37 @@ def test_sections_without_a_protocol_are_valid_and_their_ranges_are_checked(
     (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
     with pytest.raises(UserError, match=rf"{stage}\.{key}"):
         read_section(tmp_path / "params.yaml", stage, kind)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "key", "value", "message"),
+    [
+        ("train_policies", PolicyTrainingParameters, "cells.A2C", [], r"train_policies\.cells\.A2C"),
+        (
+            "compress_policies",
+            CompressParameters,
+            "others",
+            [{"method": "ptdq", "share": 0.5}],
+            "ptdq takes neither norm nor share",
+        ),
+        (
+            "benchmark_policies",
+            PolicyBenchmarkParameters,
+            "memory.configurations",
+            ["baseline", "nothing"],
+            "'nothing' is not among configurations",
+        ),
+    ],
+)
+def test_names_that_study_b_does_not_know_are_one_line(project, tmp_path, stage, kind, key, value, message):
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    *sections, last = key.split(".")
+    reduce(getitem, sections, content[stage])[last] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
+    with pytest.raises(UserError, match=message) as told:
+        read_section(tmp_path / "params.yaml", stage, kind)
+    assert "\n" not in str(told.value)
 
 
 def test_what_the_audited_benchmark_deploys_is_made_and_offered(project):
