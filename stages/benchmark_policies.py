@@ -28,7 +28,7 @@ from sustainable.policies.recipes import Cell, PolicyTrainingParameters, plan
 from sustainable.policies.rollout import Environment
 from sustainable.policies.subjects import ActorDeployment, PolicyBenchmarkParameters, PolicySources
 
-SHORTEST_WINDOW_S = 0.4
+SHORTEST_WINDOW_S = 0.5
 Group = tuple[str, str]
 
 
@@ -68,8 +68,7 @@ def main() -> None:
 
 def check_window(window_s: float, profile: str) -> None:
     """Shorter windows are for smoke runs. CPU time is read from a clock of nanoseconds; an energy that is
-    modelled counts it in ticks of 10 ms, and at half a second that is 2 %, as is the
-    meter's own cost, which lies outside the CPU time."""
+    modelled counts it in ticks of 10 ms, and at half a second that is 2 %."""
     if profile != "smoke" and window_s < SHORTEST_WINDOW_S:
         raise UserError(
             f"params.yaml: benchmark_policies.windows.window_s: {window_s} s is too short for evidence; "

@@ -7,7 +7,7 @@ from sustainable.variants import CompressParameters, variants_of
 
 STEPS_PER_S = {"PPO": 5000.0, "TRPO": 5000.0, "SAC": 50.0, "TD3": 75.0, "DDPG": 75.0}
 """Training steps in a CPU second, as they were there: mostly the environment's and the library's own work."""
-EPISODE_S, PREPARING_S, STARTING_S, APART_S, PROCESS_S = 0.03, 3.0, 6.0, 0.15, 2.5
+EPISODE_S, PREPARING_S, STARTING_S, APART_S, PROCESS_S = 0.03, 3.0, 6.0, 0.2, 3.0
 """Seconds of an evaluated episode (half of all kinds last 1000 steps), of preparing a policy for int8, of a
 stage's start, of what is timed beside a window, and of a process whose memory is read."""
 SLOWER = 1.5
