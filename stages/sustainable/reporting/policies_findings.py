@@ -131,9 +131,10 @@ def accumulation_finding(policies: Policies, parameters: ReportParameters) -> Cl
     steps, step = (_mean([abs(one[name]) for one in known]) for name in ("steps", "step"))
     return _finding(
         "Decisions are sequential: energy accumulates over the steps of an episode.",
-        "the logarithm of an episode's cost ratio is that of its steps and that of a step's cost together, "
-        "with no rest (an identity: it is refuted only by rows that contradict each other)",
-        INCONCLUSIVE if not known else (CONFIRMED if largest < 1e-6 else REFUTED),
+        "none: by how they are counted, the logarithm of an episode's cost ratio is that of its steps and "
+        "that of a step's cost together, which no measurement can refute; only rows that contradict each "
+        "other do",
+        REFUTED if known and largest >= 1e-6 else NOT_TESTABLE,
         f"ln E_episode = ln steps + ln E_step leaves at most {largest:.0e} nats; on average an episode's "
         f"cost changes by {steps:.3f} nats of steps and {step:.3f} nats of cost per step."
         if known

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_json, read_rows
 from sustainable.reporting.results import BASELINE, IDLE, TWIN
+from sustainable.reporting.run import read_published
 
 RETURNS = (
     "environment", "algorithm", "seed", "variant", "method", "norm", "share", "size_bytes", "episode",
@@ -117,12 +117,4 @@ def check_cells(rows: pd.DataFrame, by: list[str], name: str) -> None:
 
 def read_published_policies(path: Path) -> dict[str, Any]:
     """The second source's numbers; raises `UserError` when the file is not what it should be."""
-    try:
-        study = yaml.safe_load(path.read_text(encoding="utf-8"))["study_b"]
-        missing = set(PUBLISHED) - study.keys()
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
-    if missing:
-        raise UserError(f"{path}: study_b.{min(missing)} is missing; restore the file from git")
-    return dict(study)
+    return read_published(path, "study_b", PUBLISHED)

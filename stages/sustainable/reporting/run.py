@@ -1,6 +1,6 @@
 """Everything that a run has left and the report is made of, read from one folder and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,14 +91,15 @@ def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
     return candidates[candidates["refused"].isna()].reset_index(drop=True)
 
 
-def read_published(path: Path) -> dict[str, Any]:
-    """The first source's numbers; raises `UserError` when the file is not what it should be."""
+def read_published(path: Path, study: str = "study_a", needed: Collection[str] = PUBLISHED) -> dict[str, Any]:
+    """A source's numbers: the section `study` of a file, with the `needed` keys. Raises `UserError` when the
+    file is not what it should be."""
     try:
-        study = yaml.safe_load(path.read_text(encoding="utf-8"))["study_a"]
-        missing = set(PUBLISHED) - study.keys()
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))[study]
+        missing = set(needed) - content.keys()
     except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
     if missing:
-        raise UserError(f"{path}: study_a.{min(missing)} is missing; restore the file from git")
-    return dict(study)
+        raise UserError(f"{path}: {study}.{min(missing)} is missing; restore the file from git")
+    return dict(content)
