@@ -12,9 +12,10 @@ import torch
 
 from sustainable.artifact.errors import exit_on_error
 from sustainable.artifact.files import write_json, write_rows
-from sustainable.artifact.hashing import file_sha256, fingerprint, tensors_sha256
+from sustainable.artifact.hashing import file_sha256, fingerprint
 from sustainable.artifact.parallel import in_parallel
 from sustainable.artifact.parameters import read_section
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.forecaster import Forecaster, load_forecaster, logits_of, save_forecaster

@@ -13,9 +13,10 @@ from sustainable.artifact.determinism import use_deterministic_torch  # isort: s
 
 from sustainable.artifact.errors import UserError, exit_on_error
 from sustainable.artifact.files import read_json, write_json, write_rows
-from sustainable.artifact.hashing import fingerprint, tensors_sha256
+from sustainable.artifact.hashing import fingerprint
 from sustainable.artifact.parallel import in_parallel
 from sustainable.artifact.parameters import read_section
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.policies.environments import make_environment

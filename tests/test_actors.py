@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import write_tensors
+from sustainable.artifact.tensors import write_tensors
 from sustainable.compression import CompressionError, actor_pruning, actor_quantization, actors
 from sustainable.compression.actor_accounting import (
     actor_tensors,

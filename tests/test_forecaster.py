@@ -7,8 +7,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.flop_counter import FlopCounterMode
 
 from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_tensors, write_tensors
-from sustainable.artifact.hashing import tensors_sha256
+from sustainable.artifact.tensors import read_tensors, tensors_sha256, write_tensors
 from sustainable.forecaster import (
     Architecture,
     LayeredArchitecture,

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import train_policies
 from sustainable.artifact.errors import UserError
-from sustainable.artifact.hashing import tensors_sha256
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters
 from sustainable.energy.codecarbon import CodeCarbonParameters
 from sustainable.policies.checkpoints import restore, scales_of, state_of

@@ -20,8 +20,8 @@ import profiles
 import report
 from conftest import stage_command
 from sustainable.artifact.errors import exit_on_error
-from sustainable.artifact.files import read_tensors, write_tensors
-from sustainable.artifact.hashing import file_sha256, tensors_sha256
+from sustainable.artifact.hashing import file_sha256
+from sustainable.artifact.tensors import read_tensors, tensors_sha256, write_tensors
 from sustainable.energy.blocks import EMPTY_METERINGS, design
 from sustainable.energy.meter import Reading
 

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from conftest import stage_command
-from sustainable.artifact.files import read_tensors, write_json, write_tensors
+from sustainable.artifact.files import write_json
 from sustainable.artifact.hashing import file_sha256
+from sustainable.artifact.tensors import read_tensors, write_tensors
 
 POLICY = "CartPole-v1/PPO/seed_1"
 

@@ -34,7 +34,7 @@ def test_the_stratified_interval_knows_seeds_and_episodes():
     assert found.low < 12.5  # both draws were the first seed
     assert found.high > 20.5
     assert stratified_iqm(groups, resamples=400, seed=1) == found
-    assert stratified_iqm(groups, resamples=400, seed=2) != found
+    assert any(stratified_iqm(groups, resamples=400, seed=seed) != found for seed in range(2, 12))
 
 
 def test_equal_returns_have_no_spread():

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sustainable.artifact.determinism import PINS
-from sustainable.artifact.hashing import tensors_sha256
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.compression import CompressionError, onnx_export
 from sustainable.compression.onnx_export import exported, to_onnx
 from sustainable.compression.quantization import quantize_dynamic_int8, to_bfloat16

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from sustainable.artifact.hashing import tensors_sha256
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.compression.units import prune_units
 from sustainable.forecaster import LayeredArchitecture, LayeredGRU, logits_of
 from sustainable.shrinking import (

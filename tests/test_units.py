@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from sustainable.artifact.hashing import tensors_sha256
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.compression.units import keep_units, mask_units, prune_units, unit_importance
 from sustainable.forecaster import (

@@ -15,9 +15,9 @@ from hypothesis.extra.numpy import arrays
 from pydantic import TypeAdapter
 
 from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.hashing import file_sha256
 from sustainable.artifact.parameters import read_section
+from sustainable.artifact.tensors import read_tensors, write_tensors
 from sustainable.weather import (
     ChronologicalSplit,
     PreprocessParameters,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sustainable.artifact.hashing import tensors_sha256
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.compression.weights import prune_weights
 from sustainable.forecaster import Architecture, LayeredArchitecture, LayeredGRU, WeatherGRU
 

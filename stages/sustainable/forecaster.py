@@ -1,5 +1,6 @@
 """The forecasters: GRUs that read a window of days and say whether the next day is wet."""
 
+from sustainable.artifact.tensors import read_tensors, write_tensors
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -12,7 +13,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.parameters import STRICT
 
 Width = Annotated[int, Field(ge=1, le=4096)]

@@ -34,20 +34,33 @@ def stratified_iqm(
     arrays = [np.asarray(group, dtype=float) for group in groups]
     if not arrays or not all(len(array) for array in arrays):
         raise ValueError("every training seed needs at least one return")
-    generator = np.random.default_rng(seed)
     estimate = interquartile_mean(np.concatenate(arrays))
-    found = np.array([_resampled_iqm(arrays, generator) for _ in range(resamples)])
+    found = _resampled_iqms(arrays, resamples, np.random.default_rng(seed))
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(found, [tail, 100 - tail])
     return Estimate(estimate, float(low), float(high), len(arrays))
 
 
-def _resampled_iqm(arrays: Sequence[np.ndarray], generator: np.random.Generator) -> float:
-    drawn = generator.integers(len(arrays), size=len(arrays))
-    parts = [arrays[k][generator.integers(len(arrays[k]), size=len(arrays[k]))] for k in drawn]
-    pooled = np.sort(np.concatenate(parts))
-    cut = len(pooled) // 4  # as trim_mean counts
-    return float(pooled[cut : len(pooled) - cut].mean())
+def _resampled_iqms(
+    arrays: Sequence[np.ndarray], resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Interquartile means of `resamples` samples: as many groups, drawn with replacement, and of each as
+    many values as it has. All at once: shorter groups are filled up with NaN, which sorts to the end."""
+    counts = np.array([len(array) for array in arrays])
+    longest = int(counts.max())
+    table = np.full((len(arrays), longest), np.nan)
+    for row, array in zip(table, arrays, strict=True):
+        row[: len(array)] = array
+    drawn = generator.integers(len(arrays), size=(resamples, len(arrays)))
+    lengths = counts[drawn]
+    places = (generator.random((*drawn.shape, longest)) * lengths[..., np.newaxis]).astype(int)
+    values = table[drawn[..., np.newaxis], places]
+    values[np.arange(longest) >= lengths[..., np.newaxis]] = np.nan
+    pooled = np.sort(values.reshape(resamples, -1), axis=1)
+    totals, place = lengths.sum(axis=1)[:, np.newaxis], np.arange(pooled.shape[1])
+    cuts = totals // 4  # as trim_mean counts
+    kept = (place >= cuts) & (place < totals - cuts)
+    return np.asarray(np.where(kept, pooled, 0.0).sum(axis=1) / kept.sum(axis=1))
 
 
 def normalised_return(value: float, baseline: float, random: float) -> float:

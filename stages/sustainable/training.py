@@ -5,6 +5,7 @@ so a resumed run needs no generator state. The optimizer is fused: its square ro
 agrees between CPU makers.
 """
 
+from sustainable.artifact.tensors import read_tensors, write_tensors
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -21,7 +22,6 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.parameters import STRICT
 from sustainable.artifact.progress import progress
 from sustainable.forecaster import Architecture, Dropout, Forecaster, WeatherGRU, Width

@@ -4,6 +4,7 @@ The columns, the target and the split come from params.yaml, so another CSV need
 and no other code. Ours is Seattle, 2012 to 2015 (see data/raw/README.md).
 """
 
+from sustainable.artifact.tensors import read_tensors, write_tensors
 import csv
 from dataclasses import dataclass as plain_dataclass
 from datetime import date, timedelta
@@ -20,7 +21,6 @@ from pydantic_core import PydanticCustomError
 from sklearn.model_selection import train_test_split
 
 from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_tensors, write_tensors
 from sustainable.artifact.parameters import STRICT
 
 PARTS = ("train", "validation", "test")

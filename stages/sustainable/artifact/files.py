@@ -1,6 +1,6 @@
 """Reading and writing artifacts: whole or not at all, and never as code.
 
-Rows are CSV, weights and windows safetensors, the rest JSON with sorted keys.
+Rows are CSV, weights and windows safetensors (`artifact.tensors`), the rest JSON with sorted keys.
 """
 
 import json
@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from sustainable.artifact.errors import UserError
 
@@ -56,57 +53,40 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         pd.DataFrame(list(rows), dtype=object).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any] | None = None
-) -> None:
-    """Safetensors with a JSON description under one metadata key (more keys have no fixed order)."""
-    metadata = {"description": json.dumps(description, sort_keys=True)} if description else None
-    content = {name: tensors[name].detach().contiguous() for name in sorted(tensors)}
-    write_bytes(path, save(content, metadata=metadata))
-
-
 def read_json(path: Path) -> Any:
     """Parse a JSON artifact; raises `UserError` when it is missing or damaged."""
     try:
-        return json.loads(_existing(path).read_text(encoding="utf-8"))
+        return json.loads(existing(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _damaged(path, f"not valid JSON ({_one_line(error)})") from None
+        raise damaged(path, f"not valid JSON ({one_line(error)})") from None
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a CSV artifact and insist on its columns and on at least one row."""
     try:
-        rows = pd.read_csv(_existing(path))
+        rows = pd.read_csv(existing(path))
     except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise _damaged(path, f"not a CSV table ({_one_line(error)})") from None
+        raise damaged(path, f"not a CSV table ({one_line(error)})") from None
     missing = [column for column in columns if column not in rows.columns]
     if missing:
-        raise _damaged(path, f"column {missing[0]!r} is missing")
+        raise damaged(path, f"column {missing[0]!r} is missing")
     if rows.empty:
-        raise _damaged(path, "it has no rows")
+        raise damaged(path, "it has no rows")
     return rows
 
 
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors of a safetensors artifact and its JSON description (empty if it has none)."""
-    try:
-        with safe_open(_existing(path), framework="pt") as file:
-            names = file.keys()
-            description = json.loads((file.metadata() or {}).get("description", "{}"))
-            return {name: file.get_tensor(name) for name in names}, description
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise _damaged(path, f"not a safetensors file ({_one_line(error)})") from None
-
-
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """`path`, or a `UserError` that says how to make it."""
     if not path.is_file():
         raise UserError(f"{path}: missing; `dvc repro` makes it")
     return path
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an exception says, without line breaks."""
     return " ".join(str(error).split())
 
 
-def _damaged(path: Path, what: str) -> UserError:
+def damaged(path: Path, what: str) -> UserError:
+    """The error for an artifact that cannot be read."""
     return UserError(f"{path}: {what}; delete it and run `dvc repro` to make it again")

@@ -1,5 +1,6 @@
 """What a model is made of: its tensors, their hash, and honest counts beside the proxies'."""
 
+from sustainable.artifact.tensors import serialise, tensors_sha256
 import contextlib
 import io
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ import torch
 from ptflops import get_model_complexity_info
 from torch import Tensor, nn
 
-from sustainable.artifact.hashing import serialise, tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.compression.quantization import QUANTIZED_GRU, QUANTIZED_LINEAR
 

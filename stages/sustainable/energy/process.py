@@ -3,6 +3,8 @@
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +60,20 @@ def settle(threads: int) -> dict[str, Any]:
         "keeps_memory": all(os.environ.get(name) == value for name, value in KEEP_MEMORY.items()),
         "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
     }
+
+
+@contextmanager
+def on_all_cores() -> Iterator[None]:
+    """Every core again, for work of a settled process that is not timed."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    settled = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))  # the kernel leaves out what is not ours
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, settled)
 
 
 @dataclass(frozen=True)

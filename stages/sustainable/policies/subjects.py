@@ -40,12 +40,14 @@ class ActorDeployment:
 @dataclass(frozen=True, config=STRICT)
 class WorkloadParameters:
     """The dose-response: what a step of `environment` costs beside the policy, in microseconds, and which
-    configurations are measured at every dose. Windows are timed, not metered, and may be shorter."""
+    configurations are measured at every dose. Windows are timed, not metered, and may be shorter;
+    `timed_steps` as of the other windows."""
 
     environment: str
     algorithm: Algorithm
     doses_us: Doses
     window_s: Annotated[float, Field(ge=0.05, le=600.0)]
+    timed_steps: Annotated[int, Field(ge=10, le=1_000_000)]
     configurations: Annotated[list[str], Field(min_length=2)]
 
 
