@@ -6,7 +6,7 @@ from pathlib import Path
 from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
 from sustainable.ablation import VARIANTS, AblationParameters, outcome, try_actions
-from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.effort import run_stage
 from sustainable.artifact.files import read_rows, write_rows
 from sustainable.artifact.parameters import read_section
 from sustainable.artifact.progress import progress
@@ -38,4 +38,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sustainable.artifact.errors import UserError, exit_on_error
+from sustainable.artifact.effort import run_stage
+from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import write_json, write_rows
 from sustainable.artifact.hashing import fingerprint
 from sustainable.artifact.journal import RowJournal
@@ -209,4 +210,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

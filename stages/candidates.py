@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.effort import run_stage
 from sustainable.artifact.files import write_json, write_rows
 from sustainable.artifact.hashing import file_sha256, fingerprint
 from sustainable.artifact.journal import RowJournal
@@ -126,4 +126,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

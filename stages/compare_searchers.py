@@ -7,7 +7,7 @@ from typing import Any
 
 from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
-from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.effort import run_stage
 from sustainable.artifact.files import read_rows, write_json, write_rows
 from sustainable.artifact.parallel import in_parallel
 from sustainable.artifact.parameters import read_section
@@ -71,4 +71,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.effort import run_stage
 from sustainable.artifact.files import write_json
 from sustainable.artifact.parameters import read_section
 from sustainable.weather import (
@@ -55,4 +55,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sustainable.artifact.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
 
-from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.effort import run_stage
 from sustainable.artifact.files import write_json
 from sustainable.artifact.parameters import read_section
 from sustainable.reporting.audited_figures import draw_audited
@@ -50,4 +50,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

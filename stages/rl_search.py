@@ -11,7 +11,7 @@ from sustainable.artifact.determinism import use_deterministic_torch  # isort: s
 from pydantic.dataclasses import dataclass
 from stable_baselines3 import PPO
 
-from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.effort import run_stage
 from sustainable.artifact.files import write_json, write_rows
 from sustainable.artifact.parameters import STRICT, read_section
 from sustainable.artifact.progress import progress
@@ -124,4 +124,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -10,7 +10,7 @@ from sustainable.artifact.determinism import use_deterministic_torch  # isort: s
 
 import torch
 
-from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.effort import run_stage
 from sustainable.artifact.files import write_json, write_rows
 from sustainable.artifact.hashing import file_sha256, fingerprint
 from sustainable.artifact.parallel import in_parallel
@@ -127,4 +127,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -11,7 +11,8 @@ from typing import Any
 
 from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
-from sustainable.artifact.errors import UserError, exit_on_error
+from sustainable.artifact.effort import run_stage
+from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_json, write_json, write_rows
 from sustainable.artifact.hashing import fingerprint
 from sustainable.artifact.parallel import in_parallel
@@ -166,4 +167,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

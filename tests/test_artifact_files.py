@@ -1,4 +1,6 @@
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sustainable.artifact.effort import LOG, run_stage
 from sustainable.artifact.errors import UserError, exit_on_error
 from sustainable.artifact.files import read_json, read_rows, replacing, write_json, write_rows
 from sustainable.artifact.hashing import fingerprint
@@ -136,3 +139,17 @@ def test_a_users_mistake_is_one_line_and_ours_keeps_its_traceback(capsys):
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(ZeroDivisionError):
         exit_on_error(lambda: print(1 / 0))
+
+
+def test_a_stage_says_what_it_took(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages/preprocess.py", "--protocol", "audited", "--params", "p.yaml"])
+    run_stage(lambda: None)
+    assert re.fullmatch(r"preprocess@audited: 0 s, at most \d+ MiB\n", capsys.readouterr().out)
+    assert not LOG.exists()  # no pipeline here
+    (tmp_path / "dvc.yaml").touch()
+    run_stage(lambda: None)
+    noted = json.loads(LOG.read_text())
+    assert noted["stage"] == "preprocess@audited"
+    assert 0 <= noted["wall_s"] < 1
+    assert 10 < noted["memory_mib"] < 10_000
