@@ -1,6 +1,5 @@
 """The forecasters: GRUs that read a window of days and say whether the next day is wet."""
 
-from sustainable.artifact.tensors import read_tensors, write_tensors
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT
+from sustainable.artifact.tensors import read_tensors, write_tensors
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]

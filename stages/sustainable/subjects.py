@@ -1,6 +1,5 @@
 """What a benchmark measures: the configurations as models, with the columns that never change."""
 
-from sustainable.artifact.tensors import serialise, tensors_sha256
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_json
 from sustainable.artifact.parameters import STRICT
+from sustainable.artifact.tensors import serialise, tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.compression.accounting import account
 from sustainable.compression.configuration import ACTIONS, Configuration, compress

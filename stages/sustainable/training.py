@@ -5,7 +5,6 @@ so a resumed run needs no generator state. The optimizer is fused: its square ro
 agrees between CPU makers.
 """
 
-from sustainable.artifact.tensors import read_tensors, write_tensors
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT
 from sustainable.artifact.progress import progress
+from sustainable.artifact.tensors import read_tensors, write_tensors
 from sustainable.forecaster import Architecture, Dropout, Forecaster, WeatherGRU, Width
 
 PositiveInt = Annotated[int, Field(ge=1)]

@@ -4,7 +4,6 @@ The columns, the target and the split come from params.yaml, so another CSV need
 and no other code. Ours is Seattle, 2012 to 2015 (see data/raw/README.md).
 """
 
-from sustainable.artifact.tensors import read_tensors, write_tensors
 import csv
 from dataclasses import dataclass as plain_dataclass
 from datetime import date, timedelta
@@ -22,6 +21,7 @@ from sklearn.model_selection import train_test_split
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT
+from sustainable.artifact.tensors import read_tensors, write_tensors
 
 PARTS = ("train", "validation", "test")
 
@@ -190,6 +190,24 @@ def load_windows(path: Path) -> dict[str, Windows]:
         return {part: Windows(*(tensors[f"{part}.{field}"].numpy() for field in FIELDS)) for part in parts}
     except KeyError as error:
         raise UserError(f"{path}: {error} is missing; run `dvc repro preprocess` again") from None
+
+
+def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
+    """A daily CSV as scaled windows by part, and what is to be said of them: windows and share of wet days by
+    part, rows of the table, scale by feature, and how many windows share a row with training."""
+    table = read_table(path, parameters)
+    scaled, minimum, span = scale_min_max(table.features, rows_to_scale_over(table, parameters))
+    windows = make_windows(scaled, table.positive, parameters.window_days)
+    parts = split_windows(windows, table, parameters)
+    scale = {
+        name: {"minimum": float(low), "range": float(width)}
+        for name, low, width in zip(parameters.features, minimum, span, strict=True)
+    }
+    described: dict[str, Any] = {
+        name: {"windows": len(part), "wet_share": float(part.target.mean())} for name, part in parts.items()
+    }
+    shared = leaks(parts, parameters.window_days)
+    return parts, described | {"rows": len(table), "scale": scale, "shared_rows": shared}
 
 
 def read_table(path: Path, parameters: PreprocessParameters) -> Table:

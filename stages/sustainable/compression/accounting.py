@@ -1,6 +1,5 @@
 """What a model is made of: its tensors, their hash, and honest counts beside the proxies'."""
 
-from sustainable.artifact.tensors import serialise, tensors_sha256
 import contextlib
 import io
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import torch
 from ptflops import get_model_complexity_info
 from torch import Tensor, nn
 
+from sustainable.artifact.tensors import serialise, tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.compression.quantization import QUANTIZED_GRU, QUANTIZED_LINEAR
 

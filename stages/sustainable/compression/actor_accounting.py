@@ -3,12 +3,12 @@
 int8 layers hide their weights in packed objects, which `parameters()` does not show; all counts here do.
 """
 
-from sustainable.artifact.tensors import serialise, tensors_sha256
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sustainable.artifact.tensors import serialise, tensors_sha256
 from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
 
 

@@ -5,7 +5,6 @@ are plain numbers in one safetensors file; making an int8 actor of them is deter
 milliseconds. Scaling and cutting observations stays in fp32; behind that every layer is int8, and so is tanh.
 """
 
-from sustainable.artifact.tensors import read_tensors, write_tensors
 import copy
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from torch.nn import functional
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.parameters import STRICT
+from sustainable.artifact.tensors import read_tensors, write_tensors
 from sustainable.compression import CompressionError
 from sustainable.compression.actor_accounting import weights_sha256
 from sustainable.compression.quantization import LINEAR_RELU, STATIC, STATIC_INPUT, STATIC_LINEAR

@@ -1,6 +1,5 @@
 """The forecaster as an ONNX model, written node by node: a few milliseconds, and always the same bytes."""
 
-from sustainable.artifact.tensors import tensors_sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from sustainable.artifact.files import write_bytes
+from sustainable.artifact.tensors import tensors_sha256
 from sustainable.forecaster import LayeredGRU
 
 OPSET, IR_VERSION = 17, 9

@@ -8,7 +8,6 @@ begin new episodes, with a seed that follows from the seed and the steps done, a
 new replay buffer with as many steps of the policy as `learning_starts` says before they learn on.
 """
 
-from sustainable.artifact.tensors import read_tensors, write_tensors
 import inspect
 import json
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 from torch import Tensor, nn
 
 from sustainable.artifact.errors import UserError
+from sustainable.artifact.tensors import read_tensors, write_tensors
 from sustainable.policies.checkpoints import restore, scales_of, state_of
 from sustainable.policies.environments import make_environment
 from sustainable.policies.policy import (

@@ -4,7 +4,6 @@ Value networks and exploration noise stay behind in training. What is stored is 
 never a pickle.
 """
 
-from sustainable.artifact.tensors import read_tensors, write_tensors
 from dataclasses import asdict, dataclass
 from dataclasses import dataclass as plain_dataclass
 from itertools import pairwise
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_json, write_json
+from sustainable.artifact.tensors import read_tensors, write_tensors
 
 CLIP = 10.0
 """Scaled observations are cut at this many standard deviations, as in training (VecNormalize's default)."""
