@@ -8,10 +8,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 PROFILE ?= paper
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor reproduce test smoke lint clean
+.PHONY: help setup doctor reproduce verify tables tamper reference test test-cpu smoke lint clean
 
 help: ## list these commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## make the virtual environment .venv from requirements.txt (about 2 minutes)
 
@@ -26,6 +26,23 @@ reproduce: .venv/ready ## run the whole pipeline and say where the results lie (
 	@echo "claims and their verdicts    paper/claims.json"
 	@echo "measured rows                data/benchmark/"
 	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
+
+verify: .venv/ready ## is this the shipped artifact, and do its claims follow? (5 seconds; RUN=1: and is your run like it?)
+	@python stages/verify.py $(if $(RUN),--run)
+
+tables: .venv/ready ## the paper's tables and figures again from the shipped rows, in the folder shipped (20 seconds)
+	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
+		--references paper/references.bib --data data/reference --out shipped --claims shipped/claims.json \
+		--summary shipped/benchmark.json
+
+claim-%: .venv/ready ## run what one claim needs, here: make claim-A5 (it says first how long that takes)
+	@python stages/claim.py $*
+
+tamper: .venv/ready ## forge a copy in 250 ways: does verify see every one? (4 minutes)
+	@python stages/tamper.py
+
+reference: .venv/ready-dev ## for maintainers: take the present run as the new reference
+	@python stages/take_reference.py
 
 test: .venv/ready-dev ## unit tests and the whole pipeline small (about 18 minutes)
 	@python -m pytest

@@ -5,25 +5,14 @@ the sake of time. What a profile changes in params.yaml stands in stages/<profil
 """
 
 import argparse
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from sustainable.verification.folders import copy_project, merge, replaceable, repro
+
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = (
-    "dvc.yaml",
-    ".dvcignore",
-    "stages",
-    "data/raw",
-    "paper/templates",
-    "paper/published.yaml",
-    "paper/references.bib",
-)
 
 
 def main() -> None:
@@ -48,43 +37,12 @@ def prepare(folder: Path, profile: str = "smoke") -> None:
 
     A folder that exists is replaced if it is an earlier run of this kind, and refused otherwise.
     """
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / ".dvc" / "config.local").is_file() or folder.resolve() == ROOT:
-            sys.exit(f"profiles.py: {folder} is not an earlier {profile} run; name another folder")
-        shutil.rmtree(folder)
-    for name in COPIED:
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
+    if not replaceable(ROOT, folder):
+        sys.exit(f"profiles.py: {folder} is not an earlier {profile} run; name another folder")
+    copy_project(ROOT, folder)
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     merge(parameters, yaml.safe_load((ROOT / "stages" / f"{profile}.yaml").read_text(encoding="utf-8")))
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-    (folder / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
-
-
-def merge(base: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Put `changes` into `base`, section by section; every key must be there already."""
-    for key, value in changes.items():
-        if key not in base:
-            raise KeyError(f"{key} is no key of params.yaml")
-        if isinstance(value, dict) and isinstance(base[key], dict):
-            merge(base[key], value)
-        else:
-            base[key] = value
-
-
-def repro(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """`dvc repro` in `folder`, with the Python that runs this."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=os.environ | {"PATH": path}, text=True, check=False, **options
-    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from sustainable.reporting.audited import (
 )
 from sustainable.reporting.audited_claims import judge_audited
 from sustainable.reporting.audited_figures import draw_audited
-from sustainable.reporting.results import AuditedParameters, ReportParameters
+from sustainable.reporting.results import AuditedParameters, PoliciesParameters, ReportParameters
 from sustainable.reporting.run import accepted
 from sustainable.reporting.searching import summarise_searches
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
@@ -24,6 +24,7 @@ PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
     audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning"],
     confidence=0.95,
     bootstrap_resamples=500,

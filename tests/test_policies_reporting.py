@@ -23,7 +23,7 @@ from sustainable.reporting.policies_costs import summarise_memory
 from sustainable.reporting.policies_figures import draw_policies
 from sustainable.reporting.policies_findings import find_policies
 from sustainable.reporting.policies_run import PoliciesRun, check_cells, checked_table
-from sustainable.reporting.results import AuditedParameters, ReportParameters
+from sustainable.reporting.results import AuditedParameters, PoliciesParameters, ReportParameters
 from sustainable.reporting.templates import render_html, render_latex
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 
@@ -31,6 +31,7 @@ PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
     audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning"],
     confidence=0.95,
     bootstrap_resamples=200,

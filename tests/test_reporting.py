@@ -17,6 +17,7 @@ from sustainable.reporting.figures import draw_published
 from sustainable.reporting.results import (
     COLUMNS,
     AuditedParameters,
+    PoliciesParameters,
     ReportParameters,
     accuracy_difference,
     net_energy_mwh,
@@ -31,6 +32,7 @@ PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
     audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning", "manual_quantization"],
     confidence=0.95,
     bootstrap_resamples=200,

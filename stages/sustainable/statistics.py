@@ -7,7 +7,7 @@ ratio to the baseline; its mean over blocks is the logarithm of the geometric me
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -340,26 +340,36 @@ def rank_correlation(
     seed: int = 0,
 ) -> Estimate:
     """Spearman's rank correlation of two columns [n] with its percentile bootstrap interval over rows."""
-    n = len(one)
-    draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    counts = np.stack([np.bincount(draw, minlength=n) for draw in draws])
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(_spearman(one, other, counts), [tail, 100 - tail])
-    return Estimate(float(_spearman(one, other, np.ones((1, n)))[0]), float(low), float(high), n)
+    n, tail = len(one), 100 * (1 - confidence) / 2
+    low, high = np.nanpercentile(_spearman(one, other, resamples, seed), [tail, 100 - tail])
+    return Estimate(float(_spearman(one, other, 0, seed)[0]), float(low), float(high), n)
 
 
-def _spearman(one: Sequence[float], other: Sequence[float], counts: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of the ranks of two columns [n], of which every row of `counts` [r, n] takes
-    each pair so many times: [r]; NaN where a column does not vary."""
-    centred = [_ranks(column, counts) - (len(column) + 1) / 2 for column in (one, other)]
+def _spearman(one: Sequence[float], other: Sequence[float], resamples: int, seed: int) -> np.ndarray:
+    """Pearson's correlation of the ranks of two columns [n] in every sample of `_counts`: [r]; NaN where a
+    column does not vary."""
+    counts = _counts(len(one), resamples, seed)
+    centred = [_ranks(tuple(column), resamples, seed) - (len(column) + 1) / 2 for column in (one, other)]
     squares = [np.einsum("rn,rn,rn->r", counts, ranks, ranks) for ranks in centred]
     with np.errstate(invalid="ignore"):
         return np.asarray(np.einsum("rn,rn,rn->r", counts, *centred) / np.sqrt(squares[0] * squares[1]))
 
 
-def _ranks(column: Sequence[float], counts: np.ndarray) -> np.ndarray:
-    """Rank of every value in samples that hold it `counts` times [r, n]; ties share their mean rank. The
-    values are sorted once, which sorting every sample would cost a hundred times over."""
+@lru_cache(maxsize=2)
+def _counts(n: int, resamples: int, seed: int) -> np.ndarray:
+    """How often every sample with replacement of n values has each: [resamples, n]; without resamples, the
+    values themselves. The same for all columns of a table."""
+    if not resamples:
+        return np.ones((1, n))
+    draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    return np.stack([np.bincount(draw, minlength=n) for draw in draws]).astype(float)
+
+
+@lru_cache(maxsize=4)
+def _ranks(column: tuple[float, ...], resamples: int, seed: int) -> np.ndarray:
+    """Rank of every value in the samples of `_counts` [r, n]; ties share their mean rank. The values are
+    sorted once, which sorting every sample would cost a hundred times over."""
+    counts = _counts(len(column), resamples, seed)
     _, group = np.unique(column, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(group.max() + 1))

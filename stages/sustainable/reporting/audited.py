@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sustainable.artifact.errors import UserError
-from sustainable.reporting.results import BASELINE, COUNTS, IDLE, TWIN, ReportParameters, evidence_of
+from sustainable.reporting.results import BASELINE, COUNTS, IDLE, POWER, TWIN, ReportParameters, evidence_of
 from sustainable.statistics import (
     BreakEven,
     Estimate,
@@ -194,7 +194,7 @@ def _timing(
         energy=ratio_over_units(
             own["energy_mwh"].to_list(), base["energy_mwh"].to_list(), seeds, parameters.confidence
         ),
-        detectable=minimum_detectable_ratio(np.array(unit_means(logs.tolist(), seeds))),
+        detectable=minimum_detectable_ratio(np.array(unit_means(logs.tolist(), seeds)), power=POWER),
         attained=float(own["flops"].iloc[0]) / (mean_ms / 1000) / peak_flops_per_s,
     )
 

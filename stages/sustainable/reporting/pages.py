@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sustainable.artifact.files import write_text
+from sustainable.artifact.parameters import read_section
 from sustainable.reporting.audited import (
     Audited,
     ablation_lines,
@@ -17,6 +18,7 @@ from sustainable.reporting.audited import (
 )
 from sustainable.reporting.audited_claims import CHOICE, judge_audited
 from sustainable.reporting.claims import Claim, Measured, judge
+from sustainable.reporting.evidence import minutes_of, rows_sha256
 from sustainable.reporting.policies import (
     POLICY_TABLES,
     Policies,
@@ -26,9 +28,10 @@ from sustainable.reporting.policies import (
 )
 from sustainable.reporting.policies_claims import judge_policies
 from sustainable.reporting.policies_findings import find_policies
-from sustainable.reporting.policies_run import PoliciesRun
+from sustainable.reporting.policies_run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.results import (
     BASELINE,
+    POWER,
     ReportParameters,
     Results,
     accuracy_difference,
@@ -36,8 +39,8 @@ from sustainable.reporting.results import (
     stamp_of,
     summarise_rows,
 )
-from sustainable.reporting.run import WAYS, Run
-from sustainable.reporting.searching import Searching, summarise_searches
+from sustainable.reporting.run import WAYS, Run, read_published, read_run
+from sustainable.reporting.searching import NEAR, Searching, summarise_searches
 from sustainable.reporting.templates import render_html, render_latex
 from sustainable.statistics import Estimate, Summary
 
@@ -79,6 +82,30 @@ class Findings:
     def stamp(self) -> str:
         """What goes across every page; empty when the rows are evidence."""
         return stamp_of([*self.results.values(), self.audited, self.policies])
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run, what was found in it, and the `values` that every template prints."""
+
+    run: Run
+    policies_run: PoliciesRun
+    published_policies: Mapping[str, Any]
+    found: Findings
+    labels: Mapping[str, str]
+    values: Mapping[str, Any]
+
+
+def report_on(data: Path, published: Path, params: Path) -> Report:
+    """Read the run in the folder `data`, judge it, and gather what is printed of it."""
+    parameters = read_section(params, "report", ReportParameters)
+    source, second_source = read_published(published), read_published_policies(published)
+    run, policies_run = read_run(data), read_policies_run(data)
+    found = find(run, policies_run, source, second_source, parameters)
+    labels = label_configurations([*found.results["published"].lines, *found.audited.lines], source)
+    values = values_of(run, policies_run, found, source, second_source, labels, parameters)
+    values |= {"rows_sha256": rows_sha256(data), "minutes": minutes_of(run, policies_run)}
+    return Report(run, policies_run, second_source, found, labels, values)
 
 
 def find(
@@ -146,6 +173,7 @@ def values_of(
         "search": {"best": run.best, "cost": run.metrics["published"]["search_cost"]},
         "training": {"cost": run.metrics["published"]["training_cost"]},
         "parameters": parameters,
+        "power": POWER,
         "rows_of_data": run.metrics["published"]["preprocess"]["rows"],
         "conditions": run.conditions["remeasured"],
         **_compared(run, results["remeasured"], parameters),
@@ -191,6 +219,7 @@ def _audited_values(run: Run, found: Findings, parameters: ReportParameters) -> 
     return {
         "audited": found.audited,
         "searching": found.searching,
+        "near": NEAR,
         "agreement": found.agreement,
         "ablation": ablation_lines(run.ablation, sizes, parameters.confidence),
         "controls": control_lines(run.narrow, parameters.confidence),
@@ -226,11 +255,15 @@ def write_pages(templates: Path, out: Path, values: Mapping[str, Any], pictures:
         name: base64.b64encode((out / "figures" / f"{name}.png").read_bytes()).decode() for name in pictures
     }
     everything = {**values, "pictures": shown}
-    for name in TABLES:
-        text = render_latex(templates, f"{name}_table.tex.j2", everything)
-        write_text(out / "tables" / f"{name}.tex", text)
-    write_text(out / "paper.tex", render_latex(templates, "paper.tex.j2", everything))
+    for name, text in latex_pages(templates, values).items():
+        write_text(out / name, text)
     write_text(out / "report.html", render_html(templates, "report.html.j2", everything))
+
+
+def latex_pages(templates: Path, values: Mapping[str, Any]) -> dict[str, str]:
+    """The paper's source and its tables, by path in the folder `paper`."""
+    names = {f"tables/{name}.tex": f"{name}_table.tex.j2" for name in TABLES} | {"paper.tex": "paper.tex.j2"}
+    return {path: render_latex(templates, name, values) for path, name in names.items()}
 
 
 def metrics_of(found: Findings) -> dict[str, Any]:

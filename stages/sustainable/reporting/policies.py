@@ -32,6 +32,7 @@ from sustainable.reporting.policies_returns import (
 )
 from sustainable.reporting.policies_run import CELL, PoliciesRun, learned_seeds
 from sustainable.reporting.results import ReportParameters, evidence_of
+from sustainable.returns import SURVIVES
 from sustainable.statistics import Estimate
 
 POLICY_TABLES = (
@@ -206,6 +207,7 @@ def policies_values(
         },
         "policy_savings": savings(policies),
         "part_share": part_share,
+        "survives": SURVIVES,
     }
 
 

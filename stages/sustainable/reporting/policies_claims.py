@@ -14,8 +14,8 @@ from sustainable.reporting.claims import Claim
 from sustainable.reporting.policies import Policies
 from sustainable.reporting.policies_costs import Cell, MemoryLine, PolicyLine
 from sustainable.reporting.policies_returns import PRUNERS, QUANTIZERS
-from sustainable.reporting.results import BASELINE, TWIN, ReportParameters
-from sustainable.reporting.templates import percent, ratio_text
+from sustainable.reporting.results import BASELINE, TWIN, PoliciesParameters, ReportParameters
+from sustainable.reporting.templates import declared_percent, percent, ratio_text
 from sustainable.returns import SURVIVES
 from sustainable.statistics import (
     CONFIRMED,
@@ -29,9 +29,6 @@ from sustainable.statistics import (
     weakest,
 )
 
-PRECISE = 0.01
-"""How narrow an interval must be to carry a claim about 1 % of memory."""
-ABOUT_ONE_PERCENT = (0.985, 0.995)
 LIBRARY = ("ptdq", "ptsq")
 
 
@@ -43,7 +40,7 @@ def judge_policies(
     return [
         step_claim(said["B1"], policies, parameters),
         episode_claim(said["B2"], policies, parameters),
-        memory_claim(said["B3"], policies),
+        memory_claim(said["B3"], policies, parameters),
         overhead_claim(said["B4"], policies, parameters),
     ]
 
@@ -109,24 +106,28 @@ def episode_claim(statement: str, policies: Policies, parameters: ReportParamete
     )
 
 
-def memory_claim(statement: str, policies: Policies) -> Claim:
+def memory_claim(statement: str, policies: Policies, parameters: ReportParameters) -> Claim:
     """B3: resident memory of fresh processes."""
     lines = policies.memory
     floor = _memory_floor(lines)
     quantized = [line for line in lines.values() if line.method in QUANTIZERS]
     pruned = [line for line in lines.values() if line.method in PRUNERS]
-    first = weakest([not_lowered(line, floor) for line in quantized]) if quantized else INCONCLUSIVE
-    second = weakest([lowered_by_one_percent(line) for line in pruned]) if pruned else INCONCLUSIVE
+    declared = parameters.policies
+    change, (least, most) = declared_percent(declared.memory_change), declared.memory_fall
+    kept = [not_lowered(line, floor, declared) for line in quantized]
+    fallen = [lowered_as_claimed(line, declared) for line in pruned]
+    first, second = (weakest(verdicts) if verdicts else INCONCLUSIVE for verdicts in (kept, fallen))
     return Claim(
         id="B3",
         statement=statement,
         rule="resident memory of a fresh process over that of the uncompressed policy under the same "
-        "runtime, intervals over processes; none wider than 1 % carries the claim; "
+        f"runtime, intervals over processes; none wider than {change} carries the claim; "
         "quantization: refuted if one lies below 1 beyond the A/A control, confirmed if all exclude a fall "
-        "of 1 %; pruning: confirmed if all lie within a fall of 0.5 to 1.5 %, refuted if one lies outside",
+        f"of {change}; pruning: confirmed if all lie within a fall of {100 * least:g} to "
+        f"{declared_percent(most)}, refuted if one lies outside",
         verdict=weakest([first, second]),
         reason=f"Quantization does not lower it: {first} ({_memory_text(policies, quantized)}). "
-        f"Pruning lowers it by about 1 %: {second} ({_memory_text(policies, pruned)}).",
+        f"Pruning lowers it by about {change}: {second} ({_memory_text(policies, pruned)}).",
         evidence="resident memory: operating system's count",
         values={
             "quantization": first,
@@ -239,24 +240,24 @@ def overhead(cell: Cell, line: PolicyLine, parameters: ReportParameters) -> str:
     return REFUTED if certainly(cell, line, "policy", "lower", parameters) else INCONCLUSIVE
 
 
-def not_lowered(line: MemoryLine, floor: float) -> str:
-    """Whether memory has not fallen, by an interval that could show 1 %."""
-    found = line.same_runtime
-    if found is None or not line.precise(PRECISE):
+def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) -> str:
+    """Whether memory has not fallen, by an interval that could show the change that is spoken of."""
+    found, change = line.same_runtime, declared.memory_change
+    if found is None or not line.precise(change):
         return INCONCLUSIVE
     if found.high < 1 and abs(math.log(found.estimate)) > floor:
         return REFUTED
-    return CONFIRMED if found.low > 1 - PRECISE else INCONCLUSIVE
+    return CONFIRMED if found.low > 1 - change else INCONCLUSIVE
 
 
-def lowered_by_one_percent(line: MemoryLine) -> str:
-    """Whether memory has fallen by about 1 %, by an interval that could show it."""
-    found, (least, most) = line.same_runtime, ABOUT_ONE_PERCENT
-    if found is None or not line.precise(PRECISE):
+def lowered_as_claimed(line: MemoryLine, declared: PoliciesParameters) -> str:
+    """Whether memory has fallen by about what is claimed, by an interval that could show it."""
+    found, (least, most) = line.same_runtime, declared.memory_fall
+    if found is None or not line.precise(declared.memory_change):
         return INCONCLUSIVE
-    if found.high < least or found.low > most:
+    if found.high < 1 - most or found.low > 1 - least:
         return REFUTED
-    return CONFIRMED if least <= found.low and found.high <= most else INCONCLUSIVE
+    return CONFIRMED if 1 - most <= found.low and found.high <= 1 - least else INCONCLUSIVE
 
 
 def raised(line: MemoryLine, floor: float) -> str:

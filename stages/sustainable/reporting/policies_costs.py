@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sustainable.reporting.results import BASELINE, IDLE, TWIN, ReportParameters
+from sustainable.reporting.results import BASELINE, IDLE, POWER, TWIN, ReportParameters
 from sustainable.returns import amdahl, normalised_return, split_log_ratio
 from sustainable.statistics import (
     Estimate,
@@ -219,7 +219,7 @@ def _effect(measures: Measures, outcome: str, key: str, reference: str, confiden
         to_baseline=measures.ratio(outcome, key, BASELINE, confidence),
         same_runtime=measures.ratio(outcome, key, reference, confidence),
         clean=measures.clean_ratio(outcome, key, reference, confidence),
-        detectable=minimum_detectable_ratio(np.array(unit_means(logs, measures.units))),
+        detectable=minimum_detectable_ratio(np.array(unit_means(logs, measures.units)), power=POWER),
     )
 
 

@@ -18,7 +18,7 @@ from sustainable.reporting.policies_claims import (
 from sustainable.reporting.policies_costs import Dose, PolicyLine
 from sustainable.reporting.policies_returns import QUANTIZERS
 from sustainable.reporting.results import ReportParameters
-from sustainable.reporting.templates import interval_text, share_text, small_ratio_text
+from sustainable.reporting.templates import declared_percent, interval_text, share_text, small_ratio_text
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,
@@ -226,7 +226,8 @@ def overhead_finding(policies: Policies, parameters: ReportParameters) -> Claim:
 def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Claim:
     """Does the policy's share predict the total?"""
     errors = [(dose, dose.error) for dose in policies.doses if dose.error is not None]
-    margin, found = 0.05, [abs(math.log(error.estimate)) for _, error in errors]
+    margin = parameters.policies.prediction_margin
+    found = [abs(math.log(error.estimate)) for _, error in errors]
     doses = len({dose.dose_us for dose in policies.doses})
     verdict = INCONCLUSIVE
     if errors and all(1 / (1 + margin) <= one.low and one.high <= 1 + margin for _, one in errors):
@@ -236,7 +237,7 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Claim:
     return _finding(
         "What compression can save is bounded by the policy's share of a step (Amdahl's law).",
         "measured over predicted cost of a step, at every dose and configuration: confirmed where every "
-        "interval lies within 5 %, refuted where one lies outside",
+        f"interval lies within {declared_percent(margin)}, refuted where one lies outside",
         verdict,
         f"Over {doses} doses and {len(errors)} predictions the mean error is {100 * _mean(found):.1f} %, the "
         f"largest {100 * max(found, default=math.nan):.1f} %{_worst(policies, errors)}."

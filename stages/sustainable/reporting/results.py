@@ -45,6 +45,8 @@ COLUMNS = (
 )  # fmt: skip
 ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Watts at full load over which a modelled energy is tried: from a phone's core to a server's socket."""
+POWER = 0.8
+"""The power at which the smallest detectable effects are stated."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -58,6 +60,17 @@ class AuditedParameters:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PoliciesParameters:
+    """How study B's claims are read: the change of memory that one speaks of, which an interval must be
+    narrower than to carry it; the falls between which pruning lowers memory by "about" that; how far, as a
+    share, Amdahl's prediction may be off."""
+
+    memory_change: Annotated[float, Field(gt=0.0, lt=1.0)]
+    memory_fall: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(lt=1.0)]]
+    prediction_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class ReportParameters:
     """Intervals and tests. `comparisons` form the family of the primary outcome (CPU time) to which
     Holm's correction is applied."""
@@ -65,6 +78,7 @@ class ReportParameters:
     minimum_blocks: Annotated[int, Field(ge=2)]
     equivalence_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
     audited: AuditedParameters
+    policies: PoliciesParameters
     comparisons: Annotated[list[str], Field(min_length=1)]
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
@@ -80,7 +94,7 @@ class ReportParameters:
 class Comparison:
     """One outcome against the baseline, within blocks: over all of them, and without flagged windows.
 
-    `p_holm` is None outside the family; `detectable` is the smallest effect found at 80 % power.
+    `p_holm` is None outside the family; `detectable` is the smallest effect found with `POWER`.
     """
 
     ratio: Ratio | None
@@ -224,7 +238,7 @@ def _compare(own: pd.DataFrame, base: pd.DataFrame, outcome: str, parameters: Re
         p=sign_flip_p(logs, parameters.bootstrap_resamples, parameters.seed) if enough else None,
         p_holm=None,
         p_equivalence=equivalence_p(logs, parameters.equivalence_margin) if enough else None,
-        detectable=minimum_detectable_ratio(logs),
+        detectable=minimum_detectable_ratio(logs, power=POWER),
     )
 
 

@@ -66,6 +66,11 @@ def percent(share: float | None) -> str:
     return MISSING if share is None else f"{100 * share:.1f} %"
 
 
+def declared_percent(share: float) -> str:
+    """`90 %` for 0.9: for what was declared, with no more digits than it has."""
+    return f"{100 * share:g} %"
+
+
 def p_value(p: float | None) -> str:
     """Three decimals; below that only the bound."""
     if p is None:
@@ -152,6 +157,7 @@ FILTERS = {
     "fixed": fixed,
     "grouped": grouped,
     "percent": percent,
+    "declared": declared_percent,
     "p_value": p_value,
     "ratio": ratio_text,
     "difference": difference_text,
@@ -167,8 +173,8 @@ FILTERS = {
 }
 
 
-def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
-    r"""Render a LaTeX template: `\VAR{...}`, `\BLOCK{...}`, and `\NOTE{...}` for comments."""
+def latex_environment(folder: Path) -> jinja2.Environment:
+    r"""Where LaTeX templates are read: `\VAR{...}`, `\BLOCK{...}`, and `\NOTE{...}` for comments."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
@@ -184,7 +190,12 @@ def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
         finalize=escape_latex,
     )
     environment.filters |= FILTERS | {"spread": spread_latex}
-    return environment.get_template(name).render(values)
+    return environment
+
+
+def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
+    """Render the LaTeX template `name` of `folder`."""
+    return latex_environment(folder).get_template(name).render(values)
 
 
 def render_html(folder: Path, name: str, values: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Checks of a reproduction against the shipped run, and what such a check may rest on."""

@@ -1,0 +1,68 @@
+"""Copies of the project in folders of their own, where stages run and this project stays as it is."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+COPIED = (
+    "dvc.yaml",
+    "params.yaml",
+    ".dvcignore",
+    "stages",
+    "data/raw",
+    "paper/templates",
+    "paper/published.yaml",
+    "paper/references.bib",
+)
+
+
+def replaceable(project: Path, folder: Path) -> bool:
+    """Whether `folder` may be made anew: it is missing, empty, or an earlier copy, and not the project."""
+    if folder.resolve() == project.resolve():
+        return False
+    return not folder.exists() or not any(folder.iterdir()) or (folder / ".dvc" / "config.local").is_file()
+
+
+def copy_project(project: Path, folder: Path) -> None:
+    """Make `folder` (see `replaceable`) a copy of what the pipeline starts from, and DVC's without git."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    (folder / ".dvc").mkdir(parents=True)  # first, so that a copy that is cut short can be replaced
+    (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
+    for name in COPIED:
+        copy(project / name, folder / name)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A file or a folder, in the place of what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copyfile(source, target)
+
+
+def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put `changes` into `base`, section by section; every key must be there already."""
+    for key, value in changes.items():
+        if key not in base:
+            raise KeyError(f"{key} is no key of params.yaml")
+        if isinstance(value, Mapping) and isinstance(base[key], dict):
+            merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def repro(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """`dvc repro` in `folder`, with the Python that runs this."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, text=True, check=False, **options
+    )

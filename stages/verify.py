@@ -1,0 +1,65 @@
+"""Is this the shipped artifact, does this host reproduce it, do the claims follow from the rows?
+
+Without --run nothing is trained or measured. With it, the run that `make reproduce` has left is compared with
+the reference. Exit status 1 when anything fails; what was skipped is listed and is no pass.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import sustainable.artifact.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
+
+from sustainable.artifact.errors import exit_on_error
+from sustainable.artifact.files import write_json
+from sustainable.verification.integrity import root_sha256
+from sustainable.verification.items import TIERS, Item, counts
+from sustainable.verification.own_run import check_run
+from sustainable.verification.place import Place
+from sustainable.verification.shipped import check_shipped
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    start = time.perf_counter()
+    root = arguments.root.resolve()
+    items = check_run(root) if arguments.run else check_shipped(root)
+    for item in items:
+        print(item.line)
+    summarise(items)
+    reference = root_sha256(Place(root).sums())
+    print(f"reference {reference}: {time.perf_counter() - start:.1f} s; all items in {arguments.out.name}")
+    write_json(arguments.out, {"reference": reference, "items": [asdict(item) for item in items]})
+    if any(item.status == "FAIL" for item in items):
+        sys.exit(1)
+
+
+def summarise(items: Sequence[Item]) -> None:
+    """Counts by tier, what was not checked, and what failed."""
+    print()
+    for tier, found in counts(items).items():
+        numbers = ", ".join(f"{count} {status}" for status, count in found.items())
+        print(f"{tier}  {numbers:<32} {TIERS[tier]}")
+    unchecked = [item for item in items if item.status == "skipped"]
+    print(f"not checked: {len(unchecked)}" + ("" if unchecked else ", nothing was left out"))
+    failed = [item for item in items if item.status == "FAIL"]
+    for item in failed[:20]:
+        print(f"FAILED: {item.tier} {item.name}: {item.advice}")
+    print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
+    parser.add_argument("--run", action="store_true", help="compare the run of this host with the reference")
+    parser.add_argument("--out", type=Path, default=Path("verify.json"), help="the report for machines")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

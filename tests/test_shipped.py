@@ -1,0 +1,142 @@
+"""The shipped artifact: `verify` finds it whole, and sees what is forged in a copy of it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from imports import STAGES
+from sustainable.verification.items import counts
+from sustainable.verification.own_run import check_run
+from sustainable.verification.place import Place
+from sustainable.verification.shipped import check_shipped
+from sustainable.verification.tamper import Watch, attacks, copy_of, damaged
+
+ROOT = STAGES.parent
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copy")
+    copy_of(ROOT, folder)
+    return Watch(folder)
+
+
+def test_the_shipped_artifact_verifies_without_git_cache_or_tex(watch):
+    items = check_shipped(watch.folder)
+    assert [item.line for item in items if item.status == "FAIL"] == []
+    found = counts(items)
+    assert found["T0"]["ok"] > 300
+    assert found["T1"]["ok"] > 50
+    assert found["T4"]["ok"] > 30
+    assert found["T3"] == {"ok": 0, "FAIL": 0, "skipped": 1}  # nothing was measured: no pass
+    assert not list(watch.folder.glob("*.json"))
+
+
+def kinds():
+    """One forgery of every kind: `make tamper` tries all."""
+    found = {}
+    for attack in attacks(ROOT, 7):
+        found.setdefault((attack.kind, attack.resealed), attack)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("attack", kinds(), ids=lambda attack: attack.name)
+def test_every_kind_of_forgery_is_seen(watch, attack):
+    with damaged(watch.folder, attack):
+        assert watch.look(), attack.name
+    assert watch.look() == []
+
+
+def test_a_damaged_file_does_not_hide_the_other_items(watch):
+    claims = watch.folder / "data/reference/claims.json"
+    content = claims.read_bytes()
+    claims.write_bytes(content[:100])
+    items = check_shipped(watch.folder)
+    claims.write_bytes(content)
+    assert {item.tier for item in items if item.status == "FAIL"} >= {"T0", "T4"}
+    assert counts(items)["T0"]["ok"] > 300
+
+
+def verify(folder, *arguments):
+    command = [sys.executable, STAGES / "verify.py", "--root", folder, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_command_reports_for_people_and_machines(watch, tmp_path):
+    done = verify(watch.folder, "--out", tmp_path / "verify.json")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    report = json.loads((tmp_path / "verify.json").read_text())
+    assert len(done.stdout.splitlines()) > len(report["items"]) > 400
+    assert {item["status"] for item in report["items"]} == {"ok", "skipped"}
+    assert report["reference"] in done.stdout
+
+
+def test_a_run_that_is_not_there_is_one_line(watch):
+    done = verify(watch.folder, "--run")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "`make reproduce` first" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def own_run(watch, tmp_path_factory):
+    """The shipped run as if it had been made here; what is not shipped is taken out of the lock's reach."""
+    folder = tmp_path_factory.mktemp("own") / "project"
+    shutil.copytree(watch.folder, folder)
+    place = Place(folder)
+    for path, entry in place.artifacts.items():
+        if entry["shipped"]:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / entry["shipped"], folder / path)
+    return folder
+
+
+def failed(items, tier):
+    return [item.name for item in items if item.status == "FAIL" and item.tier == tier]
+
+
+def test_an_own_run_is_compared_in_all_tiers(own_run):
+    items = check_run(own_run)
+    assert failed(items, "T3") == failed(items, "T4") == []
+    missing = [item for item in items if item.status == "FAIL" and item.tier == "T1"]
+    assert missing
+    assert all(item.found == "nothing" for item in missing)  # what is not shipped
+    assert counts(items)["T3"]["ok"] > 80
+
+
+def test_an_own_run_of_other_weights_fails_where_it_began(own_run):
+    path = own_run / "data/metrics/published/baseline.json"
+    content = path.read_text()
+    path.write_text(content.replace('"weights_sha256": "5', '"weights_sha256": "6'))
+    items = {item.name: item for item in check_run(own_run)}
+    path.write_text(content)
+    item = items["data/metrics/published/baseline.json"]
+    assert (item.status, item.tier) == ("FAIL", "T1")
+    assert item.stage in ("preprocess@published", "train_baseline@published")
+
+
+def test_an_own_run_with_other_ratios_fails(own_run):
+    import pandas as pd
+
+    path = own_run / "data/benchmark/remeasured.csv"
+    content = path.read_bytes()
+    rows = pd.read_csv(path)
+    rows.loc[rows["configuration"] == "manual_quantization", "cpu_time_ms"] *= 2
+    rows.to_csv(path, index=False)
+    items = check_run(own_run)
+    path.write_bytes(content)
+    assert "data/benchmark/remeasured.csv: 64 manual_quantization" in failed(items, "T3")
+    assert failed(items, "T4")  # claims.json no longer follows from the rows
+
+
+def test_a_smoke_run_is_refused(own_run):
+    path = own_run / "data/benchmark/audited.csv"
+    content = path.read_text()
+    path.write_text(content.replace(",paper,", ",smoke,"))
+    done = verify(own_run, "--run")
+    path.write_text(content)
+    assert done.returncode == 1
+    assert "no evidence" in done.stderr
