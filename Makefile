@@ -18,7 +18,7 @@ setup: .venv/ready ## make the virtual environment .venv from requirements.txt (
 doctor: .venv/ready ## what this host can support, and how long reproduce will take here (a few seconds)
 	@python stages/doctor.py
 
-reproduce: .venv/ready ## run the whole pipeline and say where the results lie (100 minutes on 2 cores)
+reproduce: .venv/ready ## run the whole pipeline and say where the results lie (95 minutes on 2 cores)
 	@if [ "$(PROFILE)" != paper ]; then exec python stages/profiles.py $(PROFILE); fi; dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"

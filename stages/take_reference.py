@@ -18,7 +18,7 @@ from sustainable.artifact.hashing import file_sha256
 from sustainable.verification.crate import write_crate
 from sustainable.verification.integrity import root_sha256, shipped_name
 from sustainable.verification.lock import md5_of, read_lock, read_yaml
-from sustainable.verification.manifest import SETTINGS, declared_tiers, host_of, manifest_of
+from sustainable.verification.manifest import SETTINGS, Declared, host_of, manifest_of
 from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, Place
 from sustainable.verification.verdicts import read_claims
 from sustainable.verification.witness import CRATE, WITNESS, write_witness
@@ -34,7 +34,7 @@ def main() -> None:
     root = arguments.root.resolve()
     refuse_uncommitted(root)
     refuse_no_evidence(root)
-    manifest = manifest_of(root, read_lock(root / "dvc.lock"), declared_tiers(root))
+    manifest = manifest_of(root, read_lock(root / "dvc.lock"), Declared.of(root))
     refuse_stale(root)
     show_differences(root, manifest)
     new = root / f"{REFERENCE}.new"

@@ -13,6 +13,7 @@ from sustainable.artifact.errors import UserError
 from sustainable.verification.tolerance_runs import OTHERS, PATTERNS, changes, command, prepare
 from sustainable.verification.tolerances import (
     FACTOR,
+    FORECASTS,
     TENSORS,
     compare_numeric,
     derive,
@@ -45,22 +46,22 @@ def failed(differences):
 
 def test_a_tolerance_is_ten_times_the_largest_difference():
     assert FACTOR == 10
-    assert derive(0.001, unit=1e-16, scale=0.7, whole=False) == pytest.approx(0.01)
+    assert derive(0.001, relative=0.0014, unit=1e-16, whole=False) == pytest.approx(0.01)
 
 
 def test_a_tolerance_is_never_less_than_a_unit_of_the_last_digit():
-    assert derive(0.0, unit=1e-16, scale=0.7, whole=False) == 1e-16
-    assert derive(1e-18, unit=1e-16, scale=0.7, whole=False) == 1e-16
+    assert derive(0.0, relative=0.0, unit=1e-16, whole=False) == 1e-16
+    assert derive(1e-18, relative=1e-18, unit=1e-16, whole=False) == 1e-16
 
 
 def test_whole_numbers_that_never_differed_are_exact_and_others_are_not():
-    assert derive(0.0, unit=1.0, scale=300.0, whole=True) == 0.0
-    assert derive(2.0, unit=1.0, scale=300.0, whole=True) == 20.0
+    assert derive(0.0, relative=0.0, unit=1.0, whole=True) == 0.0
+    assert derive(2.0, relative=0.01, unit=1.0, whole=True) == 20.0
 
 
 def test_no_tolerance_fits_what_branches():
-    assert derive(50.0, unit=1e-13, scale=500.0, whole=False) is None
-    assert derive(49.0, unit=1e-13, scale=500.0, whole=False) == 490.0
+    assert derive(50.0, relative=0.1, unit=1e-13, whole=False) is None
+    assert derive(49.0, relative=0.098, unit=1e-13, whole=False) == 490.0
 
 
 def test_equal_tables_have_no_difference(tmp_path):
@@ -130,9 +131,9 @@ def test_text_must_be_equal_and_times_and_hashes_are_left_to_others(tmp_path):
 def test_of_zeros_and_ones_the_share_that_flips_counts(tmp_path):
     ours = "training_seed,first_day,baseline\n" + "".join(f"1,{day},1\n" for day in range(10))
     files = pair(tmp_path, "audited.hits.csv", ours, ours.replace("1,3,1", "1,3,0"))
-    [found] = compare_numeric(*files, {"baseline": 0.1})
+    [found] = compare_numeric(*files, {FORECASTS: 0.1})
     assert (found.largest, found.where, found.within) == (0.1, "training_seed 1, first_day 3", True)
-    assert not compare_numeric(*files, {"baseline": 0.05})[0].within
+    assert not compare_numeric(*files, {FORECASTS: 0.05})[0].within
 
 
 def test_json_is_compared_by_keys_with_numbers_as_one_column(tmp_path):
@@ -218,9 +219,12 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def document():
-    loss = {"unit": 1e-16, "scale": 0.7, "whole": False, "relative": 0.01, "values": 4}
-    runs = [{"run": "unpinned", "largest": 0.0005}, {"run": "2 threads", "largest": 0.001}]
-    columns = {"train_loss": {**loss, "largest": 0.001, "runs": runs, "tolerance": 0.01}}
+    runs = [
+        {"run": "unpinned", "largest": 0.0005, "relative": 0.0125},
+        {"run": "2 threads", "largest": 0.001, "relative": 0.025},
+    ]
+    loss = {"unit": 1e-16, "whole": False, "largest": 0.001, "relative": 0.025, "runs": runs}
+    columns = {"train_loss": {**loss, "tolerance": 0.01}}
     return {"settings": {"factor": 10.0}, "tables": {"data/training/*/history.csv": {"columns": columns}}}
 
 
@@ -232,14 +236,14 @@ def test_tolerances_are_read_by_pattern_and_column(tmp_path):
     assert tolerances_for("data/raw/seattle-weather.csv", found) is None
 
 
-@pytest.mark.parametrize("key", ["tolerance", "largest", "factor", "scale"])
+@pytest.mark.parametrize("key", ["tolerance", "largest", "factor", "relative"])
 def test_a_widened_tolerance_is_seen(tmp_path, key):
     changed = document()
     entry = changed["tables"]["data/training/*/history.csv"]["columns"]["train_loss"]
     if key == "factor":
         changed["settings"]["factor"] = 100.0
     else:
-        entry[key] = 0.005 if key == "scale" else 1.0
+        entry[key] = 0.02 if key == "relative" else 1.0
     path = written(tmp_path / "tolerances.json", json.dumps(changed))
     with pytest.raises(UserError, match=r"is stated, .* follows from what was measured"):
         tolerances_of(path)

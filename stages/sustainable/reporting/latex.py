@@ -37,3 +37,12 @@ def compile_paper(folder: Path, references: Path) -> str:
                 return f"paper.pdf not built: {command[0]}: {problems[0] if problems else 'failed'}"
         write_bytes(folder / "paper.pdf", (Path(scratch) / "paper.pdf").read_bytes())
     return f"{folder / 'paper.pdf'} built"
+
+
+def tex_version() -> str | None:
+    """The first line that pdflatex says of itself; None where there is none. Another TeX writes other
+    bytes."""
+    if shutil.which("pdflatex") is None:
+        return None
+    done = subprocess.run(["pdflatex", "--version"], capture_output=True, text=True, check=False)
+    return next(iter(done.stdout.splitlines()), None)

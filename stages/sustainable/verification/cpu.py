@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
     from torch import Tensor
 
     from sustainable.policies.policy import Actor
-    from sustainable.policies.recipes import Recipe
+    from sustainable.policies.recipes import Algorithm, Recipe
+    from sustainable.shrinking import Method
     from sustainable.weather import Windows
 
     Subjects = Iterator[tuple[str, dict[str, Tensor]]]
@@ -28,8 +29,12 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
 PROTOCOL = "published"
 WINDOWS, VALIDATION, EPOCHS = 64, 32, 3
 """A batch is 64 windows: three steps. Emulated, a step takes about half a minute."""
-NARROW = (("l2", (64, 64)), ("distilled", (16, 16)))
-POLICIES = (("PPO", "CartPole-v1"), ("PPO", "Pendulum-v1"), ("TRPO", "Hopper-v5"))
+NARROW: "tuple[tuple[Method, tuple[int, int]], ...]" = (("l2", (64, 64)), ("distilled", (16, 16)))
+POLICIES: "tuple[tuple[Algorithm, str], ...]" = (
+    ("PPO", "CartPole-v1"),
+    ("PPO", "Pendulum-v1"),
+    ("TRPO", "Hopper-v5"),
+)
 ROLLOUT_STEPS, ROLLOUTS = 32, 3
 QAT_STEPS, QAT_STATES = 10, 512
 DYNAMICS = ("CartPole-v1", "Pendulum-v1", "Hopper-v5", "HalfCheetah-v5", "SimulatedWorkload-v0")
@@ -43,15 +48,13 @@ def main() -> None:
     arguments = parse_arguments()
     prepare(arguments.pins, dict(arguments.set))
     from sustainable.artifact.determinism import use_deterministic_torch
-
     from sustainable.artifact.tensors import tensors_sha256, write_tensors
 
     use_deterministic_torch()
-    found, seconds = {}, {"start": time.process_time()}
-    for subject, tensors in subjects(arguments.params, arguments.csv):
-        found[subject] = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        seconds[subject] = time.process_time()
-        print(f"{subject} {seconds[subject]:.1f}", file=sys.stderr, flush=True)
+    found = {
+        subject: {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        for subject, tensors in subjects(arguments.params, arguments.csv)
+    }
     flat = {
         SEPARATOR.join((subject, name)): value
         for subject, part in found.items()
@@ -59,7 +62,7 @@ def main() -> None:
     }
     write_tensors(arguments.tensors, flat)
     hashes = {subject: tensors_sha256(part) for subject, part in found.items()}
-    print(json.dumps({"seen": seen(), "hashes": hashes}))
+    print(json.dumps({"seen": seen(), "cpu_seconds": time.process_time(), "hashes": hashes}))
 
 
 def prepare(pins: bool, settings: Mapping[str, str]) -> None:
@@ -85,7 +88,7 @@ def _one_thread() -> None:
 
 
 def seen() -> dict[str, Any]:
-    """What the libraries believe of the CPU, and what is in force of the pins."""
+    """What the libraries believe of the CPU, and the C library, whose functions MuJoCo calls."""
     import torch
 
     known = torch.cpu.get_capabilities()
@@ -93,7 +96,7 @@ def seen() -> dict[str, Any]:
         "avx512": bool(known.get("avx512_f")),
         "maker": "AMD" if known.get("sse4a") else "Intel",  # sse4a is AMD's alone
         "aten": torch.backends.cpu.get_cpu_capability(),
-        "mkl_cbwr": os.environ.get("MKL_CBWR", ""),
+        "glibc": os.confstr("CS_GNU_LIBC_VERSION") or "",
     }
 
 
@@ -132,6 +135,7 @@ def kernels() -> "Subjects":
             "softmax": torch.softmax(single, 1),
             "norms": torch.linalg.vector_norm(single, dim=1),
             "deviations": single.std(dim=1),
+            "gelu": torch.nn.functional.gelu(single - 2.0),
             **{f.__name__: f(single) for f in functions},
         },
     )
@@ -166,7 +170,7 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
     controls = replace(shrinking.controls, from_scratch=replace(shrinking.controls.from_scratch, epochs=1))
     shorter = replace(shrinking, fine_tune=replace(shrinking.fine_tune, epochs=1), controls=controls)
     for method, widths in NARROW:
-        task = Narrow(method, widths, training.seeds[0])  # type: ignore[arg-type]
+        task = Narrow(method, widths, training.seeds[0])
         narrow, _ = make_narrow(task, layered(model), train, validation, shorter)
         yield f"GRU {'x'.join(map(str, widths))} {method}", narrow.state_dict()
 
@@ -228,8 +232,8 @@ def policies(params: Path) -> "Subjects":
 
     training = read_section(params, "train_policies", PolicyTrainingParameters)
     for algorithm, environment in POLICIES:
-        recipe = shortened(training.recipes[environment][algorithm])  # type: ignore[index]
-        cell = Cell(environment, algorithm, training.seeds[0], recipe)  # type: ignore[arg-type]
+        recipe = shortened(training.recipes[environment][algorithm])
+        cell = Cell(environment, algorithm, training.seeds[0], recipe)
         model = new_model(cell)
         yield f"{environment} {algorithm} untrained", export(model, cell).actor.state_dict()
         model.env.close()  # type: ignore[union-attr]

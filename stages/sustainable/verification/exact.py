@@ -9,6 +9,7 @@ from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_json, read_rows, write_json
 from sustainable.artifact.hashing import file_sha256
 from sustainable.artifact.parameters import read_section
+from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256, weights_sha256
 from sustainable.verification.items import Item, compared, skipped
 from sustainable.verification.place import REFERENCE, Place
@@ -80,13 +81,21 @@ def check_figures(place: Place) -> Iterator[Item]:
         return
     for path in paths:
         file = folder / path.removeprefix("paper/")
-        if path == "paper/paper.pdf" and not file.is_file():
-            yield skipped("T1", path, "no PDF was compiled here: it needs TeX")
+        if path == "paper/paper.pdf" and (why := _other_tex(file, place.artifacts[path]["tex"])):
+            yield skipped("T1", path, why)
             continue
         found = file_sha256(file) if file.is_file() else None
         advice = f"remove the folder {RENDERED} and run `make tables` again"
         expected = place.artifacts[path]["sha256"]
         yield compared("T1", path, "recomputed here", expected, found, stage="report", advice=advice)
+
+
+def _other_tex(file: Path, version: str) -> str | None:
+    """Why a compiled paper cannot have the reference's bytes; None where it must."""
+    if not file.is_file():
+        return "no PDF was compiled here: it needs TeX"
+    own = tex_version()
+    return f"compiled by {own}, the reference by {version}" if own != version else None
 
 
 def _is_rendered(path: str) -> bool:

@@ -2,6 +2,7 @@
 reach."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 from sustainable.artifact.errors import UserError
 from sustainable.artifact.files import read_json
 from sustainable.artifact.hashing import file_sha256, fingerprint
+from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.integrity import recorded_md5, shipped_name
 from sustainable.verification.items import Item, compared
 from sustainable.verification.lock import Stage, inside, md5_of, read_yaml
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
+from sustainable.verification.tolerances import tolerances_for, tolerances_of
 from sustainable.verification.verdicts import read_claims
 
+PAPER = "paper/paper.pdf"
+"""No output that DVC knows: it is there only where TeX is."""
 SETTINGS = "stages/verify.yaml"
 SOURCES = (
     SETTINGS,
@@ -32,9 +37,30 @@ LEFT_OUT = (
 """Artifacts that are not shipped: too large, or rendered again in seconds. Their hashes are."""
 
 
-def manifest_of(root: Path, stages: Mapping[str, Stage], tiers: Mapping[str, str]) -> dict[str, Any]:
-    """The manifest of the run in `root`. `tiers`: pattern of paths -> tier; the first that fits counts."""
-    artifacts = {path: entry_of(root, path, stage, tiers) for path, stage in outputs_of(root, stages)}
+@dataclass(frozen=True)
+class Declared:
+    """What is declared of artifacts: the tier by pattern of paths (the first that fits counts), and measured
+    tolerances by pattern and column."""
+
+    tiers: Mapping[str, str]
+    tolerances: Mapping[str, Mapping[str, float | None]]
+
+    @classmethod
+    def of(cls, root: Path) -> "Declared":
+        """As the project in `root` declares it; raises `UserError` for a file that is not what it should
+        be."""
+        try:
+            tiers = {str(key): str(tier) for key, tier in read_yaml(root / SETTINGS)["tiers"].items()}
+        except (KeyError, TypeError, AttributeError):
+            raise UserError(f"{SETTINGS}: tiers are missing; restore the file from git") from None
+        return cls(tiers, tolerances_of(root / REFERENCE / "tolerances.json"))
+
+
+def manifest_of(root: Path, stages: Mapping[str, Stage], declared: Declared) -> dict[str, Any]:
+    """The manifest of the run in `root`."""
+    artifacts = {path: entry_of(root, path, stage, declared) for path, stage in outputs_of(root, stages)}
+    if PAPER in artifacts:
+        artifacts[PAPER]["tex"] = tex_version()
     claims = {
         str(claim["id"]): {"verdict": claim["verdict"], "sha256": fingerprint(claim)}
         for claim in read_claims(root / "paper/claims.json")
@@ -58,11 +84,11 @@ def outputs_of(root: Path, stages: Mapping[str, Stage]) -> Iterator[tuple[str, S
             files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
             for file in files:
                 yield file.relative_to(root).as_posix(), stage
-    if (root / "paper/paper.pdf").is_file():
-        yield "paper/paper.pdf", stages["report"]
+    if (root / PAPER).is_file():
+        yield PAPER, stages["report"]
 
 
-def entry_of(root: Path, path: str, stage: Stage, tiers: Mapping[str, str]) -> dict[str, Any]:
+def entry_of(root: Path, path: str, stage: Stage, declared: Declared) -> dict[str, Any]:
     """The manifest's entry of one artifact."""
     return {
         "sha256": file_sha256(root / path),
@@ -70,19 +96,21 @@ def entry_of(root: Path, path: str, stage: Stage, tiers: Mapping[str, str]) -> d
         "size": (root / path).stat().st_size,
         "content": content_sha256(root / path),
         "stage": stage.name,
-        **declared_of(path, stage, tiers),
+        **declared_of(path, stage, declared),
     }
 
 
-def declared_of(path: str, stage: Stage, tiers: Mapping[str, str]) -> dict[str, Any]:
+def declared_of(path: str, stage: Stage, declared: Declared) -> dict[str, Any]:
     """What an entry says beside the file's own hashes: it follows from the lock and the parameters."""
     left_out = any(fnmatch(path, pattern) for pattern in LEFT_OUT)
+    tolerances = tolerances_for(path, declared.tolerances)
     return {
+        **({"tolerances": dict(tolerances)} if tolerances else {}),
         "stage": stage.name,
         "parameters": fingerprint(dict(stage.parameters)),
         "code": fingerprint(stage.code),
         "inputs": sorted(stage.data),
-        "tier": tier_of(path, tiers),
+        "tier": tier_of(path, declared.tiers),
         "shipped": None if left_out else f"{REFERENCE}/{shipped_name(path)}",
     }
 
@@ -90,14 +118,14 @@ def declared_of(path: str, stage: Stage, tiers: Mapping[str, str]) -> dict[str, 
 def check_manifest(place: Place) -> Iterator[Item]:
     """Every output of the lock is in the manifest, whole, and each entry says what follows from the lock and
     from the declared tiers."""
-    tiers = declared_tiers(place.root)
+    declared = Declared.of(place.root)
     for stage in place.lock.values():
         own = {
             path: entry
             for path, entry in place.artifacts.items()
             if any(inside(path, out) for out in stage.outputs) or (entry["stage"] == stage.name)
         }
-        wrong = [path for path in own if _says_otherwise(own[path], declared_of(path, stage, tiers))]
+        wrong = [path for path in own if _says_otherwise(own[path], declared_of(path, stage, declared))]
         wrong += [out for out, md5 in stage.outputs.items() if recorded_md5(own, out) != md5]
         expected = f"{len(stage.outputs)} outputs, as locked and declared"
         found = expected if not wrong else f"{wrong[0]} is not ({len(wrong)} in all)"
@@ -106,7 +134,7 @@ def check_manifest(place: Place) -> Iterator[Item]:
 
 
 def _says_otherwise(entry: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
-    return any(entry.get(key) != value for key, value in declared.items())
+    return any(entry.get(key) != value for key, value in {"tolerances": None, **declared}.items())
 
 
 def tier_of(path: str, tiers: Mapping[str, str]) -> str:
@@ -126,11 +154,3 @@ def host_of(root: Path) -> dict[str, Any]:
     lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
     packages = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {"measured_on": described, "packages": packages}
-
-
-def declared_tiers(root: Path) -> dict[str, str]:
-    """The tier of every pattern of paths, as `SETTINGS` declares them."""
-    try:
-        return {str(key): str(tier) for key, tier in read_yaml(root / SETTINGS)["tiers"].items()}
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{SETTINGS}: tiers are missing; restore the file from git") from None

@@ -27,6 +27,9 @@ FACTOR = 10.0
 TENSORS = "tensors"
 """The column that all tensors of a file are; its tolerance is one for all of them."""
 
+FORECASTS, HITS = "forecasts", "*.hits.csv"
+"""The column that all columns of such a table are (1: the forecast is right); the share that flips counts."""
+
 IGNORED = ("cpu_time_*", "log_cpu_time", "*sha256")
 """Columns without numbers to recompute: measured times are another tier's, hashes the exact one's."""
 
@@ -86,46 +89,40 @@ class Difference:
 class Pair:
     """One column of two files side by side: numbers [n] (float64, no NaN), and `place` of the i-th.
 
-    `unit`: one of the last printed digit. `whole`: integers. `flips`: 0 or 1, of which the share of rows that
-    differ counts."""
+    `unit`: one of the last printed digit; `whole`: integers. `declared`: the column that its tolerance is
+    declared for, which many may share: of `FORECASTS` the share of rows that differ counts."""
 
     column: str
     expected: np.ndarray
     found: np.ndarray
     place: Callable[[int], str]
     unit: float
-    whole: bool = False
-    flips: bool = False
+    whole: bool
+    declared: str
 
-    @property
-    def scale(self) -> float:
-        """The largest number that is expected; of flips, all."""
-        return 1.0 if self.flips else float(np.abs(self.expected).max(initial=0.0))
-
-    def largest(self) -> tuple[float, float | None, str]:
-        """The largest difference, the largest relative one (None where nothing but 0 is expected), where."""
+    def largest(self) -> tuple[float, float, str]:
+        """The largest difference, the same as a share of the column's largest number, and where it is."""
         if not len(self.expected):
-            return 0.0, None, ""
+            return 0.0, 0.0, ""
         off = np.abs(self.found - self.expected)
         at = int(off.argmax())
-        if self.flips:
+        if self.declared == FORECASTS:
             share = float((off > 0).mean())
             return share, share, self.place(at)
-        divisible = self.expected != 0
-        relative = off[divisible] / np.abs(self.expected[divisible])
-        return float(off[at]), float(relative.max()) if divisible.any() else None, self.place(at)
+        scale = float(np.abs(self.expected).max()) or 1.0
+        return float(off[at]), float(off[at]) / scale, self.place(at)
 
 
-def derive(largest: float, unit: float, scale: float, whole: bool) -> float | None:
-    """The tolerance of a column whose `largest` measured difference is this.
+def derive(largest: float, relative: float, unit: float, whole: bool) -> float | None:
+    """The tolerance of a column whose largest measured difference is `largest`.
 
     `FACTOR` times that, and at least `unit`, one of the last printed digit; 0 for whole numbers that never
-    differed; None (no tolerance fits) where it would reach `scale`, the largest number of the column itself.
+    differed; None, because no tolerance fits, where it would be as large as the column's numbers themselves:
+    `relative` is the largest difference as a share of them.
     """
     if largest == 0 and whole:
         return 0.0
-    tolerance = max(FACTOR * largest, unit)
-    return None if largest > 0 and tolerance >= scale else tolerance
+    return None if FACTOR * relative >= 1 else max(FACTOR * largest, unit)
 
 
 def tolerances_of(path: Path) -> dict[str, dict[str, float | None]]:
@@ -153,10 +150,11 @@ def tolerances_of(path: Path) -> dict[str, dict[str, float | None]]:
 
 
 def _derived(path: Path, what: str, entry: Mapping[str, Any]) -> float | None:
-    largest = max(float(run["largest"]) for run in entry["runs"])
-    if entry["largest"] != largest:
-        raise _disagrees(path, f"{what}: largest", entry["largest"], largest)
-    tolerance = derive(largest, float(entry["unit"]), float(entry["scale"]), bool(entry["whole"]))
+    for name in ("largest", "relative"):
+        follows = max(float(run[name]) for run in entry["runs"])
+        if entry[name] != follows:
+            raise _disagrees(path, f"{what}: {name}", entry[name], follows)
+    tolerance = derive(entry["largest"], entry["relative"], float(entry["unit"]), bool(entry["whole"]))
     if entry["tolerance"] != tolerance:
         raise _disagrees(path, f"{what}: tolerance", entry["tolerance"], tolerance)
     return tolerance
@@ -183,19 +181,20 @@ def compare_numeric(
     ignored: Collection[str] = IGNORED,
 ) -> list[Difference]:
     """Compare two CSV, JSON or safetensors artifacts: an entry for every column, and one for every difference
-    in structure (rows, columns, keys, shapes that are missing or too many).
+    in structure (rows, columns, keys, shapes that are missing or too many). What fails comes first, then what
+    differs.
 
-    `tolerances`: by column (of JSON: the keys, with `*` for numbers among them; of weights: `TENSORS`); a
-    column without one must be equal, and so must text. `ignored`: patterns of columns that are left out.
-    Raises `UserError` for a file that is missing or cannot be read.
+    `tolerances`: by column (of JSON: the keys, with `*` for numbers among them; of weights `TENSORS`, of
+    hits `FORECASTS`); a column without one must be equal, and so must text. `ignored`: patterns of columns
+    that are left out. Raises `UserError` for a file that is missing or cannot be read.
     """
     pairs, problems = side_by_side(expected, found, ignored)
-    return problems + [_judged(pair, tolerances) for pair in pairs]
+    judged = [_judged(pair, tolerances) for pair in pairs]
+    return problems + sorted(judged, key=lambda one: (one.within, not one.largest))
 
 
 def _judged(pair: Pair, tolerances: Mapping[str, float | None]) -> Difference:
-    tensors = pair.column.startswith(f"{TENSORS}/")
-    tolerance = tolerances.get(TENSORS if tensors else pair.column)
+    tolerance = tolerances.get(pair.declared)
     largest, _, where = pair.largest()
     within = largest <= (tolerance or 0.0)
     return Difference(pair.column, len(pair.expected), largest, where, tolerance, within)
@@ -216,7 +215,7 @@ def side_by_side(
     for column in (name for name in ours if name in theirs and name not in keys):
         places = [place for place in ours[column] if place in theirs[column]]
         cells = [(ours[column][place], theirs[column][place]) for place in places]
-        pair = _numeric(column, places, cells)
+        pair = _numeric(column, places, cells, FORECASTS if fnmatch(expected.name, HITS) else column)
         if pair:
             pairs.append(pair)
         problems += _unequal(column, places, cells, numeric=pair is not None)
@@ -310,7 +309,9 @@ def _problem(column: str, problem: str, where: str, rows: int) -> Difference:
     return Difference(column, rows, None, where, None, False, problem)
 
 
-def _numeric(column: str, places: Sequence[str], cells: Sequence[tuple[str, str]]) -> Pair | None:
+def _numeric(
+    column: str, places: Sequence[str], cells: Sequence[tuple[str, str]], declared: str
+) -> Pair | None:
     """The cells as numbers, those aside of which one is missing; None for a column of text."""
     printed = [text for pair in cells for text in pair if text]
     if not printed or any(_number(text) is None for text in printed):
@@ -318,15 +319,11 @@ def _numeric(column: str, places: Sequence[str], cells: Sequence[tuple[str, str]
     there = [(place, pair) for place, pair in zip(places, cells, strict=True) if all(pair)]
     ours, theirs = (np.array([float(pair[side]) for _, pair in there], np.float64) for side in (0, 1))
     names = [place for place, _ in there]
-    return Pair(
-        column,
-        ours,
-        theirs,
-        names.__getitem__,
-        unit=float(np.spacing(np.abs(ours).max(initial=0.0))),  # printed in full: the last digit of a float
-        whole=all(re.fullmatch(r"-?\d+", text) for text in printed),
-        flips=bool(there) and set(printed) <= {"0", "1"},
-    )
+    whole = all(re.fullmatch(r"-?\d+", text) for text in printed)
+    if declared == FORECASTS:  # a share of so many
+        return Pair(column, ours, theirs, names.__getitem__, 1 / max(1, len(ours)), False, declared)
+    unit = np.spacing(np.abs(ours).max(initial=0.0))  # printed in full: the last digit of a float
+    return Pair(column, ours, theirs, names.__getitem__, float(unit), whole, declared)
 
 
 def _number(text: str) -> float | None:
@@ -385,7 +382,7 @@ def _tensor_pair(name: str, ours: np.ndarray, theirs: np.ndarray) -> Pair:
     def place(index: int) -> str:
         return f"{name}[{', '.join(str(int(i)) for i in np.unravel_index(index, ours.shape))}]"
 
-    return Pair(f"{TENSORS}/{name}", first, second, place, unit, whole)
+    return Pair(f"{TENSORS}/{name}", first, second, place, unit, whole, TENSORS)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
