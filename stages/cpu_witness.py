@@ -75,11 +75,13 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def findings(outcomes: Sequence[Outcome]) -> list[str]:
-    """A line a leg; under it what differs (of a control, whose many differences are meant, the first)."""
+    """A line a leg; under it what differs (of a control, whose differences are meant, the largest)."""
     lines = []
     for number, one in enumerate(outcomes, 1):
         lines.append(f"[{number}] {line_of(one)}")
-        shown = one.differences[:1] if one.leg.expects == "different" else one.differences
+        shown = one.differences
+        if one.leg.expects == "different":
+            shown = sorted(shown, key=lambda difference: -(difference["largest"] or 0.0))[:1]
         lines += [f"      {place_of(difference)}" for difference in shown]
     return lines
 
@@ -116,13 +118,13 @@ def place_of(difference: Mapping[str, Any]) -> str:
 
 def conclusion(outcomes: Sequence[Outcome], seconds: float) -> str:
     """The last line."""
-    agree = ", ".join(one.leg.name for one in outcomes if one.verdict == one.leg.expects == "same")
+    agree = "; ".join(one.leg.name for one in outcomes if one.verdict == one.leg.expects == "same")
     minutes = f"({seconds / 60:.1f} minutes)"
     if wrong(outcomes):
         return f"FAILED: {'; '.join(wrong(outcomes))} {minutes}"
     if skipped(outcomes):
-        return f"agree: native, {agree}; NOT SHOWN, as skipped: {'; '.join(skipped(outcomes))} {minutes}"
-    return f"agree bit by bit: native, {agree}; every control differs {minutes}"
+        return f"agree: native; {agree}. NOT SHOWN, as skipped: {'; '.join(skipped(outcomes))} {minutes}"
+    return f"agree bit by bit: native; {agree}. Every control differs {minutes}"
 
 
 def document(outcomes: Sequence[Outcome], host: Mapping[str, str], seconds: float) -> dict[str, Any]:

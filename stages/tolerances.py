@@ -1,6 +1,6 @@
 """Measure tier T2's tolerances: the stages' own code, cut down, with the determinism pins and without.
 
-Takes about 13 minutes of CPU time on one core, and goes on where it was stopped. What is cut down stands in
+Takes about a quarter of an hour, and goes on where it was stopped. What is cut down stands in
 stages/tolerances.yaml.
 """
 

@@ -270,6 +270,12 @@ class Estimate:
     n: int
 
 
+@cache
+def _student_quantile(confidence: float, freedom: int) -> float:
+    """Half the width of Student's interval in standard errors."""
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+
+
 def student_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate | None:
     """Mean of `values` [n] with Student's t interval; None for fewer than two.
 
@@ -279,7 +285,7 @@ def student_interval(values: Sequence[float], confidence: float = 0.95) -> Estim
     if n < 2:
         return None
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
+    half = _student_quantile(confidence, n - 1) * spread / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
 
 

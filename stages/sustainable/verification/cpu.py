@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
     from sustainable.policies.policy import Actor
     from sustainable.policies.recipes import Algorithm, Recipe
     from sustainable.shrinking import Method
-    from sustainable.weather import Windows
 
     Subjects = Iterator[tuple[str, dict[str, Tensor]]]
 
@@ -46,7 +45,7 @@ SEPARATOR = "/"
 
 def main() -> None:
     arguments = parse_arguments()
-    prepare(arguments.pins, dict(arguments.set))
+    prepare(arguments.pins)
     from sustainable.artifact.determinism import use_deterministic_torch
     from sustainable.artifact.tensors import tensors_sha256, write_tensors
 
@@ -65,9 +64,8 @@ def main() -> None:
     print(json.dumps({"seen": seen(), "cpu_seconds": time.process_time(), "hashes": hashes}))
 
 
-def prepare(pins: bool, settings: Mapping[str, str]) -> None:
-    """Set the pins, or keep them from being set: a module that pins nothing takes the place of the project's.
-    `settings` are environment variables that hold in both cases."""
+def prepare(pins: bool) -> None:
+    """Set the pins, or keep them from being set: a module that pins nothing takes the place of the project's."""
     late = {"numpy", "torch"} & sys.modules.keys()
     assert not late, f"{late} came before the pins"
     if pins:
@@ -76,7 +74,6 @@ def prepare(pins: bool, settings: Mapping[str, str]) -> None:
         stand_in = ModuleType("sustainable.artifact.determinism")
         vars(stand_in)["use_deterministic_torch"] = _one_thread
         sys.modules[stand_in.__name__] = stand_in
-    os.environ.update(settings)
 
 
 def _one_thread() -> None:
@@ -149,8 +146,9 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
     from sustainable.forecaster import layered, logits_of
     from sustainable.shrinking import Narrow, ShrinkParameters, make_narrow
     from sustainable.training import Trainer, TrainingParameters
+    from sustainable.weather import PreprocessParameters, preprocess
 
-    parts = windows(params, csv)
+    parts, _ = preprocess(csv, read_section(params, "preprocess", PreprocessParameters, PROTOCOL))
     yield "windows", {name: torch.from_numpy(part.inputs) for name, part in parts.items()}
     train, validation = (
         (torch.from_numpy(parts[name].inputs[:count]), torch.from_numpy(parts[name].target[:count]).float())
@@ -173,24 +171,6 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
         task = Narrow(method, widths, training.seeds[0])
         narrow, _ = make_narrow(task, layered(model), train, validation, shorter)
         yield f"GRU {'x'.join(map(str, widths))} {method}", narrow.state_dict()
-
-
-def windows(params: Path, csv: Path) -> "dict[str, Windows]":
-    """The parts of the published split, as stage preprocess makes them."""
-    from sustainable.artifact.parameters import read_section
-    from sustainable.weather import (
-        PreprocessParameters,
-        make_windows,
-        read_table,
-        rows_to_scale_over,
-        scale_min_max,
-        split_windows,
-    )
-
-    parameters = read_section(params, "preprocess", PreprocessParameters, PROTOCOL)
-    table = read_table(csv, parameters)
-    scaled, _, _ = scale_min_max(table.features, rows_to_scale_over(table, parameters))
-    return split_windows(make_windows(scaled, table.positive, parameters.window_days), table, parameters)
 
 
 def dynamics() -> "Subjects":
@@ -274,11 +254,6 @@ def parse_arguments() -> argparse.Namespace:
         "--set", action="append", default=[], type=_setting, help="NAME=VALUE, after the pins"
     )
     return parser.parse_args()
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
 
 
 if __name__ == "__main__":

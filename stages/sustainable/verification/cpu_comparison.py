@@ -39,7 +39,7 @@ Verdict = Literal["reference", "same", "different", "skipped", "failed"]
 @dataclass(frozen=True)
 class Leg:
     """One process: on which CPU (None: this machine's own), with pins or without, and what it is to give when
-    held against the leg `against`. `environment` is set before it starts, `settings` after the pins."""
+    held against the leg `against`."""
 
     name: str
     expects: Expectation
@@ -47,7 +47,6 @@ class Leg:
     cpu: str | None = None
     pins: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,6 @@ def compare(
 def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> Outcome:
     """One leg in a fresh process, not yet judged: `skipped`, `failed`, or `reference` with its result."""
     command = [sys.executable, "-m", "sustainable.verification.cpu", f"--{'' if leg.pins else 'no-'}pins"]
-    command += [f"--set={name}={value}" for name, value in leg.settings.items()]
     command += ["--params", str(params), "--csv", str(csv), "--tensors", str(tensors_of(leg.name, folder))]
     if leg.cpu is not None:
         emulator = shutil.which(EMULATOR)

@@ -43,11 +43,11 @@ class Part:
 
 
 def check_shipped(root: Path) -> list[Item]:
-    """Every item of the shipped artifact, in two processes: what needs torch, and the rest."""
+    """Every item of the shipped artifact, in two processes: what follows from the rows, and the rest."""
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as beside:
-        recomputing = [beside.submit(part.items, root) for part in PARTS if part.tier == "T1"]
-        items = [item for part in PARTS if part.tier != "T1" for item in part.items(root)]
-        items += [item for one in recomputing for item in one.result()]
+        others = [beside.submit(part.items, root) for part in PARTS if part.tier != "T4"]
+        items = [item for part in PARTS if part.tier == "T4" for item in part.items(root)]
+        items = [item for one in others for item in one.result()] + items
     items += [skipped(tier, name, why) for tier, name, why in NOT_RUN]
     return sorted(items, key=lambda item: item.tier)
 

@@ -249,7 +249,8 @@ def command(place: Path, stage: str, part: str) -> list[str]:
 def _environment(pinned: bool) -> dict[str, str]:
     """Without what an earlier process has pinned; `artifact.determinism` pins in the process itself."""
     gone = () if pinned else (*PINNED, *THREAD_VARIABLES)
-    return {name: value for name, value in os.environ.items() if name not in gone}
+    kept = {name: value for name, value in os.environ.items() if name not in gone}
+    return kept | {"OMP_WAIT_POLICY": "PASSIVE"}  # a thread that waits for the other costs no CPU time
 
 
 def measure(folder: Path) -> dict[str, Any]:
