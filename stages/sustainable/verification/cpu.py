@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def prepare(pins: bool) -> None:
-    """Set the pins, or keep them from being set: a module that pins nothing takes the place of the project's."""
+    """Set the pins, or keep them from being set: a module that pins nothing takes its place."""
     late = {"numpy", "torch"} & sys.modules.keys()
     assert not late, f"{late} came before the pins"
     if pins:
@@ -250,9 +250,6 @@ def parse_arguments() -> argparse.Namespace:
     for name in ("params", "csv", "tensors"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--pins", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument(
-        "--set", action="append", default=[], type=_setting, help="NAME=VALUE, after the pins"
-    )
     return parser.parse_args()
 
 
