@@ -47,6 +47,9 @@ reference: .venv/ready-dev ## for maintainers: take the present run as the new r
 test: .venv/ready-dev ## unit tests and the whole pipeline small (about 18 minutes)
 	@python -m pytest
 
+test-cpu: .venv/ready ## do weights agree bit by bit between kinds of CPU? (6 minutes; needs Debian's qemu-user for the emulated ones)
+	@python stages/cpu_witness.py
+
 smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (6 minutes): no evidence
 	@python stages/profiles.py smoke
 
