@@ -20,8 +20,6 @@ from sustainable.verification.claim_efforts import (
     forecast_here,
     foretell,
     found_efforts,
-    shipped_cores,
-    shipped_efforts,
 )
 from sustainable.verification.claim_runs import STATE, ClaimFolder, Plan, Shipped, State, origins, plan_of
 from sustainable.verification.claim_verdicts import figures, outcome
@@ -55,9 +53,7 @@ def main() -> None:
 def foretold(plan: Plan, shipped: Shipped) -> list[Effort]:
     """What each step will take here."""
     print("timing a few training steps, to foretell how long it takes", flush=True)
-    efforts = shipped_efforts(shipped.folder)
-    cores = shipped_cores(shipped.folder) / available_cores()
-    return foretell(plan, efforts, forecast_here(ROOT), cores, ROOT / "params.yaml")
+    return foretell(plan, shipped.folder, forecast_here(ROOT), available_cores(), ROOT / "params.yaml")
 
 
 def announce(plan: Plan, shipped: Shipped, folder: Path, state: State) -> None:

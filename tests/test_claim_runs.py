@@ -10,6 +10,7 @@ import yaml
 import claim as script
 from imports import STAGES
 from sustainable.artifact.errors import UserError, exit_on_error
+from sustainable.artifact.files import write_json
 from sustainable.artifact.parameters import read_section
 from sustainable.policies.subjects import PolicyBenchmarkParameters
 from sustainable.verification import claim_runs
@@ -191,15 +192,15 @@ def test_figures_stand_side_by_side():
 STEPS = ("preprocess@audited", "train_baseline@audited", "benchmark@audited")
 
 
-def test_a_forecast_scales_what_computes_and_not_what_measures():
-    efforts = {
-        WITNESS: Effort(WITNESS, 100.0, 300.0),
-        "train_baseline@audited": Effort("train_baseline@audited", 60.0, 400.0),
-        "benchmark@audited": Effort("benchmark@audited", 600.0, 500.0),
-    }
-    here_s = {WITNESS: 200.0, "preprocess@audited": 3.0, "report": 40.0}  # half as fast, twice the cores
-    found = foretell(Plan("C1", Evidence(), STEPS), efforts, here_s, 0.5, ROOT / "params.yaml")
-    assert [effort.wall_s - DVC_S for effort in found] == [3.0, 60.0, 600.0, 40.0]
+def test_a_forecast_scales_what_computes_and_not_what_measures(tmp_path):
+    efforts = [("train_baseline@audited", 60.0, 400.0), ("benchmark@audited", 600.0, 500.0)]
+    efforts = [dict(zip(("stage", "wall_s", "memory_mib"), one, strict=True)) for one in efforts]
+    write_json(tmp_path / "effort.json", efforts)
+    write_json(tmp_path / "metrics/published/training_cost.json", {"cpu_time_s": 100.0})
+    write_json(tmp_path / "benchmark/policies.conditions.json", {"host": {"cores_logical": 2}})
+    here_s = {WITNESS: 300.0, "preprocess@audited": 3.0, "report": 40.0}  # a third as fast, twice the cores
+    found = foretell(Plan("C1", Evidence(), STEPS), tmp_path, here_s, 4, ROOT / "params.yaml")
+    assert [effort.wall_s - DVC_S for effort in found] == [3.0, 90.0, 600.0, 40.0]
     assert [effort.memory_mib for effort in found] == [DECLARED_MIB, 400.0, 500.0, DECLARED_MIB]
 
 
