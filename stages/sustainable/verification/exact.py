@@ -81,8 +81,8 @@ def check_figures(place: Place) -> Iterator[Item]:
         return
     for path in paths:
         file = folder / path.removeprefix("paper/")
-        if path == "paper/paper.pdf" and (why := _other_tex(file, place.artifacts[path]["tex"])):
-            yield skipped("T1", path, why)
+        if path == "paper/paper.pdf" and (other := _other_tex(file, place.artifacts[path]["tex"])):
+            yield skipped("T1", path, other)
             continue
         found = file_sha256(file) if file.is_file() else None
         advice = f"remove the folder {RENDERED} and run `make tables` again"
