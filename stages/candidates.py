@@ -1,8 +1,6 @@
 """Stage candidates: every deployment is scored on validation windows and timed. Runs without the pins."""
 
 import argparse
-import ctypes
-import gc
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -97,16 +95,7 @@ def score_one(
     meter.start()
     part = load_windows(windows)["validation"]
     rows = evaluate(network, seed, targets, sources, torch.from_numpy(part.inputs), part.target)
-    give_memory_back()
     return {"rows": rows, "cost": asdict(meter.stop())}
-
-
-def give_memory_back() -> None:
-    """The allocator keeps what is freed, as timing needs it to; scoring would grow by gigabytes."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        gc.collect()
-        trim(0)
 
 
 def time_all(
