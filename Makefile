@@ -38,7 +38,7 @@ tables: .venv/ready ## the paper's tables and figures again from the shipped row
 claim-%: .venv/ready ## run what one claim needs, here: make claim-A5 (it says first how long that takes)
 	@python stages/claim.py $*
 
-tamper: .venv/ready ## forge a copy in 250 ways: does verify see every one? (4 minutes)
+tamper: .venv/ready ## forge a copy in 331 ways: does verify see every one? (4 minutes)
 	@python stages/tamper.py
 
 reference: .venv/ready-dev ## for maintainers: take the present run as the new reference
