@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 BIN := $(abspath .venv/bin)
 export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPATH := $(abspath stages)
 PROFILE ?= paper
 
 .DEFAULT_GOAL := help
@@ -16,10 +17,10 @@ help: ## list these commands
 setup: .venv/ready ## make the virtual environment .venv from requirements.txt (about 2 minutes)
 
 doctor: .venv/ready ## what this host can support, and how long reproduce will take here (a few seconds)
-	@python stages/doctor.py
+	@python -m sustainable.tools.doctor
 
 reproduce: .venv/ready ## run the whole pipeline and say where the results lie (95 minutes on 2 cores)
-	@if [ "$(PROFILE)" != paper ]; then exec python stages/profiles.py $(PROFILE); fi; dvc repro
+	@if [ "$(PROFILE)" != paper ]; then exec python -m sustainable.tools.profiles $(PROFILE); fi; dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"
 	@echo "tables and figures           paper/tables/ paper/figures/"
@@ -28,7 +29,7 @@ reproduce: .venv/ready ## run the whole pipeline and say where the results lie (
 	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
 
 verify: .venv/ready ## is this the shipped artifact, and do its claims follow? (5 seconds; RUN=1: and is your run like it?)
-	@python stages/verify.py $(if $(RUN),--run)
+	@python -m sustainable.tools.verify $(if $(RUN),--run)
 
 tables: .venv/ready ## the paper's tables and figures again from the shipped rows, in the folder shipped (20 seconds)
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
@@ -36,22 +37,22 @@ tables: .venv/ready ## the paper's tables and figures again from the shipped row
 		--summary shipped/benchmark.json
 
 claim-%: .venv/ready ## run what one claim needs, here: make claim-A5 (it says first how long that takes)
-	@python stages/claim.py $*
+	@python -m sustainable.tools.claim $*
 
 tamper: .venv/ready ## forge a copy in 331 ways: does verify see every one? (4 minutes)
-	@python stages/tamper.py
+	@python -m sustainable.tools.tamper
 
 reference: .venv/ready-dev ## for maintainers: take the present run as the new reference
-	@python stages/take_reference.py
+	@python -m sustainable.tools.reference
 
 test: .venv/ready-dev ## unit tests and the whole pipeline small (about 18 minutes)
 	@python -m pytest
 
 test-cpu: .venv/ready ## do weights agree bit by bit between kinds of CPU? (6 minutes; needs Debian's qemu-user for the emulated ones)
-	@python stages/cpu_witness.py
+	@python -m sustainable.tools.cpu
 
 smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (6 minutes): no evidence
-	@python stages/profiles.py smoke
+	@python -m sustainable.tools.profiles smoke
 
 lint: .venv/ready-dev ## style and types
 	@ruff check

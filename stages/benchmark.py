@@ -7,22 +7,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import write_json, write_rows
-from sustainable.artifact.hashing import file_sha256, fingerprint
-from sustainable.artifact.journal import RowJournal
-from sustainable.artifact.parameters import read_profile, read_section
-from sustainable.artifact.progress import progress
-from sustainable.energy.blocks import BlocksParameters, measure_blocks
+from sustainable.core.effort import run_stage
+from sustainable.core.errors import UserError
+from sustainable.core.files import write_json, write_rows
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.journal import RowJournal
+from sustainable.core.parameters import read_profile, read_section
+from sustainable.core.progress import progress
+from sustainable.forecasting.benchmark.blocks import BlocksParameters, measure_blocks
 from sustainable.energy.choice import Chosen, MeterParameters, choose_meter
 from sustainable.energy.codecarbon import CodeCarbonMeter
-from sustainable.energy.host import describe_host
-from sustainable.energy.process import settle, start_afresh
-from sustainable.energy.published import RunsParameters, measure_runs
-from sustainable.energy.roofline import measure_roofline
-from sustainable.subjects import Sources, Subject, hits_table, make_subjects
-from sustainable.weather import load_windows
+from sustainable.measuring.host import describe_host
+from sustainable.measuring.process import settle, start_afresh
+from sustainable.forecasting.benchmark.runs import RunsParameters, measure_runs
+from sustainable.measuring.roofline import measure_roofline
+from sustainable.forecasting.benchmark.subjects import Sources, Subject, hits_table, make_subjects
+from sustainable.forecasting.data import load_windows
 
 import torch
 

@@ -9,25 +9,29 @@ from typing import Any
 
 import numpy as np
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import write_json, write_rows
-from sustainable.artifact.hashing import fingerprint
-from sustainable.artifact.journal import RowJournal
-from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import read_profile, read_section
+from sustainable.core.effort import run_stage
+from sustainable.core.errors import UserError
+from sustainable.core.files import write_json, write_rows
+from sustainable.core.hashing import fingerprint
+from sustainable.core.journal import RowJournal
+from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import read_profile, read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
-from sustainable.energy.clock import ClockMeter
-from sustainable.energy.episodes import Acting, EpisodesParameters, measure_episodes
-from sustainable.energy.host import describe_host
+from sustainable.measuring.clock import ClockMeter
+from sustainable.policies.benchmark.episodes import Acting, EpisodesParameters, measure_episodes
+from sustainable.measuring.host import describe_host
 from sustainable.energy.meter import Meter
-from sustainable.energy.process import on_all_cores, settle, start_afresh
-from sustainable.policies.environments import make_environment
-from sustainable.policies.faults import Record, caught, refuse_faults
-from sustainable.policies.memory import read_memory
-from sustainable.policies.recipes import Cell, PolicyTrainingParameters, plan
-from sustainable.policies.rollout import Environment
-from sustainable.policies.subjects import ActorDeployment, PolicyBenchmarkParameters, PolicySources
+from sustainable.measuring.process import on_all_cores, settle, start_afresh
+from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.faults import Record, caught, refuse_faults
+from sustainable.policies.benchmark.memory import read_memory
+from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, plan
+from sustainable.policies.environments.rollout import Environment
+from sustainable.policies.benchmark.deployments import (
+    ActorDeployment,
+    PolicyBenchmarkParameters,
+    PolicySources,
+)
 
 SHORTEST_WINDOW_S = 0.4
 Group = tuple[str, str]

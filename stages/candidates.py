@@ -5,14 +5,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import write_json, write_rows
-from sustainable.artifact.hashing import file_sha256, fingerprint
-from sustainable.artifact.journal import RowJournal
-from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import read_section
-from sustainable.artifact.progress import progress
-from sustainable.candidates import (
+from sustainable.core.effort import run_stage
+from sustainable.core.files import write_json, write_rows
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.journal import RowJournal
+from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import read_section
+from sustainable.core.progress import progress
+from sustainable.forecasting.benchmark.candidates import (
     CandidateParameters,
     Network,
     Target,
@@ -26,14 +26,14 @@ from sustainable.candidates import (
     round_order,
     time_call_ms,
 )
-from sustainable.compression.runtimes import Deployed
+from sustainable.forecasting.compression.runtimes import Deployed
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.energy.host import describe_host
-from sustainable.energy.process import settle, start_afresh
-from sustainable.shrinking import ShrinkParameters, width_pairs
-from sustainable.subjects import Sources
-from sustainable.weather import load_windows
+from sustainable.measuring.host import describe_host
+from sustainable.measuring.process import settle, start_afresh
+from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
+from sustainable.forecasting.benchmark.subjects import Sources
+from sustainable.forecasting.data import load_windows
 
 import torch
 

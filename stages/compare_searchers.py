@@ -5,18 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import read_rows, write_json, write_rows
-from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import read_section
-from sustainable.artifact.progress import progress
+from sustainable.core.effort import run_stage
+from sustainable.core.files import read_rows, write_json, write_rows
+from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import read_section
+from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.search.comparison import Search, describe_choices, improvement_rows, run_search
-from sustainable.search.landscape import Landscape
-from sustainable.search.searchers import SearchersParameters
+from sustainable.forecasting.search.comparison import Search, describe_choices, improvement_rows, run_search
+from sustainable.forecasting.search.landscape import Landscape
+from sustainable.forecasting.search.searchers import SearchersParameters
 
 
 def main() -> None:

@@ -7,21 +7,21 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import read_json, write_json, write_rows
-from sustainable.artifact.hashing import file_sha256, fingerprint
-from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import read_profile, read_section
-from sustainable.compression.actor_quantization import save_prepared
+from sustainable.core.effort import run_stage
+from sustainable.core.files import read_json, write_json, write_rows
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import read_profile, read_section
+from sustainable.policies.compression.static_int8 import save_prepared
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.policies.environments import make_environment
-from sustainable.policies.faults import Record, caught, refuse_faults
+from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.faults import Record, caught, refuse_faults
 from sustainable.policies.policy import check_fits, load_policy
-from sustainable.policies.recipes import Cell, PolicyTrainingParameters, plan
-from sustainable.variants import CompressParameters, evaluate_variants, prepare_policy
+from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, plan
+from sustainable.policies.compression.evaluation import CompressParameters, evaluate_variants, prepare_policy
 
 STATES_FROM = 7_000_000
 """Where the seeds of the episodes begin that states are taken from, away from those that are evaluated."""

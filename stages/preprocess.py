@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import write_json
-from sustainable.artifact.parameters import read_section
-from sustainable.weather import PreprocessParameters, preprocess, save_windows
+from sustainable.core.effort import run_stage
+from sustainable.core.files import write_json
+from sustainable.core.parameters import read_section
+from sustainable.forecasting.data import PreprocessParameters, preprocess, save_windows
 
 
 def main() -> None:

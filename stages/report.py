@@ -4,15 +4,15 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-import sustainable.artifact.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
+import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import write_json
-from sustainable.reporting.audited_figures import draw_audited
-from sustainable.reporting.figures import draw_published
+from sustainable.core.effort import run_stage
+from sustainable.core.files import write_json
+from sustainable.reporting.forecasting.audited_figures import draw_audited
+from sustainable.reporting.forecasting.figures import draw_published
 from sustainable.reporting.latex import compile_paper
 from sustainable.reporting.pages import metrics_of, report_on, write_pages
-from sustainable.reporting.policies_figures import draw_policies
+from sustainable.reporting.policies.figures import draw_policies
 
 
 def main() -> None:

@@ -6,21 +6,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
 from pydantic.dataclasses import dataclass
 from stable_baselines3 import PPO
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import write_json, write_rows
-from sustainable.artifact.parameters import STRICT, read_section
-from sustainable.artifact.progress import progress
-from sustainable.compression.configuration import ACTIONS, Configuration
+from sustainable.core.effort import run_stage
+from sustainable.core.files import write_json, write_rows
+from sustainable.core.parameters import STRICT, read_section
+from sustainable.core.progress import progress
+from sustainable.forecasting.compression.actions import ACTIONS, Configuration
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.forecaster import load_forecaster, trained_in
-from sustainable.search.agent import AgentParameters, Episodes, learning_curve, train_agent
-from sustainable.search.candidates import (
+from sustainable.forecasting.model.gru import load_forecaster, trained_in
+from sustainable.forecasting.published.agent import AgentParameters, Episodes, learning_curve, train_agent
+from sustainable.forecasting.published.evaluation import (
     Evaluated,
     EvaluationParameters,
     Evaluator,
@@ -28,9 +28,9 @@ from sustainable.search.candidates import (
     evaluation_set,
     tied_best,
 )
-from sustainable.search.environment import IdleEnv, SustainableAIAgentEnv
-from sustainable.search.reward import RewardParameters, published_reward
-from sustainable.weather import load_windows
+from sustainable.forecasting.published.environment import IdleEnv, SustainableAIAgentEnv
+from sustainable.forecasting.published.reward import RewardParameters, published_reward
+from sustainable.forecasting.data import load_windows
 
 CURVE_INTERVAL_STEPS = 100
 

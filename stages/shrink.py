@@ -6,20 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
 import torch
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import read_json, write_json, write_rows
-from sustainable.artifact.hashing import file_sha256, fingerprint
-from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import read_section
+from sustainable.core.effort import run_stage
+from sustainable.core.files import read_json, write_json, write_rows
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.forecaster import layered, load_forecaster, save_forecaster, trained_in
-from sustainable.shrinking import Narrow, ShrinkParameters, make_narrow, plan
-from sustainable.weather import Windows, load_windows
+from sustainable.forecasting.model.gru import layered, load_forecaster, save_forecaster, trained_in
+from sustainable.forecasting.compression.shrinking import Narrow, ShrinkParameters, make_narrow, plan
+from sustainable.forecasting.data import Windows, load_windows
 
 
 def main() -> None:

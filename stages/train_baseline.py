@@ -6,23 +6,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
 import torch
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.files import write_json, write_rows
-from sustainable.artifact.hashing import file_sha256, fingerprint
-from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import read_section
-from sustainable.artifact.tensors import tensors_sha256
+from sustainable.core.effort import run_stage
+from sustainable.core.files import write_json, write_rows
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import read_section
+from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.forecaster import Forecaster, load_forecaster, logits_of, save_forecaster
-from sustainable.frugal import frugal_predictions, frugal_probabilities
-from sustainable.scores import score
-from sustainable.training import Trainer, TrainingParameters
-from sustainable.weather import Windows, load_windows
+from sustainable.forecasting.model.gru import Forecaster, load_forecaster, logits_of, save_forecaster
+from sustainable.forecasting.model.frugal import frugal_predictions, frugal_probabilities
+from sustainable.forecasting.model.scores import score
+from sustainable.forecasting.model.training import Trainer, TrainingParameters
+from sustainable.forecasting.data import Windows, load_windows
 
 SCORED = ("validation", "test")
 

@@ -9,22 +9,28 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sustainable.artifact.determinism import use_deterministic_torch  # isort: skip  (before torch)
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
-from sustainable.artifact.effort import run_stage
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_json, write_json, write_rows
-from sustainable.artifact.hashing import fingerprint
-from sustainable.artifact.parallel import in_parallel
-from sustainable.artifact.parameters import read_section
-from sustainable.artifact.tensors import tensors_sha256
+from sustainable.core.effort import run_stage
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, write_json, write_rows
+from sustainable.core.hashing import fingerprint
+from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import read_section
+from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.policies.environments import make_environment
-from sustainable.policies.faults import FAULT, caught, refuse_faults
-from sustainable.policies.learning import check_settings, has_learned, random_returns, returns_of, train_one
+from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.faults import FAULT, caught, refuse_faults
+from sustainable.policies.learning.training import (
+    check_settings,
+    has_learned,
+    random_returns,
+    returns_of,
+    train_one,
+)
 from sustainable.policies.policy import load_policy, save_policy
-from sustainable.policies.recipes import Cell, PolicyTrainingParameters, plan
+from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, plan
 
 Record = dict[str, Any]
 CURVE = ("environment", "algorithm", "seed", "step", "episode_return", "episode_length")

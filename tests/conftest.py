@@ -1,6 +1,6 @@
 """Shared by the tests. The determinism settings come first: numpy and torch read them when loaded."""
 
-import sustainable.artifact.determinism as determinism  # isort: skip
+import sustainable.core.determinism as determinism  # isort: skip
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import profiles
+from sustainable.tools import profiles
 
 ROOT = Path(__file__).parent.parent
 

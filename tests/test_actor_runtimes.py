@@ -15,16 +15,17 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.td3.policies import Actor as SquashedActor
 
-from sustainable.compression import CompressionError, actor_onnx, actor_runtimes
-from sustainable.compression.actor_accounting import size_bytes, weights_sha256
-from sustainable.compression.actor_onnx import (
+from sustainable.compression import CompressionError
+from sustainable.policies.compression import onnx_models as actor_onnx
+from sustainable.policies.compression import runtimes as actor_runtimes
+from sustainable.policies.compression.accounting import size_bytes, weights_sha256
+from sustainable.policies.compression.onnx_models import (
     INT8_PRODUCTS,
     check_integer_products,
     to_int8_onnx,
     to_onnx,
 )
-from sustainable.compression.actor_quantization import QATParameters, prepare
-from sustainable.compression.actor_runtimes import (
+from sustainable.policies.compression.runtimes import (
     EXAMPLES,
     OFFERED,
     RUNTIMES,
@@ -36,8 +37,9 @@ from sustainable.compression.actor_runtimes import (
     in_numpy,
     in_onnxruntime,
 )
-from sustainable.compression.actor_sb3 import PredictingActor
-from sustainable.compression.actors import Variant, compress
+from sustainable.policies.compression.sb3_policy import PredictingActor
+from sustainable.policies.compression.static_int8 import QATParameters, prepare
+from sustainable.policies.compression.variants import Variant, compress
 from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, outputs_of, to_action
 
 BOUNDS = {"low": (-1.0, -2.0, -0.5), "high": (1.0, 2.0, 3.0)}
@@ -314,8 +316,8 @@ LIBRARIES = """
 import sys
 from pathlib import Path
 import torch
-from sustainable.compression.actor_runtimes import deploy_actor
-from sustainable.compression.actors import Variant
+from sustainable.policies.compression.runtimes import deploy_actor
+from sustainable.policies.compression.variants import Variant
 from sustainable.policies.policy import Actor, ActorArchitecture
 
 torch.manual_seed(0)

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.tensors import write_tensors
-from sustainable.compression import CompressionError, actor_pruning, actor_quantization, actors
-from sustainable.compression.actor_accounting import (
+from sustainable.compression import CompressionError
+from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
+from sustainable.core.errors import UserError
+from sustainable.core.tensors import write_tensors
+from sustainable.policies.compression import static_int8 as actor_quantization
+from sustainable.policies.compression import units as actor_pruning
+from sustainable.policies.compression import variants as actors
+from sustainable.policies.compression.accounting import (
     actor_tensors,
     memory_bytes,
     nonzero_of,
@@ -24,15 +28,7 @@ from sustainable.compression.actor_accounting import (
     size_bytes,
     weights_sha256,
 )
-from sustainable.compression.actor_pruning import (
-    keep_units,
-    kept_widths,
-    mask_units,
-    parameter_count,
-    prune_units,
-    unit_norms,
-)
-from sustainable.compression.actor_quantization import (
+from sustainable.policies.compression.static_int8 import (
     LEVELS,
     Prepared,
     QATParameters,
@@ -44,8 +40,15 @@ from sustainable.compression.actor_quantization import (
     save_prepared,
     to_static,
 )
-from sustainable.compression.actors import Variant, compress
-from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
+from sustainable.policies.compression.units import (
+    keep_units,
+    kept_widths,
+    mask_units,
+    parameter_count,
+    prune_units,
+    unit_norms,
+)
+from sustainable.policies.compression.variants import Variant, compress
 from sustainable.policies.policy import Actor, ActorArchitecture, outputs_of
 
 quick = settings(max_examples=25, deadline=None)

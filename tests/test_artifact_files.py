@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sustainable.artifact.effort import LOG, run_stage
-from sustainable.artifact.errors import UserError, exit_on_error
-from sustainable.artifact.files import read_json, read_rows, replacing, write_json, write_rows
-from sustainable.artifact.hashing import fingerprint
-from sustainable.artifact.journal import RowJournal
-from sustainable.artifact.tensors import read_tensors, serialise, tensors_sha256, write_tensors
+from sustainable.core.effort import LOG, run_stage
+from sustainable.core.errors import UserError, exit_on_error
+from sustainable.core.files import read_json, read_rows, replacing, write_json, write_rows
+from sustainable.core.hashing import fingerprint
+from sustainable.core.journal import RowJournal
+from sustainable.core.tensors import read_tensors, serialise, tensors_sha256, write_tensors
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):

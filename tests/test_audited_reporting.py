@@ -4,20 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sustainable.artifact.errors import UserError
-from sustainable.reporting.audited import (
-    ablation_lines,
+from sustainable.core.errors import UserError
+from sustainable.reporting.forecasting.audited import (
     control_lines,
     hits_by_seed,
     pay_back_audited,
     proxy_agreement,
+    repair_lines,
     summarise_audited,
 )
-from sustainable.reporting.audited_claims import judge_audited
-from sustainable.reporting.audited_figures import draw_audited
-from sustainable.reporting.results import AuditedParameters, PoliciesParameters, ReportParameters
-from sustainable.reporting.run import accepted
-from sustainable.reporting.searching import summarise_searches
+from sustainable.reporting.forecasting.audited_claims import judge_audited
+from sustainable.reporting.forecasting.audited_figures import draw_audited
+from sustainable.reporting.forecasting.results import AuditedParameters, PoliciesParameters, ReportParameters
+from sustainable.reporting.forecasting.run import accepted
+from sustainable.reporting.forecasting.searching import summarise_searches
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
 
 PARAMETERS = ReportParameters(
@@ -244,13 +244,13 @@ def test_what_was_invested_is_paid_back():
     assert pay_back_audited(rows, "baseline_twin", "baseline", 64, 98.0, PARAMETERS).inferences is None
 
 
-def test_ablation_lines_name_the_commonest_pick():
+def test_repair_lines_name_the_commonest_pick():
     rows = [
         {"variant": "v", "seed": seed, "names": names, "ties": ties, "models": 1,
          "cpu_time_ratio_batch_64": 0.5, "test_accuracy_difference": 0.01}
         for seed, (names, ties) in enumerate([("Q", 1), ("Q", 1), ("P10+Q P20+Q", 2)])
     ]  # fmt: skip
-    (line,) = ablation_lines(pd.DataFrame(rows), (64,), 0.95)
+    (line,) = repair_lines(pd.DataFrame(rows), (64,), 0.95)
     assert (line["picks"], line["on"], line["seeds"], line["ties"]) == (["Q"], 2, 3, [1, 2])
     assert line["ratios"][64].estimate == pytest.approx(0.5)
 

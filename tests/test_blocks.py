@@ -11,11 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.journal import RowJournal
-from sustainable.compression.configuration import Configuration
-from sustainable.compression.runtimes import in_torch
-from sustainable.energy.blocks import (
+from sustainable.core.errors import UserError
+from sustainable.core.journal import RowJournal
+from sustainable.energy.choice import Chosen
+from sustainable.energy.stand_ins import FakeMeter
+from sustainable.forecasting.benchmark.subjects import Subject
+from sustainable.forecasting.compression.actions import Configuration
+from sustainable.forecasting.compression.runtimes import in_torch
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU
+from sustainable.measuring.blocks import (
     IDLE,
     BlocksParameters,
     Item,
@@ -25,11 +29,7 @@ from sustainable.energy.blocks import (
     loops_for,
     measure_blocks,
 )
-from sustainable.energy.choice import Chosen
-from sustainable.energy.process import Moment, neighbours_load
-from sustainable.energy.stand_ins import FakeMeter
-from sustainable.forecaster import Architecture, WeatherGRU
-from sustainable.subjects import Subject
+from sustainable.measuring.process import Moment, neighbours_load
 
 SETTINGS = {
     "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_sizes": [8], "threads": 1, "seed": 5,
@@ -228,7 +228,7 @@ def test_threads_are_in_the_environment_before_anything_is_loaded(tmp_path, proj
     script.write_text(
         "import os, sys\n"
         f"sys.path.insert(0, {str(project / 'stages')!r})\n"
-        "from sustainable.energy.process import settle, start_afresh\n"
+        "from sustainable.measuring.process import settle, start_afresh\n"
         "start_afresh(1, keep_memory=True)\n"
         "print(os.environ['OMP_NUM_THREADS'], settle(1), sys.argv[1:])\n"
     )

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sustainable import candidates
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import write_rows
-from sustainable.candidates import (
+from sustainable.compression import CompressionError
+from sustainable.core.errors import UserError
+from sustainable.core.files import write_rows
+from sustainable.forecasting.benchmark import candidates
+from sustainable.forecasting.benchmark.candidates import (
     KEY,
     CandidateParameters,
     Network,
@@ -28,9 +29,10 @@ from sustainable.candidates import (
     round_order,
     time_call_ms,
 )
-from sustainable.compression import CompressionError
-from sustainable.compression.runtimes import TARGETS, Deployed
-from sustainable.forecaster import (
+from sustainable.forecasting.benchmark.subjects import Sources
+from sustainable.forecasting.compression.runtimes import TARGETS, Deployed
+from sustainable.forecasting.data import Windows
+from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
     LayeredGRU,
@@ -40,8 +42,6 @@ from sustainable.forecaster import (
     save_forecaster,
     sequence_flops,
 )
-from sustainable.subjects import Sources
-from sustainable.weather import Windows
 
 DAYS, FEATURES = 4, 3
 FULL = (6, 6)

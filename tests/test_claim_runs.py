@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-import claim as script
 from imports import STAGES
-from sustainable.artifact.errors import UserError, exit_on_error
-from sustainable.artifact.files import write_json
-from sustainable.artifact.parameters import read_section
-from sustainable.policies.subjects import PolicyBenchmarkParameters
-from sustainable.verification import claim_runs
-from sustainable.verification.claim_efforts import (
+from sustainable.core.errors import UserError, exit_on_error
+from sustainable.core.files import write_json
+from sustainable.core.parameters import read_section
+from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
+from sustainable.tools import claim as script
+from sustainable.verification.claim import runs as claim_runs
+from sustainable.verification.claim.efforts import (
     DECLARED_MIB,
     DVC_S,
     WITNESS,
@@ -24,7 +24,7 @@ from sustainable.verification.claim_efforts import (
     found_efforts,
     shipped_efforts,
 )
-from sustainable.verification.claim_runs import (
+from sustainable.verification.claim.runs import (
     EVIDENCE,
     ClaimFolder,
     Evidence,
@@ -35,7 +35,7 @@ from sustainable.verification.claim_runs import (
     read_claims,
     stages_of,
 )
-from sustainable.verification.claim_verdicts import CONTRADICTED, OPEN, REPRODUCED, figures, outcome
+from sustainable.verification.claim.verdicts import CONTRADICTED, OPEN, REPRODUCED, figures, outcome
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import declared_commands, inside
 

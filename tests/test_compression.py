@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sustainable.compression import CompressionError
-from sustainable.compression.accounting import account, model_tensors, ptflops_macs
-from sustainable.compression.configuration import ACTIONS, Configuration, compress
 from sustainable.compression.quantization import quantize_dynamic_int8
-from sustainable.forecaster import Architecture, WeatherGRU
+from sustainable.forecasting.compression.accounting import account, model_tensors, ptflops_macs
+from sustainable.forecasting.compression.actions import ACTIONS, Configuration, compress
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU
 
 EXAMPLE = torch.zeros(1, 5, 3)
 

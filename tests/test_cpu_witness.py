@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-import cpu_witness
-from sustainable.artifact.tensors import write_tensors
-from sustainable.energy.process import PINNED
-from sustainable.verification.cpu_comparison import (
+from sustainable.core.tensors import write_tensors
+from sustainable.measuring.process import PINNED
+from sustainable.tools import cpu as cpu_witness
+from sustainable.verification.cpu.comparison import (
     Leg,
     Outcome,
     compare,
@@ -146,8 +146,8 @@ def test_the_emulated_control_is_a_cpu_of_the_other_maker():
 @pytest.mark.parametrize("pins", [True, False])
 def test_the_control_really_runs_without_the_pins(project, pins):
     code = (
-        f"from sustainable.verification.cpu import prepare; prepare({pins}); import os;"
-        "from sustainable.artifact.determinism import use_deterministic_torch; import json;"
+        f"from sustainable.verification.cpu.computation import prepare; prepare({pins}); import os;"
+        "from sustainable.core.determinism import use_deterministic_torch; import json;"
         "print(json.dumps(dict(os.environ)))"
     )
     clean = {name: value for name, value in os.environ.items() if name not in PINNED}

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.journal import RowJournal
-from sustainable.compression.configuration import Configuration
-from sustainable.compression.runtimes import in_torch
+from sustainable.core.errors import UserError
+from sustainable.core.journal import RowJournal
 from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters, refuse_outside_configuration
 from sustainable.energy.cost import total_cost
-from sustainable.energy.host import describe_host, instruction_sets
 from sustainable.energy.meter import EVIDENCE, MODELLED_CONSTANT, Reading
-from sustainable.energy.published import RunsParameters, measure_runs
-from sustainable.energy.rows import energy_columns
 from sustainable.energy.stand_ins import FakeMeter
-from sustainable.forecaster import Architecture, WeatherGRU
-from sustainable.subjects import Subject
+from sustainable.forecasting.benchmark.runs import RunsParameters, measure_runs
+from sustainable.forecasting.benchmark.subjects import Subject
+from sustainable.forecasting.compression.actions import Configuration
+from sustainable.forecasting.compression.runtimes import in_torch
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU
+from sustainable.measuring.host import describe_host, instruction_sets
+from sustainable.measuring.rows import energy_columns
 
 PARAMETERS = CodeCarbonParameters(tracking_mode="process", country_iso_code="USA", sampling_s=1.0)
 
@@ -146,7 +146,7 @@ def test_the_host_is_described():
 
 
 def test_determinism_must_come_first(project):
-    code = "import numpy, sustainable.artifact.determinism"
+    code = "import numpy, sustainable.core.determinism"
     environment = {"PYTHONPATH": str(project / "stages"), "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False

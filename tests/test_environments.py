@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sustainable.artifact.errors import UserError
-from sustainable.policies.environments import EnvironmentFault, Guard, make_environment
+from sustainable.core.errors import UserError
+from sustainable.policies.environments.guarded import EnvironmentFault, Guard, make_environment
 
 
 class Scripted(gymnasium.Env):

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sustainable.artifact.journal import RowJournal
-from sustainable.energy.blocks import IDLE
-from sustainable.energy.clock import ClockMeter
-from sustainable.energy.episodes import (
+from sustainable.core.journal import RowJournal
+from sustainable.measuring.blocks import IDLE
+from sustainable.measuring.clock import ClockMeter
+from sustainable.policies.benchmark.episodes import (
     Acting,
     EpisodesParameters,
     episode_seeds,
@@ -18,7 +18,7 @@ from sustainable.energy.episodes import (
     per_step,
     time_apart,
 )
-from sustainable.policies.rollout import Episode, record
+from sustainable.policies.environments.rollout import Episode, record
 from test_rollout import Countdown, constant
 
 PARAMETERS = EpisodesParameters(

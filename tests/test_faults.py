@@ -2,9 +2,9 @@
 
 import pytest
 
-from sustainable.artifact.errors import UserError
-from sustainable.policies.environments import EnvironmentFault
-from sustainable.policies.faults import caught, refuse_faults
+from sustainable.core.errors import UserError
+from sustainable.policies.environments.faults import caught, refuse_faults
+from sustainable.policies.environments.guarded import EnvironmentFault
 
 
 def failing(error: Exception) -> dict[str, int]:

@@ -6,9 +6,9 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.flop_counter import FlopCounterMode
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.tensors import read_tensors, tensors_sha256, write_tensors
-from sustainable.forecaster import (
+from sustainable.core.errors import UserError
+from sustainable.core.tensors import read_tensors, tensors_sha256, write_tensors
+from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
     LayeredGRU,
@@ -19,7 +19,7 @@ from sustainable.forecaster import (
     sequence_flops,
     trained_in,
 )
-from sustainable.training import Recipe, Trainer, TrainingParameters
+from sustainable.forecasting.model.training import Recipe, Trainer, TrainingParameters
 
 PUBLISHED = Architecture(features=4, hidden=256, layers=2, dropout=0.2)
 SMALL = {

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sustainable.artifact.errors import UserError
-from sustainable.frugal import frugal_predictions, frugal_probabilities, logistic_last_day
-from sustainable.weather import Windows
+from sustainable.core.errors import UserError
+from sustainable.forecasting.data import Windows
+from sustainable.forecasting.model.frugal import frugal_predictions, frugal_probabilities, logistic_last_day
 
 
 def windows(previous, target, features=2, seed=0) -> Windows:

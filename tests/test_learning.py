@@ -10,13 +10,14 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 import train_policies
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.tensors import tensors_sha256
+from sustainable.core.errors import UserError
+from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters
 from sustainable.energy.codecarbon import CodeCarbonParameters
-from sustainable.policies.checkpoints import restore, scales_of, state_of
-from sustainable.policies.environments import EnvironmentFault
-from sustainable.policies.learning import (
+from sustainable.policies.environments.guarded import EnvironmentFault
+from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
+from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, Recipe, plan
+from sustainable.policies.learning.training import (
     Sittings,
     export,
     has_learned,
@@ -26,7 +27,6 @@ from sustainable.policies.learning import (
     train_one,
 )
 from sustainable.policies.policy import outputs_of, to_action
-from sustainable.policies.recipes import Cell, PolicyTrainingParameters, Recipe, plan
 
 SHORT = {
     "PPO": {"n_steps": 64, "batch_size": 64, "n_epochs": 2},

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 
-from sustainable.artifact.errors import UserError
+from sustainable.core.errors import UserError
 from sustainable.energy import choice
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.codecarbon import CodeCarbonParameters
@@ -26,8 +26,8 @@ from sustainable.energy.meter import (
 )
 from sustainable.energy.nvml import NvmlMeter
 from sustainable.energy.rapl import RaplMeter, find_zones
-from sustainable.energy.sampler import PowerSampler, power_trace, summarise_power
 from sustainable.energy.stand_ins import FakeMeter, ReplayMeter, Trace
+from sustainable.measuring.sampler import PowerSampler, power_trace, summarise_power
 
 CODECARBON = CodeCarbonParameters(tracking_mode="process", country_iso_code="USA", sampling_s=1.0)
 WRAP = 1000_000_000

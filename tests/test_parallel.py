@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.parallel import in_parallel
+from sustainable.core.errors import UserError
+from sustainable.core.parallel import in_parallel
 
 
 def slow_square(number):
@@ -41,7 +41,7 @@ def test_an_exception_of_a_task_is_raised_here(workers):
 
 
 def test_one_worker_runs_here_and_two_run_elsewhere(monkeypatch):
-    monkeypatch.setattr("sustainable.artifact.parallel.available_cores", lambda: 2)
+    monkeypatch.setattr("sustainable.core.parallel.available_cores", lambda: 2)
     tasks = [(number,) for number in range(4)]
     assert set(in_parallel(where, tasks, "tasks", 1)) == {os.getpid()}
     assert os.getpid() not in set(in_parallel(where, tasks, "tasks", 2))
@@ -56,8 +56,8 @@ def test_there_are_never_more_workers_than_asked_for_or_than_tasks(monkeypatch):
         asked.append(n_jobs)
         return lambda calls: (function(*task) for function, task, _ in calls)
 
-    monkeypatch.setattr("sustainable.artifact.parallel.Parallel", parallel)
-    monkeypatch.setattr("sustainable.artifact.parallel.available_cores", lambda: 8)
+    monkeypatch.setattr("sustainable.core.parallel.Parallel", parallel)
+    monkeypatch.setattr("sustainable.core.parallel.available_cores", lambda: 8)
     tasks = [(number,) for number in range(5)]
     for workers in (None, 1, 3):
         assert list(in_parallel(fails_at_two, tasks[:2], "tasks", workers)) == [0, 1]

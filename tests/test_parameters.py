@@ -6,22 +6,22 @@ import pytest
 import yaml
 from pydantic.dataclasses import dataclass
 
-from sustainable.ablation import AblationParameters
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.parameters import STRICT, read_profile, read_protocols, read_section
-from sustainable.candidates import CandidateParameters
-from sustainable.compression.runtimes import TARGETS
-from sustainable.energy.blocks import BlocksParameters
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import STRICT, read_profile, read_protocols, read_section
 from sustainable.energy.choice import MeterParameters
-from sustainable.energy.published import RunsParameters
-from sustainable.policies.recipes import PolicyTrainingParameters
-from sustainable.policies.subjects import PolicyBenchmarkParameters
-from sustainable.reporting.results import ReportParameters
-from sustainable.shrinking import ShrinkParameters, width_pairs
-from sustainable.subjects import Deployment
-from sustainable.training import TrainingParameters
-from sustainable.variants import CompressParameters
-from sustainable.weather import PreprocessParameters
+from sustainable.forecasting.benchmark.candidates import CandidateParameters
+from sustainable.forecasting.benchmark.runs import RunsParameters
+from sustainable.forecasting.benchmark.subjects import Deployment
+from sustainable.forecasting.compression.runtimes import TARGETS
+from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
+from sustainable.forecasting.data import PreprocessParameters
+from sustainable.forecasting.model.training import TrainingParameters
+from sustainable.forecasting.repairs import RepairsParameters
+from sustainable.measuring.blocks import BlocksParameters
+from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
+from sustainable.policies.compression.evaluation import CompressParameters
+from sustainable.policies.learning.recipes import PolicyTrainingParameters
+from sustainable.reporting.forecasting.results import ReportParameters
 
 STAGES = {"stages": {"stage": {}}}
 
@@ -127,7 +127,7 @@ def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
         ("shrink", ShrinkParameters, "controls.methods", ["l1"]),
         ("candidates", CandidateParameters, "batch_sizes", []),
         ("candidates", CandidateParameters, "masked_shares", [1.0]),
-        ("ablation", AblationParameters, "test_windows", 0),
+        ("repair_search", RepairsParameters, "test_windows", 0),
         ("train_policies", PolicyTrainingParameters, "learned_share", 0.0),
         ("train_policies", PolicyTrainingParameters, "seeds", []),
         ("compress_policies", CompressParameters, "shares", [1.0]),

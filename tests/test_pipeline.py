@@ -15,15 +15,14 @@ import pandas as pd
 import pytest
 import yaml
 
-import doctor
-import profiles
 import report
 from conftest import stage_command
-from sustainable.artifact.errors import exit_on_error
-from sustainable.artifact.hashing import file_sha256
-from sustainable.artifact.tensors import read_tensors, tensors_sha256, write_tensors
-from sustainable.energy.blocks import EMPTY_METERINGS, design
+from sustainable.core.errors import exit_on_error
+from sustainable.core.hashing import file_sha256
+from sustainable.core.tensors import read_tensors, tensors_sha256, write_tensors
 from sustainable.energy.meter import Reading
+from sustainable.measuring.blocks import EMPTY_METERINGS, design
+from sustainable.tools import doctor, profiles
 
 STAMP = "smoke run, not evidence"
 
@@ -337,7 +336,7 @@ UPSTREAM = [
     ("train_baseline", "data/processed/published/windows.safetensors", "cut"),
     ("shrink", "data/processed/audited/windows.safetensors", "cut"),
     ("compare_searchers", "data/search/candidates.csv", "candidates: "),
-    ("ablation", "data/search/candidates.csv", "candidates: "),
+    ("repair_search", "data/search/candidates.csv", "candidates: "),
     ("benchmark", "data/search/published/best_action.json", "cut"),
     ("report", "paper/published.yaml", "cut"),
 ]

@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sustainable.artifact.errors import UserError
-from sustainable.reporting.policies import (
+from sustainable.core.errors import UserError
+from sustainable.reporting.forecasting.results import AuditedParameters, PoliciesParameters, ReportParameters
+from sustainable.reporting.policies.claims import judge_policies
+from sustainable.reporting.policies.costs import summarise_memory
+from sustainable.reporting.policies.figures import draw_policies
+from sustainable.reporting.policies.findings import find_policies
+from sustainable.reporting.policies.run import PoliciesRun, check_cells, checked_table
+from sustainable.reporting.policies.summary import (
     POLICY_TABLES,
     Policies,
     policies_metrics,
     policies_values,
     summarise_policies,
 )
-from sustainable.reporting.policies_claims import judge_policies
-from sustainable.reporting.policies_costs import summarise_memory
-from sustainable.reporting.policies_figures import draw_policies
-from sustainable.reporting.policies_findings import find_policies
-from sustainable.reporting.policies_run import PoliciesRun, check_cells, checked_table
-from sustainable.reporting.results import AuditedParameters, PoliciesParameters, ReportParameters
 from sustainable.reporting.templates import render_html, render_latex
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 

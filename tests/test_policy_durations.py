@@ -2,11 +2,11 @@
 
 import pytest
 
-from sustainable.artifact.parameters import read_section
-from sustainable.policies.recipes import PolicyTrainingParameters, plan
-from sustainable.policies.subjects import PolicyBenchmarkParameters
-from sustainable.policy_durations import STARTING_S, STEPS_PER_S, seconds_by_stage, windows_s
-from sustainable.variants import CompressParameters
+from sustainable.core.parameters import read_section
+from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
+from sustainable.policies.compression.evaluation import CompressParameters
+from sustainable.policies.durations import STARTING_S, STEPS_PER_S, seconds_by_stage, windows_s
+from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from conftest import stage_command
-from sustainable.artifact.files import write_json
-from sustainable.artifact.hashing import file_sha256
-from sustainable.artifact.tensors import read_tensors, write_tensors
+from sustainable.core.files import write_json
+from sustainable.core.hashing import file_sha256
+from sustainable.core.tensors import read_tensors, write_tensors
 
 POLICY = "CartPole-v1/PPO/seed_1"
 

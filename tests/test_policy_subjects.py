@@ -7,13 +7,13 @@ import gymnasium
 import pytest
 import torch
 
-from sustainable.artifact.errors import UserError
-from sustainable.compression.actor_quantization import QATParameters, prepare, save_prepared
-from sustainable.policies.memory import read_memory
+from sustainable.core.errors import UserError
+from sustainable.policies.benchmark.deployments import ActorDeployment, PolicySources
+from sustainable.policies.benchmark.memory import read_memory
+from sustainable.policies.compression.static_int8 import QATParameters, prepare, save_prepared
+from sustainable.policies.environments.rollout import collect_states
+from sustainable.policies.learning.recipes import Cell, Recipe
 from sustainable.policies.policy import Actor, ActorArchitecture, Policy, save_policy
-from sustainable.policies.recipes import Cell, Recipe
-from sustainable.policies.rollout import collect_states
-from sustainable.policies.subjects import ActorDeployment, PolicySources
 
 CELL = Cell("CartPole-v1", "PPO", 1, Recipe(1, None, "none: it is not trained"))
 

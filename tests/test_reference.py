@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from imports import STAGES
-from sustainable.artifact.files import read_json, read_rows
-from sustainable.artifact.parameters import read_section
-from sustainable.search.comparison import improvement_rows, run_search
-from sustainable.search.landscape import Landscape
-from sustainable.search.searchers import SearchersParameters
+from sustainable.core.files import read_json, read_rows
+from sustainable.core.parameters import read_section
+from sustainable.forecasting.search.comparison import improvement_rows, run_search
+from sustainable.forecasting.search.landscape import Landscape
+from sustainable.forecasting.search.searchers import SearchersParameters
 
 REFERENCE = STAGES.parent / "data/reference"
 

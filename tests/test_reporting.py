@@ -10,11 +10,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sustainable.artifact.errors import UserError
+from sustainable.core.errors import UserError
 from sustainable.reporting import latex
-from sustainable.reporting.claims import Measured, accuracy_claim, discovery_claim, judge, proxy_claim
-from sustainable.reporting.figures import draw_published
-from sustainable.reporting.results import (
+from sustainable.reporting.forecasting.figures import draw_published
+from sustainable.reporting.forecasting.published_claims import (
+    Measured,
+    accuracy_claim,
+    discovery_claim,
+    judge,
+    proxy_claim,
+)
+from sustainable.reporting.forecasting.results import (
     COLUMNS,
     AuditedParameters,
     PoliciesParameters,

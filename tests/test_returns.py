@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sustainable.returns import (
+from sustainable.policies.returns import (
     amdahl,
     interquartile_mean,
     logarithmic_mean,

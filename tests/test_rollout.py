@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from sustainable.policies.rollout import collect_states, record, run_episode
+from sustainable.policies.environments.rollout import collect_states, record, run_episode
 
 
 class Countdown(gymnasium.Env):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from sustainable.energy import roofline
-from sustainable.energy.roofline import measure_roofline
+from sustainable.measuring import roofline
+from sustainable.measuring.roofline import measure_roofline
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from sustainable.artifact.determinism import PINS
-from sustainable.artifact.tensors import tensors_sha256
-from sustainable.compression import CompressionError, onnx_export
-from sustainable.compression.onnx_export import exported, to_onnx
+from sustainable.compression import CompressionError
 from sustainable.compression.quantization import quantize_dynamic_int8, to_bfloat16
-from sustainable.compression.runtimes import (
+from sustainable.core.determinism import PINS
+from sustainable.core.tensors import tensors_sha256
+from sustainable.forecasting.compression import onnx_export
+from sustainable.forecasting.compression.onnx_export import exported, to_onnx
+from sustainable.forecasting.compression.runtimes import (
     TARGETS,
     TOLERANCE,
     Deployed,
@@ -27,7 +28,7 @@ from sustainable.compression.runtimes import (
     in_openvino,
     in_torch,
 )
-from sustainable.forecaster import (
+from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
     LayeredGRU,
@@ -299,8 +300,8 @@ BF16 = """
 import sys
 from pathlib import Path
 import torch
-from sustainable.compression.runtimes import deploy
-from sustainable.forecaster import LayeredArchitecture, LayeredGRU, logits_of
+from sustainable.forecasting.compression.runtimes import deploy
+from sustainable.forecasting.model.gru import LayeredArchitecture, LayeredGRU, logits_of
 
 torch.manual_seed(1)
 model = LayeredGRU(LayeredArchitecture(3, (7, 4), 0.2)).eval()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sustainable.scores import CLIP, Bin, Scores, calibration_error, reliability, score
+from sustainable.forecasting.model.scores import CLIP, Bin, Scores, calibration_error, reliability, score
 
 FORECAST = np.array([0.1, 0.5, 0.6, 0.9])
 TARGET = np.array([0, 1, 0, 1])

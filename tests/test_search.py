@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env
 
 from sustainable.compression import CompressionError
-from sustainable.forecaster import Architecture, WeatherGRU
-from sustainable.search import candidates
-from sustainable.search.agent import AgentParameters, Episodes, learning_curve, train_agent
-from sustainable.search.candidates import Evaluator, as_row, tied_best
-from sustainable.search.environment import IdleEnv, SustainableAIAgentEnv
-from sustainable.search.reward import Metrics, RewardParameters, published_reward
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU
+from sustainable.forecasting.published import evaluation as candidates
+from sustainable.forecasting.published.agent import AgentParameters, Episodes, learning_curve, train_agent
+from sustainable.forecasting.published.environment import IdleEnv, SustainableAIAgentEnv
+from sustainable.forecasting.published.evaluation import Evaluator, as_row, tied_best
+from sustainable.forecasting.published.reward import Metrics, RewardParameters, published_reward
 
 WEIGHTS = RewardParameters(
     accuracy_scale=10.0,

@@ -12,12 +12,11 @@ from stable_baselines3.common.env_checker import check_env
 
 import compare_searchers
 from compare_searchers import SearchersParameters, search_all
-from profiles import merge
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.parameters import read_section
-from sustainable.search import ppo, samplers
-from sustainable.search.comparison import describe_choices, improvement_rows, run_search
-from sustainable.search.landscape import (
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import read_section
+from sustainable.forecasting.search import ppo, samplers
+from sustainable.forecasting.search.comparison import describe_choices, improvement_rows, run_search
+from sustainable.forecasting.search.landscape import (
     BudgetSpent,
     DeploymentReward,
     Landscape,
@@ -25,10 +24,16 @@ from sustainable.search.landscape import (
     Point,
     Target,
 )
-from sustainable.search.searchers import SEARCHERS, EvolutionParameters, RandomParameters, Searchers
-from sustainable.search.single_step import continuous_env, continuous_point, published_env
-from sustainable.search.stepwise import StepwiseEnv
+from sustainable.forecasting.search.searchers import (
+    SEARCHERS,
+    EvolutionParameters,
+    RandomParameters,
+    Searchers,
+)
+from sustainable.forecasting.search.single_step import continuous_env, continuous_point, published_env
+from sustainable.forecasting.search.stepwise import StepwiseEnv
 from sustainable.statistics import evaluations_to_reach, mean_curve, regret_curve, share_interval
+from sustainable.verification.folders import merge
 
 REWARD = DeploymentReward(batch_size=64, accuracy_margin=0.01, penalty_per_point=1.0)
 EAGER, INT8, ONNX = ("fp32", "torch-eager"), ("int8", "torch-eager"), ("fp32", "onnxruntime")

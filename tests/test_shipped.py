@@ -9,10 +9,10 @@ import pytest
 
 from imports import STAGES
 from sustainable.verification.items import counts
-from sustainable.verification.own_run import check_run
 from sustainable.verification.place import Place
-from sustainable.verification.shipped import check_shipped
-from sustainable.verification.tamper import Watch, attacks, copy_of, damaged
+from sustainable.verification.tamper.attacks import Watch, attacks, copy_of, damaged
+from sustainable.verification.tiers.own_run import check_run
+from sustainable.verification.tiers.shipped import check_shipped
 
 ROOT = STAGES.parent
 

@@ -5,10 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from sustainable.artifact.tensors import tensors_sha256
-from sustainable.compression.units import prune_units
-from sustainable.forecaster import LayeredArchitecture, LayeredGRU, logits_of
-from sustainable.shrinking import (
+from sustainable.core.tensors import tensors_sha256
+from sustainable.forecasting.compression.shrinking import (
     Controls,
     Narrow,
     ShrinkParameters,
@@ -18,7 +16,9 @@ from sustainable.shrinking import (
     taught,
     width_pairs,
 )
-from sustainable.training import Recipe
+from sustainable.forecasting.compression.units import prune_units
+from sustainable.forecasting.model.gru import LayeredArchitecture, LayeredGRU, logits_of
+from sustainable.forecasting.model.training import Recipe
 
 RECIPE = Recipe(
     optimizer="AdamW",

@@ -7,9 +7,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from sustainable.artifact.errors import UserError
-from sustainable.compression.configuration import Configuration
-from sustainable.forecaster import (
+from sustainable.core.errors import UserError
+from sustainable.forecasting.benchmark.subjects import Deployment, Sources, hits_table, make_subjects
+from sustainable.forecasting.compression.actions import Configuration
+from sustainable.forecasting.data import Windows
+from sustainable.forecasting.model.frugal import frugal_predictions
+from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
     LayeredGRU,
@@ -20,9 +23,6 @@ from sustainable.forecaster import (
     save_forecaster,
     sequence_flops,
 )
-from sustainable.frugal import frugal_predictions
-from sustainable.subjects import Deployment, Sources, hits_table, make_subjects
-from sustainable.weather import Windows
 
 DAYS, FEATURES = 4, 3
 BASELINE = Deployment((6, 6), "fp32", "torch-eager")

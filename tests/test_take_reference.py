@@ -6,10 +6,10 @@ import subprocess
 import pandas as pd
 import pytest
 
-import take_reference
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import write_json, write_text
-from take_reference import (
+from sustainable.core.errors import UserError
+from sustainable.core.files import write_json, write_text
+from sustainable.tools import reference as take_reference
+from sustainable.tools.reference import (
     latest_efforts,
     refuse_no_evidence,
     refuse_uncommitted,
@@ -41,7 +41,7 @@ def project(folder, profile="paper", flagged=0, rows=200):
     flags = ["neighbours"] * flagged + [None] * (rows - flagged)
     (folder / "data/benchmark").mkdir(parents=True)
     pd.DataFrame({"profile": profile, "flags": flags}).to_csv(folder / "data/benchmark/a.csv", index=False)
-    write_text(folder / "stages/verify.yaml", "flagged_limit: 0.01\n")
+    write_text(folder / "stages/sustainable/verification/verify.yaml", "flagged_limit: 0.01\n")
     return folder
 
 

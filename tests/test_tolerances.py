@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from imports import STAGES
-from sustainable.artifact.errors import UserError
-from sustainable.verification.tolerance_runs import OTHERS, PATTERNS, changes, command, prepare
-from sustainable.verification.tolerances import (
+from sustainable.core.errors import UserError
+from sustainable.verification.tiers.tolerance_runs import OTHERS, PATTERNS, changes, command, prepare
+from sustainable.verification.tiers.tolerances import (
     FACTOR,
     FORECASTS,
     TENSORS,
@@ -260,8 +260,8 @@ def test_a_stand_in_takes_the_place_of_the_pins_and_workers_are_left_out(tmp_pat
     script = written(
         tmp_path / "stage.py",
         "import os\n"
-        "from sustainable.artifact.determinism import use_deterministic_torch\n"
-        "from sustainable.artifact.parallel import available_cores\n"
+        "from sustainable.core.determinism import use_deterministic_torch\n"
+        "from sustainable.core.parallel import available_cores\n"
         "import torch\n"
         "use_deterministic_torch()\n"
         "print('MKL_CBWR' in os.environ, torch.get_num_threads(), available_cores())\n",

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from sustainable.artifact.errors import UserError
+from sustainable.core.errors import UserError
 from sustainable.reporting.pages import latex_pages, report_on
 from sustainable.reporting.templates import render_latex
-from sustainable.verification.marked import in_full, render_traced
-from sustainable.verification.tracing import check_reasons, check_rendered, check_static, trace
+from sustainable.verification.tiers.marked import in_full, render_traced
+from sustainable.verification.tiers.tracing import check_reasons, check_rendered, check_static, trace
 
 VALUES = {
     "title": "5 % of a_b, less",

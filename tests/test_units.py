@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from sustainable.artifact.tensors import tensors_sha256
 from sustainable.compression import CompressionError
-from sustainable.compression.units import keep_units, mask_units, prune_units, unit_importance
-from sustainable.forecaster import (
+from sustainable.core.tensors import tensors_sha256
+from sustainable.forecasting.compression.units import keep_units, mask_units, prune_units, unit_importance
+from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
     LayeredGRU,

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sustainable.compression.actor_quantization import QATParameters
-from sustainable.compression.actors import Variant
-from sustainable.policies.policy import Actor, ActorArchitecture, Policy
-from sustainable.variants import (
+from sustainable.policies.compression.evaluation import (
     PLAIN,
     Bar,
     CompressParameters,
@@ -19,6 +16,9 @@ from sustainable.variants import (
     prepare_policy,
     variants_of,
 )
+from sustainable.policies.compression.static_int8 import QATParameters
+from sustainable.policies.compression.variants import Variant
+from sustainable.policies.policy import Actor, ActorArchitecture, Policy
 
 
 def parameters(**changes: Any) -> CompressParameters:

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.tensors import tensors_sha256, write_tensors
+from sustainable.core.errors import UserError
+from sustainable.core.tensors import tensors_sha256, write_tensors
 from sustainable.verification.content import content_sha256
-from sustainable.verification.integrity import root_sha256, shipped_name
 from sustainable.verification.items import Item, compared, counts, skipped
 from sustainable.verification.lock import (
     Stage,
@@ -29,7 +28,8 @@ from sustainable.verification.lock import (
     upstream,
 )
 from sustainable.verification.manifest import tier_of
-from sustainable.verification.statistical import (
+from sustainable.verification.tiers.integrity import root_sha256, shipped_name
+from sustainable.verification.tiers.statistical import (
     Margin,
     Measured,
     check_candidates,
@@ -38,7 +38,7 @@ from sustainable.verification.statistical import (
     judged,
     log_ratios,
 )
-from sustainable.verification.verdicts import check_verdicts
+from sustainable.verification.tiers.verdicts import check_verdicts
 
 
 def text_file(folder, name, text):
@@ -278,7 +278,7 @@ def test_candidates_are_compared_by_runtime_on_the_mean(tmp_path):
 
 
 def claim(key, verdict, evidence="counter"):
-    from sustainable.reporting.claims import Claim
+    from sustainable.reporting.forecasting.published_claims import Claim
 
     return Claim(key, "said", "rule", verdict, "because", evidence)
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import TypeAdapter
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.hashing import file_sha256
-from sustainable.artifact.parameters import read_section
-from sustainable.artifact.tensors import read_tensors, write_tensors
-from sustainable.weather import (
+from sustainable.core.errors import UserError
+from sustainable.core.hashing import file_sha256
+from sustainable.core.parameters import read_section
+from sustainable.core.tensors import read_tensors, write_tensors
+from sustainable.forecasting.data import (
     ChronologicalSplit,
     PreprocessParameters,
     Table,

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sustainable.artifact.tensors import tensors_sha256
 from sustainable.compression.weights import prune_weights
-from sustainable.forecaster import Architecture, LayeredArchitecture, LayeredGRU, WeatherGRU
+from sustainable.core.tensors import tensors_sha256
+from sustainable.forecasting.model.gru import Architecture, LayeredArchitecture, LayeredGRU, WeatherGRU
 
 shares = st.floats(0.0, 0.95)
 quick = settings(max_examples=40, deadline=None)

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from imports import STAGES
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import write_json, write_text
-from sustainable.verification.crate import write_crate
-from sustainable.verification.witness import repro_document, write_witness
+from sustainable.core.errors import UserError
+from sustainable.core.files import write_json, write_text
+from sustainable.verification.export.crate import write_crate
+from sustainable.verification.export.witness import repro_document, write_witness
 
 SHIPPED = STAGES.parent / "data/reference"
 TIMES = "configuration,block,cpu_time_ms,latency_ms\nbaseline,0,1.0,2.0\nbaseline,1,3.0,5.0\n"

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as check_as_sb3
 
-from sustainable.artifact.errors import UserError
-from sustainable.policies.environments import make_environment
-from sustainable.policies.workload import BEST_REWARD, NAME, SimulatedWorkload, Work, calibrate
+from sustainable.core.errors import UserError
+from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.workload import BEST_REWARD, NAME, SimulatedWorkload, Work, calibrate
 
 
 def episode(workload, seed, act):

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.parameters import STRICT
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import STRICT
 from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters
 from sustainable.energy.meter import Meter, MeterError
 from sustainable.energy.nvml import NvmlMeter

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.parameters import STRICT
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import STRICT
 from sustainable.energy.meter import COUNTER, MODELLED_CONSTANT, MODELLED_LOAD, Reading
 
 os.environ["CODECARBON_LOG_LEVEL"] = "critical"  # its import already logs

@@ -7,7 +7,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from sustainable.artifact.files import read_rows
+from sustainable.core.files import read_rows
 from sustainable.energy.meter import COUNTER, FAKE, REPLAYED, REPLAYED_COUNTER, MeterError, Reading
 
 

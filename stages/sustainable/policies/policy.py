@@ -17,9 +17,9 @@ from gymnasium import spaces
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_json, write_json
-from sustainable.artifact.tensors import read_tensors, write_tensors
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, write_json
+from sustainable.core.tensors import read_tensors, write_tensors
 
 CLIP = 10.0
 """Scaled observations are cut at this many standard deviations, as in training (VecNormalize's default)."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from sustainable.artifact.hashing import file_sha256
-from sustainable.reporting.policies_run import PoliciesRun
-from sustainable.reporting.run import Run
+from sustainable.core.hashing import file_sha256
+from sustainable.reporting.policies.run import PoliciesRun
+from sustainable.reporting.forecasting.run import Run
 
 FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
 UNREAD = ("metrics/benchmark.json", "benchmark/published.conditions.json", "training/audited/history.csv")

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from sustainable.artifact.files import write_bytes
+from sustainable.core.files import write_bytes
 
 NO_TEX = "paper.pdf not built: no pdflatex here; tables, figures and report.html are complete without it"
 REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"}

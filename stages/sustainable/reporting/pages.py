@@ -6,30 +6,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.files import write_text
-from sustainable.artifact.parameters import read_section
-from sustainable.reporting.audited import (
+from sustainable.core.files import write_text
+from sustainable.core.parameters import read_section
+from sustainable.reporting.forecasting.audited import (
     Audited,
-    ablation_lines,
+    repair_lines,
     control_lines,
     pay_back_audited,
     proxy_agreement,
     summarise_audited,
 )
-from sustainable.reporting.audited_claims import CHOICE, judge_audited
-from sustainable.reporting.claims import Claim, Measured, judge
+from sustainable.reporting.forecasting.audited_claims import CHOICE, judge_audited
+from sustainable.reporting.forecasting.published_claims import Claim, Measured, judge
 from sustainable.reporting.evidence import minutes_of, rows_sha256
-from sustainable.reporting.policies import (
+from sustainable.reporting.policies.summary import (
     POLICY_TABLES,
     Policies,
     policies_metrics,
     policies_values,
     summarise_policies,
 )
-from sustainable.reporting.policies_claims import judge_policies
-from sustainable.reporting.policies_findings import find_policies
-from sustainable.reporting.policies_run import PoliciesRun, read_policies_run, read_published_policies
-from sustainable.reporting.results import (
+from sustainable.reporting.policies.claims import judge_policies
+from sustainable.reporting.policies.findings import find_policies
+from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
+from sustainable.reporting.forecasting.results import (
     BASELINE,
     POWER,
     ReportParameters,
@@ -39,14 +39,14 @@ from sustainable.reporting.results import (
     stamp_of,
     summarise_rows,
 )
-from sustainable.reporting.run import WAYS, Run, read_published, read_run
-from sustainable.reporting.searching import NEAR, Searching, summarise_searches
+from sustainable.reporting.forecasting.run import WAYS, Run, read_published, read_run
+from sustainable.reporting.forecasting.searching import NEAR, Searching, summarise_searches
 from sustainable.reporting.templates import render_html, render_latex
 from sustainable.statistics import Estimate, Summary
 
 TABLES = (
     "results", "blocks", "accuracy", "latency", "models", "claims",
-    "audited", "quality", "searchers", "ablation", "proxies", "controls", *POLICY_TABLES,
+    "audited", "quality", "searchers", "repairs", "proxies", "controls", *POLICY_TABLES,
 )  # fmt: skip
 OWN_LABELS = {
     "published_choice": "Published choice",
@@ -221,7 +221,7 @@ def _audited_values(run: Run, found: Findings, parameters: ReportParameters) -> 
         "searching": found.searching,
         "near": NEAR,
         "agreement": found.agreement,
-        "ablation": ablation_lines(run.ablation, sizes, parameters.confidence),
+        "repairs": repair_lines(run.repairs, sizes, parameters.confidence),
         "controls": control_lines(run.narrow, parameters.confidence),
         "quality": metrics["baseline"],
         "split": metrics["preprocess"],

@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.hashing import file_sha256
+from sustainable.core.errors import UserError
+from sustainable.core.hashing import file_sha256
 
 
 def content_sha256(path: Path) -> str:

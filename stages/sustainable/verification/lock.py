@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sustainable.artifact.errors import UserError
+from sustainable.core.errors import UserError
 
 CODE = ("stages/", "paper/templates", "paper/references.bib")
 """Where inputs lie that are written, and not made by a stage."""

@@ -7,21 +7,21 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_json
-from sustainable.artifact.hashing import file_sha256, fingerprint
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json
+from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
-from sustainable.verification.integrity import recorded_md5, shipped_name
+from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 from sustainable.verification.items import Item, compared
 from sustainable.verification.lock import Stage, inside, md5_of, read_yaml
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
-from sustainable.verification.tolerances import tolerances_for, tolerances_of
-from sustainable.verification.verdicts import read_claims
+from sustainable.verification.tiers.tolerances import tolerances_for, tolerances_of
+from sustainable.verification.tiers.verdicts import read_claims
 
 PAPER = "paper/paper.pdf"
 """No output that DVC knows: it is there only where TeX is."""
-SETTINGS = "stages/verify.yaml"
+SETTINGS = "stages/sustainable/verification/verify.yaml"
 SOURCES = (
     SETTINGS,
     "params.yaml",

@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sustainable.artifact.errors import UserError
-from sustainable.artifact.files import read_json
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json
 from sustainable.verification.lock import Stage, read_lock, read_yaml
 
 REFERENCE = "data/reference"

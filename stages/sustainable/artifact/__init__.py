@@ -1,1 +1,0 @@
-"""What every stage needs: errors, files, hashes, parameters, determinism. Imports nothing of the rest."""

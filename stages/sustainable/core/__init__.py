@@ -1,0 +1,1 @@
+"""What every stage needs: errors, files, hashes, parameters, determinism. Imports no other package here."""

@@ -1,0 +1,92 @@
+"""Reading and writing artifacts: whole or not at all, and never as code.
+
+Rows are CSV, weights and windows safetensors (`artifact.tensors`), the rest JSON with sorted keys.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sustainable.core.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, renamed to it at the end; on any failure nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted keys, two spaces, no NaN: the same value gives the same bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A CSV of rows with the columns of the first; a missing value is an empty cell."""
+    with replacing(path) as temporary:
+        pd.DataFrame(list(rows), dtype=object).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON artifact; raises `UserError` when it is missing or damaged."""
+    try:
+        return json.loads(existing(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise damaged(path, f"not valid JSON ({one_line(error)})") from None
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV artifact and insist on its columns and on at least one row."""
+    try:
+        rows = pd.read_csv(existing(path))
+    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise damaged(path, f"not a CSV table ({one_line(error)})") from None
+    missing = [column for column in columns if column not in rows.columns]
+    if missing:
+        raise damaged(path, f"column {missing[0]!r} is missing")
+    if rows.empty:
+        raise damaged(path, "it has no rows")
+    return rows
+
+
+def existing(path: Path) -> Path:
+    """`path`, or a `UserError` that says how to make it."""
+    if not path.is_file():
+        raise UserError(f"{path}: missing; `dvc repro` makes it")
+    return path
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def damaged(path: Path, what: str) -> UserError:
+    """The error for an artifact that cannot be read."""
+    return UserError(f"{path}: {what}; delete it and run `dvc repro` to make it again")

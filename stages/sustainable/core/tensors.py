@@ -1,0 +1,46 @@
+"""Tensors as safetensors artifacts, and their hash by content."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from sustainable.core.files import damaged, existing, one_line, write_bytes
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any] | None = None
+) -> None:
+    """Safetensors with a JSON description under one metadata key (more keys have no fixed order)."""
+    metadata = {"description": json.dumps(description, sort_keys=True)} if description else None
+    write_bytes(path, save(_in_order(tensors), metadata=metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors of a safetensors artifact and its JSON description (empty if it has none)."""
+    try:
+        with safe_open(existing(path), framework="pt") as file:
+            names = file.keys()
+            description = json.loads((file.metadata() or {}).get("description", "{}"))
+            return {name: file.get_tensor(name) for name in names}, description
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise damaged(path, f"not a safetensors file ({one_line(error)})") from None
+
+
+def serialise(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """Safetensors bytes of tensors; the same content gives the same bytes, whatever its order."""
+    return save(_in_order(tensors))
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values: two models with one hash are one model."""
+    return hashlib.sha256(serialise(tensors)).hexdigest()
+
+
+def _in_order(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensors[name].detach().contiguous() for name in sorted(tensors)}

@@ -1,0 +1,204 @@
+"""Randomised complete blocks: how every protocol of study A except the published one is measured.
+
+Every block holds each configuration once at every batch size, among them the baseline's A/A twin, and one
+idle window, in an order drawn from the seed. A window repeats the model's pass over all test windows. The
+number of repetitions is calibrated once, on CPU time, and then frozen. If several networks were trained, each
+block measures the networks of one training seed, and the seeds take turns.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from tqdm import tqdm
+
+from sustainable.core.journal import RowJournal
+from sustainable.core.parameters import STRICT
+from sustainable.core.progress import progress
+from sustainable.energy.choice import Chosen
+from sustainable.energy.meter import Meter
+from sustainable.forecasting.benchmark.subjects import Choice, Subject
+from sustainable.forecasting.compression.runtimes import Deployed
+from sustainable.measuring.blocks import (
+    IDLE,
+    WindowParameters,
+    design,
+    flags_of,
+    loops_for,
+    meter_overhead,
+    seconds_per_pass,
+    throw_away,
+    warm_up,
+)
+from sustainable.measuring.process import frequency_mhz, neighbours_load, now, temperature_c
+from sustainable.measuring.rows import energy_columns
+
+
+@dataclass(frozen=True, config=STRICT)
+class BlocksParameters(WindowParameters):
+    """The protocol's settings; `configurations` as for the published way, measured in random order."""
+
+    method: Literal["blocks"]
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    latency_calls: Annotated[int, Field(ge=10, le=100_000)]
+    configurations: Annotated[dict[str, Choice], Field(min_length=2)]
+
+
+class Item(NamedTuple):
+    """What a window measures: a configuration at a batch size; an idle window has none (0)."""
+
+    configuration: str
+    batch_size: int
+
+
+Passes = Mapping[Item, Callable[[], None]]
+
+
+def items_of(configurations: Sequence[str], batch_sizes: Sequence[int]) -> list[Item]:
+    """What a block holds: every configuration at every batch size, and one idle window."""
+    measured = [Item(name, size) for size in batch_sizes for name in configurations]
+    return [*measured, Item(IDLE, 0)]
+
+
+def measure_blocks(
+    replicas: Mapping[int, Mapping[str, Subject]],
+    inputs: Tensor,
+    parameters: BlocksParameters,
+    chosen: Chosen,
+    journal: RowJournal,
+) -> dict[str, Any]:
+    """Measure the whole design, a row a window into `journal`; gives what was frozen and latencies.
+
+    `replicas` holds the subjects of every training seed; block b measures those of the seed whose turn it
+    is. A journal that holds rows is continued at the next window, with the loop counts that it began with.
+    `inputs` [n, days, features].
+    """
+    seeds, subjects = list(replicas), next(iter(replicas.values()))
+    passes = {seed: _passes(models, inputs, parameters) for seed, models in replicas.items()}
+    throw_away(chosen.make)
+    print("warming up", flush=True)
+    warm_up(passes[seeds[0]], parameters)
+    for others in list(passes.values())[1:]:
+        for run in others.values():  # the same code with other weights: once through is enough
+            run()
+    if not journal.rows:
+        journal.append(_freeze(passes[seeds[0]], parameters, chosen.make))
+    frozen, done = journal.rows[0], len(journal.rows) - 1
+    items = items_of(list(subjects), parameters.batch_sizes)
+    cells = design(items, parameters.blocks, parameters.seed)
+    if done:
+        print(f"resuming after {done} of {len(cells)} windows", flush=True)
+    for cell in progress(cells[done:], "benchmark", len(cells), done, "windows"):
+        name, seed = cell.item.configuration, seeds[cell.block % len(seeds)]
+        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {name}, batch {cell.item.batch_size}")
+        row = _window(cell.item, passes[seed], frozen["loops"], parameters, chosen)
+        labels = replicas[seed][name].labels if name in subjects else {}
+        place = {"configuration": name, "block": cell.block, "position": cell.position}
+        journal.append({**place, "training_seed": seed, **labels, **row, **_per_window(row, len(inputs))})
+    return frozen | {"latency": _latencies(subjects, inputs, parameters)}
+
+
+def _passes(subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters) -> Passes:
+    return {
+        Item(name, size): _make_pass(subject.deployed, inputs, size)
+        for size in parameters.batch_sizes
+        for name, subject in subjects.items()
+    }
+
+
+def _freeze(passes: Passes, parameters: BlocksParameters, make_meter: Callable[[], Meter]) -> dict[str, Any]:
+    """Loop counts by configuration and batch size, and the meter's own cost; fails when that is too high.
+
+    Configurations that share the baseline's model still get a count of their own: the A/A control is to
+    go through everything that a comparison goes through.
+    """
+    step_s = max(min(1.0, parameters.window_s), 0.05)
+    loops: dict[str, dict[str, int]] = {}
+    for (name, size), run in passes.items():
+        count = loops_for(parameters.window_s, seconds_per_pass(run, step_s))
+        loops.setdefault(name, {})[str(size)] = count
+    return {"loops": loops, "meter_overhead_p95": meter_overhead(parameters, make_meter, "benchmark.*")}
+
+
+def _window(
+    item: Item,
+    passes: Passes,
+    loops: Mapping[str, Mapping[str, int]],
+    parameters: BlocksParameters,
+    chosen: Chosen,
+) -> dict[str, Any]:
+    name, size = item
+    count = loops.get(name, {}).get(str(size), 0)
+    meter = chosen.make()
+    before = now()
+    meter.start()
+    if name == IDLE:
+        time.sleep(parameters.window_s)
+    else:
+        run = passes[item]
+        for _ in range(count):
+            run()
+    reading = meter.stop()
+    others = neighbours_load(before, now())
+    return {
+        "batch_size": size,
+        "threads": torch.get_num_threads(),
+        "loops": count,
+        "neighbours_load": others,
+        "frequency_mhz": frequency_mhz(),
+        "temperature_c": temperature_c(),
+        "flags": flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters),
+        "meter_reason": chosen.reason,
+        **energy_columns(reading, 1),
+    }
+
+
+def _per_window(row: Mapping[str, Any], windows: int) -> dict[str, Any]:
+    """Costs of one forecast; an idle row has none, and keeps its totals."""
+    forecasts = row["loops"] * windows
+    if forecasts == 0:
+        return {"windows": 0, "cpu_time_ms": None, "latency_ms": None, "energy_mwh": None}
+    energy = row["energy_mwh"]
+    return {
+        "windows": windows,
+        "cpu_time_ms": row["cpu_time_ms"] / forecasts,
+        "latency_ms": 1000 * row["wall_time_s"] / forecasts,
+        "energy_mwh": None if energy is None else energy / forecasts,
+    }
+
+
+def _latencies(
+    subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters
+) -> dict[str, dict[str, dict[str, float]]]:
+    """p50, p95 and p99 of one call in ms, with the meter off, for batch 1 and the configured batch."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, subject in subjects.items():
+        found[name] = {}
+        for size in sorted({1, *parameters.batch_sizes}):
+            calls = _call_times_ms(subject.deployed, inputs[:size], parameters.latency_calls)
+            found[name][str(size)] = {f"p{q}": float(np.percentile(calls, q)) for q in (50, 95, 99)}
+    return found
+
+
+def _call_times_ms(deployed: Deployed, windows: Tensor, calls: int) -> list[float]:
+    batch, times = deployed.prepare(windows), []
+    for _ in range(calls):
+        start = time.perf_counter()
+        deployed.run(batch)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def _make_pass(deployed: Deployed, inputs: Tensor, batch_size: int) -> Callable[[], None]:
+    batches, call = [deployed.prepare(batch) for batch in inputs.split(batch_size)], deployed.run
+
+    def run() -> None:
+        for batch in batches:
+            call(batch)
+
+    return run

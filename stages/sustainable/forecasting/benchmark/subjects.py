@@ -1,0 +1,210 @@
+"""What a benchmark measures: the configurations as models, with the columns that never change."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic.dataclasses import dataclass as checked_dataclass
+from torch import Tensor
+
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json
+from sustainable.core.parameters import STRICT
+from sustainable.core.tensors import serialise, tensors_sha256
+from sustainable.compression import CompressionError
+from sustainable.forecasting.compression.accounting import account
+from sustainable.forecasting.compression.actions import ACTIONS, Configuration, compress
+from sustainable.forecasting.compression.runtimes import Deployed, Precision, Runtime, deploy, in_torch
+from sustainable.forecasting.model.gru import Forecaster, Width, load_forecaster, sequence_flops, trained_in
+from sustainable.forecasting.model.frugal import frugal_predictions, logistic_last_day
+from sustainable.forecasting.data import Windows
+
+Found = Literal["search", "oracle", "ppo_stepwise", "best_uncompressed"]
+Frugal = Literal["logistic_last_day"]
+
+
+@checked_dataclass(frozen=True, config=STRICT)
+class Deployment:
+    """A network of these widths, pruned and fine-tuned where they are not the baseline's, in a runtime."""
+
+    widths: tuple[Width, ...]
+    precision: Precision
+    runtime: Runtime
+
+    @property
+    def name(self) -> str:
+        """As in `128x64 int8 torch-eager`."""
+        return f"{'x'.join(map(str, self.widths))} {self.precision} {self.runtime}"
+
+
+Choice = Configuration | Deployment | Found | Frugal
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where models come from: the folder of a protocol's models, what the search has chosen, a folder for
+    exported models, and the windows of training."""
+
+    models: Path
+    choices: Path
+    cache: Path
+    train: Windows
+
+    def baseline(self, seed: int) -> Forecaster:
+        """The trained network of one seed."""
+        return load_forecaster(trained_in(self.models / "baseline")[seed])
+
+    def narrow(self, seed: int, widths: tuple[int, ...]) -> Forecaster:
+        """The network of these widths that was pruned from it (L1) and fine-tuned, or itself."""
+        base = self.baseline(seed)
+        if widths == base.widths:
+            return base
+        return load_forecaster(
+            self.models / "narrow" / "l1" / "x".join(map(str, widths)) / f"seed_{seed}.safetensors"
+        )
+
+    def seeds(self) -> list[int]:
+        """The seeds that were trained, ascending."""
+        return list(trained_in(self.models / "baseline"))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model to measure; `labels` are the columns that its rows share, `hits` [n] its right windows."""
+
+    deployed: Deployed
+    labels: dict[str, Any]
+    hits: Tensor
+
+
+def make_subjects(
+    choices: Mapping[str, Choice],
+    sources: Sources,
+    seed: int,
+    inputs: Tensor,
+    target: Tensor,
+    batch_size: int,
+) -> dict[str, Subject]:
+    """Every choice as a model made from the network of `seed`.
+
+    `inputs` [n, days, features], `target` [n]. Raises `UserError` when the first is not the baseline.
+    """
+    resolved = {name: _resolve(choice, sources) for name, choice in choices.items()}
+    first = next(iter(resolved))
+    if resolved[first] not in (Configuration(), _uncompressed(sources, seed)):
+        raise UserError(f"benchmark: configurations: {first}: the first must be the uncompressed baseline")
+    subjects = {}
+    for name, choice in resolved.items():
+        try:
+            if isinstance(choice, str):
+                subject = _logistic(sources.train)
+            else:
+                subject = _network(choice, sources, seed, inputs)
+        except CompressionError as error:
+            raise UserError(f"benchmark: configurations: {name}: {error}") from None
+        logits = torch.from_numpy(subject.deployed.logits(inputs, batch_size))
+        subjects[name] = Subject(subject.deployed, subject.labels, (logits > 0) == (target > 0.5))
+    return subjects
+
+
+def hits_table(
+    subjects: Mapping[int, Mapping[str, Subject]], train: Windows, test: Windows
+) -> list[dict[str, int]]:
+    """A row a training seed and test window: the day the window begins, and which configurations and frugal
+    forecasters get it right (1) or wrong (0)."""
+    frugal = {name: said == test.target for name, said in frugal_predictions(train, test).items()}
+    rows = []
+    for seed, models in subjects.items():
+        hits = {name: subject.hits.numpy() for name, subject in models.items()} | {
+            name: right for name, right in frugal.items() if name not in models
+        }
+        rows += [
+            {"training_seed": seed, "first_day": int(day)}
+            | {name: int(right[index]) for name, right in hits.items()}
+            for index, day in enumerate(test.first_day)
+        ]
+    return rows
+
+
+def _resolve(choice: Choice, sources: Sources) -> Configuration | Deployment | Frugal:
+    match choice:
+        case "search":
+            return _published_choice(sources.choices)
+        case "oracle" | "ppo_stepwise" | "best_uncompressed":
+            return _chosen_deployment(sources.choices, choice)
+    return choice
+
+
+def _published_choice(path: Path) -> Configuration:
+    document = read_json(path)
+    action = document.get("best_seen", {}).get("action") if isinstance(document, dict) else None
+    if not isinstance(action, int) or not 0 <= action < ACTIONS:
+        raise UserError(f"{path}: best_seen.action is {action!r}; run `dvc repro rl_search` again")
+    return Configuration.of_action(action)
+
+
+def _chosen_deployment(path: Path, name: str) -> Deployment:
+    document = read_json(path)
+    try:
+        point = document["choices"][name]
+        return Deployment((point["width_0"], point["width_1"]), point["precision"], point["runtime"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: choices.{name} is no deployment; run `dvc repro compare_searchers` again"
+        ) from None
+
+
+def _uncompressed(sources: Sources, seed: int) -> Deployment:
+    return Deployment(sources.baseline(seed).widths, "fp32", "torch-eager")
+
+
+def _network(choice: Configuration | Deployment, sources: Sources, seed: int, inputs: Tensor) -> Subject:
+    if isinstance(choice, Configuration):
+        model = sources.baseline(seed)
+        deployed = in_torch(compress(model, choice, inputs[:1]), "int8" if choice.quantization else "fp32")
+        extra: dict[str, Any] = {"pruning": choice.pruning, "quantization": choice.quantization}
+    else:
+        model = sources.narrow(seed, choice.widths)
+        deployed = deploy(model, choice.precision, choice.runtime, inputs, sources.cache)
+        extra = {f"width_{depth}": width for depth, width in enumerate(choice.widths)}
+    labels = {
+        "name": choice.name,
+        **extra,
+        "runtime": deployed.runtime,
+        "precision": deployed.precision,
+        **asdict(account(deployed.model, inputs.shape[1], inputs.shape[2])),
+        "flops": sequence_flops(inputs.shape[2], model.widths, inputs.shape[1]),
+    }
+    if deployed.size_bytes is not None:
+        labels["size_bytes"] = deployed.size_bytes
+    return Subject(deployed, labels, torch.empty(0))
+
+
+def _logistic(train: Windows) -> Subject:
+    """The logistic regression on the last day in plain numpy, as one would deploy it."""
+    weights, bias = (np.asarray(value, dtype=np.float32) for value in logistic_last_day(train))
+
+    def run(windows: np.ndarray) -> np.ndarray:
+        logits: np.ndarray = windows[:, -1] @ weights + bias
+        return logits
+
+    deployed = Deployed(lambda windows: windows.numpy(), run, torch.nn.Identity(), "fp32", "numpy")
+    tensors = {"weights": torch.from_numpy(weights), "bias": torch.from_numpy(bias)}
+    counted = len(weights) + 1
+    labels = {
+        "name": "logistic regression",
+        "runtime": "numpy",
+        "precision": "fp32",
+        "weights_sha256": tensors_sha256(tensors),
+        "parameters": counted,
+        "nonzero": counted,
+        "int8_parameters": 0,
+        "size_bytes": len(serialise(tensors)),
+        "proxy_parameters": counted,
+        "proxy_flops": 2 * len(weights),
+        "flops": 2 * len(weights),
+    }
+    return Subject(deployed, labels, torch.empty(0))

@@ -1,0 +1,1 @@
+"""Compression of the forecaster: units, runtimes, and the counts of what changed."""

@@ -1,0 +1,89 @@
+"""What a model is made of: its tensors, their hash, and honest counts beside the proxies'."""
+
+import contextlib
+import io
+from dataclasses import dataclass
+
+import torch
+from ptflops import get_model_complexity_info
+from torch import Tensor, nn
+
+from sustainable.core.tensors import serialise, tensors_sha256
+from sustainable.compression import CompressionError
+from sustainable.compression.quantization import QUANTIZED_GRU, QUANTIZED_LINEAR
+
+
+@dataclass(frozen=True)
+class Account:
+    """Counts of one model. `parameters` and `nonzero` include int8 weights; `size_bytes` is the
+    model stored as safetensors. The `proxy_` figures are what the published study rewarded: the
+    elements of `parameters()` and twice the multiply-adds that ptflops reports."""
+
+    weights_sha256: str
+    parameters: int
+    nonzero: int
+    int8_parameters: int
+    size_bytes: int
+    proxy_parameters: int
+    proxy_flops: int
+
+
+def account(model: nn.Module, days: int, features: int) -> Account:
+    """Count `model` on windows of `days` by `features`."""
+    tensors = model_tensors(model)
+    counted = {name: value for name, value in tensors.items() if not name.endswith((".scale", ".zero"))}
+    return Account(
+        weights_sha256=tensors_sha256(tensors),
+        parameters=sum(value.numel() for value in counted.values()),
+        nonzero=sum(int(torch.count_nonzero(value)) for value in counted.values()),
+        int8_parameters=sum(value.numel() for value in counted.values() if value.dtype == torch.int8),
+        size_bytes=len(serialise(tensors)),
+        proxy_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        proxy_flops=2 * ptflops_macs(model, days, features),
+    )
+
+
+def ptflops_macs(model: nn.Module, days: int, features: int) -> int:
+    """Multiply-adds for one window as ptflops counts them: 0 for layers that it does not know.
+
+    The input is given, because ptflops' own is uninitialised memory, on which a quantized model can
+    fail. Raises `CompressionError` when ptflops gives no count at all, which is not the same as 0.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints even when it is told not to
+        macs, _ = get_model_complexity_info(
+            model,
+            (days, features),
+            as_strings=False,
+            print_per_layer_stat=False,
+            verbose=False,
+            input_constructor=lambda shape: torch.zeros(1, *shape),
+        )
+    if macs is None:
+        raise CompressionError("ptflops could not run the model")
+    return int(macs)
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every number that determines the model's output, by name.
+
+    Quantized layers hide theirs in packed objects; they appear here as int8 values with `.scale` and
+    `.zero`, so that equal hashes mean equal models. The zero point of dynamic int8 weights is 0.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, QUANTIZED_GRU):
+            packed = {**module.get_weight(), **module.get_bias()}
+        elif isinstance(module, QUANTIZED_LINEAR):
+            packed = {"weight": module.weight(), "bias": module.bias()}
+        else:
+            packed = dict(module.named_parameters(recurse=False))
+        for key, value in packed.items():
+            tensors |= _unpacked(f"{name}.{key}", value)
+    return tensors
+
+
+def _unpacked(name: str, value: Tensor) -> dict[str, Tensor]:
+    if not value.is_quantized:
+        return {name: value.detach()}
+    scale, zero = torch.tensor(value.q_scale()), torch.tensor(value.q_zero_point())
+    return {name: value.int_repr(), f"{name}.scale": scale, f"{name}.zero": zero}

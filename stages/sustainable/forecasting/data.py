@@ -1,0 +1,422 @@
+"""Daily tables: schema, scaling, windows and splits. Pure functions over arrays.
+
+The columns, the target and the split come from params.yaml, so another CSV needs other parameters
+and no other code. Ours is Seattle, 2012 to 2015 (see data/raw/README.md).
+"""
+
+import csv
+from dataclasses import dataclass as plain_dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+from sklearn.model_selection import train_test_split
+
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import STRICT
+from sustainable.core.tensors import read_tensors, write_tensors
+
+PARTS = ("train", "validation", "test")
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[list[Name], Field(min_length=1)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+def _iso_date(value: Any) -> date:
+    """Stricter than pydantic and `fromisoformat`, which also take seconds since 1970, and weeks."""
+    try:
+        day = date.fromisoformat(value)
+    except (TypeError, ValueError):
+        day = None
+    if day is None or day.isoformat() != value:
+        raise PydanticCustomError("iso_date", 'a quoted date is needed, such as "2013-12-31"')
+    return day
+
+
+IsoDate = Annotated[date, BeforeValidator(_iso_date)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ValueTarget:
+    """A day is positive when the text in `column` is one of `positive`; `known` is all it may be."""
+
+    column: Name
+    known: Names
+    positive: Names
+
+    @field_validator("positive")
+    @classmethod
+    def _must_be_known(cls, positive: list[str], info: ValidationInfo) -> list[str]:
+        if unknown := [text for text in positive if text not in info.data.get("known", positive)]:
+            raise PydanticCustomError("unknown", "{text} is not among known", {"text": repr(unknown[0])})
+        return positive
+
+
+@dataclass(frozen=True, config=STRICT)
+class ThresholdTarget:
+    """A day is positive when the number in `column` is greater than `above` (in the column's unit)."""
+
+    column: Name
+    above: float
+
+
+def _kind_of_target(target: Any) -> str:
+    by_number = isinstance(target, dict) and "above" in target
+    return "above" if by_number or isinstance(target, ThresholdTarget) else "positive"
+
+
+Target = Annotated[
+    Annotated[ValueTarget, Tag("positive")] | Annotated[ThresholdTarget, Tag("above")],
+    Discriminator(_kind_of_target),
+]
+
+
+@dataclass(frozen=True, config=STRICT)
+class RandomSplit:
+    """Random with equal class shares, as published; `validation_share` is of what the test leaves."""
+
+    method: Literal["random_stratified"]
+    test_share: Share
+    validation_share: Share
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ChronologicalSplit:
+    """Train up to and with `train_until`, validation up to and with `validation_until`, then test."""
+
+    method: Literal["chronological"]
+    train_until: IsoDate
+    validation_until: IsoDate
+
+    @field_validator("validation_until")
+    @classmethod
+    def _must_follow(cls, until: date, info: ValidationInfo) -> date:
+        if until <= info.data.get("train_until", date.min):
+            raise PydanticCustomError("order", "this date must be later than train_until")
+        return until
+
+
+@dataclass(frozen=True, config=STRICT)
+class PreprocessParameters:
+    """How the rows of a daily CSV become windows.
+
+    `date` names the column of days, and `rows`, where given, keeps the rows that hold these texts
+    (column: text), for a CSV of several places. `scaled_over: all_rows` leaks test rows into the
+    scale, as published.
+    """
+
+    date: Name
+    window_days: Annotated[int, Field(ge=1, le=365)]
+    features: Names
+    target: Target
+    split: Annotated[RandomSplit | ChronologicalSplit, Field(discriminator="method")]
+    scaled_over: Literal["all_rows", "training_rows"]
+    rows: dict[Name, str] = Field(default_factory=dict)
+
+    @field_validator("features")
+    @classmethod
+    def _must_differ(cls, features: list[str]) -> list[str]:
+        if len(set(features)) < len(features):
+            raise PydanticCustomError("twice", "a column stands here twice")
+        return features
+
+    @field_validator("scaled_over")
+    @classmethod
+    def _must_have_training_rows(cls, scaled_over: str, info: ValidationInfo) -> str:
+        if scaled_over == "training_rows" and isinstance(info.data.get("split"), RandomSplit):
+            message = "a random split has no rows that are training's alone; make split.method chronological"
+            raise PydanticCustomError("no_training_rows", message)
+        return scaled_over
+
+
+@plain_dataclass(frozen=True)
+class Table:
+    """Consecutive days from `first` on: `features` [rows, features] float64, `positive` [rows] in
+    {0, 1}."""
+
+    first: date
+    features: np.ndarray
+    positive: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+
+@plain_dataclass(frozen=True)
+class Windows:
+    """`inputs` [n, days, features] float32; `target` [n], `previous` [n] in {0, 1}: positive (wet) on the
+    day after the window, and on its last day; `first_day` [n]: the row at which the window begins."""
+
+    inputs: np.ndarray
+    target: np.ndarray
+    previous: np.ndarray
+    first_day: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def take(self, index: np.ndarray) -> "Windows":
+        """The windows at `index`, in its order."""
+        return Windows(self.inputs[index], self.target[index], self.previous[index], self.first_day[index])
+
+
+FIELDS = ("inputs", "target", "previous", "first_day")
+
+
+def save_windows(path: Path, parts: dict[str, Windows]) -> None:
+    """Store parts such as train and test as `train.inputs`, `train.target` and so on."""
+    tensors = {
+        f"{part}.{field}": torch.from_numpy(getattr(windows, field))
+        for part, windows in parts.items()
+        for field in FIELDS
+    }
+    write_tensors(path, tensors)
+
+
+def load_windows(path: Path) -> dict[str, Windows]:
+    """The stored parts by name; raises `UserError` when the file is missing or damaged."""
+    tensors, _ = read_tensors(path)
+    parts = sorted({name.split(".")[0] for name in tensors})
+    try:
+        return {part: Windows(*(tensors[f"{part}.{field}"].numpy() for field in FIELDS)) for part in parts}
+    except KeyError as error:
+        raise UserError(f"{path}: {error} is missing; run `dvc repro preprocess` again") from None
+
+
+def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
+    """A daily CSV as scaled windows by part, and what is to be said of them: windows and share of wet days by
+    part, rows of the table, scale by feature, and how many windows share a row with training."""
+    table = read_table(path, parameters)
+    scaled, minimum, span = scale_min_max(table.features, rows_to_scale_over(table, parameters))
+    windows = make_windows(scaled, table.positive, parameters.window_days)
+    parts = split_windows(windows, table, parameters)
+    scale = {
+        name: {"minimum": float(low), "range": float(width)}
+        for name, low, width in zip(parameters.features, minimum, span, strict=True)
+    }
+    described: dict[str, Any] = {
+        name: {"windows": len(part), "wet_share": float(part.target.mean())} for name, part in parts.items()
+    }
+    shared = leaks(parts, parameters.window_days)
+    return parts, described | {"rows": len(table), "scale": scale, "shared_rows": shared}
+
+
+def read_table(path: Path, parameters: PreprocessParameters) -> Table:
+    """Read and check the CSV: one row a day without gap, finite numbers, known values of the target.
+
+    Only the columns that `parameters` names are needed. Raises `UserError` with the line (the header
+    is line 1) and the column of the first fault.
+    """
+    rows, target = _read_text(path), parameters.target
+    needed = list(dict.fromkeys([parameters.date, *parameters.rows, *parameters.features, target.column]))
+    for column in needed:
+        if (found := list(rows.columns).count(column)) != 1:
+            what = "is missing" if found == 0 else f"stands {found} times"
+            raise UserError(f"{path}: line 1: column {column!r} {what} (needed: {', '.join(needed)})")
+    if rows.empty:
+        raise UserError(f"{path}: line 2: there are no rows; restore the file from git")
+    for column, text in parameters.rows.items():
+        rows = rows[rows[column] == text]
+        if rows.empty:
+            raise UserError(
+                f"{path}: column {column!r}: no row holds {text!r}; see preprocess: rows.{column}"
+            )
+    first = _check_dates(path, rows[parameters.date])
+    features = np.column_stack([_check_numbers(path, rows[column]) for column in parameters.features])
+    return Table(first, features, _label(path, rows[target.column], target))
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """The cells as text; the index is the line in the file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; restore it from git") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _encoding_fault(path, content, error.start) from None
+    header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    if not header:
+        raise UserError(f"{path}: line 1: the file is empty; restore it from git")
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise UserError(f"{path}: line {line}: {len(row)} columns, the header has {len(header)}")
+    return pd.DataFrame(rows, columns=header, index=range(2, len(rows) + 2), dtype=object)
+
+
+def _encoding_fault(path: Path, content: bytes, position: int) -> UserError:
+    before = content[:position].decode("utf-8-sig", errors="ignore")
+    cells = next(csv.reader([before.rpartition("\n")[2]]))
+    # The header itself may be what is damaged (UTF-16, say): its readable letters still name the column.
+    line_1 = content.partition(b"\n")[0].decode("utf-8-sig", errors="ignore").replace("\0", "").strip()
+    header = next(csv.reader([line_1]), None) or [""]
+    name = header[min(max(len(cells) - 1, 0), len(header) - 1)]
+    return _fault(path, before.count("\n") + 1, name, "not UTF-8; save the file with that encoding")
+
+
+def _check_dates(path: Path, dates: pd.Series) -> date:
+    """The first day, if every other one follows the one before."""
+    first = expected = None
+    for line, text in dates.items():
+        try:
+            day = date.fromisoformat(text)
+        except (TypeError, ValueError):
+            raise _fault(path, line, dates.name, f"{text!r} is not a date (YYYY-MM-DD)") from None
+        if expected is not None and day < expected:
+            raise _fault(path, line, dates.name, f"{text} repeats or goes back; {expected} was expected")
+        if expected is not None and day > expected:
+            raise _fault(path, line, dates.name, f"there is a gap: {expected} was expected, found {text}")
+        first, expected = first or day, day + timedelta(days=1)
+    assert first is not None, "the table has rows"
+    return first
+
+
+def _check_numbers(path: Path, texts: pd.Series) -> np.ndarray:
+    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if bad.size:
+        raise _fault(path, texts.index[bad[0]], texts.name, f"{texts.iloc[bad[0]]!r} is not a number")
+    return numbers
+
+
+def _label(path: Path, texts: pd.Series, target: ValueTarget | ThresholdTarget) -> np.ndarray:
+    """1 on each day that is positive, else 0 [rows]."""
+    if isinstance(target, ThresholdTarget):
+        return (_check_numbers(path, texts) > target.above).astype(np.int64)
+    for line, text in texts.items():
+        if text not in target.known:
+            raise _fault(path, line, texts.name, f"{text!r} is none of {', '.join(target.known)}")
+    return np.asarray(texts.isin(target.positive).to_numpy().astype(np.int64))
+
+
+def _fault(path: Path, line: Any, column: Any, what: str) -> UserError:
+    return UserError(f"{path}: line {line}, column {column!r}: {what}")
+
+
+def rows_to_scale_over(table: Table, parameters: PreprocessParameters) -> slice:
+    """The rows that the scale may see: all of them, or training's."""
+    if parameters.scaled_over == "training_rows" and isinstance(parameters.split, ChronologicalSplit):
+        return slice(0, rows_of_parts(table, parameters.split)["train"].stop)
+    return slice(0, len(table))
+
+
+def scale_min_max(values: np.ndarray, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scale each column of `values` [rows, features] so that its span over `rows` becomes [0, 1]; also
+    these minima and ranges [features].
+
+    Values outside `rows` may leave [0, 1]. A column that is constant over `rows` has range 0, and is
+    moved by its minimum and not scaled.
+    """
+    minimum, span = values[rows].min(axis=0), np.ptp(values[rows], axis=0)
+    return (values - minimum) / np.where(span > 0, span, 1.0), minimum, span
+
+
+def make_windows(features: np.ndarray, positive: np.ndarray, days: int) -> Windows:
+    """All windows of `days` rows that have a next day.
+
+    `features` [rows, features], `positive` [rows] in {0, 1}; gives rows - days windows, in time order.
+    Raises `UserError` when there are not more rows than `days`.
+    """
+    count = len(features) - days
+    if count < 1:
+        raise UserError(
+            f"preprocess: window_days: {len(features)} rows give no window of {days} days with a next day"
+        )
+    starts = np.arange(count)
+    inputs = features[starts[:, None] + np.arange(days)].astype(np.float32)
+    return Windows(inputs, positive[days:].copy(), positive[days - 1 : -1].copy(), starts)
+
+
+def split_windows(windows: Windows, table: Table, parameters: PreprocessParameters) -> dict[str, Windows]:
+    """`windows`, made from all rows of `table`, as train, validation and test.
+
+    Raises `UserError` when a part would be empty, or would hold one class alone.
+    """
+    split = parameters.split
+    if isinstance(split, RandomSplit):
+        index = stratified_split(windows.target, split.test_share, split.validation_share, split.seed)
+    else:
+        index = chronological_split(windows.first_day, parameters.window_days, rows_of_parts(table, split))
+    parts = {name: windows.take(chosen) for name, chosen in index.items()}
+    for name, part in parts.items():
+        if len(np.unique(part.target)) < 2:
+            kind = "positive" if part.target[0] else "negative"
+            raise UserError(
+                f"preprocess: target: every day to forecast in {name} is {kind}; nothing to learn"
+            )
+    return parts
+
+
+def stratified_split(
+    target: np.ndarray, test_share: float, validation_share: float, seed: int
+) -> dict[str, np.ndarray]:
+    """Random split with equal class shares: indices of train, validation and test.
+
+    `validation_share` is of what the test leaves. Overlapping windows land on both sides: this is
+    the published protocol, and it leaks.
+    """
+    everything = np.arange(len(target))
+    try:
+        rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=target)
+        train, validation = train_test_split(
+            rest, test_size=validation_share, random_state=seed, stratify=target[rest]
+        )
+    except ValueError as error:
+        raise UserError(f"preprocess: split: the windows cannot be split: {error}") from None
+    return {"train": train, "validation": validation, "test": test}
+
+
+def rows_of_parts(table: Table, split: ChronologicalSplit) -> dict[str, range]:
+    """Which rows are train, validation and test; `UserError` when a date leaves one without a row."""
+    last = table.first + timedelta(days=len(table) - 1)
+    for key, until in (("train_until", split.train_until), ("validation_until", split.validation_until)):
+        if not table.first <= until < last:
+            raise UserError(
+                f"preprocess: split.{key}: {until} must be a day of the data before the last"
+                f" (they are {table.first} to {last})"
+            )
+    ends = [(until - table.first).days + 1 for until in (split.train_until, split.validation_until)]
+    return dict(zip(PARTS, (range(*pair) for pair in pairwise([0, *ends, len(table)])), strict=True))
+
+
+def chronological_split(first_day: np.ndarray, days: int, parts: dict[str, range]) -> dict[str, np.ndarray]:
+    """Indices of the windows that lie wholly in a part: all their `days` rows and the target's.
+
+    `first_day` [n] is where the windows begin; those that cross a boundary are in no part. Raises
+    `UserError` when a part gets none.
+    """
+    split = {
+        name: np.flatnonzero((first_day >= rows.start) & (first_day + days < rows.stop))
+        for name, rows in parts.items()
+    }
+    for name, index in split.items():
+        if not index.size:
+            raise UserError(
+                f"preprocess: split: the {len(parts[name])} rows of {name} hold no window of {days} days with"
+                " a next day; move train_until or validation_until, or lower window_days"
+            )
+    return split
+
+
+def leaks(parts: dict[str, Windows], days: int) -> dict[str, int]:
+    """How many windows of each other part share a row, input or target, with a window of `train`.
+
+    `days` is the length of a window: one that begins at row r has the rows r to r + days, the last
+    being its target's. A scale that was fitted on other rows than training's is not counted here.
+    """
+    rows = {name: part.first_day[:, None] + np.arange(days + 1) for name, part in parts.items()}
+    return {
+        name: int(np.isin(used, rows["train"]).any(axis=1).sum())
+        for name, used in rows.items()
+        if name != "train"
+    }

@@ -1,0 +1,1 @@
+"""The GRU forecaster, its training, the frugal forecasters beside it, and scores."""

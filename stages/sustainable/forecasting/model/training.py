@@ -1,0 +1,208 @@
+"""Training of the forecaster: deterministic, checkpointed, and resumable to the same weights.
+
+Randomness of an epoch (order of windows, dropout) comes from the seed and the epoch's number alone,
+so a resumed run needs no generator state. The optimizer is fused: its square root is the one that
+agrees between CPU makers.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import STRICT
+from sustainable.core.progress import progress
+from sustainable.core.tensors import read_tensors, write_tensors
+from sustainable.forecasting.model.gru import Architecture, Dropout, Forecaster, WeatherGRU, Width
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Recipe:
+    """How to train. Training ends after `epochs`, or when the validation loss has not improved for
+    `patience_epochs`; the weights of the lowest validation loss are kept in both cases."""
+
+    optimizer: Literal["AdamW"]
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    patience_epochs: PositiveInt
+    cosine_period_epochs: PositiveInt
+    minimum_learning_rate: Annotated[float, Field(ge=0.0, le=1.0)]
+    checkpoint_epochs: PositiveInt
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingParameters:
+    """The network, the recipe, and the seeds: each seed gives one trained model."""
+
+    hidden: Width
+    layers: Annotated[int, Field(ge=1, le=8)]
+    dropout: Dropout
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    recipe: Recipe
+
+    def new_model(self, features: int, seed: int) -> WeatherGRU:
+        """An untrained network, with the weights that `seed` gives it."""
+        torch.manual_seed(seed)
+        return WeatherGRU(Architecture(features, self.hidden, self.layers, self.dropout))
+
+
+@plain_dataclass
+class Progress:
+    """What a checkpoint holds beside tensors: the curve so far, and the cost of each sitting."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    history: list[dict[str, float]] = field(default_factory=list)
+    sittings: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """One training run: `fit` goes from the last checkpoint, if there is one, to the end."""
+
+    def __init__(
+        self, model: Forecaster, recipe: Recipe, seed: int, checkpoint: Path | None = None, identity: str = ""
+    ) -> None:
+        """Trains `model` in place. `seed` decides the order of windows and the dropout; `identity` is a
+        fingerprint of recipe and data: a checkpoint of another run is not used. Without a checkpoint
+        nothing is kept on the way."""
+        self.model, self.recipe, self.seed = model, recipe, seed
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.scheduler = CosineAnnealingLR(
+            self.optimizer, recipe.cosine_period_epochs, eta_min=recipe.minimum_learning_rate
+        )
+        self.best = _copy(self.model)
+        self.progress = Progress()
+        self.checkpoint, self.identity = checkpoint, identity
+        self._resume()
+
+    def fit(
+        self,
+        train: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+        cost_so_far: Callable[[], dict[str, Any]] = dict,
+    ) -> Forecaster:
+        """Train on (inputs [n, days, features], target [n] float in [0, 1]); gives the best model.
+
+        `cost_so_far` reads what this sitting has cost; it is kept with every checkpoint, so that
+        the cost of a resumed run is the sum of its sittings (a killed one counts to its last
+        checkpoint).
+        """
+        recipe, earlier = self.recipe, list(self.progress.sittings)
+        epochs = range(self.progress.epoch, recipe.epochs)
+        for epoch in self._shown(epochs):
+            if self._out_of_patience():
+                break
+            self._one_epoch(epoch, train, validation)
+            if self.progress.epoch % recipe.checkpoint_epochs == 0:
+                self.progress.sittings = [*earlier, cost_so_far()]
+                self._save()
+        self.progress.sittings = [*earlier, cost_so_far()]
+        self.model.load_state_dict(self.best)
+        return self.model.eval()
+
+    def _shown(self, epochs: range) -> Iterable[int]:
+        """Progress is shown of trainings that are long enough to have checkpoints."""
+        if self.checkpoint is None:
+            return epochs
+        what = f"training, seed {self.seed}"
+        return progress(epochs, what, self.recipe.epochs, self.progress.epoch, "epochs")
+
+    def _out_of_patience(self) -> bool:
+        return self.progress.epoch - self.progress.best_epoch >= self.recipe.patience_epochs
+
+    def _one_epoch(self, epoch: int, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> None:
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
+        rate = self.scheduler.get_last_lr()[0]
+        train_loss = self._descend(*train)
+        self.scheduler.step()
+        loss = self.validation_loss(validation)
+        state = self.progress
+        state.epoch = epoch + 1
+        if loss < state.best_loss:
+            state.best_loss, state.best_epoch, self.best = loss, state.epoch, _copy(self.model)
+        row = {"epoch": state.epoch, "learning_rate": float(rate), "train_loss": train_loss}
+        state.history.append({**row, "validation_loss": loss})
+
+    def _descend(self, inputs: Tensor, target: Tensor) -> float:
+        """One pass over the training windows in random order; the mean loss per window."""
+        self.model.train()
+        total = 0.0
+        for batch in torch.randperm(len(target)).split(self.recipe.batch_size):
+            self.optimizer.zero_grad()
+            loss = nn.functional.binary_cross_entropy_with_logits(self.model(inputs[batch]), target[batch])
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item() * len(batch)
+        return total / len(target)
+
+    def validation_loss(self, validation: tuple[Tensor, Tensor]) -> float:
+        """Mean binary cross-entropy of the model as it is; `validation` as for `fit`."""
+        inputs, target = validation
+        self.model.eval()
+        with torch.inference_mode():
+            return nn.functional.binary_cross_entropy_with_logits(self.model(inputs), target).item()
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        description = {
+            "identity": self.identity,
+            "progress": asdict(self.progress),
+            "groups": self.optimizer.state_dict()["param_groups"],
+            "scheduler": self.scheduler.state_dict(),
+        }
+        write_tensors(self.checkpoint, tensors, json.loads(json.dumps(description)))
+
+    def _resume(self) -> None:
+        """Take up the last checkpoint; a damaged one, or another run's, is left for a fresh start."""
+        if self.checkpoint is None or not self.checkpoint.is_file():
+            return
+        try:
+            tensors, description = read_tensors(self.checkpoint)
+        except UserError as error:
+            print(f"starting afresh: {error}", flush=True)
+            return
+        if description.get("identity") != self.identity:
+            return
+        self.model.load_state_dict(_part(tensors, "model."))
+        self.best = _part(tensors, "best.")
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": description["groups"]})
+        self.scheduler.load_state_dict(description["scheduler"])
+        self.progress = Progress(**description["progress"])
+        print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

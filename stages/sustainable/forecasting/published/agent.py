@@ -1,0 +1,91 @@
+"""PPO from Stable-Baselines3 as the searcher, and what it did while it learned."""
+
+import time
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
+from typing import Annotated, Any
+
+import gymnasium
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sustainable.core.parameters import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class AgentParameters:
+    """Training of the agent; everything not named here is Stable-Baselines3's default."""
+
+    timesteps: Annotated[int, Field(ge=1)]
+    steps_per_update: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+@plain_dataclass
+class Episodes:
+    """What was tried, in order: one action and its reward a step."""
+
+    actions: list[int] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class _Recorder(BaseCallback):
+    def __init__(self, episodes: Episodes, timesteps: int, silent: bool) -> None:
+        super().__init__()
+        self.episodes, self.timesteps, self.silent = episodes, timesteps, silent
+
+    def _on_step(self) -> bool:
+        self.episodes.actions.extend(int(action) for action in self.locals["actions"])
+        self.episodes.rewards.extend(float(reward) for reward in self.locals["rewards"])
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if not self.silent:
+            done = min(self.num_timesteps, self.timesteps)
+            recent = np.mean(self.episodes.rewards[-self.locals["n_rollout_steps"] :])
+            print(f"PPO: {done}/{self.timesteps} steps, mean reward {recent:.3f}", flush=True)
+
+
+def train_agent(
+    environment: gymnasium.Env[Any, Any], parameters: AgentParameters, silent: bool = False
+) -> tuple[PPO, Episodes]:
+    """Train PPO; gives the agent and every action and reward. The fused Adam keeps the weights the
+    same on every CPU (see `artifact.determinism`)."""
+    agent = PPO(
+        "MlpPolicy",
+        environment,
+        n_steps=parameters.steps_per_update,
+        batch_size=parameters.batch_size,
+        seed=parameters.seed,
+        policy_kwargs={"optimizer_kwargs": {"fused": True}},
+        device="cpu",
+    )
+    episodes = Episodes()
+    start = time.perf_counter()
+    agent.learn(parameters.timesteps, callback=_Recorder(episodes, parameters.timesteps, silent))
+    episodes.seconds = time.perf_counter() - start
+    return agent, episodes
+
+
+def learning_curve(episodes: Episodes, interval: int) -> list[dict[str, float]]:
+    """Mean reward and share of the commonest action for every `interval` steps (the last may be
+    shorter)."""
+    rows = []
+    for start in range(0, len(episodes.actions), interval):
+        actions = np.array(episodes.actions[start : start + interval])
+        rewards = np.array(episodes.rewards[start : start + interval])
+        common = int(np.bincount(actions).argmax())
+        rows.append(
+            {
+                "step": start + len(actions),
+                "mean_reward": float(rewards.mean()),
+                "commonest_action": common,
+                "commonest_share": float((actions == common).mean()),
+            }
+        )
+    return rows

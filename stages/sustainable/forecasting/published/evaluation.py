@@ -1,0 +1,98 @@
+"""Evaluation of the published actions: compress, count by the proxies, score."""
+
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from sustainable.core.parameters import STRICT
+from sustainable.compression import CompressionError
+from sustainable.forecasting.compression.accounting import Account, account
+from sustainable.forecasting.compression.actions import Configuration, compress
+from sustainable.forecasting.model.gru import correct
+from sustainable.forecasting.published.reward import Metrics
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluationParameters:
+    """Which windows score a candidate: the first `windows` of `split`, in batches."""
+
+    split: Literal["validation", "test"]
+    windows: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+@plain_dataclass(frozen=True)
+class Evaluated:
+    """One candidate: its configuration, what the agent is told, and the honest account."""
+
+    configuration: Configuration
+    metrics: Metrics
+    account: Account | None
+
+
+class Evaluator:
+    """Compresses a model by action and scores it on `inputs` [n, days, features], `target` [n]."""
+
+    def __init__(self, model: nn.Module, inputs: Tensor, target: Tensor, batch_size: int) -> None:
+        self._model, self._inputs, self._target, self._batch_size = model, inputs, target, batch_size
+        self._base = self._account(model)
+        accuracy = self._accuracy(model)
+        self.baseline = Metrics(accuracy, 0.0, 0.0, 0.0, acted=False)
+
+    def evaluate(self, action: int) -> Evaluated:
+        """Compress as `action` says; a compressor that fails gives metrics that say so."""
+        configuration = Configuration.of_action(action)
+        try:
+            model = compress(self._model, configuration, self._inputs[:1])
+        except CompressionError:
+            return Evaluated(configuration, Metrics(0.0, 0.0, 0.0, 0.0, failed=True), None)
+        counted, accuracy = self._account(model), self._accuracy(model)
+        metrics = Metrics(
+            accuracy=accuracy,
+            accuracy_change=accuracy - self.baseline.accuracy,
+            parameter_reduction=1 - counted.proxy_parameters / self._base.proxy_parameters,
+            flops_reduction=1 - counted.proxy_flops / self._base.proxy_flops,
+            acted=configuration != Configuration(),
+        )
+        return Evaluated(configuration, metrics, counted)
+
+    def _account(self, model: nn.Module) -> Account:
+        return account(model, self._inputs.shape[1], self._inputs.shape[2])
+
+    def _accuracy(self, model: nn.Module) -> float:
+        return float(correct(model, self._inputs, self._target, self._batch_size).double().mean())
+
+
+def as_row(action: int, evaluated: Evaluated, reward: float) -> dict[str, Any]:
+    """One line of the table of evaluated actions."""
+    metrics, counted = evaluated.metrics, evaluated.account
+    return {
+        "action": action,
+        "name": evaluated.configuration.name,
+        "pruning": evaluated.configuration.pruning,
+        "quantization": evaluated.configuration.quantization,
+        "reward": reward,
+        "accuracy": metrics.accuracy,
+        "accuracy_change": metrics.accuracy_change,
+        "parameter_reduction": metrics.parameter_reduction,
+        "flops_reduction": metrics.flops_reduction,
+        "failed": metrics.failed,
+        **{name: getattr(counted, name, None) for name in Account.__dataclass_fields__},
+    }
+
+
+def tied_best(rewards: list[float]) -> list[int]:
+    """The actions (indices) that share the highest reward, ascending."""
+    best = max(rewards)
+    return [action for action, reward in enumerate(rewards) if reward == best]
+
+
+def evaluation_set(parts: dict[str, Any], parameters: EvaluationParameters) -> tuple[Tensor, Tensor]:
+    """Inputs and targets that score the candidates."""
+    part = parts[parameters.split]
+    inputs, target = torch.from_numpy(part.inputs), torch.from_numpy(part.target)
+    return inputs[: parameters.windows], target[: parameters.windows]

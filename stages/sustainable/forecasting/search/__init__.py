@@ -1,0 +1,1 @@
+"""The comparison of searchers on the table of measured candidates."""

@@ -1,0 +1,123 @@
+"""The searchers by name, and the simple ones: random and evolution."""
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sustainable.core.parameters import STRICT
+from sustainable.forecasting.search import ppo, samplers
+from sustainable.forecasting.search.landscape import BudgetSpent, DeploymentReward, Ledger, Point
+
+
+@dataclass(frozen=True, config=STRICT)
+class RandomParameters:
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvolutionParameters:
+    """`children` ends a search that keeps repeating itself; `tournament` members compete to be parent."""
+
+    children: Annotated[int, Field(ge=1)]
+    population: Annotated[int, Field(ge=2)]
+    tournament: Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Searchers:
+    """Each searcher's own parameters. The ablations of `ppo_stepwise` are trained as it is, so that one
+    thing alone differs; what is theirs is what they add."""
+
+    random: RandomParameters
+    evolution: EvolutionParameters
+    tpe: samplers.TpeParameters
+    cmaes: samplers.CmaesParameters
+    nsga2: samplers.Nsga2Parameters
+    ppo_published: ppo.PpoParameters
+    ppo_continuous: ppo.PpoParameters
+    ppo_stepwise: ppo.PpoParameters
+    ppo_stepwise_unmasked: ppo.UnmaskedParameters
+    ppo_stepwise_warm: ppo.WarmParameters
+
+    def by_name(self) -> dict[str, Any]:
+        """What each function of `SEARCHERS` takes as its parameters, in the order of the paper."""
+        stepwise = self.ppo_stepwise
+        added: dict[str, Any] = {
+            "ppo_stepwise_unshaped": stepwise,
+            "ppo_stepwise_unmasked": (stepwise, self.ppo_stepwise_unmasked),
+            "ppo_stepwise_warm": (stepwise, self.ppo_stepwise_warm),
+        }
+        return {name: added[name] if name in added else getattr(self, name) for name in SEARCHERS}
+
+
+@dataclass(frozen=True, config=STRICT)
+class SearchersParameters:
+    """`budget`: distinct evaluations a search may ask for; `seeds` searches each, from `first_seed` on."""
+
+    budget: Annotated[int, Field(ge=1)]
+    seeds: Annotated[int, Field(ge=1, le=1000)]
+    first_seed: Annotated[int, Field(ge=0, lt=2**31)]
+    reward: DeploymentReward
+    searchers: Searchers
+
+
+def search_random(ledger: Ledger, seed: int, parameters: RandomParameters) -> int:
+    """Every point of the grid in random order: drawn without replacement. Gives the points drawn."""
+    points = list(ledger.landscape.grid())
+    with suppress(BudgetSpent):
+        for index in np.random.default_rng(seed).permutation(len(points)):
+            ledger.evaluate(points[index])
+    return ledger.distinct
+
+
+def search_evolution(ledger: Ledger, seed: int, parameters: EvolutionParameters) -> int:
+    """Regularised evolution (Real et al. 2019): the best of a random tournament has a mutated child, and
+    the oldest member dies. Gives the number of evaluations, repeated ones included."""
+    rng = np.random.default_rng(seed)
+    grid = list(ledger.landscape.grid())
+    population: deque[tuple[Point, float]] = deque(maxlen=parameters.population)  # full: drops the oldest
+    born = 0
+    with suppress(BudgetSpent):
+        while born < parameters.population + parameters.children:
+            if len(population) < parameters.population:
+                child = grid[rng.integers(len(grid))]
+            else:
+                entrants = rng.choice(parameters.population, parameters.tournament, replace=True)
+                parent, _ = max((population[index] for index in entrants), key=lambda member: member[1])
+                child = _mutated(parent, ledger, rng)
+            population.append((child, ledger.evaluate(child).reward))
+            born += 1
+    return born
+
+
+def _mutated(point: Point, ledger: Ledger, rng: np.random.Generator) -> Point:
+    """Another value on one of the axes width 0, width 1, target."""
+    landscape = ledger.landscape
+    axes: list[tuple[Any, ...]] = [landscape.widths, landscape.widths, landscape.targets]
+    genes: list[Any] = [point.width_0, point.width_1, (point.precision, point.runtime)]
+    axis = rng.choice([index for index, values in enumerate(axes) if len(values) > 1])
+    others = [value for value in axes[axis] if value != genes[axis]]
+    genes[axis] = others[rng.integers(len(others))]
+    return Point(genes[0], genes[1], *genes[2])
+
+
+SEARCHERS: dict[str, Callable[[Ledger, int, Any], int]] = {
+    "random": search_random,
+    "evolution": search_evolution,
+    "tpe": samplers.search_tpe,
+    "cmaes": samplers.search_cmaes,
+    "nsga2": samplers.search_nsga2,
+    "ppo_published": ppo.search_published,
+    "ppo_continuous": ppo.search_continuous,
+    "ppo_stepwise": ppo.search_stepwise,
+    "ppo_stepwise_unshaped": ppo.search_unshaped,
+    "ppo_stepwise_unmasked": ppo.search_unmasked,
+    "ppo_stepwise_warm": ppo.search_warm,
+}
+"""A searcher asks a ledger, which counts; it takes a seed and its own parameters, ends by itself when
+the budget is spent, and gives how many steps it took (evaluations, trials or environment steps)."""

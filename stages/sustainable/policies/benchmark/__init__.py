@@ -1,0 +1,1 @@
+"""What study B measures: deployed policies, windows of whole episodes, memory."""

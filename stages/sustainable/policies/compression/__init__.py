@@ -1,0 +1,1 @@
+"""Compression of policies: variants, runtimes, and the counts of what changed."""

@@ -1,0 +1,260 @@
+"""int8 actors with static ranges: what is learned from states once (`prepare`), stored, and applied at load.
+
+The ranges of PTSQ are calibrated, and the weights and ranges of QAT trained, on states from rollouts. Both
+are plain numbers in one safetensors file; making an int8 actor of them is deterministic and takes
+milliseconds. Scaling and cutting observations stays in fp32; behind that every layer is int8, and so is tanh.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import STRICT
+from sustainable.core.tensors import read_tensors, write_tensors
+from sustainable.compression import CompressionError
+from sustainable.policies.compression.accounting import weights_sha256
+from sustainable.compression.quantization import LINEAR_RELU, STATIC, STATIC_INPUT, STATIC_LINEAR
+from sustainable.policies.policy import CLIP, Actor, ActorArchitecture
+
+ENGINE = "x86"
+LEVELS = 127
+"""Largest value of an activation: seven bits, because the kernels of processors without VNNI overflow with
+eight. torch.ao's defaults for x86 do the same, and so every processor computes the same."""
+PREFIX = "qat.weights."
+
+
+@dataclass(frozen=True, config=STRICT)
+class QATParameters:
+    """Fine-tuning with fake quantization: Adam steps on batches of states."""
+
+    steps: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0.0)]
+
+
+@plain_dataclass(frozen=True, eq=False)
+class Prepared:
+    """What static quantization of one actor needs to know.
+
+    `ranges` [layers + 1, 2]: smallest and largest value of the scaled observations, and of the output of each
+    layer in turn (behind a ReLU, before a tanh). `trained`: the actor's tensors after QAT in floating point,
+    and `trained_ranges` theirs. `losses`: of the student before and after QAT, on all states.
+    """
+
+    actor_sha256: str
+    ranges: Tensor
+    trained: Mapping[str, Tensor]
+    trained_ranges: Tensor
+    losses: tuple[float, float]
+
+
+class StaticActor(nn.Module):
+    """Observations [n, observations] float32 to outputs [n, outputs] float32 through an int8 network."""
+
+    def __init__(self, actor: Actor, network: nn.Module) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", actor.mean)
+        self.register_buffer("scale", actor.scale)
+        self.network = network
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Outputs as `Actor.forward` gives them."""
+        scaled = torch.clamp((observations - self.mean) * self.scale, -CLIP, CLIP)
+        if torch.are_deterministic_algorithms_enabled():
+            with _resizing_allowed():
+                return self._int8(scaled)
+        return self._int8(scaled)
+
+    def _int8(self, scaled: Tensor) -> Tensor:
+        outputs: Tensor = self.network(scaled)
+        return outputs
+
+
+def prepare(actor: Actor, states: np.ndarray, seed: int, parameters: QATParameters) -> Prepared:
+    """Calibrate PTSQ and train QAT on `states` [n, observations] from rollouts of `actor`.
+
+    QAT is a distillation: a student that starts as the actor, and computes with fake quantization, learns the
+    actor's outputs on the states; rewards play no part. Raises `CompressionError` for states that are not
+    finite or do not fit, and for a student that fails.
+    """
+    shape = (len(states), actor.architecture.observations)
+    if states.shape != shape or not len(states) or not np.isfinite(states).all():
+        raise CompressionError(f"states {states.shape} are not finite rows of {shape[1]} observations")
+    with torch.no_grad():
+        scaled = actor.scaled(torch.from_numpy(states.astype(np.float32)))
+        target = actor(torch.from_numpy(states.astype(np.float32)))
+    trained, trained_ranges, losses = distil(actor, scaled, target, seed, parameters)
+    return Prepared(weights_sha256(actor), calibrate(actor, scaled), trained, trained_ranges, losses)
+
+
+def calibrate(actor: Actor, scaled: Tensor) -> Tensor:
+    """Ranges [layers + 1, 2] for scaled observations [n, observations], as torch.ao's histograms choose
+    them: those that lose least, which may cut rare extremes."""
+    network = _observed(actor, STATIC.get_default_qconfig(ENGINE), training=False)
+    with torch.no_grad():
+        network(scaled)
+    return _ranges(network)
+
+
+def distil(
+    actor: Actor, scaled: Tensor, target: Tensor, seed: int, parameters: QATParameters
+) -> tuple[dict[str, Tensor], Tensor, tuple[float, float]]:
+    """The student's tensors and ranges, and its loss before and after.
+
+    `scaled` [n, observations], `target` [n, outputs]: the teacher's outputs. Raises `CompressionError` when
+    the loss is not finite or no weight moves.
+    """
+    network = _observed(actor, STATIC.get_default_qat_qconfig(ENGINE), training=True)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, fused=True)
+    with torch.no_grad():  # all states at once: ranges begin as wide as they are
+        before = float(distillation_loss(actor.architecture, network(scaled), target))
+    for _ in range(parameters.steps):
+        batch = torch.randint(len(scaled), (parameters.batch_size,), generator=generator)
+        loss = distillation_loss(actor.architecture, network(scaled[batch]), target[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        network.apply(STATIC.disable_observer)
+        after = float(distillation_loss(actor.architecture, network(scaled), target))
+    student = _student(actor, network)
+    if not np.isfinite(after) or weights_sha256(student) == weights_sha256(actor):
+        raise CompressionError(f"QAT did not train the actor: loss {before:.3g}, then {after:.3g}")
+    return student.state_dict(), _ranges(network), (before, after)
+
+
+def distillation_loss(architecture: ActorArchitecture, outputs: Tensor, target: Tensor) -> Tensor:
+    """How far outputs [n, outputs] are from a teacher's: the divergence (KL) of the choice's probabilities,
+    or the mean square difference of action values (behind the tanh where there is one)."""
+    if architecture.discrete:
+        said, meant = functional.log_softmax(outputs, 1), functional.log_softmax(target, 1)
+        return functional.kl_div(said, meant, reduction="batchmean", log_target=True)
+    if architecture.squashed:
+        outputs, target = torch.tanh(outputs), torch.tanh(target)
+    return functional.mse_loss(outputs, target)
+
+
+def to_static(actor: Actor, ranges: Tensor) -> StaticActor:
+    """`actor` in int8 with activations' `ranges` [layers + 1, 2]; weights have a scale for each output.
+
+    Raises `CompressionError` when the ranges do not fit, or a layer is left in floating point.
+    """
+    if ranges.shape != (len(actor.layers) + 1, 2) or not bool((ranges[:, 0] <= ranges[:, 1]).all()):
+        raise CompressionError(f"ranges {tuple(ranges.shape)} are not those of {len(actor.layers)} layers")
+    default = STATIC.get_default_qconfig(ENGINE)
+    fixed = STATIC.MinMaxObserver.with_args(dtype=torch.quint8, reduce_range=True)
+    network = _observed(actor, STATIC.QConfig(activation=fixed, weight=default.weight), training=False)
+    for observer, (low, high) in zip(_observers(network), ranges, strict=True):
+        observer.min_val, observer.max_val = low.clone(), high.clone()
+    static = StaticActor(actor, _quietly(STATIC.convert, network)).eval()
+    check_static(static, len(actor.layers))
+    return static
+
+
+def check_static(module: nn.Module, layers: int) -> None:
+    """Raises `CompressionError` unless the observations are quantized and so many layers are int8, all."""
+    parts = list(module.modules())
+    int8 = sum(isinstance(part, STATIC_LINEAR) and part.weight().dtype == torch.qint8 for part in parts)
+    inputs = sum(isinstance(part, STATIC_INPUT) for part in parts)
+    left = sum(type(part) is nn.Linear for part in parts)
+    if (int8, inputs, left) != (layers, 1, 0):
+        raise CompressionError(f"{int8} of {layers} layers are int8, {left} are in floating point")
+
+
+def save_prepared(path: Path, prepared: Prepared) -> None:
+    """Write `prepared` as one safetensors file."""
+    tensors = {"ptsq.ranges": prepared.ranges, "qat.ranges": prepared.trained_ranges}
+    tensors |= {f"{PREFIX}{name}": value for name, value in prepared.trained.items()}
+    about = {"actor_sha256": prepared.actor_sha256, "losses": list(prepared.losses)}
+    write_tensors(path, tensors, about)
+
+
+def load_prepared(path: Path) -> Prepared:
+    """Read what `save_prepared` wrote; raises `UserError` for a file that is missing, damaged or not one."""
+    tensors, about = read_tensors(path)
+    try:
+        before, after = about["losses"]
+        trained = {name.removeprefix(PREFIX): tensors[name] for name in tensors if name.startswith(PREFIX)}
+        ranges, trained_ranges = tensors["ptsq.ranges"], tensors["qat.ranges"]
+        return Prepared(about["actor_sha256"], ranges, trained, trained_ranges, (before, after))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: no ranges and weights of a policy ({reason}); delete it and run `dvc repro`"
+        ) from None
+
+
+def _observed(actor: Actor, settings: Any, training: bool) -> nn.Module:
+    """The actor's layers as torch.ao takes them, with observers: a ReLU belongs to its layer."""
+    if ENGINE not in torch.backends.quantized.supported_engines:
+        raise CompressionError(f"this build of torch has no int8 kernels for {ENGINE}")
+    *hidden, last = (copy.deepcopy(layer) for layer in actor.layers)
+    parts: list[nn.Module] = []
+    for layer in hidden:
+        relu = isinstance(actor.activation, nn.ReLU)
+        parts += [LINEAR_RELU(layer, nn.ReLU())] if relu else [layer, nn.Tanh()]
+    network = nn.Sequential(STATIC.QuantStub(), *parts, last, STATIC.DeQuantStub()).train(training)
+    network.qconfig = settings
+    observed: nn.Module = _quietly(STATIC.prepare_qat if training else STATIC.prepare, network)
+    return observed
+
+
+def _observers(network: nn.Module) -> list[Any]:
+    """Observers of the scaled observations and of each layer's output; tanh has a fixed range."""
+    parts = [part for part in network.children() if not isinstance(part, (nn.Tanh, STATIC.DeQuantStub))]
+    return [part.activation_post_process for part in parts]
+
+
+def _ranges(network: nn.Module) -> Tensor:
+    """Ranges [layers + 1, 2] that the observers' scales and zero points span."""
+    found = []
+    for observer in _observers(network):
+        scale, zero = observer.calculate_qparams()
+        found.append(torch.stack([(0 - zero) * scale, (LEVELS - zero) * scale]).flatten())
+    return torch.stack(found).float()
+
+
+def _student(actor: Actor, network: nn.Module) -> Actor:
+    """The actor with the weights that the network was trained to."""
+    student = copy.deepcopy(actor)
+    layers = [part for part in network.children() if hasattr(part, "weight")]
+    with torch.no_grad():
+        for layer, source in zip(student.layers, layers, strict=True):
+            for own, trained in zip(layer.parameters(), source.parameters(), strict=True):
+                own.copy_(trained)
+    return student
+
+
+@contextmanager
+def _resizing_allowed() -> Iterator[None]:
+    """torch's deterministic mode refuses the int8 kernel, because it resizes a tensor, and memory that is not
+    set could be read; the kernel sets all of it at once."""
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
+
+
+def _quietly(function: Any, network: nn.Module) -> nn.Module:
+    """`function(network)` of torch.ao, which warns that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made: nn.Module = function(network, inplace=True)
+    return made

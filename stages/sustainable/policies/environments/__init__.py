@@ -1,0 +1,1 @@
+"""Environments, episodes in them, and faults that leave other work unharmed."""

@@ -1,0 +1,1 @@
+"""Training of policies: recipes, Stable-Baselines3, checkpoints."""

@@ -1,0 +1,1 @@
+"""Study A's summaries, claims and figures."""

@@ -1,0 +1,388 @@
+"""What measured rows say: one line a configuration, comparisons with the baseline, the A/A control."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sustainable.core.errors import UserError
+from sustainable.core.parameters import STRICT
+from sustainable.energy.meter import STAMPED
+from sustainable.measuring.rows import JOULES_PER_MWH
+from sustainable.statistics import (
+    BreakEven,
+    Ratio,
+    Redundancy,
+    Summary,
+    break_even,
+    difference_interval,
+    equivalence_p,
+    holm,
+    log_ratios,
+    mcnemar_p,
+    minimum_detectable_ratio,
+    paired_ratio,
+    redundancy,
+    sign_flip_p,
+    summarise,
+)
+
+BASELINE, TWIN, IDLE = "baseline", "baseline_twin", "idle"
+PRIMARY = "cpu_time_ms"
+OUTCOMES = (PRIMARY, "latency_ms", "energy_mwh", "net_energy_mwh")
+COUNTS = (
+    "parameters", "nonzero", "int8_parameters", "size_bytes", "flops", "proxy_parameters", "proxy_flops",
+)  # fmt: skip
+COLUMNS = (
+    "configuration", "block", "position", "profile", "name", "runtime", "precision",
+    "weights_sha256", *COUNTS,
+    "windows", "threads", "batch_size", "wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "cpu_evidence",
+    "ram_evidence", "meter", "note", "cpu_time_ms", "latency_ms", "energy_mwh",
+)  # fmt: skip
+ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""Watts at full load over which a modelled energy is tried: from a phone's core to a server's socket."""
+POWER = 0.8
+"""The power at which the smallest detectable effects are stated."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class AuditedParameters:
+    """What was declared before measuring: how much accuracy may be lost at most, how much less CPU time is
+    to be shown, and the rank correlation at which a proxy is said to stand for a measurement."""
+
+    accuracy_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+    target_speed_up: Annotated[float, Field(gt=1.0)]
+    rank_agreement: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class PoliciesParameters:
+    """How study B's claims are read: the change of memory that one speaks of, which an interval must be
+    narrower than to carry it; the falls between which pruning lowers memory by "about" that; how far, as a
+    share, Amdahl's prediction may be off."""
+
+    memory_change: Annotated[float, Field(gt=0.0, lt=1.0)]
+    memory_fall: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(lt=1.0)]]
+    prediction_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ReportParameters:
+    """Intervals and tests. `comparisons` form the family of the primary outcome (CPU time) to which
+    Holm's correction is applied."""
+
+    minimum_blocks: Annotated[int, Field(ge=2)]
+    equivalence_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+    audited: AuditedParameters
+    policies: PoliciesParameters
+    comparisons: Annotated[list[str], Field(min_length=1)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
+    bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+    @property
+    def bootstrap(self) -> tuple[float, int, int]:
+        """Confidence, resamples and seed, as the intervals take them."""
+        return self.confidence, self.bootstrap_resamples, self.seed
+
+
+@plain_dataclass(frozen=True)
+class Comparison:
+    """One outcome against the baseline, within blocks: over all of them, and without flagged windows.
+
+    `p_holm` is None outside the family; `detectable` is the smallest effect found with `POWER`.
+    """
+
+    ratio: Ratio | None
+    clean: Ratio | None
+    p: float | None
+    p_holm: float | None
+    p_equivalence: float | None
+    detectable: float | None
+
+
+@plain_dataclass(frozen=True)
+class Line:
+    """One configuration: what it is, how it scored, what a forecast cost.
+
+    `same_as` is the first configuration with the same weights and runtime, None if this is the first:
+    no difference between two such lines is an effect.
+    """
+
+    key: str
+    name: str
+    precision: str
+    weights_sha256: str
+    same_as: str | None
+    counts: Mapping[str, int]
+    hits: np.ndarray
+    outcomes: Mapping[str, Summary]
+    compared: Mapping[str, Comparison]
+    watts_range: tuple[float, float] | None
+    flagged: int
+
+    @property
+    def correct(self) -> int:
+        """How many test windows it gets right."""
+        return int(self.hits.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.hits.mean())
+
+
+@plain_dataclass(frozen=True)
+class Results:
+    """All lines by configuration, in the order of their declaration, and how they were measured."""
+
+    lines: Mapping[str, Line]
+    frugal: Mapping[str, np.ndarray]
+    blocks: int
+    flagged: int
+    stamps: Sequence[str]
+    cpu_evidence: str
+    ram_evidence: str
+    meter: str
+    meter_reason: str
+    assumptions: str
+    ram_share: float | None
+    energy_missing: int
+    energy_is_time: Redundancy | None
+    threads: int
+    batch_size: int
+
+    @property
+    def twin(self) -> Mapping[str, Comparison]:
+        """The A/A control: one model measured twice."""
+        return self.lines[TWIN].compared
+
+    @property
+    def windows(self) -> int:
+        return len(self.lines[BASELINE].hits)
+
+
+def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportParameters) -> Results:
+    """Summaries and comparisons from measured rows (`COLUMNS`, a row a block and configuration).
+
+    `hits` has a row a test window and a column a configuration or frugal forecaster, 1 where it is
+    right. Raises `UserError` when a cell of the design is missing or double.
+    """
+    rows = rows if "flags" in rows else rows.assign(flags=None)
+    check_design(rows)
+    rows = rows.assign(net_energy_mwh=net_energy_mwh(rows))
+    models = rows[rows["configuration"] != IDLE]
+    keys = list(dict.fromkeys(name for name in hits.columns if (models["configuration"] == name).any()))
+    base = _own(models, BASELINE)
+    first_of: dict[tuple[str, str], str] = {}
+    lines = {}
+    for key in keys:
+        own = _own(models, key)
+        model = (str(own["weights_sha256"].iloc[0]), str(own["runtime"].iloc[0]))
+        same_as = first_of.setdefault(model, key)
+        compared = {outcome: _compare(own, base, outcome, parameters) for outcome in OUTCOMES}
+        right = hits[key].to_numpy(dtype=bool)
+        lines[key] = _line(key, None if same_as == key else same_as, own, base, right, compared)
+    others = [str(name) for name in hits.columns if name not in (*keys, "training_seed", "first_day")]
+    frugal = {name: hits[name].to_numpy(dtype=bool) for name in others}
+    return Results(lines=_with_holm(lines, parameters), frugal=frugal, **_conditions(rows, models))
+
+
+def net_energy_mwh(rows: pd.DataFrame) -> pd.Series:
+    """Energy of a forecast less what the idle host draws, by the idle window of the same block.
+
+    Missing where there is no idle window, where its energy was not read, or where nothing is left.
+    """
+    idle = rows[rows["configuration"] == IDLE].set_index("block")
+    idle_w = (idle["cpu_j"] + idle["ram_j"].fillna(0)) / idle["wall_time_s"]
+    net = rows["energy_mwh"] - rows["block"].map(idle_w) * rows["latency_ms"] / 1000 / JOULES_PER_MWH
+    return net.where(net > 0)
+
+
+def _line(
+    key: str,
+    same_as: str | None,
+    own: pd.DataFrame,
+    base: pd.DataFrame,
+    hits: np.ndarray,
+    compared: Mapping[str, Comparison],
+) -> Line:
+    first = own.iloc[0]
+    return Line(
+        key=key,
+        name=str(first["name"]),
+        precision=str(first["precision"]),
+        weights_sha256=str(first["weights_sha256"]),
+        same_as=same_as,
+        counts={name: int(first[name]) for name in COUNTS},
+        hits=hits,
+        outcomes={outcome: summarise(own[outcome].to_list()) for outcome in OUTCOMES},
+        compared=compared,
+        watts_range=None if key == BASELINE else _watts_range(own, base),
+        flagged=int(own["flags"].notna().sum()),
+    )
+
+
+def _compare(own: pd.DataFrame, base: pd.DataFrame, outcome: str, parameters: ReportParameters) -> Comparison:
+    values, reference = own[outcome].to_list(), base[outcome].to_list()
+    logs = log_ratios(values, reference)
+    doubtful = (own["flags"].notna() | base["flags"].notna()).to_list()
+    clean = [float("nan") if bad else value for value, bad in zip(values, doubtful, strict=True)]
+    enough = len(logs) > 2
+    return Comparison(
+        ratio=paired_ratio(values, reference, *parameters.bootstrap),
+        clean=paired_ratio(clean, reference, *parameters.bootstrap),
+        p=sign_flip_p(logs, parameters.bootstrap_resamples, parameters.seed) if enough else None,
+        p_holm=None,
+        p_equivalence=equivalence_p(logs, parameters.equivalence_margin) if enough else None,
+        detectable=minimum_detectable_ratio(logs, power=POWER),
+    )
+
+
+def _with_holm(lines: Mapping[str, Line], parameters: ReportParameters) -> dict[str, Line]:
+    """The same lines with p values adjusted over the declared family, on the primary outcome."""
+    unknown = [key for key in parameters.comparisons if key not in lines]
+    if unknown:
+        raise UserError(
+            f"params.yaml: report.comparisons: {unknown[0]!r} is not among the measured configurations"
+        )
+    family = [key for key in parameters.comparisons if lines[key].compared[PRIMARY].p is not None]
+    adjusted = dict(zip(family, holm([lines[key].compared[PRIMARY].p or 0.0 for key in family]), strict=True))
+    found = {}
+    for key, line in lines.items():
+        comparison = line.compared[PRIMARY]
+        changed = Comparison(**(vars(comparison) | {"p_holm": adjusted.get(key)}))
+        found[key] = Line(**(vars(line) | {"compared": {**line.compared, PRIMARY: changed}}))
+    return found
+
+
+def _watts_range(own: pd.DataFrame, base: pd.DataFrame) -> tuple[float, float] | None:
+    """Lowest and highest energy ratio to the baseline that the assumed watts allow.
+
+    Models energy as watts x CPU time, with and without the memory that the rows charge by the second.
+    """
+    ratios = []
+    for watts in ASSUMED_WATTS:
+        for memory in (0.0, 1.0):
+            one, other = (
+                (watts * part["cpu_time_s"] + memory * part["ram_j"].fillna(0)) / part["loops"]
+                for part in (own, base)
+            )
+            ratios.append(float(np.exp(np.log(one.to_numpy() / other.to_numpy()).mean())))
+    return (min(ratios), max(ratios)) if np.isfinite(ratios).all() else None
+
+
+def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
+    """How the rows were measured; classes of evidence are never added up without the modelled share."""
+    measured = models.dropna(subset=["cpu_j", "ram_j"])
+    total_j = float((measured["cpu_j"] + measured["ram_j"]).sum())
+    notes = models["note"].dropna().astype(str).str.split("; ").explode()
+    return {
+        **evidence_of(models),
+        "blocks": int(models["block"].nunique()),
+        "flagged": int(rows["flags"].notna().sum()),
+        "ram_evidence": _joined(models["ram_evidence"]),
+        "meter_reason": _joined(rows.get("meter_reason", pd.Series(["as published"]))),
+        "assumptions": _joined(notes[notes.str.contains("assumed")]),
+        "ram_share": float(measured["ram_j"].sum()) / total_j if total_j else None,
+        "energy_missing": int(models["energy_mwh"].isna().sum()),
+        "energy_is_time": redundancy(models["energy_mwh"].to_list(), models["latency_ms"].to_list()),
+        "threads": int(models["threads"].max()),
+        "batch_size": int(models["batch_size"].max()),
+    }
+
+
+def evidence_of(models: pd.DataFrame) -> dict[str, Any]:
+    """What meter and which class of evidence rows have, and what must be stamped across them."""
+    evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
+    stamps = {"smoke run"} if (models["profile"] == "smoke").any() else set()
+    return {
+        "stamps": sorted(stamps | {f"{name} energy" for name in evidence & STAMPED}),
+        "cpu_evidence": _joined(models["cpu_evidence"]),
+        "meter": _joined(models["meter"]),
+    }
+
+
+def stamp_of(results: Iterable[Any]) -> str:
+    """What must be written across every page of these results; empty when they are evidence."""
+    stamps = sorted({stamp for found in results for stamp in found.stamps})
+    return f"{', '.join(stamps)}, not evidence" if stamps else ""
+
+
+def check_design(rows: pd.DataFrame) -> None:
+    """Every configuration once in every block; raises `UserError` naming the first cell that is not."""
+    keys = list(dict.fromkeys(rows["configuration"]))
+    for needed in (BASELINE, TWIN):
+        if needed not in keys:
+            raise UserError(f"benchmark rows: configuration {needed!r} is missing; run `dvc repro` again")
+    cells = rows.groupby(["block", "configuration"]).size()
+    for block in range(int(rows["block"].max()) + 1):
+        for key in keys:
+            count = int(cells.get((block, key), 0))
+            if count != 1:
+                raise UserError(
+                    f"benchmark rows: block {block}, configuration {key!r} stands {count} times, not once; "
+                    "delete the file and run `dvc repro` again"
+                )
+
+
+def _own(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    return rows[rows["configuration"] == key].sort_values("block").reset_index(drop=True)
+
+
+def _joined(values: pd.Series) -> str:
+    return " + ".join(sorted({str(value) for value in values.dropna()}))
+
+
+@plain_dataclass(frozen=True)
+class AccuracyDifference:
+    """Accuracy of one forecaster minus another's, on the same windows, with interval and McNemar's p."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def accuracy_difference(
+    hits: np.ndarray, reference: np.ndarray, parameters: ReportParameters
+) -> AccuracyDifference:
+    """Compare two columns of hits [n], paired by window."""
+    return AccuracyDifference(
+        *difference_interval(hits, reference, *parameters.bootstrap), mcnemar_p(hits, reference)
+    )
+
+
+def pay_back(
+    rows: pd.DataFrame,
+    key: str,
+    costs: Sequence[Mapping[str, Any]],
+    outcome: str,
+    parameters: ReportParameters,
+) -> BreakEven:
+    """Forecasts after which `key` has saved what `costs` (as `cost.total_cost` gives them) took to find it.
+
+    `outcome` is `cpu_time_ms` or `energy_mwh`. Energy is compared only where the costs and the rows come
+    from one meter and one class of evidence.
+    """
+    own, base = (_own(rows, name) for name in (key, BASELINE))
+    if outcome == PRIMARY:
+        invested, unit = [cost["cpu_time_s"] for cost in costs], 1000.0
+    else:
+        sources = {(cost["meter"], cost["cpu_evidence"]) for cost in costs}
+        sources |= {(str(row.meter), str(row.cpu_evidence)) for row in base.itertuples()}
+        invested, unit = [_joules(cost) for cost in costs], 1 / JOULES_PER_MWH
+        if len(sources) > 1 or None in invested:
+            return BreakEven(None, None, None, "costs and rows were not metered alike")
+    total = float(sum(invested)) * unit  # in the outcome's own unit
+    return break_even(total, own[outcome].to_list(), base[outcome].to_list(), *parameters.bootstrap)
+
+
+def _joules(cost: Mapping[str, Any]) -> float | None:
+    """All that a cost's meter has counted; None where the processor's part is missing."""
+    if cost["cpu_j"] is None:
+        return None
+    return float(sum(cost[name] or 0.0 for name in ("cpu_j", "ram_j", "gpu_j")))

@@ -1,0 +1,105 @@
+"""Everything that a run has left and the report is made of, read from one folder and checked."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, read_rows
+from sustainable.reporting.forecasting.results import COLUMNS
+
+WAYS = ("published", "remeasured")
+HISTORY = ("seed", "epoch", "train_loss", "validation_loss")
+ACTIONS = (
+    "action", "name", "reward", "pruning", "quantization", "parameters", "weights_sha256", "proxy_parameters",
+    "proxy_flops",
+)  # fmt: skip
+CANDIDATES = (
+    "family", "width_0", "width_1", "precision", "runtime", "flops", "parameters", "size_bytes", "sparsity",
+    "proxy_flops", "proxy_parameters", "validation_accuracy",
+)  # fmt: skip
+NARROW = ("method", "width_0", "width_1", "seed", "validation_loss_before", "validation_loss")
+REPAIRS = ("variant", "seed", "names", "ties", "models", "test_accuracy_difference")
+IMPROVEMENTS = ("searcher", "seed", "evaluation", "reward", "distinct")
+PUBLISHED = ("configurations", "claims", "best_action", "test_accuracy", "test_windows")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of a run by what they are; `rows`, `hits` and `conditions` by benchmark, `metrics` by
+    protocol and name."""
+
+    rows: Mapping[str, pd.DataFrame]
+    hits: Mapping[str, pd.DataFrame]
+    conditions: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, Any]]
+    history: pd.DataFrame
+    actions: pd.DataFrame
+    curve: pd.DataFrame
+    best: Mapping[str, Any]
+    narrow: pd.DataFrame
+    candidates: pd.DataFrame
+    refused: Mapping[str, str]
+    improvements: pd.DataFrame
+    choices: Mapping[str, Any]
+    repairs: pd.DataFrame
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run; raises `UserError` for the first file that is missing or not what it should be."""
+    measured, searched = folder / "benchmark", folder / "search"
+    names = {
+        "published": ("preprocess", "baseline", "training_cost", "search_cost"),
+        "audited": (
+            "preprocess", "baseline", "training_cost", "shrinking_cost", "candidates_cost", "searchers_cost",
+        ),
+    }  # fmt: skip
+    return Run(
+        rows={name: read_rows(measured / f"{name}.csv", COLUMNS) for name in (*WAYS, "audited")},
+        hits={
+            name: read_rows(measured / f"{name}.hits.csv", ("training_seed", "first_day", "baseline"))
+            for name in (*WAYS, "audited")
+        },
+        conditions={
+            name: read_json(measured / f"{name}.conditions.json") for name in ("remeasured", "audited")
+        },
+        metrics={
+            protocol: {name: read_json(folder / "metrics" / protocol / f"{name}.json") for name in wanted}
+            for protocol, wanted in names.items()
+        },
+        history=read_rows(folder / "training/published/history.csv", HISTORY),
+        actions=read_rows(searched / "published/actions.csv", ACTIONS),
+        curve=read_rows(searched / "published/curve.csv", ("step", "mean_reward")),
+        best=read_json(searched / "published/best_action.json"),
+        narrow=read_rows(folder / "training/audited/narrow.csv", NARROW),
+        candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATES)),
+        refused=read_json(searched / "candidates.conditions.json")["refused"],
+        improvements=read_rows(searched / "improvements.csv", IMPROVEMENTS),
+        choices=read_json(searched / "choices.json"),
+        repairs=read_rows(searched / "repairs.csv", REPAIRS),
+    )
+
+
+def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
+    """The candidates that were measured; a table in which nothing was refused may lack the column."""
+    if "refused" not in candidates.columns:
+        return candidates
+    return candidates[candidates["refused"].isna()].reset_index(drop=True)
+
+
+def read_published(path: Path, study: str = "study_a", needed: Collection[str] = PUBLISHED) -> dict[str, Any]:
+    """A source's numbers: the section `study` of a file, with the `needed` keys. Raises `UserError` when the
+    file is not what it should be."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))[study]
+        missing = set(needed) - content.keys()
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
+    if missing:
+        raise UserError(f"{path}: {study}.{min(missing)} is missing; restore the file from git")
+    return dict(content)

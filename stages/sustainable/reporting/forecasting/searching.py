@@ -1,0 +1,124 @@
+"""What the comparison of searchers says: regret against distinct evaluations, over seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass as plain_dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.statistics import (
+    Curve,
+    Estimate,
+    evaluations_to_reach,
+    mean_curve,
+    regret_curve,
+    share_interval,
+    student_interval,
+)
+
+LEARNS_A_POLICY = "ppo"
+OURS = "ppo_stepwise"
+NEAR = 0.99
+"""The share of the oracle's reward that counts as nearly there."""
+
+
+@plain_dataclass(frozen=True)
+class SearcherLine:
+    """One searcher over its seeds. Regret is the oracle's reward minus the best found, in nats.
+
+    `curve` is its mean after every distinct evaluation; `found` the share of seeds that found the oracle;
+    `near` how many seeds came within 99 % of its reward, and `near_after` the median number of evaluations
+    of those; `against` is our PPO's mean regret minus this one's, paired by seed (above 0: ours is worse);
+    `cost` is the searcher's own, without evaluations."""
+
+    name: str
+    is_rl: bool
+    curve: Curve
+    mean_regret: Estimate | None
+    final_regret: Estimate | None
+    found: Estimate
+    near: int
+    near_after: float | None
+    against: Estimate | None
+    seeds: int
+    distinct: float
+    cost: Mapping[str, Any]
+
+
+@plain_dataclass(frozen=True)
+class Searching:
+    """Every searcher, the budget of distinct evaluations, and the choices that were made."""
+
+    lines: Mapping[str, SearcherLine]
+    budget: int
+    choices: Mapping[str, Any]
+
+    @property
+    def best(self) -> SearcherLine:
+        """The searcher with the least mean regret."""
+        return min(self.lines.values(), key=lambda line: float(line.curve.mean.mean()))
+
+
+def summarise_searches(
+    improvements: pd.DataFrame,
+    choices: Mapping[str, Any],
+    costs: Mapping[str, Any],
+    parameters: ReportParameters,
+) -> Searching:
+    """Lines from the table of improvements (a row each time that a search's best reward rose)."""
+    budget, oracle = int(choices["budget"]), float(choices["choices"]["oracle"]["reward"])
+    curves = {
+        name: regret_curves(improvements[improvements["searcher"] == name], oracle, budget)
+        for name in dict.fromkeys(improvements["searcher"])
+    }
+    lines = {}
+    for name, curve in curves.items():
+        own = improvements[improvements["searcher"] == name]
+        paired = curves[OURS].mean(axis=1) - curve.mean(axis=1)
+        against = None if name == OURS else student_interval(paired.tolist(), parameters.confidence)
+        lines[name] = _line(name, own, curve, oracle, costs[name], against, parameters)
+    return Searching(lines, budget, choices)
+
+
+def regret_curves(improvements: pd.DataFrame, oracle: float, budget: int) -> np.ndarray:
+    """Simple regret [seeds, budget] of one searcher, by ascending seed."""
+    runs = [own for _, own in improvements.groupby("seed")]
+    return np.array(
+        [
+            regret_curve(list(zip(run["evaluation"], run["reward"], strict=True)), oracle, budget)
+            for run in runs
+        ]
+    )
+
+
+def _line(
+    name: str,
+    own: pd.DataFrame,
+    curve: np.ndarray,
+    oracle: float,
+    cost: Mapping[str, Any],
+    against: Estimate | None,
+    parameters: ReportParameters,
+) -> SearcherLine:
+    runs = [list(zip(run["evaluation"], run["reward"], strict=True)) for _, run in own.groupby("seed")]
+    reached = [evaluations_to_reach(run, oracle, NEAR) for run in runs]
+    near = [count for count in reached if count is not None]
+    hits = int((curve[:, -1] <= 0).sum())
+    return SearcherLine(
+        name=name,
+        is_rl=name.startswith(LEARNS_A_POLICY),
+        curve=mean_curve(curve, *parameters.bootstrap),
+        mean_regret=student_interval(curve.mean(axis=1).tolist(), parameters.confidence),
+        final_regret=student_interval(curve[:, -1].tolist(), parameters.confidence),
+        found=Estimate(
+            hits / len(curve), *share_interval(hits, len(curve), parameters.confidence), len(curve)
+        ),
+        near=len(near),
+        near_after=float(np.median(near)) if near else None,
+        against=against,
+        seeds=len(curve),
+        distinct=float(own.groupby("seed")["distinct"].first().mean()),
+        cost=cost,
+    )

@@ -1,0 +1,1 @@
+"""Study B's summaries, claims and figures."""

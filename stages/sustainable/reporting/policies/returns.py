@@ -1,0 +1,211 @@
+"""What the episodes of study B say: how good the policies are, and what compression leaves of that."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sustainable.reporting.policies.run import CELL, learned_seeds
+from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.policies.returns import SURVIVES, normalised_return, stratified_iqm, survival
+from sustainable.statistics import Estimate, share_interval
+
+QUANTIZERS = ("ptdq", "ptsq", "qat")
+PRUNERS = ("unstructured", "structured")
+PLAIN = "none"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One cell as it was trained: interquartile mean of its returns over all its seeds and their episodes.
+    `learned` counts the seeds that have; `judged`: there is a reference by which to tell."""
+
+    environment: str
+    algorithm: str
+    seeds: int
+    episodes: int
+    total_steps: int
+    iqm: Estimate
+    random_return: float
+    reference_return: float | None
+    reference_source: str
+    learned: int
+    judged: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.environment} {self.algorithm}"
+
+
+@dataclass(frozen=True)
+class Survival:
+    """Share of models that keep `SURVIVES` of their own return, by pruned share of the weights or units."""
+
+    label: str
+    shares: Sequence[float]
+    survive: Sequence[Estimate]
+
+    def at(self, share: float, more_than: bool) -> tuple[float, Estimate] | None:
+        """The tested share that answers for `share` (with `more_than`: the next one above it)."""
+        for tested, found in zip(self.shares, self.survive, strict=True):
+            if (tested > share + 1e-9) if more_than else (abs(tested - share) < 1e-9):
+                return tested, found
+        return None
+
+
+@dataclass(frozen=True)
+class Quantizers:
+    """How often each quantizer alone keeps the most return, over the models where one does."""
+
+    best: Mapping[str, Estimate]
+    ties: int
+
+
+def trained_policies(
+    returns: pd.DataFrame, table: Sequence[Mapping[str, Any]], parameters: ReportParameters
+) -> list[Trained]:
+    """The table of policies, uncompressed."""
+    plain, learned = returns[returns["variant"] == PLAIN], learned_seeds(table)
+    found = []
+    for entry in table:
+        own = plain[(plain[CELL] == [entry["environment"], entry["algorithm"]]).all(axis=1)]
+        if own.empty:
+            continue
+        groups = [group["episode_return"].to_list() for _, group in own.groupby("seed")]
+        reference = entry["reference_return"]
+        found.append(
+            Trained(
+                environment=str(entry["environment"]),
+                algorithm=str(entry["algorithm"]),
+                seeds=len(groups),
+                episodes=len(own),
+                total_steps=int(entry["total_steps"]),
+                iqm=stratified_iqm(groups, *parameters.bootstrap),
+                random_return=float(entry["random_return"]),
+                reference_return=None if reference is None else float(reference),
+                reference_source=str(entry["reference_source"] or ""),
+                learned=len(learned[entry["environment"], entry["algorithm"]]),
+                judged=reference is not None,
+            )
+        )
+    return found
+
+
+def learned_alone(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The episodes of policies that have learned."""
+    learned = {(*cell, seed) for cell, seeds in learned_seeds(table).items() for seed in seeds}
+    models = returns[[*CELL, "seed"]].itertuples(index=False, name=None)
+    return returns[[model in learned for model in models]].reset_index(drop=True)
+
+
+def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a model and variant: mean return and steps over its episodes, and `kept`, the normalised
+    return; of learned policies alone."""
+    returns = learned_alone(returns, table)
+    by = [*CELL, "seed", "variant", "method", "norm", "share"]
+    values = ["episode_return", "steps", "size_bytes"]
+    means = returns.groupby(by, dropna=False, sort=False)[values].mean().reset_index()
+    plain = means[means["variant"] == PLAIN].set_index([*CELL, "seed"])["episode_return"]
+    random = {(entry["environment"], entry["algorithm"]): float(entry["random_return"]) for entry in table}
+    models = list(means[[*CELL, "seed"]].itertuples(index=False, name=None))
+    kept = [
+        normalised_return(value, float(plain.get(model, math.nan)), random[model[:2]])
+        for value, model in zip(means["episode_return"], models, strict=True)
+    ]
+    return means.assign(kept=kept)
+
+
+def survival_curves(kept: pd.DataFrame, confidence: float) -> list[Survival]:
+    """A curve a pruning method and norm, over models of every cell and seed; first, all together: a model
+    is then a policy pruned in one way."""
+    pruned = kept[kept["method"].isin(PRUNERS)]
+    curves = [("all ways of pruning", pruned)]
+    curves += [
+        (f"{method} {str(norm).upper()}", own)
+        for (method, norm), own in pruned.groupby(["method", "norm"], dropna=False)
+    ]
+    found = []
+    for label, own in curves:
+        by_share = {
+            float(share): survival(own.loc[own["share"] == share, "kept"].to_list(), SURVIVES, confidence)
+            for share in own["share"].unique()
+        }
+        known = {share: one for share, one in sorted(by_share.items()) if one is not None}
+        if known:
+            found.append(Survival(label, list(known), list(known.values())))
+    return found
+
+
+def beside_published(
+    curves: Sequence[Survival], published: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The second source's shares of lost models, and ours of all ways of pruning."""
+    lines = []
+    for said in published:
+        found = curves[0].at(float(said["share"]), bool(said["more_than"])) if curves else None
+        lines.append(
+            {
+                **said,
+                "tested": None if found is None else found[0],
+                "measured": None if found is None else complement(found[1]),
+            }
+        )
+    return lines
+
+
+def complement(share: Estimate) -> Estimate:
+    """1 - `share`, with its interval turned round."""
+    return Estimate(1 - share.estimate, 1 - share.high, 1 - share.low, share.n)
+
+
+def best_quantizers(kept: pd.DataFrame, confidence: float) -> Quantizers | None:
+    """Which quantizer keeps the most return of a model; models where the best two are equal are counted
+    apart. None: no model has more than one of them."""
+    own = kept[kept["method"].isin(QUANTIZERS)]
+    if own.empty:
+        return None
+    table = own.pivot_table(index=[*CELL, "seed"], columns="method", values="episode_return").dropna()
+    names = list(table.columns)
+    if len(names) < 2 or table.empty:
+        return None
+    values = table.to_numpy()
+    highest = values == values.max(axis=1, keepdims=True)
+    alone = highest.sum(axis=1) == 1
+    n = int(alone.sum())
+    if not n:
+        return Quantizers({}, len(table))
+    counts = highest[alone].sum(axis=0)
+    best = {
+        name: Estimate(count / n, *share_interval(int(count), n, confidence), n)
+        for name, count in zip(names, map(float, counts), strict=True)
+    }
+    return Quantizers(best, len(table) - n)
+
+
+def environments_ending_early(returns: pd.DataFrame) -> set[str]:
+    """Environments in which an episode of some policy has ended before its time."""
+    ended = returns[returns["terminated"].astype(str).str.lower().isin(("true", "1"))]
+    return set(ended["environment"])
+
+
+def spread_of_steps(returns: pd.DataFrame) -> pd.DataFrame:
+    """A row a model: coefficient of variation of an uncompressed episode's steps, and Spearman's correlation
+    of mean return with mean steps over its variants (NaN where one of them does not vary)."""
+    rows = []
+    for (environment, algorithm, seed), own in returns.groupby([*CELL, "seed"]):
+        plain = own.loc[own["variant"] == PLAIN, "steps"].astype(float)
+        means = own.groupby("variant")[["episode_return", "steps"]].mean().rank()
+        varies = bool((means.nunique() > 1).all())
+        rows.append(
+            {
+                "environment": environment,
+                "algorithm": algorithm,
+                "seed": seed,
+                "variation": float(plain.std(ddof=1) / plain.mean()) if len(plain) > 1 else math.nan,
+                "correlation": float(np.corrcoef(means.to_numpy().T)[0, 1]) if varies else math.nan,
+            }
+        )
+    return pd.DataFrame(rows, columns=[*CELL, "seed", "variation", "correlation"])

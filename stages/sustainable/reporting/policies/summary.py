@@ -1,0 +1,264 @@
+"""Study B as it is printed: every summary of its rows, and the values that its templates need."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from sustainable.reporting.policies.costs import (
+    Cell,
+    Dose,
+    MemoryLine,
+    PolicyLine,
+    summarise_cell,
+    summarise_doses,
+    summarise_memory,
+    with_outcomes,
+)
+from sustainable.reporting.policies.returns import (
+    Quantizers,
+    Survival,
+    Trained,
+    beside_published,
+    best_quantizers,
+    environments_ending_early,
+    kept_returns,
+    learned_alone,
+    spread_of_steps,
+    survival_curves,
+    trained_policies,
+)
+from sustainable.reporting.policies.run import CELL, PoliciesRun, learned_seeds
+from sustainable.reporting.forecasting.results import ReportParameters, evidence_of
+from sustainable.policies.returns import SURVIVES
+from sustainable.statistics import Estimate
+
+POLICY_TABLES = (
+    "policies", "policies_costs", "policies_split", "policies_memory", "policies_doses", "policies_scores",
+    "policies_savings", "policies_survival", "policies_claims", "policies_findings",
+)  # fmt: skip
+LABELS = {
+    "baseline": "fp32, eager torch",
+    "baseline_twin": "the same again (A/A twin)",
+    "sb3_predict": "fp32, SB3 predict()",
+    "onnxruntime": "fp32, ONNX Runtime",
+    "numpy": "fp32, NumPy",
+    "ptdq": "PTDQ",
+    "ptsq": "PTSQ",
+    "qat": "QAT",
+    "ptdq_onnxruntime": "PTDQ, ONNX Runtime",
+}
+METHODS = {"unstructured": "weights", "structured": "units", "mixed": "units"}
+RUNTIMES = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": ", SB3 predict()"}
+
+
+@dataclass(frozen=True)
+class Policies:
+    """All that study B's rows say. `cells` holds every cell: its seeds that have learned, or all of them
+    where none has; claims look at `learned` alone. `unlearned` names what that leaves out. `known`: how many
+    of the `variants` of all policies have a mean return that is known as exactly as was asked for."""
+
+    cells: Sequence[Cell]
+    trained: Sequence[Trained]
+    doses: Sequence[Dose]
+    memory: Mapping[str, MemoryLine]
+    kept: pd.DataFrame
+    survival: Sequence[Survival]
+    quantizers: Quantizers | None
+    steps: pd.DataFrame
+    unlearned: Sequence[str]
+    known: int
+    variants: int
+    flagged: int
+    windows: int
+    stamps: Sequence[str]
+    cpu_evidence: str
+    meter: str
+
+    @property
+    def learned(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.learned]
+
+    @property
+    def pairs(self) -> list[tuple[Cell, PolicyLine]]:
+        """Every compressed configuration of every learned cell."""
+        return [(cell, line) for cell in self.learned for line in cell.compressed]
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Every measured configuration in plain words."""
+        labels = {dose.key: LABELS.get(dose.key, dose.key.replace("_", " ")) for dose in self.doses}
+        labels |= {key: label_of(key, line) for key, line in self.memory.items()}
+        return labels | {key: label_of(key, line) for cell in self.cells for key, line in cell.lines.items()}
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the cell that has the fewest: what a verdict over all of them rests on."""
+        return min((cell.blocks for cell in self.learned), default=0)
+
+
+def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Policies:
+    """Everything from the rows."""
+    models = with_outcomes(run.rows)
+    early, learned = environments_ending_early(run.returns), learned_seeds(run.table)
+    known = {(entry["environment"], entry["algorithm"]): entry for entry in run.table}
+    exact = run.returns.groupby([*CELL, "seed", "variant"])["return_known"].first()
+    cells = []
+    for (environment, algorithm), own in models.groupby(CELL, sort=False):
+        cell = (str(environment), str(algorithm))
+        random, seeds = float(known[cell]["random_return"]), learned[cell]
+        own = own[own["training_seed"].isin(seeds)] if seeds else own
+        cells.append(summarise_cell(own, bool(seeds), environment in early, random, parameters))
+    kept = kept_returns(run.returns, run.table)
+    order = {name: place for place, name in enumerate(f"{e} {a}" for e, a in known)}
+    return Policies(
+        cells=sorted(cells, key=lambda cell: order[cell.name]),
+        trained=trained_policies(run.returns, run.table, parameters),
+        doses=summarise_doses(run.workload, parameters),
+        memory=summarise_memory(run.memory, parameters.confidence),
+        kept=kept,
+        survival=survival_curves(kept, parameters.confidence),
+        quantizers=best_quantizers(kept, parameters.confidence),
+        steps=spread_of_steps(learned_alone(run.returns, run.table)),
+        known=int(exact.sum()),
+        variants=len(exact),
+        flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
+        windows=len(run.rows) + len(run.workload),
+        unlearned=unlearned_names(run.table),
+        **evidence_of(models),
+    )
+
+
+def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is left out of every claim, by name; a whole cell, or single seeds of one. Cells without a
+    reference (an environment of our own) make no claim and are not named."""
+    names = []
+    for (environment, algorithm), seeds in learned_seeds(table).items():
+        policies = next(
+            entry["policies"]
+            for entry in table
+            if (entry["environment"], entry["algorithm"]) == (environment, algorithm)
+        )
+        failed = [str(one["seed"]) for one in policies if one["learned"] is False]
+        if failed:
+            single = f" (seed {', '.join(failed)})" if seeds else ""
+            names.append(f"{environment} {algorithm}{single}")
+    return names
+
+
+def shown(policies: Policies) -> list[Cell]:
+    """The learned cells; all of them where none has learned (the page says so)."""
+    return policies.learned or list(policies.cells)
+
+
+def of_each_environment(policies: Policies) -> list[Cell]:
+    """One cell an environment: the first that has learned."""
+    found: dict[str, Cell] = {}
+    for cell in shown(policies):
+        found.setdefault(cell.environment, cell)
+    return list(found.values())
+
+
+def split_cells(policies: Policies) -> list[Cell]:
+    """Hopper and HalfCheetah where they have learned; else a cell of either kind: ends early, never does."""
+    cells = of_each_environment(policies)
+    named = [cell for cell in cells if cell.environment in ("Hopper-v5", "HalfCheetah-v5")]
+    if len(named) == 2:
+        return named
+    kinds = {cell.ends_early: cell for cell in reversed([*cells, *named])}
+    return [kinds[kind] for kind in (True, False) if kind in kinds]
+
+
+def label_of(key: str, line: PolicyLine | MemoryLine) -> str:
+    """A configuration in plain words."""
+    if key in LABELS or line.method not in METHODS:
+        return LABELS.get(key, key.replace("_", " "))
+    norm = f" by {line.norm.upper()}" if line.norm else ""
+    also = " + PTDQ" if line.method == "mixed" else ""
+    return f"{METHODS[line.method]} {100 * line.share:.0f} %{norm}{also}" + RUNTIMES.get(line.runtime, "")
+
+
+def policies_values(
+    run: PoliciesRun,
+    policies: Policies,
+    claims: Sequence[Any],
+    findings: Sequence[Any],
+    published: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the templates of study B need, beside the stamp and the parameters."""
+    return {
+        "policies": policies,
+        "policy_claims": claims,
+        "policy_findings": findings,
+        "policy_labels": policies.labels,
+        "policy_cells": of_each_environment(policies),
+        "policy_split": split_cells(policies),
+        "policy_conditions": run.conditions,
+        "policy_costs": run.costs,
+        "policy_survival": beside_published(policies.survival, published["pruning_survival"]),
+        "policy_quantizers": {
+            name: {
+                "published": published["best_quantizer_share"].get(name.upper()),
+                "measured": policies.quantizers.best.get(name) if policies.quantizers else None,
+            }
+            for name in ("ptdq", "qat", "ptsq")
+        },
+        "policy_savings": savings(policies),
+        "part_share": part_share,
+        "survives": SURVIVES,
+    }
+
+
+def part_share(part: Estimate | None, total: Estimate | None) -> float | None:
+    """Which share of a change a part makes up; None where the change itself may be nothing."""
+    if part is None or total is None or total.low <= 0 <= total.high:
+        return None
+    return part.estimate / total.estimate
+
+
+def savings(policies: Policies) -> list[dict[str, Any]]:
+    """Compressed configurations by runtime: in how many learned policies a step costs certainly less, in
+    how many more than uncompressed under the same runtime."""
+    lines: dict[str, list[tuple[Cell, PolicyLine]]] = {}
+    for cell, line in policies.pairs:
+        lines.setdefault(line.key, []).append((cell, line))
+    return [_saving(key, found) for key, found in lines.items()]
+
+
+def _saving(key: str, found: Sequence[tuple[Cell, PolicyLine]]) -> dict[str, Any]:
+    ratios = [(cell, line.effects["step"].same_runtime) for cell, line in found]
+    known = [(cell, ratio) for cell, ratio in ratios if ratio is not None]
+    return {
+        "key": key,
+        "runtime": found[0][1].runtime,
+        "policies": len(found),
+        "size_ratio": sum(line.to_reference_size for _, line in found) / len(found),
+        "less": [cell.name for cell, ratio in known if ratio.high < 1],
+        "more": [cell.name for cell, ratio in known if ratio.low > 1],
+        "range": (
+            [min(ratio.estimate for _, ratio in known), max(ratio.estimate for _, ratio in known)]
+            if known
+            else None
+        ),
+    }
+
+
+def policies_metrics(policies: Policies) -> dict[str, Any]:
+    """The main numbers by cell and configuration, for `dvc metrics`."""
+    return {
+        cell.name: {
+            key: {
+                "return": line.return_mean,
+                "size_ratio": line.size_ratio,
+                **{
+                    f"{name}_ratio": effect.to_baseline.estimate if effect.to_baseline else None
+                    for name, effect in line.effects.items()
+                    if name in ("step", "episode", "steps", "policy")
+                },
+            }
+            for key, line in cell.lines.items()
+        }
+        for cell in policies.cells
+    }

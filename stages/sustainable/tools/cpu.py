@@ -1,0 +1,153 @@
+"""Do CPUs agree, bit by bit? A little of both studies' training on this CPU and on emulated ones, by hash.
+
+Every leg is a fresh process. Legs with the pins must all give the same; the controls, which run without them
+or with other functions of the C library, must not, or the comparison could not fail. Emulated CPUs need
+`qemu-x86_64`; without it they are skipped, which shows nothing. Exit status 1 where a leg is not as it must.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sustainable.core.errors import exit_on_error
+from sustainable.core.files import write_json
+from sustainable.core.parallel import available_cores
+from sustainable.verification.cpu.comparison import Outcome, compare, legs
+
+SUBJECT, DIGITS = 30, 8
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    host = processor()
+    wanted = legs(host["maker"])
+    print(
+        f"{len(wanted)} processes on {host['model']}, some emulated: about 5 minutes on 2 cores", flush=True
+    )
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="cpu_witness.") as folder:
+        outcomes = compare(
+            wanted, arguments.params, arguments.csv, Path(folder), arguments.workers, arguments.limit
+        )
+    seconds = time.monotonic() - start
+    for line in [*table(outcomes), "", *findings(outcomes), "", conclusion(outcomes, seconds)]:
+        print(line)
+    passed = not wrong(outcomes)
+    if arguments.out is not None:
+        write_json(arguments.out, document(outcomes, host, seconds))
+    sys.exit(0 if passed else 1)
+
+
+def processor() -> dict[str, str]:
+    """Maker and model of this machine's CPU, as the kernel names them."""
+    known: dict[str, str] = {}
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(":")
+        known.setdefault(name.strip(), value.strip())
+    return {"maker": known.get("vendor_id", "unknown"), "model": known.get("model name", "unknown")}
+
+
+def wrong(outcomes: Sequence[Outcome]) -> list[str]:
+    """The legs that are not what they must be."""
+    return [one.leg.name for one in outcomes if not one.as_expected and one.verdict != "skipped"]
+
+
+def skipped(outcomes: Sequence[Outcome]) -> list[str]:
+    return [one.leg.name for one in outcomes if one.verdict == "skipped"]
+
+
+def table(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line a subject, a column a leg, under the leg's number."""
+    columns = [
+        (f"[{number}]", one.result["hashes"])
+        for number, one in enumerate(outcomes, 1)
+        if one.result is not None
+    ]
+    subjects = dict.fromkeys(subject for _, hashes in columns for subject in hashes)
+    rows = [("sha256 of", [head for head, _ in columns])]
+    rows += [(subject, [hashes.get(subject, "-")[:DIGITS] for _, hashes in columns]) for subject in subjects]
+    return [f"{name:{SUBJECT}} " + " ".join(f"{cell:{DIGITS}}" for cell in cells) for name, cells in rows]
+
+
+def findings(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line a leg; under it what differs (of a control, whose differences are meant, the largest)."""
+    lines = []
+    for number, one in enumerate(outcomes, 1):
+        lines.append(f"[{number}] {line_of(one)}")
+        shown = one.differences
+        if one.leg.expects == "different":
+            shown = sorted(shown, key=lambda difference: -(difference["largest"] or 0.0))[:1]
+        lines += [f"      {place_of(difference)}" for difference in shown]
+    return lines
+
+
+def line_of(outcome: Outcome) -> str:
+    """One leg: its name, what the libraries saw of the CPU, and what it came to."""
+    leg, verdict = outcome.leg, outcome.verdict
+    name = f"{leg.name} (emulated)" if leg.cpu else leg.name
+    if outcome.result is None:
+        return f"{name:27} {'FAILED: ' if verdict == 'failed' else ''}{outcome.problem}"
+    seen, count = outcome.result["seen"], len(outcome.differences)
+    cpu = f"{seen['maker']}, {'AVX-512' if seen['avx512'] else 'no AVX-512'}, torch: {seen['aten']}"
+    said = {
+        "reference": "the reference",
+        "same": f"the same as {leg.against}",
+        "different": f"{count} of {len(outcome.result['hashes'])} differ from {leg.against}",
+        "failed": f"FAILED: {outcome.problem}",
+    }[verdict]
+    must = {"reference": "", "same": ": all must agree", "different": ": some must differ"}[leg.expects]
+    judged = "" if verdict == "failed" else f"{must}{'' if outcome.as_expected else ' - WRONG'}"
+    return f"{name:27} {cpu:30} {outcome.seconds:4.0f} s  {said}{judged}"
+
+
+def place_of(difference: Mapping[str, Any]) -> str:
+    """Where a subject differs, and by how much."""
+    if difference["tensor"] is None:
+        return f"{difference['subject']}: the hash differs, but no tensor does"
+    where = f"{difference['subject']}: first in {difference['tensor']}"
+    if difference["largest"] is None:
+        return f"{where}, which is missing or of another shape"
+    share = difference["differing"] / difference["elements"]
+    return f"{where}; {share:.2%} of elements, by at most {difference['largest']:.1e}"
+
+
+def conclusion(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """The last line."""
+    agree = "; ".join(one.leg.name for one in outcomes if one.verdict == one.leg.expects == "same")
+    minutes = f"({seconds / 60:.1f} minutes)"
+    if wrong(outcomes):
+        return f"FAILED: {'; '.join(wrong(outcomes))} {minutes}"
+    if skipped(outcomes):
+        return f"agree: native; {agree}. NOT SHOWN, as skipped: {'; '.join(skipped(outcomes))} {minutes}"
+    return f"agree bit by bit: native; {agree}. Every control differs {minutes}"
+
+
+def document(outcomes: Sequence[Outcome], host: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """All of it, for machines: `complete` where nothing was skipped, `passed` where nothing is wrong."""
+    return {
+        "host": dict(host),
+        "passed": not wrong(outcomes),
+        "complete": not skipped(outcomes),
+        "skipped": skipped(outcomes),
+        "seconds": round(seconds, 1),
+        "legs": [asdict(one) | {"as_expected": one.as_expected} for one in outcomes],
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--csv", type=Path, default=Path("data/raw/seattle-weather.csv"))
+    parser.add_argument("--out", type=Path, help="where to write all of it as JSON")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

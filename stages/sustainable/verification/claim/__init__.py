@@ -1,0 +1,1 @@
+"""`make claim-X`: decide one claim on this machine."""

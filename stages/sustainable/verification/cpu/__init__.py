@@ -1,0 +1,1 @@
+"""`make test-cpu`: compare what several CPUs compute, bit by bit."""

@@ -1,0 +1,1 @@
+"""The shipped run in other tools' formats: claims-cli and RO-Crate."""

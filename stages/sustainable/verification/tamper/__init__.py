@@ -1,0 +1,1 @@
+"""`make tamper`: forge copies of the artifact and count what verification catches."""

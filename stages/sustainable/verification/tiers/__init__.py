@@ -1,0 +1,1 @@
+"""The tiers T0 to T4 of `make verify`."""

@@ -1,0 +1,184 @@
+"""Tier T3: measured rows of two hosts. Ratios to the baseline are compared, never joules or seconds.
+
+Both hosts measure the same models in blocks. The logarithm of a configuration's ratio to the baseline of its
+block has a mean on each host; their difference is given with Welch's interval over blocks, each training
+seed's own mean taken out, because both hosts have the same seeds. It is `equivalent` when the whole interval
+lies within the declared margin (two one-sided tests), `different` when all of it lies outside, and otherwise
+undecided.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from sustainable.core.files import read_rows
+from sustainable.reporting.forecasting.results import BASELINE, IDLE
+from sustainable.statistics import Estimate, student_interval
+from sustainable.verification.items import Item, skipped
+
+CANDIDATES = "data/search/candidates.csv"
+COMPONENTS = ["family", "width_0", "width_1", "masked_share", "scope", "precision", "runtime"]
+"""What names a candidate."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A table of measured rows: the `value` that is compared, what its rows are apart by, and its blocks."""
+
+    path: str
+    value: str
+    by: tuple[str, ...] = ()
+    block: str = "block"
+
+
+MEASURED = (
+    Measured("data/benchmark/published.csv", "cpu_time_ms"),
+    Measured("data/benchmark/remeasured.csv", "cpu_time_ms", ("batch_size",)),
+    Measured("data/benchmark/audited.csv", "cpu_time_ms", ("batch_size",)),
+    Measured("data/benchmark/policies.csv", "cpu_time_per_step_us", ("environment", "algorithm")),
+    Measured("data/benchmark/workload.csv", "cpu_time_per_step_us", ("dose_us",)),
+    Measured("data/benchmark/memory.csv", "process_rss_bytes", ("environment", "algorithm"), "repeat"),
+)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """`ratio`: ratios on two hosts within 1/(1 + ratio) and 1 + ratio of each other are equivalent."""
+
+    ratio: float
+    confidence: float
+
+
+def check_measured(own: Path, reference: Path, measured: Measured, margin: Margin) -> Iterator[Item]:
+    """An item for every configuration of a table: this host's ratio to the baseline against the
+    reference's."""
+    needed = ("configuration", measured.block, measured.value, *measured.by)
+    tables = [log_ratios(read_rows(path, needed), measured) for path in (own, reference)]
+    keys = [*measured.by, "configuration"]
+    groups = [dict(list(table.groupby(keys, sort=False))) for table in tables]
+    for key in groups[1]:
+        name = f"{measured.path}: {' '.join(str(part) for part in key)}"
+        if key not in groups[0]:
+            yield skipped("T3", name, "it was not measured here", "recomputed here")
+        elif _models(groups[0][key]) != _models(groups[1][key]):
+            why = f"another model here ({_names(groups[0][key])}) than there ({_names(groups[1][key])})"
+            yield skipped("T3", name, why, "recomputed here")
+        else:
+            difference = difference_of_means(groups[0][key], groups[1][key], margin.confidence)
+            yield judged(name, difference, groups[1][key]["log"].mean(), margin)
+
+
+def log_ratios(rows: pd.DataFrame, measured: Measured) -> pd.DataFrame:
+    """Rows but the baseline's and the idle window's, with `log`: ln(value / the baseline's of the same
+    block)."""
+    keys = [*measured.by, measured.block]
+    models = rows[rows["configuration"] != IDLE]
+    base = models[models["configuration"] == BASELINE].set_index(keys)[measured.value]
+    others = models[models["configuration"] != BASELINE].copy()
+    against = base.reindex(pd.MultiIndex.from_frame(others[keys]) if len(keys) > 1 else others[keys[0]])
+    others["log"] = np.log(others[measured.value].to_numpy(float) / against.to_numpy(float))
+    return others
+
+
+def _models(rows: pd.DataFrame) -> set[str]:
+    """The weights that a configuration stands for; empty where the table names none."""
+    return set(rows.get("weights_sha256", pd.Series(dtype=str)).dropna().astype(str))
+
+
+def _names(rows: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(rows.get("name", pd.Series(dtype=str)).astype(str)))) or "other weights"
+
+
+def difference_of_means(own: pd.DataFrame, other: pd.DataFrame, confidence: float) -> Estimate | None:
+    """Mean of `log` of `own` minus that of `other`, with Welch's interval; None with too few blocks."""
+    parts = [_mean_and_error(rows) for rows in (own, other)]
+    (mean, error, freedom), (mean_there, error_there, freedom_there) = parts
+    if min(freedom, freedom_there) < 1:
+        return None
+    squared = error**2 + error_there**2
+    difference = mean - mean_there
+    if squared == 0:
+        return Estimate(difference, difference, difference, len(own))
+    degrees = squared**2 / (error**4 / freedom + error_there**4 / freedom_there)
+    half = float(stats.t.ppf((1 + confidence) / 2, degrees)) * math.sqrt(squared)
+    return Estimate(difference, difference - half, difference + half, len(own))
+
+
+def _mean_and_error(rows: pd.DataFrame) -> tuple[float, float, int]:
+    """Mean of `log`, its standard error with the seeds' means taken out, and the degrees of freedom."""
+    seeds = rows["training_seed"] if "training_seed" in rows else pd.Series(0, index=rows.index)
+    rest = rows["log"] - rows["log"].groupby(seeds).transform("mean")
+    freedom = len(rows) - seeds.nunique()
+    variance = float((rest**2).sum()) / max(freedom, 1)
+    return float(rows["log"].mean()), math.sqrt(variance / len(rows)), freedom
+
+
+def judged(name: str, difference: Estimate | None, log_there: float, margin: Margin) -> Item:
+    """`ok` where the interval lies within the margin, `FAIL` where it lies outside, else `skipped`."""
+    if difference is None:
+        return skipped("T3", name, "too few blocks for an interval", "recomputed here")
+    here, there = math.exp(log_there + difference.estimate), math.exp(log_there)
+    low, high = math.exp(difference.low), math.exp(difference.high)
+    text = f"ratio {here:.3f} here, {there:.3f} there; theirs times {math.exp(difference.estimate):.3f} "
+    text += f"[{low:.3f}, {high:.3f}]"
+    limit = 1 + margin.ratio
+    if 1 / limit <= low and high <= limit:
+        return Item("T3", name, "ok", "recomputed here", text, reached="T3")
+    if low > limit or high < 1 / limit:
+        expected = f"a ratio within {1 / limit:.3f} to {limit:.3f} times {there:.3f}"
+        advice = "is this another kind of CPU? then see T4; else measure again on an idle machine"
+        return Item("T3", name, "FAIL", "recomputed here", text, expected, f"{here:.3f}", None, advice)
+    return skipped(
+        "T3", name, f"undecided: {text} crosses the margin {1 / limit:.3f} to {limit:.3f}", "recomputed here"
+    )
+
+
+def check_candidates(own: Path, reference: Path, margin: Margin) -> Iterator[Item]:
+    """The table of candidates by precision, runtime and batch size: the mean over the candidates that both
+    hosts timed of the difference of their log ratios to the baseline."""
+    tables = [_priced(read_rows(path, COMPONENTS)) for path in (own, reference)]
+    sizes = [name for name in tables[1].columns if str(name).startswith("cpu_time_ms_batch_")]
+    paired = tables[0].join(tables[1], lsuffix="_here", rsuffix="_there", how="inner")
+    for (precision, runtime), rows in paired.groupby(["precision", "runtime"]):
+        for size in sizes:
+            name = f"{CANDIDATES}: {precision} {runtime} {size.removeprefix('cpu_time_ms_')}"
+            differences = (rows[f"{size}_here"] - rows[f"{size}_there"]).dropna()
+            if differences.empty or ((differences == 0).all() and len(differences) < 2):
+                continue
+            found = student_interval(differences.tolist(), margin.confidence)
+            yield judged(name, found, float(rows[f"{size}_there"].mean()), margin)
+
+
+def _priced(table: pd.DataFrame) -> pd.DataFrame:
+    """The candidates that were timed, by what names them: logarithms of CPU time over the baseline's."""
+    sizes = [name for name in table.columns if name.startswith("cpu_time_ms_batch_")]
+    timed = table.dropna(subset=sizes).copy()
+    timed["scope"] = timed["scope"].fillna("")
+    full = (timed["width_0"] == timed["width_0"].max()) & (timed["width_1"] == timed["width_1"].max())
+    plain = (timed["family"] == "grid") & (timed["precision"] == "fp32") & (timed["runtime"] == "torch-eager")
+    base = timed[full & plain].iloc[0]
+    for size in sizes:
+        timed[size] = np.log(timed[size] / base[size])
+    return timed.set_index(COMPONENTS)[sizes]
+
+
+def same_models(
+    own: pd.DataFrame, reference: pd.DataFrame, choices: Sequence[str] = ()
+) -> tuple[int, list[str]]:
+    """How many configurations and training seeds both tables hold, but for what a search chose (`choices`),
+    and those whose weights differ."""
+    keys = ["configuration", "training_seed"] if "training_seed" in reference else ["configuration"]
+    hashes = []
+    for table in (own, reference):
+        named = table.dropna(subset=["weights_sha256"])
+        named = named[~named["configuration"].isin(choices)]
+        by = [*(["environment", "algorithm"] if "environment" in named else []), *keys]
+        hashes.append(named.groupby(by)["weights_sha256"].agg(lambda found: " ".join(sorted(set(found)))))
+    here, there = hashes
+    wrong = [str(key) for key in there.index.union(here.index) if here.get(key) != there.get(key)]
+    return len(there), wrong
