@@ -1,10 +1,13 @@
 """The library behind the stages.
 
-Importing it checks that the interpreter is one that `make setup` has prepared, so that a bare
-`dvc repro` under the wrong Python ends in one clear line and not in a traceback.
+Every process of the project imports this file first: the stages, their workers, and the tools. It checks that
+`make setup` has prepared the interpreter, so that a bare `dvc repro` under the wrong Python ends in one clear
+line and not in a traceback. It also switches off the telemetry of the inference runtimes, which would send
+data to their vendors, and run threads beside our measurements.
 """
 
 import importlib.util
+import os
 import sys
 
 if sys.version_info < (3, 11) or importlib.util.find_spec("torch") is None:
@@ -12,3 +15,11 @@ if sys.version_info < (3, 11) or importlib.util.find_spec("torch") is None:
         f"{sys.executable} lacks this project's packages (requirements.txt): run `make setup`, "
         "then `source .venv/bin/activate`, or let `make reproduce` do both"
     )
+
+# ONNX Runtime reads this variable once, when it is loaded. `onnxruntime.disable_telemetry_events()` would
+# come too late: by then the runtime has stored a device identifier and reported the process.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# OpenVINO reports every import, and its only switch is a file in the user's home. Without this package it
+# falls back to a stub that sends nothing; None makes the import fail as if it were not installed.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
