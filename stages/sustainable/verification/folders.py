@@ -48,13 +48,22 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def merge(base: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Put `changes` into `base`, section by section; every key must be there already."""
+EXTENSIBLE = ("train_policies.cells", "train_policies.recipes")
+"""Sections of params.yaml to which a profile may add names; read_section checks what it adds."""
+
+
+def merge(base: dict[str, Any], changes: Mapping[str, Any], section: str = "") -> None:
+    """Put `changes` into `base`, section by section.
+
+    Raises `KeyError` for a key that `base` does not have, unless the section is `EXTENSIBLE`.
+    """
     for key, value in changes.items():
-        if key not in base:
-            raise KeyError(f"{key} is no key of params.yaml")
-        if isinstance(value, Mapping) and isinstance(base[key], dict):
-            merge(base[key], value)
+        path = f"{section}.{key}" if section else str(key)
+        if key not in base and not section.startswith(EXTENSIBLE):
+            raise KeyError(f"{path}: params.yaml has no such key")
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            base[key] = dict(base[key])  # a copy: YAML aliases let other sections share this one
+            merge(base[key], value, path)
         else:
             base[key] = value
 
