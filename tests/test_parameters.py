@@ -1,14 +1,19 @@
+import json
 from dataclasses import FrozenInstanceError
 from functools import reduce
 from operator import getitem
+from typing import Annotated
 
 import pytest
 import yaml
+from pydantic import Field
 from pydantic.dataclasses import dataclass
+from ruamel.yaml import YAML
 
 from sustainable.core.errors import UserError
-from sustainable.core.parameters import STRICT, read_profile, read_protocols, read_section
+from sustainable.core.parameters import STRICT, read_csv_path, read_profile, read_protocols, read_section
 from sustainable.energy.choice import MeterParameters
+from sustainable.forecasting.benchmark.blocks import BlocksParameters
 from sustainable.forecasting.benchmark.candidates import CandidateParameters
 from sustainable.forecasting.benchmark.runs import RunsParameters
 from sustainable.forecasting.benchmark.subjects import Deployment
@@ -17,11 +22,11 @@ from sustainable.forecasting.compression.shrinking import ShrinkParameters, widt
 from sustainable.forecasting.data import PreprocessParameters
 from sustainable.forecasting.model.training import TrainingParameters
 from sustainable.forecasting.repairs import RepairsParameters
-from sustainable.measuring.blocks import BlocksParameters
 from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
 from sustainable.policies.compression.evaluation import CompressParameters
-from sustainable.policies.learning.recipes import PolicyTrainingParameters
+from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.verification.folders import merge
 
 STAGES = {"stages": {"stage": {}}}
 
@@ -35,7 +40,7 @@ class Example:
 @pytest.fixture
 def written(tmp_path):
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
-    base = {"benchmarks": {}, "metering": {}, "profile": "paper", "protocols": ["published"]}
+    base = {"benchmarks": {}, "csv": "a.csv", "metering": {}, "profile": "paper", "protocols": ["published"]}
 
     def write(section, **more):
         path = tmp_path / "params.yaml"
@@ -61,6 +66,8 @@ def test_a_section_becomes_a_frozen_dataclass(written):
     ("section", "message"),
     [
         ({"count": 1, "cuont": 2}, r"stage\.published\.cuont: unknown key"),
+        ({"cuont": 2}, r"stage\.published\.cuont: unknown key; did you mean count\?"),
+        ({"other": 2}, r"stage\.published\.other: unknown key; remove it or correct its name"),
         ({}, r"stage\.published\.count: this key is missing"),
         ({"count": "three"}, r"stage\.published\.count: input should be a valid integer \(found 'three'\)"),
         ({"count": 1, "rate": "1e-4"}, r"rate: '1e-4' is text, not a number \(write 1\.0e-4"),
@@ -75,6 +82,54 @@ def test_a_bad_key_is_named(written, section, message):
     assert "\n" not in str(caught.value)
 
 
+def test_the_member_of_a_union_is_no_part_of_a_key(project, tmp_path):
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    content["benchmark"]["audited"]["window_s"] = "long"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
+    kind = Annotated[RunsParameters | BlocksParameters, Field(discriminator="method")]
+    with pytest.raises(UserError, match=r"benchmark\.audited\.window_s: 'long' is text, not a number"):
+        read_section(tmp_path / "params.yaml", "benchmark", kind, "audited")
+
+
+def test_blocks_that_stand_once_read_the_same_under_either_version_of_yaml(project):
+    text = (project / "params.yaml").read_text()
+    ours, dvcs = yaml.safe_load(text), YAML(typ="safe").load(text)
+    assert json.dumps(ours) == json.dumps(dvcs)
+
+
+def test_a_profile_may_add_a_recipe_and_misspell_nothing():
+    base = {"train_policies": {"seeds": [1], "recipes": {"A": {"PPO": {"steps": 1}}}}, "report": {"seed": 1}}
+    shared = base["train_policies"]["recipes"]["A"]["PPO"]
+    merge(base, {"train_policies": {"recipes": {"A": {"PPO": {"steps": 2}, "SAC": {}}, "B": {"PPO": {}}}}})
+    assert base["train_policies"]["recipes"] == {"A": {"PPO": {"steps": 2}, "SAC": {}}, "B": {"PPO": {}}}
+    assert shared == {"steps": 1}  # as YAML aliases share it with other sections
+    for changes, key in (
+        ({"reprot": {}}, "reprot"),
+        ({"train_policies": {"seed": 1}}, "train_policies.seed"),
+    ):
+        with pytest.raises(KeyError, match=key):
+            merge(base, changes)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "full"])
+def test_a_profile_gives_valid_parameters_for_every_stage(project, tmp_path, profile):
+    content = yaml.safe_load((project / "params.yaml").read_text())
+    merge(content, yaml.safe_load((project / f"stages/profiles/{profile}.yaml").read_text()))
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
+    assert read_profile(tmp_path / "params.yaml") == profile
+    assert plan(read_section(tmp_path / "params.yaml", "train_policies", PolicyTrainingParameters))
+    for stage, kind in (
+        ("shrink", ShrinkParameters),
+        ("candidates", CandidateParameters),
+        ("compress_policies", CompressParameters),
+        ("benchmark_policies", PolicyBenchmarkParameters),
+        ("report", ReportParameters),
+    ):
+        read_section(tmp_path / "params.yaml", stage, kind)
+
+
 def test_bad_files_and_sections_are_named(written, tmp_path):
     with pytest.raises(UserError, match=r"stage\.audited: this section is missing"):
         read_section(written({"published": {}}), "stage", Example, "audited")
@@ -86,6 +141,8 @@ def test_bad_files_and_sections_are_named(written, tmp_path):
         read_section(written("- 1"), "stage", Example)
     with pytest.raises(UserError, match="profile: 'papre' is none of paper, full, smoke"):
         read_profile(written({}, profile="papre"))
+    with pytest.raises(UserError, match="csv: the path of a CSV file is needed, found 7"):
+        read_csv_path(written({}, csv=7))
     with pytest.raises(UserError, match="protocols: a list of names is needed"):
         read_protocols(written({}, protocols=[]))
     with pytest.raises(UserError, match="missing; run from the project's folder"):

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import file_sha256
-from sustainable.core.parameters import read_section
+from sustainable.core.parameters import read_csv_path, read_section
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.forecasting.data import (
     ChronologicalSplit,
@@ -214,11 +214,22 @@ def test_rows_of_one_place_are_kept_with_their_line_numbers(tmp_path):
         ({"target": None}, "target"),
         (
             {"target": {"column": "weather", "positive": ["rain"]}},
-            r"target\.positive\.known: this key is missing",
+            r"target\.known: this key is missing",
         ),
         ({"target": SECTION["target"] | {"positive": ["hail"]}}, "positive: 'hail' is not among known"),
-        ({"target": WARM | {"above": "15"}}, r"target\.above\.above: '15' is text"),
-        ({"split": SPLIT | {"train_until": "2012-01-04"}}, "validation_until: this date must be later"),
+        ({"target": WARM | {"above": "15"}}, r"target\.above: '15' is text"),
+        (
+            {"split": SPLIT | {"train_until": "2012-01-04"}},
+            r"split: train_until \(2012-01-04\) must be earlier than validation_until \(2012-01-04\)$",
+        ),
+        (
+            {"split": SPLIT | {"train_until": "2012-13-31"}},
+            "train_until: there is no such day in the calendar",
+        ),
+        (
+            {"split": SPLIT | {"train_until": date(2012, 1, 2)}},
+            'train_until: write the date in quotes: "2012-',
+        ),
         ({"split": SPLIT | {"train_until": "31/12/2013"}}, "train_until: a quoted date is needed"),
         ({"split": SPLIT | {"train_until": "1388448000"}}, "train_until: a quoted date is needed"),
         ({"split": SPLIT | {"train_until": 2013}}, "train_until: a quoted date is needed"),
@@ -227,6 +238,7 @@ def test_rows_of_one_place_are_kept_with_their_line_numbers(tmp_path):
         ({"split": RANDOM | {"test_share": 1.0}}, "test_share: input should be less than 1"),
         ({"rows": {"place": 1}}, r"rows\.place: input should be a valid string"),
         ({"wet": ["rain"]}, "wet: unknown key"),
+        ({"scaled": "all_rows"}, "scaled: unknown key; remove it or correct its name"),
     ],
 )
 def test_bad_parameters_are_named(tmp_path, changes, message):
@@ -235,10 +247,31 @@ def test_bad_parameters_are_named(tmp_path, changes, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_key_is_named_and_not_the_one_that_is_missing_for_it(tmp_path):
+    section = {("window_day" if key == "window_days" else key): value for key, value in SECTION.items()}
+    with pytest.raises(
+        UserError, match=r"preprocess\.mine\.window_day: unknown key; did you mean window_days\?"
+    ):
+        read_section(write_params(tmp_path, section), "preprocess", PreprocessParameters, "mine")
+
+
+def test_a_date_that_yaml_cannot_read_is_one_line(tmp_path):
+    path = write_params(tmp_path, SECTION)
+    path.write_text(path.read_text().replace("'2012-01-02'", "2012-13-31"))
+    with pytest.raises(UserError, match=r"params\.yaml: not valid YAML: month must be in 1\.\.12"):
+        read_section(path, "preprocess", PreprocessParameters, "mine")
+
+
 def write_params(folder, section) -> Path:
     """A params.yaml with one protocol of preprocess, `mine`, and the dvc.yaml that it needs."""
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"preprocess": {}}}))
-    content = {"profile": "paper", "protocols": ["mine"], "benchmarks": {}, "metering": {}}
+    content = {
+        "profile": "paper",
+        "protocols": ["mine"],
+        "benchmarks": {},
+        "metering": {},
+        "csv": "weather.csv",
+    }
     content["preprocess"] = {"mine": section}
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return folder / "params.yaml"
@@ -366,9 +399,12 @@ LINCOLN = {
 
 
 def preprocess(project, folder, section, table):
-    command = [sys.executable, project / "stages/preprocess.py", "--protocol", "mine", "--csv", table]
-    command += ["--params", write_params(folder, section)]
-    command += ["--windows", folder / "windows", "--metrics", folder / "metrics.json"]
+    """The command that dvc.yaml gives the stage, in a folder whose params.yaml names `table`."""
+    params = write_params(folder, section)
+    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"csv": str(table)}))
+    words = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["preprocess"]["cmd"]
+    words = words.replace("${csv}", str(read_csv_path(params))).replace("${item.protocol}", "mine")
+    command = [sys.executable, project / words.split()[1], *words.split()[2:]]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -377,10 +413,14 @@ def test_another_data_set_needs_other_parameters_and_nothing_else(project, tmp_p
     assert file_sha256(source) in (project / "tests/data/README.md").read_text()
     done = preprocess(project, tmp_path, LINCOLN, source)
     assert done.returncode == 0, done.stderr
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "data/metrics/mine/preprocess.json").read_text())
     # January to March are 91 rows, April 30, the rest 47; each part loses its first 7 days as targets.
     assert metrics["rows"] == 91 + 30 + 47
-    assert lengths(load_windows(tmp_path / "windows")) == {"train": 84, "validation": 23, "test": 40}
+    assert lengths(load_windows(tmp_path / "data/processed/mine/windows.safetensors")) == {
+        "train": 84,
+        "validation": 23,
+        "test": 40,
+    }
     assert {name: metrics[name] for name in ("train", "validation", "test")} == {
         "train": {"windows": 84, "wet_share": 21 / 84},
         "validation": {"windows": 23, "wet_share": 15 / 23},
@@ -388,7 +428,7 @@ def test_another_data_set_needs_other_parameters_and_nothing_else(project, tmp_p
     }
     assert metrics["scale"]["TMAX"] == {"minimum": 8.0, "range": 78.0 - 8.0}  # degrees F, until March
     assert metrics["shared_rows"] == {"validation": 0, "test": 0}
-    first = load_windows(tmp_path / "windows")["train"].inputs[0, 0, 1]
+    first = load_windows(tmp_path / "data/processed/mine/windows.safetensors")["train"].inputs[0, 0, 1]
     assert first == np.float32((36 - 8) / 70)  # TMAX is the second feature, and was 36 on 1 January
 
 
@@ -397,4 +437,4 @@ def test_a_wrong_date_stops_preprocess_with_one_line(project, tmp_path):
     done = preprocess(project, tmp_path, section, project / "tests/data/lincoln-weather.csv")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert "preprocess: split.validation_until: 2017-01-01 must be a day of the data" in done.stderr
-    assert not (tmp_path / "windows").exists()
+    assert not (tmp_path / "data").exists()

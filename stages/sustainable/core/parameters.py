@@ -1,6 +1,12 @@
-"""params.yaml: one section a stage and protocol, each parsed into a frozen dataclass."""
+"""params.yaml: one section per stage and protocol, each parsed into a frozen dataclass."""
 
 import json
+from collections.abc import Sequence
+from datetime import date
+from difflib import get_close_matches
+from functools import reduce
+from itertools import combinations
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +18,12 @@ from sustainable.core.errors import UserError
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For `pydantic.dataclasses.dataclass(frozen=True, config=STRICT)`: no unknown key, no coercion."""
 
-SHARED = ("benchmarks", "csv", "metering", "profile", "protocols")
+SHARED_SECTIONS = ("benchmarks", "csv", "metering", "profile", "protocols")
+BLOCKS_FOR_REUSE = ("windows",)
+"""Sections whose values others take over by `<<`; nothing reads them, so they may be missing."""
 PROFILES = ("paper", "full", "smoke")
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+"""Pydantic's names for it."""
 
 
 def read_profile(path: Path) -> str:
@@ -32,6 +42,14 @@ def read_protocols(path: Path) -> list[str]:
     return [str(protocol) for protocol in protocols]
 
 
+def read_csv_path(path: Path) -> Path:
+    """The daily table of study A, as params.yaml writes it: relative to the project's folder."""
+    csv = _read(path)["csv"]
+    if not isinstance(csv, str):
+        raise UserError(f"{path}: csv: the path of a CSV file is needed, found {csv!r}")
+    return Path(csv)
+
+
 def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None) -> Any:
     """The parameters of one stage (under one protocol) as `kind`: a pydantic dataclass, or a union of some.
 
@@ -44,17 +62,19 @@ def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None)
         if not isinstance(section, dict) or protocol not in section:
             raise UserError(f"{path}: {name}: this section is missing")
         section = section[protocol]
+    _refuse_dates(path, name, section)
     try:  # as JSON, where strictness still lets nested sections become dataclasses
         return TypeAdapter(kind).validate_json(json.dumps(section, default=str))
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_problem(name, error)}") from None
+        raise UserError(f"{path}: {_first_problem(name, section, error)}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     """The file's sections: the shared ones, and one for each stage of the dvc.yaml beside it."""
     content = _mapping(path)
-    allowed = {*SHARED, *_mapping(path.with_name("dvc.yaml")).get("stages", {})}
-    for key in [*sorted(content.keys() - allowed, key=str), *sorted(allowed - content.keys())]:
+    needed = {*SHARED_SECTIONS, *_mapping(path.with_name("dvc.yaml")).get("stages", {})}
+    allowed = needed | set(BLOCKS_FOR_REUSE)
+    for key in [*sorted(content.keys() - allowed, key=str), *sorted(needed - content.keys())]:
         what = "unknown section" if key in content else "this section is missing"
         raise UserError(f"{path}: {key}: {what} (there are: {', '.join(sorted(allowed))})")
     return content
@@ -65,21 +85,57 @@ def _mapping(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run from the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: wrong encoding, or a date such as 2013-13-31
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: sections are needed, found {type(content).__name__}")
     return content
 
 
-def _first_problem(section: str, error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    key = ".".join([section, *(str(part) for part in problem["loc"])])
-    match problem["type"]:
-        case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"{key}: unknown key; remove it or correct its name"
-        case "missing":
-            return f"{key}: this key is missing"
-        case "float_type" if isinstance(problem["input"], str):
-            return f"{key}: {problem['input']!r} is text, not a number (write 1.0e-4, not 1e-4)"
-    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]} (found {problem['input']!r})"
+def _refuse_dates(path: Path, key: str, value: Any) -> None:
+    """YAML makes a date of 2013-12-31 without quotes, which DVC cannot store in its lock."""
+    if isinstance(value, date):
+        raise UserError(f'{path}: {key}: write the date in quotes: "{value}"')
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_dates(path, f"{key}.{name}", inner)
+
+
+def _first_problem(name: str, section: Any, error: ValidationError) -> str:
+    """The problem to repair first. A misspelt key is both unknown and missing: its misspelling is shown."""
+    problems = error.errors(include_url=False)
+    problem = problems[0]
+    beside = [other for other in problems if other["loc"][:-1] == problem["loc"][:-1]]
+    missing = [str(other["loc"][-1]) for other in beside if other["type"] == "missing"]
+    if problem["type"] == "missing":
+        problem = next((other for other in beside if other["type"] in UNKNOWN_KEY), problem)
+    key = _key_of(name, section, problem)
+    if problem["type"] in UNKNOWN_KEY:
+        close = get_close_matches(str(problem["loc"][-1]), missing, n=1)
+        advice = f"did you mean {close[0]}?" if close else "remove it or correct its name"
+        return f"{key}: unknown key; {advice}"
+    if problem["type"] == "missing":
+        return f"{key}: this key is missing"
+    if problem["type"] == "float_type" and isinstance(problem["input"], str):
+        return f"{key}: {problem['input']!r} is text, not a number (write 1.0e-4, not 1e-4)"
+    found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})"
+    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}{found}"
+
+
+def _key_of(name: str, section: Any, problem: Any) -> str:
+    """The key as the file has it: pydantic also names members of a union, which the file does not."""
+    is_missing = problem["type"] == "missing"
+    path = problem["loc"][:-1] if is_missing else problem["loc"]
+    for size in range(len(path), -1, -1):
+        for parts in reversed(list(combinations(path, size))):
+            if _value_at(section, parts) == problem["input"]:
+                last = problem["loc"][-1:] if is_missing else ()
+                return ".".join(map(str, (name, *parts, *last)))
+    return ".".join(map(str, (name, *problem["loc"])))
+
+
+def _value_at(section: Any, parts: Sequence[str | int]) -> Any:
+    try:
+        return reduce(getitem, parts, section)
+    except (KeyError, IndexError, TypeError):
+        return None

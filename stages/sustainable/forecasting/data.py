@@ -5,6 +5,7 @@ and no other code. Ours is Seattle, 2012 to 2015 (see data/raw/README.md).
 """
 
 import csv
+import re
 from dataclasses import dataclass as plain_dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -14,7 +15,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 from sklearn.model_selection import train_test_split
@@ -32,13 +41,12 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 def _iso_date(value: Any) -> date:
     """Stricter than pydantic and `fromisoformat`, which also take seconds since 1970, and weeks."""
-    try:
-        day = date.fromisoformat(value)
-    except (TypeError, ValueError):
-        day = None
-    if day is None or day.isoformat() != value:
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise PydanticCustomError("iso_date", 'a quoted date is needed, such as "2013-12-31"')
-    return day
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise PydanticCustomError("iso_date", "there is no such day in the calendar") from None
 
 
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
@@ -70,11 +78,11 @@ class ThresholdTarget:
 
 def _kind_of_target(target: Any) -> str:
     by_number = isinstance(target, dict) and "above" in target
-    return "above" if by_number or isinstance(target, ThresholdTarget) else "positive"
+    return "by number" if by_number or isinstance(target, ThresholdTarget) else "by text"
 
 
 Target = Annotated[
-    Annotated[ValueTarget, Tag("positive")] | Annotated[ThresholdTarget, Tag("above")],
+    Annotated[ValueTarget, Tag("by text")] | Annotated[ThresholdTarget, Tag("by number")],
     Discriminator(_kind_of_target),
 ]
 
@@ -97,12 +105,15 @@ class ChronologicalSplit:
     train_until: IsoDate
     validation_until: IsoDate
 
-    @field_validator("validation_until")
-    @classmethod
-    def _must_follow(cls, until: date, info: ValidationInfo) -> date:
-        if until <= info.data.get("train_until", date.min):
-            raise PydanticCustomError("order", "this date must be later than train_until")
-        return until
+    @model_validator(mode="after")
+    def _must_be_in_order(self) -> "ChronologicalSplit":
+        if self.train_until >= self.validation_until:
+            raise PydanticCustomError(
+                "order",
+                "train_until ({train}) must be earlier than validation_until ({validation})",
+                {"train": self.train_until.isoformat(), "validation": self.validation_until.isoformat()},
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

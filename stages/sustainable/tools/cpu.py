@@ -17,6 +17,7 @@ from typing import Any
 from sustainable.core.errors import exit_on_error
 from sustainable.core.files import write_json
 from sustainable.core.parallel import available_cores
+from sustainable.core.parameters import read_csv_path
 from sustainable.verification.cpu.comparison import Outcome, compare, legs
 
 SUBJECT, DIGITS = 30, 8
@@ -32,7 +33,12 @@ def main() -> None:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cpu_witness.") as folder:
         outcomes = compare(
-            wanted, arguments.params, arguments.csv, Path(folder), arguments.workers, arguments.limit
+            wanted,
+            arguments.params,
+            read_csv_path(arguments.params),
+            Path(folder),
+            arguments.workers,
+            arguments.limit,
         )
     seconds = time.monotonic() - start
     for line in [*table(outcomes), "", *findings(outcomes), "", conclusion(outcomes, seconds)]:
@@ -142,7 +148,6 @@ def document(outcomes: Sequence[Outcome], host: Mapping[str, str], seconds: floa
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--csv", type=Path, default=Path("data/raw/seattle-weather.csv"))
     parser.add_argument("--out", type=Path, help="where to write all of it as JSON")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")

@@ -10,6 +10,7 @@ from typing import Any
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.parameters import read_csv_path
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
@@ -28,7 +29,6 @@ SOURCES = (
     "dvc.yaml",
     "requirements.txt",
     "paper/published.yaml",
-    "data/raw/seattle-weather.csv",
 )
 LEFT_OUT = (
     "data/processed/*", "data/models/audited/*", "data/models/quantized_policies/*", "paper/figures/*",
@@ -65,11 +65,12 @@ def manifest_of(root: Path, stages: Mapping[str, Stage], declared: Declared) -> 
         str(claim["id"]): {"verdict": claim["verdict"], "sha256": fingerprint(claim)}
         for claim in read_claims(root / "paper/claims.json")
     }
+    csv = str(read_csv_path(root / "params.yaml"))
     return {
         "version": 1,
         "artifacts": artifacts,
         "claims": claims,
-        "sources": {name: file_sha256(root / name) for name in SOURCES},
+        "sources": {name: file_sha256(root / name) for name in (*SOURCES, csv)},
     }
 
 

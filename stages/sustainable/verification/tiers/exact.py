@@ -28,7 +28,7 @@ def check_windows(place: Place) -> Iterator[Item]:
 
     for protocol in place.parameters["protocols"]:
         parameters = read_section(place.root / "params.yaml", "preprocess", PreprocessParameters, protocol)
-        parts, described = preprocess(place.root / "data/raw/seattle-weather.csv", parameters)
+        parts, described = preprocess(place.root / place.parameters["csv"], parameters)
         with TemporaryDirectory() as scratch:
             made = {
                 f"data/processed/{protocol}/windows.safetensors": Path(scratch) / "windows.safetensors",
