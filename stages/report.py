@@ -1,11 +1,10 @@
 """Stage report: measured rows become claims, tables, figures, the paper and a page."""
 
-import argparse
 from dataclasses import asdict
-from pathlib import Path
 
 import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
 
+from sustainable.core.arguments import stage_arguments
 from sustainable.core.effort import run_stage
 from sustainable.core.files import write_json
 from sustainable.reporting.forecasting.audited_figures import draw_audited
@@ -16,7 +15,7 @@ from sustainable.reporting.policies.figures import draw_policies
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = stage_arguments(__doc__, "params published templates references data out claims summary")
     report = report_on(arguments.data, arguments.published, arguments.params)
     found, labels, folder = report.found, report.labels, arguments.out / "figures"
     pictures = draw_published(folder, report.run, found.results, labels, found.stamp)
@@ -31,13 +30,6 @@ def main() -> None:
     print(compile_paper(arguments.out, arguments.references))
     for claim in found.judged:
         print(f"{claim.id}: {claim.verdict}. {claim.reason}")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "published", "templates", "references", "data", "out", "claims", "summary"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-import train_policies
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters
 from sustainable.energy.codecarbon import CodeCarbonParameters
 from sustainable.policies.environments.guarded import EnvironmentFault
+from sustainable.policies.learning import tasks
 from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
 from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, Recipe, plan
 from sustainable.policies.learning.training import (
@@ -260,10 +260,10 @@ def test_a_crash_in_one_cell_leaves_the_others_unharmed(fragile, tmp_path, monke
     section = parameters(
         {"PPO": [fragile, "CartPole-v1"]}, {fragile: {"PPO": mine}, "CartPole-v1": {"PPO": mine}}
     )
-    monkeypatch.setattr(train_policies, "in_parallel", lambda do, tasks, *_: [do(*task) for task in tasks])
+    monkeypatch.setattr(tasks, "in_metered_parallel", lambda do, todo, *_: [do(*task) for task in todo])
     cells = plan(section)
     with pytest.raises(UserError) as raised:
-        train_policies.train_all(cells, section, METERING, tmp_path)
+        tasks.train_policies(cells, section, METERING, tmp_path)
     said = str(raised.value)
     assert "2 of 4 policies failed" in said and "\n" not in said
     assert (
@@ -272,9 +272,9 @@ def test_a_crash_in_one_cell_leaves_the_others_unharmed(fragile, tmp_path, monke
     kept = list(tmp_path.rglob("seed_*.safetensors"))
     assert len(kept) == 2 and all("CartPole-v1" in str(path) for path in kept)
 
-    monkeypatch.setattr(train_policies, "train_and_evaluate", lambda *_: pytest.fail("trained again"))
-    records = train_policies.train_all(cells[2:], section, METERING, tmp_path)
-    found = train_policies.table(cells[2:], records, section)
+    monkeypatch.setattr(tasks, "train_and_evaluate", lambda *_: pytest.fail("trained again"))
+    records = tasks.train_policies(cells[2:], section, METERING, tmp_path)
+    found = tasks.policies_table(cells[2:], records, section)
     assert [policy["seed"] for policy in found[0]["policies"]] == [1, 2]
     assert len(found[0]["policies"][0]["returns"]) == 2
     assert found[0]["policies"][0]["learned"] in (True, False)
@@ -286,7 +286,7 @@ def test_a_fault_of_the_environment_ends_a_training(fragile):
 
 
 def test_what_is_certain_to_fail_is_said_at_once(capsys):
-    train_policies.announce_faults([cell("Hoper-v5"), cell("Hoper-v5", seed=2), cell()])
+    tasks.announce_faults([cell("Hoper-v5"), cell("Hoper-v5", seed=2), cell()])
     assert (
         capsys.readouterr().out.count("will fail, after the others are trained: environment 'Hoper-v5'") == 1
     )

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env
 
 import compare_searchers
-from compare_searchers import SearchersParameters, search_all
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import read_section
 from sustainable.forecasting.search import ppo, samplers
@@ -24,11 +23,13 @@ from sustainable.forecasting.search.landscape import (
     Point,
     Target,
 )
+from sustainable.forecasting.search.runs import search_all
 from sustainable.forecasting.search.searchers import (
     SEARCHERS,
     EvolutionParameters,
     RandomParameters,
     Searchers,
+    SearchersParameters,
 )
 from sustainable.forecasting.search.single_step import continuous_env, continuous_point, published_env
 from sustainable.forecasting.search.stepwise import StepwiseEnv
@@ -345,7 +346,7 @@ def test_the_projects_parameters_are_valid(project, tmp_path, shortened):
 def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     own = {name: vars_of(value) for name, value in vars(PARAMETERS).items()}
     section = {"budget": 8, "seeds": 2, "first_seed": 7, "reward": vars_of(REWARD), "searchers": own}
-    shared = {"benchmarks": {}, "profile": "smoke", "protocols": ["audited"]}
+    shared = {"benchmarks": {}, "csv": "a.csv", "profile": "smoke", "protocols": ["audited"]}
     codecarbon = {"tracking_mode": "process", "country_iso_code": "USA", "sampling_s": 15.0}
     content = {
         **shared,
@@ -361,7 +362,7 @@ def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
         candidates=tmp_path / "candidates.csv",
         **{path.stem: path for path in paths.values()},
     )
-    monkeypatch.setattr(compare_searchers, "parse_arguments", lambda: arguments)
+    monkeypatch.setattr(compare_searchers, "stage_arguments", lambda *_: arguments)
     compare_searchers.main()  # over the cores, in other processes
     rows = pd.read_csv(paths["improvements.csv"])
     read = read_section(arguments.params, "compare_searchers", SearchersParameters)

@@ -26,7 +26,7 @@ from sustainable.forecasting.data import (
     leaks,
     load_windows,
     make_windows,
-    read_table,
+    read_daily_table,
     rows_of_parts,
     rows_to_scale_over,
     save_windows,
@@ -64,7 +64,7 @@ def write(folder: Path, lines, encoding="utf-8") -> Path:
 def parts_of(project, protocol):
     """The parts of the real data under a protocol of the project's params.yaml, and their table."""
     chosen = parameters(**yaml.safe_load((project / "params.yaml").read_text())["preprocess"][protocol])
-    table = read_table(project / "data/raw/seattle-weather.csv", chosen)
+    table = read_daily_table(project / "data/raw/seattle-weather.csv", chosen)
     scaled, _, _ = scale_min_max(table.features, rows_to_scale_over(table, chosen))
     windows = make_windows(scaled, table.positive, chosen.window_days)
     return split_windows(windows, table, chosen), table
@@ -157,36 +157,36 @@ def replaced(line, text):
 )
 def test_a_bad_table_is_refused_with_line_and_column(tmp_path, lines, message):
     with pytest.raises(UserError, match=message) as caught:
-        read_table(write(tmp_path, lines), parameters())
+        read_daily_table(write(tmp_path, lines), parameters())
     assert "\n" not in str(caught.value)
 
 
 def test_empty_missing_and_wrongly_encoded_files_are_refused(tmp_path):
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(UserError, match="line 1: the file is empty"):
-        read_table(tmp_path / "empty.csv", parameters())
+        read_daily_table(tmp_path / "empty.csv", parameters())
     with pytest.raises(UserError, match="missing; restore it"):
-        read_table(tmp_path / "nowhere.csv", parameters())
+        read_daily_table(tmp_path / "nowhere.csv", parameters())
     lines = replaced(4, GOOD[2].replace("rain", "brouillard épais"))
     with pytest.raises(UserError, match="line 4, column 'weather': not UTF-8"):
-        read_table(write(tmp_path, lines, "latin-1"), parameters())
+        read_daily_table(write(tmp_path, lines, "latin-1"), parameters())
     with pytest.raises(UserError, match=r"line 1, column 'date': not UTF-8"):
-        read_table(write(tmp_path, [HEADER, *GOOD], "utf-16"), parameters())
+        read_daily_table(write(tmp_path, [HEADER, *GOOD], "utf-16"), parameters())
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path):
-    assert len(read_table(write(tmp_path, [HEADER, *GOOD], "utf-8-sig"), parameters())) == 5
+    assert len(read_daily_table(write(tmp_path, [HEADER, *GOOD], "utf-8-sig"), parameters())) == 5
 
 
 def test_an_encoding_fault_is_found_behind_a_quoted_comma(tmp_path):
     lines = ["place,date,weather", '"Lincoln, NE",2012-01-01,brouillard épais']
     with pytest.raises(UserError, match="line 2, column 'weather': not UTF-8"):
-        read_table(write(tmp_path, lines, "latin-1"), parameters())
+        read_daily_table(write(tmp_path, lines, "latin-1"), parameters())
 
 
 def test_only_the_named_columns_are_read(tmp_path):
     lines = ["temp_max,note,date", "15.5,,2012-01-01", "15.0,windy,2012-01-02", "14.5,?,2012-01-03"]
-    table = read_table(write(tmp_path, lines), parameters(features=["temp_max"], target=WARM))
+    table = read_daily_table(write(tmp_path, lines), parameters(features=["temp_max"], target=WARM))
     assert table.features.tolist() == [[15.5], [15.0], [14.5]]
     assert table.positive.tolist() == [1, 0, 0]  # 15 is not above 15
     assert table.first == date(2012, 1, 1)
@@ -196,12 +196,12 @@ def test_rows_of_one_place_are_kept_with_their_line_numbers(tmp_path):
     days = [(place, f"2012-01-0{day}") for day in (1, 2) for place in ("here", "there")]
     lines = ["date,place,temp_max", *(f"{day},{place},{len(place)}.0" for place, day in days)]
     chosen = parameters(features=["temp_max"], target=WARM, rows={"place": "there"})
-    assert read_table(write(tmp_path, lines), chosen).features.tolist() == [[5.0], [5.0]]
+    assert read_daily_table(write(tmp_path, lines), chosen).features.tolist() == [[5.0], [5.0]]
     lines[4] = "2012-01-02,there,mild"
     with pytest.raises(UserError, match="line 5, column 'temp_max': 'mild' is not a number"):
-        read_table(write(tmp_path, lines), chosen)
+        read_daily_table(write(tmp_path, lines), chosen)
     with pytest.raises(UserError, match=r"column 'place': no row holds 'away'; see preprocess: rows\.place"):
-        read_table(
+        read_daily_table(
             tmp_path / "weather.csv", parameters(features=["temp_max"], rows={"place": "away"}, target=WARM)
         )
 

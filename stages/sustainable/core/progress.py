@@ -7,12 +7,14 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-T = TypeVar("T")
+Element = TypeVar("Element")
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def progress(items: Iterable[T], what: str, total: int, done: int = 0, unit: str = "it") -> Iterator[T]:
-    """Yield `items` and show how far they are; `done` of `total` were finished by an earlier run."""
+def progress(
+    items: Iterable[Element], what: str, total: int, done: int = 0, unit: str = "it"
+) -> Iterator[Element]:
+    """Yield `items` and show the progress; an earlier run finished `done` of `total`."""
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what, total=total, initial=done, unit=unit)
         return

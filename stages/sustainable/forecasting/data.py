@@ -29,14 +29,13 @@ from pydantic_core import PydanticCustomError
 from sklearn.model_selection import train_test_split
 
 from sustainable.core.errors import UserError
-from sustainable.core.parameters import STRICT
+from sustainable.core.parameters import STRICT, Share
 from sustainable.core.tensors import read_tensors, write_tensors
 
-PARTS = ("train", "validation", "test")
+PART_NAMES = ("train", "validation", "test")
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 def _iso_date(value: Any) -> date:
@@ -81,7 +80,7 @@ def _kind_of_target(target: Any) -> str:
     return "by number" if by_number or isinstance(target, ThresholdTarget) else "by text"
 
 
-Target = Annotated[
+DayTarget = Annotated[
     Annotated[ValueTarget, Tag("by text")] | Annotated[ThresholdTarget, Tag("by number")],
     Discriminator(_kind_of_target),
 ]
@@ -128,7 +127,7 @@ class PreprocessParameters:
     date: Name
     window_days: Annotated[int, Field(ge=1, le=365)]
     features: Names
-    target: Target
+    target: DayTarget
     split: Annotated[RandomSplit | ChronologicalSplit, Field(discriminator="method")]
     scaled_over: Literal["all_rows", "training_rows"]
     rows: dict[Name, str] = Field(default_factory=dict)
@@ -180,6 +179,11 @@ class Windows:
         return Windows(self.inputs[index], self.target[index], self.previous[index], self.first_day[index])
 
 
+def as_tensors(part: Windows) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs [n, days, features] float32 and target [n] float32, for training."""
+    return torch.from_numpy(part.inputs), torch.from_numpy(part.target).float()
+
+
 FIELDS = ("inputs", "target", "previous", "first_day")
 
 
@@ -206,7 +210,7 @@ def load_windows(path: Path) -> dict[str, Windows]:
 def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
     """A daily CSV as scaled windows by part, and what is to be said of them: windows and share of wet days by
     part, rows of the table, scale by feature, and how many windows share a row with training."""
-    table = read_table(path, parameters)
+    table = read_daily_table(path, parameters)
     scaled, minimum, span = scale_min_max(table.features, rows_to_scale_over(table, parameters))
     windows = make_windows(scaled, table.positive, parameters.window_days)
     parts = split_windows(windows, table, parameters)
@@ -221,7 +225,7 @@ def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, 
     return parts, described | {"rows": len(table), "scale": scale, "shared_rows": shared}
 
 
-def read_table(path: Path, parameters: PreprocessParameters) -> Table:
+def read_daily_table(path: Path, parameters: PreprocessParameters) -> Table:
     """Read and check the CSV: one row a day without gap, finite numbers, known values of the target.
 
     Only the columns that `parameters` names are needed. Raises `UserError` with the line (the header
@@ -397,7 +401,7 @@ def rows_of_parts(table: Table, split: ChronologicalSplit) -> dict[str, range]:
                 f" (they are {table.first} to {last})"
             )
     ends = [(until - table.first).days + 1 for until in (split.train_until, split.validation_until)]
-    return dict(zip(PARTS, (range(*pair) for pair in pairwise([0, *ends, len(table)])), strict=True))
+    return dict(zip(PART_NAMES, (range(*pair) for pair in pairwise([0, *ends, len(table)])), strict=True))
 
 
 def chronological_split(first_day: np.ndarray, days: int, parts: dict[str, range]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ import yaml
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json
 from sustainable.core.hashing import fingerprint
-from sustainable.core.parameters import SHARED
+from sustainable.core.parameters import SHARED_SECTIONS
 from sustainable.measuring.process import PINNED, THREAD_VARIABLES
 from sustainable.verification.tiers.tolerances import Difference, Pair, derive, side_by_side
 
@@ -166,7 +166,7 @@ def _made(path: Path) -> Path:
 
 def _identity(root: Path) -> str:
     """Of all that the runs depend on: code, commands, parameters and data."""
-    sections = {*SHARED, *(stage for stage, _ in STEPS)}
+    sections = {*SHARED_SECTIONS, *(stage for stage, _ in STEPS)}
     used = {name: value for name, value in parameters(root).items() if name in sections}
     hashed = hashlib.sha256(fingerprint(used).encode())
     own = ("stages/sustainable/reporting", "stages/sustainable/verification", "stages/tolerances.py")

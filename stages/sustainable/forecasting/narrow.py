@@ -1,0 +1,64 @@
+"""Narrow forecasters, made side by side from the baselines of all seeds."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
+
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.tasks import finish
+from sustainable.energy.choice import MeterParameters, choose_meter
+from sustainable.energy.parallel import in_metered_parallel
+from sustainable.forecasting.compression.shrinking import Narrow, ShrinkParameters, make_narrow, plan
+from sustainable.forecasting.data import as_tensors, load_windows
+from sustainable.forecasting.model.gru import layered, load_forecaster, save_forecaster
+
+
+def make_all_narrow(
+    baselines: Mapping[int, Path],
+    parameters: ShrinkParameters,
+    metering: MeterParameters,
+    windows: Path,
+    work: Path,
+) -> tuple[list[dict[str, Any]], dict[str | Path, Path]]:
+    """Make every planned network from the baselines (seed: weights).
+
+    Returns a record per network (`made`, `cost`), and the networks' files by their place in a folder of
+    models. Networks that an earlier, killed run has made are taken from `work`.
+    """
+    widths = load_forecaster(next(iter(baselines.values()))).widths
+    load_windows(windows)  # here, so that a missing or damaged file is one clear line
+    identity = [asdict(parameters), [file_sha256(path) for path in (windows, *baselines.values())]]
+    folder = work / fingerprint(identity)[:16]
+    tasks = [
+        (task, baselines[task.seed], parameters, metering, windows, folder)
+        for task in plan(widths, list(baselines), parameters)
+    ]
+    records = list(in_metered_parallel(finish_narrow, tasks, "shrinking", metering))
+    return records, {task.file: folder / task.file for task, *_ in tasks}
+
+
+def finish_narrow(
+    task: Narrow,
+    baseline: Path,
+    parameters: ShrinkParameters,
+    metering: MeterParameters,
+    windows: Path,
+    folder: Path,
+) -> dict[str, Any]:
+    """Make one network, unless an earlier run has made it."""
+    weights = folder / task.file
+
+    def make() -> dict[str, Any]:
+        use_deterministic_torch()
+        parts = load_windows(windows)
+        pairs = [as_tensors(parts[name]) for name in ("train", "validation")]
+        meter = choose_meter(metering).make()
+        meter.start()
+        model, made = make_narrow(task, layered(load_forecaster(baseline)), pairs[0], pairs[1], parameters)
+        save_forecaster(weights, model)
+        return {"made": made, "cost": asdict(meter.stop())}
+
+    return finish(weights.with_suffix(".json"), make, weights)

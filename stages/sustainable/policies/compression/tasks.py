@@ -1,0 +1,91 @@
+"""Compression of all policies side by side: each is kept once it is done, and a failure harms no other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
+
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.tasks import finish
+from sustainable.energy.choice import MeterParameters, choose_meter
+from sustainable.energy.parallel import in_metered_parallel
+from sustainable.policies.compression.evaluation import CompressParameters, evaluate_variants, prepare_policy
+from sustainable.policies.compression.static_int8 import save_prepared
+from sustainable.policies.environments.faults import Record, caught, refuse_faults
+from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.learning.recipes import Cell
+from sustainable.policies.policy import check_fits, load_policy
+
+STATES_FROM = 7_000_000
+"""First seed of the episodes that states are taken from, away from the seeds of evaluated episodes."""
+
+
+def compress_policies(
+    cells: Sequence[Cell],
+    policies: Path,
+    random_returns: Mapping[tuple[str, str], float],
+    parameters: CompressParameters,
+    metering: MeterParameters,
+    work: Path,
+) -> tuple[list[Record], dict[str | Path, Path]]:
+    """Compress and evaluate every policy in the folder `policies`.
+
+    `random_returns`: mean return of random actions, by environment and algorithm. Returns a record per cell
+    (`rows`, `cost`), and the files of the quantized policies by their place in a folder of policies. When all
+    are done, raises `UserError` naming the cells that failed; the others are kept in `work`.
+    """
+    kept = [kept_prepared(cell, policies, parameters, work) for cell in cells]
+    tasks = [
+        (cell, policies, random_returns[cell.environment, cell.algorithm], parameters, metering, file)
+        for cell, file in zip(cells, kept, strict=True)
+    ]
+    records = list(in_metered_parallel(compress_cell, tasks, "compressing policies", metering))
+    refuse_faults({cell.name: record for cell, record in zip(cells, records, strict=True)}, "policies")
+    return records, {cell.file: file for cell, file in zip(cells, kept, strict=True)}
+
+
+def kept_prepared(cell: Cell, policies: Path, parameters: CompressParameters, work: Path) -> Path:
+    """Where a quantized policy is kept until all are done: one folder per weights and parameters."""
+    weights = policies / cell.file
+    sha256 = file_sha256(weights) if weights.is_file() else None  # missing: this cell's fault only
+    identity = [sha256, asdict(parameters), cell.recipe.options]
+    return work / cell.file.with_suffix("") / fingerprint(identity)[:16] / cell.file.name
+
+
+def compress_cell(
+    cell: Cell,
+    policies: Path,
+    random_return: float,
+    parameters: CompressParameters,
+    metering: MeterParameters,
+    prepared: Path,
+) -> Record:
+    """Compress one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
+    record = prepared.with_name("record.json")
+    make = partial(compress_and_evaluate, cell, policies, random_return, parameters, metering, prepared)
+    return caught(finish, record, make, prepared)
+
+
+def compress_and_evaluate(
+    cell: Cell,
+    policies: Path,
+    random_return: float,
+    parameters: CompressParameters,
+    metering: MeterParameters,
+    prepared: Path,
+) -> Record:
+    """Prepare one policy for quantization, save that, and evaluate all its variants."""
+    use_deterministic_torch()
+    policy = load_policy(policies / cell.file)
+    environment = make_environment(cell.environment, **cell.recipe.options)
+    check_fits(policy, environment)
+    cache = prepared.with_name("exports")
+    meter = choose_meter(metering).make()
+    meter.start()
+    quantizable = prepare_policy(policy, environment, count(STATES_FROM), parameters, cache)
+    save_prepared(prepared, quantizable)
+    rows = evaluate_variants(policy, quantizable, environment, random_return, parameters, cache)
+    return {"rows": rows, "cost": asdict(meter.stop())}

@@ -1,0 +1,141 @@
+"""Training of all policies side by side: each is kept once it is done, and a failure harms no other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean
+
+from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
+
+from sustainable.core.errors import UserError
+from sustainable.core.hashing import fingerprint
+from sustainable.core.tasks import finish
+from sustainable.core.tensors import tensors_sha256
+from sustainable.energy.choice import MeterParameters, choose_meter
+from sustainable.energy.parallel import in_metered_parallel
+from sustainable.policies.environments.faults import Record, caught, refuse_faults
+from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters
+from sustainable.policies.learning.training import (
+    check_settings,
+    has_learned,
+    random_returns,
+    returns_of,
+    train_one,
+)
+from sustainable.policies.policy import save_policy
+
+
+def check_all_settings(cells: Sequence[Cell]) -> None:
+    """Raise `UserError` for a setting that an algorithm does not have, before anything is trained."""
+    for cell in cells:
+        check_settings(cell)
+
+
+def announce_faults(cells: Sequence[Cell]) -> None:
+    """Print which environments cannot be made; the other policies are trained all the same."""
+    for options, group in groupby(cells, lambda cell: (cell.environment, cell.recipe.options)):
+        name = next(group).environment
+        try:
+            make_environment(name, **options[1]).close()
+        except UserError as error:
+            print(f"will fail, after the others are trained: {error}", flush=True)
+
+
+def train_policies(
+    cells: Sequence[Cell], parameters: PolicyTrainingParameters, metering: MeterParameters, work: Path
+) -> list[Record]:
+    """Train all cells; return their records in the same order.
+
+    When all are done, raises `UserError` naming those that failed; the others are kept.
+    """
+    longest_first = sorted(cells, key=lambda cell: -cell.recipe.steps)  # so that workers end at the same time
+    tasks = [(cell, parameters, metering, kept_weights(cell, parameters, work)) for cell in longest_first]
+    done = in_metered_parallel(train_cell, tasks, "training policies", metering)
+    records = {cell.name: record for cell, record in zip(longest_first, done, strict=True)}
+    refuse_faults(records, "policies")
+    return [records[cell.name] for cell in cells]
+
+
+def kept_weights(cell: Cell, parameters: PolicyTrainingParameters, work: Path) -> Path:
+    """Where a cell's weights are kept until all are done: one folder per recipe and evaluation."""
+    evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
+    folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
+    return folder / cell.file.name
+
+
+def train_cell(
+    cell: Cell, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
+) -> Record:
+    """Train and evaluate one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
+    record = weights.with_name("record.json")
+    make = partial(train_and_evaluate, cell, parameters, metering, weights)
+    return caught(finish, record, make, weights)
+
+
+def train_and_evaluate(
+    cell: Cell, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
+) -> Record:
+    """Train one policy, save its weights, and evaluate it; only the training is metered."""
+    use_deterministic_torch()
+    meter = choose_meter(metering).make()
+    meter.start()
+    policy, sittings = train_one(
+        cell,
+        parameters.curve_steps,
+        parameters.checkpoint_steps,
+        weights.with_name("checkpoint.safetensors"),
+        fingerprint(cell.identity),
+        lambda: asdict(meter.read()),
+    )
+    meter.stop()
+    save_policy(weights, policy)
+    return {
+        "curve": sittings.curve,
+        "costs": sittings.costs,
+        "steps": policy.total_steps,
+        "weights_sha256": tensors_sha256(policy.actor.state_dict()),
+        "returns": returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
+    }
+
+
+def evaluation_seeds(parameters: PolicyTrainingParameters) -> list[int]:
+    return [parameters.evaluation_seed + episode for episode in range(parameters.evaluation_episodes)]
+
+
+def policies_table(
+    cells: Sequence[Cell], records: Sequence[Record], parameters: PolicyTrainingParameters
+) -> list[Record]:
+    """Return one entry per environment and algorithm: references, and the returns of each seed's policy."""
+    entries = []
+    pairs = zip(cells, records, strict=True)
+    for _, group in groupby(pairs, lambda pair: (pair[0].environment, pair[0].algorithm)):
+        members = list(group)
+        recipe, environment = members[0][0].recipe, members[0][0].environment
+        chance = fmean(random_returns(environment, recipe.options, evaluation_seeds(parameters)))
+        common = {"random_return": chance, "learned_share": parameters.learned_share}
+        entry = {
+            "environment": environment,
+            "algorithm": members[0][0].algorithm,
+            "seeds": [cell.seed for cell, _ in members],
+            "total_steps": max(record["steps"] for _, record in members),
+            "reference_return": recipe.reference_return,
+            "reference_source": recipe.reference_source,
+        }
+        entries.append(entry | common | {"policies": [policy_entry(*member, common) for member in members]})
+    return entries
+
+
+def policy_entry(cell: Cell, record: Record, common: Mapping[str, float]) -> Record:
+    """Return one policy's returns, and whether it has learned."""
+    mean = fmean(record["returns"])
+    bar = (common["random_return"], cell.recipe.reference_return, common["learned_share"])
+    return {
+        "seed": cell.seed,
+        "returns": record["returns"],
+        "mean_return": mean,
+        "learned": has_learned(mean, *bar),
+        "weights_sha256": record["weights_sha256"],
+    }
