@@ -150,7 +150,7 @@ def replaced(line, text):
         (replaced(5, GOOD[3].replace("4.7", "nan")), "line 5, column 'wind': 'nan' is not a number"),
         (replaced(3, GOOD[1] + ",1"), "line 3: 7 columns, the header has 6"),
         (replaced(3, ""), "line 3: 0 columns, the header has 6"),
-        ([HEADER + ",wind", *(day + ",4.7" for day in GOOD)], "line 1: column 'wind' stands 2 times"),
+        ([HEADER + ",wind", *(day + ",4.7" for day in GOOD)], "line 1: column 'wind' is there 2 times"),
         ([HEADER], "line 2: there are no rows"),
         ([], "line 1: column 'date' is missing|line 1: the file is empty"),
     ],
@@ -210,7 +210,7 @@ def test_rows_of_one_place_are_kept_with_their_line_numbers(tmp_path):
     ("changes", "message"),
     [
         ({"features": []}, "features: list should have at least 1 item"),
-        ({"features": ["wind", "wind"]}, "features: a column stands here twice"),
+        ({"features": ["wind", "wind"]}, "features: a column is listed twice"),
         ({"target": None}, "target"),
         (
             {"target": {"column": "weather", "positive": ["rain"]}},
@@ -234,7 +234,7 @@ def test_rows_of_one_place_are_kept_with_their_line_numbers(tmp_path):
         ({"split": SPLIT | {"train_until": "1388448000"}}, "train_until: a quoted date is needed"),
         ({"split": SPLIT | {"train_until": 2013}}, "train_until: a quoted date is needed"),
         ({"split": {"method": "by_hand"}}, "split: input tag 'by_hand'"),
-        ({"split": RANDOM}, "scaled_over: a random split has no rows that are training's alone"),
+        ({"split": RANDOM}, "scaled_over: a random split leaves no rows to training only"),
         ({"split": RANDOM | {"test_share": 1.0}}, "test_share: input should be less than 1"),
         ({"rows": {"place": 1}}, r"rows\.place: input should be a valid string"),
         ({"wet": ["rain"]}, "wet: unknown key"),

@@ -1,1 +1,1 @@
-"""What every stage needs: errors, files, hashes, parameters, determinism. Imports no other package here."""
+"""What every stage needs: arguments, parameters, files, hashes, tasks. Imports no other room."""

@@ -1,4 +1,4 @@
-"""One clear line for a mistake that the user can repair."""
+"""Errors that the user can repair, shown as one line."""
 
 import sys
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something outside the code is wrong: the message says what, where, and what to do next."""
+    """A mistake outside the code. The message says what happened, where, and what to do."""
 
 
 def exit_on_error(main: Callable[[], None]) -> None:
-    """Run a stage; a user's mistake becomes one line on stderr and exit status 1.
+    """Run `main`; a user's mistake becomes one line on stderr and exit status 1.
 
-    Any other exception keeps its traceback: it is our mistake, and we want to see it.
+    Any other exception keeps its traceback, because it is a bug.
     """
     try:
         main()

@@ -1,6 +1,6 @@
-"""Reading and writing artifacts: whole or not at all, and never as code.
+"""Read and write artifacts: whole or not at all, and never as code.
 
-Rows are CSV, weights and windows safetensors (`artifact.tensors`), the rest JSON with sorted keys.
+Rows are CSV, weights and windows safetensors (see `tensors`), the rest JSON with sorted keys.
 """
 
 import json
@@ -18,7 +18,7 @@ from sustainable.core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it at the end; on any failure nothing is left."""
+    """Yield a temporary name beside `path`; rename it at the end, or remove it after a failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
@@ -43,18 +43,18 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted keys, two spaces, no NaN: the same value gives the same bytes."""
+    """Write JSON with sorted keys and two spaces: the same value gives the same bytes. NaN is refused."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV of rows with the columns of the first; a missing value is an empty cell."""
+    """Write a CSV with the columns of the first row; a missing value is an empty cell."""
     with replacing(path) as temporary:
         pd.DataFrame(list(rows), dtype=object).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON artifact; raises `UserError` when it is missing or damaged."""
+    """Parse a JSON artifact; raises `UserError` if it is missing or damaged."""
     try:
         return json.loads(existing(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -62,7 +62,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV artifact and insist on its columns and on at least one row."""
+    """Read a CSV artifact; raises `UserError` if it is damaged, has no rows, or lacks one of `columns`."""
     try:
         rows = pd.read_csv(existing(path))
     except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -76,17 +76,17 @@ def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def existing(path: Path) -> Path:
-    """`path`, or a `UserError` that says how to make it."""
+    """Return `path`; raises `UserError`, which says how to make it, if the file is missing."""
     if not path.is_file():
         raise UserError(f"{path}: missing; `dvc repro` makes it")
     return path
 
 
 def one_line(error: Exception) -> str:
-    """What an exception says, without line breaks."""
+    """Return the message of an exception without line breaks."""
     return " ".join(str(error).split())
 
 
 def damaged(path: Path, what: str) -> UserError:
-    """The error for an artifact that cannot be read."""
+    """Return the error for an artifact that cannot be read."""
     return UserError(f"{path}: {what}; delete it and run `dvc repro` to make it again")

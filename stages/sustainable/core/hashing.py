@@ -7,12 +7,12 @@ from typing import Any
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(settings: Any) -> str:
-    """SHA-256 of JSON-like settings, independent of the order of keys."""
+    """Return the SHA-256 of JSON-like settings; the order of keys does not matter."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

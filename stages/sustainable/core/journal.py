@@ -1,4 +1,4 @@
-"""Rows appended safely as they are measured, so that a killed benchmark loses none."""
+"""Rows that are saved as they are measured, so that a killed benchmark loses none."""
 
 import json
 import os
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class RowJournal:
-    """JSON lines: first the identity of the work, then a row a line, each on disk before the next.
+    """JSON lines: first the identity of the work, then one row per line, each on disk before the next.
 
-    A journal of other work (another identity) is discarded; a line torn by a crash is dropped.
+    A journal with another identity is discarded. A line that a crash has cut is dropped.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -25,7 +25,7 @@ class RowJournal:
         temporary.replace(path)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row through to the disk."""
+        """Append one row, and wait until it is on disk."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
@@ -33,7 +33,7 @@ class RowJournal:
         self.rows.append(row)
 
     def discard(self) -> None:
-        """Remove the journal, once its rows are in their final place."""
+        """Remove the file, after its rows have been written elsewhere."""
         self.path.unlink(missing_ok=True)
 
 

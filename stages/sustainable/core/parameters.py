@@ -26,11 +26,11 @@ BLOCKS_FOR_REUSE = ("windows",)
 """Sections whose values others take over by `<<`; nothing reads them, so they may be missing."""
 PROFILES = ("paper", "full", "smoke")
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
-"""Pydantic's names for it."""
+"""How pydantic calls the error."""
 
 
 def read_profile(path: Path) -> str:
-    """`paper`, `full` or `smoke`: what the run is for; it is written into every measured row."""
+    """Return `paper`, `full` or `smoke`, which is written into every measured row."""
     profile = _read(path)["profile"]
     if profile not in PROFILES:
         raise UserError(f"{path}: profile: {profile!r} is none of {', '.join(PROFILES)}")
@@ -38,7 +38,7 @@ def read_profile(path: Path) -> str:
 
 
 def read_protocols(path: Path) -> list[str]:
-    """The protocols that the pipeline runs, in the order of the paper."""
+    """Return the protocols that the pipeline runs, in the order of the paper."""
     protocols = _read(path)["protocols"]
     if not isinstance(protocols, list) or not protocols:
         raise UserError(f"{path}: protocols: a list of names is needed, found {protocols!r}")
@@ -46,7 +46,7 @@ def read_protocols(path: Path) -> list[str]:
 
 
 def read_csv_path(path: Path) -> Path:
-    """The daily table of study A, as params.yaml writes it: relative to the project's folder."""
+    """Return the path of study A's daily table, relative to the project's folder."""
     csv = _read(path)["csv"]
     if not isinstance(csv, str):
         raise UserError(f"{path}: csv: the path of a CSV file is needed, found {csv!r}")
@@ -54,10 +54,9 @@ def read_csv_path(path: Path) -> Path:
 
 
 def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None) -> Any:
-    """The parameters of one stage (under one protocol) as `kind`: a pydantic dataclass, or a union of some.
+    """Parse the parameters of one stage (under one protocol) into `kind`, a pydantic dataclass or a union.
 
-    Raises `UserError`, naming the key, for one that is unknown, missing, of the wrong type or out
-    of range.
+    Raises `UserError`, naming the key, if a key is unknown, missing, of the wrong type or out of range.
     """
     section, name = _read(path)[stage], stage
     if protocol is not None:
@@ -73,7 +72,7 @@ def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The file's sections: the shared ones, and one for each stage of the dvc.yaml beside it."""
+    """Return the sections: the shared ones, and one for each stage of the dvc.yaml beside the file."""
     content = _mapping(path)
     needed = {*SHARED_SECTIONS, *_mapping(path.with_name("dvc.yaml")).get("stages", {})}
     allowed = needed | set(BLOCKS_FOR_REUSE)
@@ -96,7 +95,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _refuse_dates(path: Path, key: str, value: Any) -> None:
-    """YAML makes a date of 2013-12-31 without quotes, which DVC cannot store in its lock."""
+    """Raise `UserError` for a date without quotes: YAML parses it, and DVC cannot store it in its lock."""
     if isinstance(value, date):
         raise UserError(f'{path}: {key}: write the date in quotes: "{value}"')
     if isinstance(value, dict):
@@ -105,7 +104,7 @@ def _refuse_dates(path: Path, key: str, value: Any) -> None:
 
 
 def _first_problem(name: str, section: Any, error: ValidationError) -> str:
-    """The problem to repair first. A misspelt key is both unknown and missing: its misspelling is shown."""
+    """Describe the problem to repair first: of a key that is unknown and missing, the misspelling."""
     problems = error.errors(include_url=False)
     problem = problems[0]
     beside = [other for other in problems if other["loc"][:-1] == problem["loc"][:-1]]
@@ -126,7 +125,7 @@ def _first_problem(name: str, section: Any, error: ValidationError) -> str:
 
 
 def _key_of(name: str, section: Any, problem: Any) -> str:
-    """The key as the file has it: pydantic also names members of a union, which the file does not."""
+    """Return the key as the file has it; pydantic also names members of a union, which the file does not."""
     is_missing = problem["type"] == "missing"
     path = problem["loc"][:-1] if is_missing else problem["loc"]
     for size in range(len(path), -1, -1):

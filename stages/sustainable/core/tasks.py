@@ -1,4 +1,4 @@
-"""Long work in tasks that a killed run need not repeat: each keeps its record until all are done."""
+"""Tasks of long work that a killed run need not repeat: each keeps its results until all are done."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from sustainable.core.files import read_json, replacing, write_json
 
 
 def finish(record: Path, make: Callable[[], dict[str, Any]], *outputs: Path) -> dict[str, Any]:
-    """The record of one task: the one of an earlier run, or that of `make`, which is then kept.
+    """Return the record of a task: the one that an earlier run saved, or else that of `make`, and save it.
 
     `make` runs again if the record or one of the `outputs` that it writes is missing.
     """

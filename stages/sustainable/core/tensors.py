@@ -1,4 +1,4 @@
-"""Tensors as safetensors artifacts, and their hash by content."""
+"""Save tensors as safetensors, and hash them by content."""
 
 import hashlib
 import json
@@ -16,13 +16,13 @@ from sustainable.core.files import damaged, existing, one_line, write_bytes
 def write_tensors(
     path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any] | None = None
 ) -> None:
-    """Safetensors with a JSON description under one metadata key (more keys have no fixed order)."""
+    """Write safetensors with a JSON description under one metadata key (several have no fixed order)."""
     metadata = {"description": json.dumps(description, sort_keys=True)} if description else None
     write_bytes(path, save(_in_order(tensors), metadata=metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors of a safetensors artifact and its JSON description (empty if it has none)."""
+    """Read the tensors of a safetensors artifact and its JSON description (empty if it has none)."""
     try:
         with safe_open(existing(path), framework="pt") as file:
             names = file.keys()
@@ -33,12 +33,12 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def serialise(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """Safetensors bytes of tensors; the same content gives the same bytes, whatever its order."""
+    """Return tensors as safetensors bytes; the order of `tensors` does not matter."""
     return save(_in_order(tensors))
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values: two models with one hash are one model."""
+    """Return the SHA-256 of names, types, shapes and values: models with equal hashes are equal."""
     return hashlib.sha256(serialise(tensors)).hexdigest()
 
 

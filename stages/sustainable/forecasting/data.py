@@ -1,6 +1,6 @@
 """Daily tables: schema, scaling, windows and splits. Pure functions over arrays.
 
-The columns, the target and the split come from params.yaml, so another CSV needs other parameters
+The path, the columns, the target and the split come from params.yaml, so another CSV needs other parameters
 and no other code. Ours is Seattle, 2012 to 2015 (see data/raw/README.md).
 """
 
@@ -39,7 +39,7 @@ Names = Annotated[list[Name], Field(min_length=1)]
 
 
 def _iso_date(value: Any) -> date:
-    """Stricter than pydantic and `fromisoformat`, which also take seconds since 1970, and weeks."""
+    """Parse YYYY-MM-DD only; pydantic and `fromisoformat` also take seconds since 1970, and weeks."""
     if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
         raise PydanticCustomError("iso_date", 'a quoted date is needed, such as "2013-12-31"')
     try:
@@ -53,10 +53,10 @@ IsoDate = Annotated[date, BeforeValidator(_iso_date)]
 
 @dataclass(frozen=True, config=STRICT)
 class ValueTarget:
-    """A day is positive when the text in `column` is one of `positive`; `known` is all it may be."""
+    """A day is positive if the text in `column` is one of `positive`."""
 
     column: Name
-    known: Names
+    known: Names  # any other text in the column is an error
     positive: Names
 
     @field_validator("positive")
@@ -69,10 +69,10 @@ class ValueTarget:
 
 @dataclass(frozen=True, config=STRICT)
 class ThresholdTarget:
-    """A day is positive when the number in `column` is greater than `above` (in the column's unit)."""
+    """A day is positive if the number in `column` is greater than `above`."""
 
     column: Name
-    above: float
+    above: float  # in the column's unit
 
 
 def _kind_of_target(target: Any) -> str:
@@ -88,21 +88,21 @@ DayTarget = Annotated[
 
 @dataclass(frozen=True, config=STRICT)
 class RandomSplit:
-    """Random with equal class shares, as published; `validation_share` is of what the test leaves."""
+    """A random split with equal class shares, as published."""
 
     method: Literal["random_stratified"]
-    test_share: Share
-    validation_share: Share
+    test_share: Share  # of all windows
+    validation_share: Share  # of the windows that the test leaves
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class ChronologicalSplit:
-    """Train up to and with `train_until`, validation up to and with `validation_until`, then test."""
+    """Training first, then validation, then test."""
 
     method: Literal["chronological"]
-    train_until: IsoDate
-    validation_until: IsoDate
+    train_until: IsoDate  # last day of training
+    validation_until: IsoDate  # last day of validation
 
     @model_validator(mode="after")
     def _must_be_in_order(self) -> "ChronologicalSplit":
@@ -117,45 +117,39 @@ class ChronologicalSplit:
 
 @dataclass(frozen=True, config=STRICT)
 class PreprocessParameters:
-    """How the rows of a daily CSV become windows.
+    """How the rows of a daily CSV become windows."""
 
-    `date` names the column of days, and `rows`, where given, keeps the rows that hold these texts
-    (column: text), for a CSV of several places. `scaled_over: all_rows` leaks test rows into the
-    scale, as published.
-    """
-
-    date: Name
+    date: Name  # the column of days
     window_days: Annotated[int, Field(ge=1, le=365)]
     features: Names
     target: DayTarget
     split: Annotated[RandomSplit | ChronologicalSplit, Field(discriminator="method")]
-    scaled_over: Literal["all_rows", "training_rows"]
-    rows: dict[Name, str] = Field(default_factory=dict)
+    scaled_over: Literal["all_rows", "training_rows"]  # all_rows leaks test rows, as published
+    rows: dict[Name, str] = Field(default_factory=dict)  # column: text; keeps only rows with these texts
 
     @field_validator("features")
     @classmethod
     def _must_differ(cls, features: list[str]) -> list[str]:
         if len(set(features)) < len(features):
-            raise PydanticCustomError("twice", "a column stands here twice")
+            raise PydanticCustomError("twice", "a column is listed twice")
         return features
 
     @field_validator("scaled_over")
     @classmethod
     def _must_have_training_rows(cls, scaled_over: str, info: ValidationInfo) -> str:
         if scaled_over == "training_rows" and isinstance(info.data.get("split"), RandomSplit):
-            message = "a random split has no rows that are training's alone; make split.method chronological"
+            message = "a random split leaves no rows to training only; set split.method to chronological"
             raise PydanticCustomError("no_training_rows", message)
         return scaled_over
 
 
 @plain_dataclass(frozen=True)
 class Table:
-    """Consecutive days from `first` on: `features` [rows, features] float64, `positive` [rows] in
-    {0, 1}."""
+    """Consecutive days, one per row."""
 
     first: date
-    features: np.ndarray
-    positive: np.ndarray
+    features: np.ndarray  # [rows, features] float64
+    positive: np.ndarray  # [rows] in {0, 1}
 
     def __len__(self) -> int:
         return len(self.positive)
@@ -163,19 +157,18 @@ class Table:
 
 @plain_dataclass(frozen=True)
 class Windows:
-    """`inputs` [n, days, features] float32; `target` [n], `previous` [n] in {0, 1}: positive (wet) on the
-    day after the window, and on its last day; `first_day` [n]: the row at which the window begins."""
+    """Windows of consecutive days."""
 
-    inputs: np.ndarray
-    target: np.ndarray
-    previous: np.ndarray
-    first_day: np.ndarray
+    inputs: np.ndarray  # [n, days, features] float32
+    target: np.ndarray  # [n] in {0, 1}: positive (wet) on the day after the window
+    previous: np.ndarray  # [n] in {0, 1}: positive on the last day of the window
+    first_day: np.ndarray  # [n]: the row at which the window begins
 
     def __len__(self) -> int:
         return len(self.target)
 
     def take(self, index: np.ndarray) -> "Windows":
-        """The windows at `index`, in its order."""
+        """Return the windows at `index`, in its order."""
         return Windows(self.inputs[index], self.target[index], self.previous[index], self.first_day[index])
 
 
@@ -198,7 +191,7 @@ def save_windows(path: Path, parts: dict[str, Windows]) -> None:
 
 
 def load_windows(path: Path) -> dict[str, Windows]:
-    """The stored parts by name; raises `UserError` when the file is missing or damaged."""
+    """Load the stored parts by name; raises `UserError` if the file is missing or damaged."""
     tensors, _ = read_tensors(path)
     parts = sorted({name.split(".")[0] for name in tensors})
     try:
@@ -208,8 +201,11 @@ def load_windows(path: Path) -> dict[str, Windows]:
 
 
 def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
-    """A daily CSV as scaled windows by part, and what is to be said of them: windows and share of wet days by
-    part, rows of the table, scale by feature, and how many windows share a row with training."""
+    """Cut a daily CSV into scaled windows by part, and describe them.
+
+    The description holds the number of windows and the share of wet days by part, the rows of the table, the
+    scale by feature, and how many windows share a row with training.
+    """
     table = read_daily_table(path, parameters)
     scaled, minimum, span = scale_min_max(table.features, rows_to_scale_over(table, parameters))
     windows = make_windows(scaled, table.positive, parameters.window_days)
@@ -226,7 +222,7 @@ def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, 
 
 
 def read_daily_table(path: Path, parameters: PreprocessParameters) -> Table:
-    """Read and check the CSV: one row a day without gap, finite numbers, known values of the target.
+    """Read and check the CSV: one row per day without gaps, finite numbers, known values of the target.
 
     Only the columns that `parameters` names are needed. Raises `UserError` with the line (the header
     is line 1) and the column of the first fault.
@@ -235,7 +231,7 @@ def read_daily_table(path: Path, parameters: PreprocessParameters) -> Table:
     needed = list(dict.fromkeys([parameters.date, *parameters.rows, *parameters.features, target.column]))
     for column in needed:
         if (found := list(rows.columns).count(column)) != 1:
-            what = "is missing" if found == 0 else f"stands {found} times"
+            what = "is missing" if found == 0 else f"is there {found} times"
             raise UserError(f"{path}: line 1: column {column!r} {what} (needed: {', '.join(needed)})")
     if rows.empty:
         raise UserError(f"{path}: line 2: there are no rows; restore the file from git")
@@ -251,7 +247,7 @@ def read_daily_table(path: Path, parameters: PreprocessParameters) -> Table:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    """The cells as text; the index is the line in the file."""
+    """Read the cells as text; the index is the line in the file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -280,7 +276,7 @@ def _encoding_fault(path: Path, content: bytes, position: int) -> UserError:
 
 
 def _check_dates(path: Path, dates: pd.Series) -> date:
-    """The first day, if every other one follows the one before."""
+    """Return the first day; raises `UserError` unless each day follows the one before."""
     first = expected = None
     for line, text in dates.items():
         try:
@@ -305,7 +301,7 @@ def _check_numbers(path: Path, texts: pd.Series) -> np.ndarray:
 
 
 def _label(path: Path, texts: pd.Series, target: ValueTarget | ThresholdTarget) -> np.ndarray:
-    """1 on each day that is positive, else 0 [rows]."""
+    """Return 1 for each positive day and 0 for the others [rows]."""
     if isinstance(target, ThresholdTarget):
         return (_check_numbers(path, texts) > target.above).astype(np.int64)
     for line, text in texts.items():
@@ -319,28 +315,27 @@ def _fault(path: Path, line: Any, column: Any, what: str) -> UserError:
 
 
 def rows_to_scale_over(table: Table, parameters: PreprocessParameters) -> slice:
-    """The rows that the scale may see: all of them, or training's."""
+    """Return the rows that the scale is fitted on: all of them, or those of training."""
     if parameters.scaled_over == "training_rows" and isinstance(parameters.split, ChronologicalSplit):
         return slice(0, rows_of_parts(table, parameters.split)["train"].stop)
     return slice(0, len(table))
 
 
 def scale_min_max(values: np.ndarray, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scale each column of `values` [rows, features] so that its span over `rows` becomes [0, 1]; also
-    these minima and ranges [features].
+    """Scale each column of `values` [rows, features] so that its span over `rows` becomes [0, 1].
 
-    Values outside `rows` may leave [0, 1]. A column that is constant over `rows` has range 0, and is
-    moved by its minimum and not scaled.
+    Returns the scaled values, and the minima and ranges [features]. Values outside `rows` may leave [0, 1]. A
+    column that is constant over `rows` has range 0: its minimum is subtracted, and it is not scaled.
     """
     minimum, span = values[rows].min(axis=0), np.ptp(values[rows], axis=0)
     return (values - minimum) / np.where(span > 0, span, 1.0), minimum, span
 
 
 def make_windows(features: np.ndarray, positive: np.ndarray, days: int) -> Windows:
-    """All windows of `days` rows that have a next day.
+    """Make all windows of `days` rows that have a next day, in time order.
 
-    `features` [rows, features], `positive` [rows] in {0, 1}; gives rows - days windows, in time order.
-    Raises `UserError` when there are not more rows than `days`.
+    `features` [rows, features], `positive` [rows] in {0, 1}; there are rows - days windows. Raises
+    `UserError` if that is less than one.
     """
     count = len(features) - days
     if count < 1:
@@ -353,9 +348,9 @@ def make_windows(features: np.ndarray, positive: np.ndarray, days: int) -> Windo
 
 
 def split_windows(windows: Windows, table: Table, parameters: PreprocessParameters) -> dict[str, Windows]:
-    """`windows`, made from all rows of `table`, as train, validation and test.
+    """Split `windows`, made from all rows of `table`, into train, validation and test.
 
-    Raises `UserError` when a part would be empty, or would hold one class alone.
+    Raises `UserError` if a part is empty or holds only one class.
     """
     split = parameters.split
     if isinstance(split, RandomSplit):
@@ -375,7 +370,7 @@ def split_windows(windows: Windows, table: Table, parameters: PreprocessParamete
 def stratified_split(
     target: np.ndarray, test_share: float, validation_share: float, seed: int
 ) -> dict[str, np.ndarray]:
-    """Random split with equal class shares: indices of train, validation and test.
+    """Return the indices of train, validation and test for a random split with equal class shares.
 
     `validation_share` is of what the test leaves. Overlapping windows land on both sides: this is
     the published protocol, and it leaks.
@@ -392,7 +387,7 @@ def stratified_split(
 
 
 def rows_of_parts(table: Table, split: ChronologicalSplit) -> dict[str, range]:
-    """Which rows are train, validation and test; `UserError` when a date leaves one without a row."""
+    """Return the rows of train, validation and test; raises `UserError` if a date leaves one without rows."""
     last = table.first + timedelta(days=len(table) - 1)
     for key, until in (("train_until", split.train_until), ("validation_until", split.validation_until)):
         if not table.first <= until < last:
@@ -405,10 +400,10 @@ def rows_of_parts(table: Table, split: ChronologicalSplit) -> dict[str, range]:
 
 
 def chronological_split(first_day: np.ndarray, days: int, parts: dict[str, range]) -> dict[str, np.ndarray]:
-    """Indices of the windows that lie wholly in a part: all their `days` rows and the target's.
+    """Return the windows that lie wholly in each part: all their `days` rows and the target's row.
 
-    `first_day` [n] is where the windows begin; those that cross a boundary are in no part. Raises
-    `UserError` when a part gets none.
+    `first_day` [n] is the row at which each window begins; windows that cross a boundary are in no part.
+    Raises `UserError` if a part gets none.
     """
     split = {
         name: np.flatnonzero((first_day >= rows.start) & (first_day + days < rows.stop))
@@ -424,10 +419,10 @@ def chronological_split(first_day: np.ndarray, days: int, parts: dict[str, range
 
 
 def leaks(parts: dict[str, Windows], days: int) -> dict[str, int]:
-    """How many windows of each other part share a row, input or target, with a window of `train`.
+    """Count the windows of each other part that share a row, input or target, with a window of `train`.
 
-    `days` is the length of a window: one that begins at row r has the rows r to r + days, the last
-    being its target's. A scale that was fitted on other rows than training's is not counted here.
+    A window of `days` days that begins at row r has the rows r to r + days; the last is its target's. A scale
+    fitted on rows outside training is not counted here.
     """
     rows = {name: part.first_day[:, None] + np.arange(days + 1) for name, part in parts.items()}
     return {
