@@ -18,19 +18,19 @@ from sustainable.core.parallel import in_parallel
 from sustainable.core.parameters import read_profile, read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.measuring.clock import ClockMeter
-from sustainable.policies.benchmark.episodes import Acting, EpisodesParameters, measure_episodes
+from sustainable.policies.benchmark.episodes import LabelledPolicy, EpisodesParameters, measure_episodes
 from sustainable.measuring.host import describe_host
 from sustainable.energy.meter import Meter
 from sustainable.measuring.process import on_all_cores, settle, start_afresh
 from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.environments.faults import Record, caught, refuse_faults
 from sustainable.policies.benchmark.memory import read_memory
-from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, plan
+from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters, plan
 from sustainable.policies.environments.rollout import Environment
 from sustainable.policies.benchmark.deployments import (
-    ActorDeployment,
+    PolicyConfiguration,
     PolicyBenchmarkParameters,
-    PolicySources,
+    PolicyFolders,
 )
 
 SHORTEST_WINDOW_S = 0.4
@@ -48,7 +48,7 @@ def main() -> None:
     start_afresh(windows.threads, windows.keep_memory)
     chosen = choose_meter(metering)
     threads = settle(windows.threads)
-    sources = PolicySources(arguments.policies, arguments.prepared, arguments.exports)
+    sources = PolicyFolders(arguments.policies, arguments.prepared, arguments.exports)
     bench = Bench(plan(training), sources, arguments.journals, [asdict(metering), profile])
     groups = [(name, algorithm) for algorithm, names in parameters.cells.items() for name in names]
     for group in groups:
@@ -86,7 +86,7 @@ class Bench:
     """The measurements of study B: each keeps a journal, so that a killed or failed run goes on."""
 
     def __init__(
-        self, cells: Sequence[Cell], sources: PolicySources, journals: Path, identity: Sequence[Any]
+        self, cells: Sequence[TrainingRun], sources: PolicyFolders, journals: Path, identity: Sequence[Any]
     ) -> None:
         self.cells, self.sources, self.folder, self.identity = cells, sources, journals, list(identity)
         self.journals: list[RowJournal] = []
@@ -94,7 +94,7 @@ class Bench:
     def measure_cell(
         self,
         group: Group,
-        configurations: Mapping[str, ActorDeployment],
+        configurations: Mapping[str, PolicyConfiguration],
         windows: EpisodesParameters,
         make_meter: Callable[[], Meter],
     ) -> Record:
@@ -138,7 +138,7 @@ class Bench:
             in_parallel(
                 read_memory,
                 [
-                    (self.sources.memory_question(cell, parameters.configurations[pairs[index][1]]),)
+                    (self.sources.memory_request(cell, parameters.configurations[pairs[index][1]]),)
                     for index in order
                 ],
                 "memory",
@@ -158,7 +158,7 @@ class Bench:
         ]
         return {"rows": rows}
 
-    def cells_of(self, group: Group) -> list[Cell]:
+    def cells_of(self, group: Group) -> list[TrainingRun]:
         """The trained seeds of an environment and algorithm; `UserError` when none is trained."""
         found = [cell for cell in self.cells if (cell.environment, cell.algorithm) == group]
         if not found:
@@ -170,14 +170,14 @@ class Bench:
 
     def replicas(
         self,
-        cells: Sequence[Cell],
-        configurations: Mapping[str, ActorDeployment],
+        cells: Sequence[TrainingRun],
+        configurations: Mapping[str, PolicyConfiguration],
         environment: Environment,
-    ) -> dict[int, dict[str, Acting]]:
-        return {cell.seed: self.sources.acting(cell, configurations, environment) for cell in cells}
+    ) -> dict[int, dict[str, LabelledPolicy]]:
+        return {cell.seed: self.sources.deploy(cell, configurations, environment) for cell in cells}
 
     def journal(
-        self, name: str, settings: Sequence[Any], replicas: Mapping[int, Mapping[str, Acting]]
+        self, name: str, settings: Sequence[Any], replicas: Mapping[int, Mapping[str, LabelledPolicy]]
     ) -> RowJournal:
         labels = [dict(acting.labels) for models in replicas.values() for acting in models.values()]
         names = [list(models) for models in replicas.values()]

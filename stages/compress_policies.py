@@ -20,8 +20,8 @@ from sustainable.energy.cost import total_cost
 from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.environments.faults import Record, caught, refuse_faults
 from sustainable.policies.policy import check_fits, load_policy
-from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, plan
-from sustainable.policies.compression.evaluation import CompressParameters, evaluate_variants, prepare_policy
+from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters, plan
+from sustainable.policies.compression.evaluation import CompressParameters, evaluate_variants, prepare_from_rollouts
 
 STATES_FROM = 7_000_000
 """Where the seeds of the episodes begin that states are taken from, away from those that are evaluated."""
@@ -61,7 +61,7 @@ def main() -> None:
     shutil.rmtree(arguments.work)
 
 
-def folder_of(cell: Cell, policies: Path, parameters: CompressParameters, work: Path) -> Path:
+def folder_of(cell: TrainingRun, policies: Path, parameters: CompressParameters, work: Path) -> Path:
     """Where a policy's results are kept until all are done; other weights or parameters, another folder."""
     weights = policies / cell.file
     found = file_sha256(weights) if weights.is_file() else None  # a missing one is this cell's fault alone
@@ -69,14 +69,14 @@ def folder_of(cell: Cell, policies: Path, parameters: CompressParameters, work: 
     return work / cell.file.with_suffix("") / fingerprint(hashed)[:16]
 
 
-def compress_one(cell: Cell, *arguments: Any) -> Record:
+def compress_one(cell: TrainingRun, *arguments: Any) -> Record:
     """One policy, unless an earlier run has done it already; a failure becomes a record with a fault."""
     record = arguments[-1] / "record.json"
     return dict(read_json(record)) if record.is_file() else caught(compress_and_evaluate, cell, *arguments)
 
 
 def compress_and_evaluate(
-    cell: Cell,
+    cell: TrainingRun,
     policies: Path,
     random_return: float,
     parameters: CompressParameters,
@@ -91,7 +91,7 @@ def compress_and_evaluate(
     cache = folder / "exports"
     meter = choose_meter(metering).make()
     meter.start()
-    prepared = prepare_policy(policy, environment, count(STATES_FROM), parameters, cache)
+    prepared = prepare_from_rollouts(policy, environment, count(STATES_FROM), parameters, cache)
     save_prepared(folder / cell.file.name, prepared)
     rows = evaluate_variants(policy, prepared, environment, random_return, parameters, cache)
     record = {"rows": rows, "cost": asdict(meter.stop())}

@@ -30,7 +30,7 @@ from sustainable.policies.learning.training import (
     train_one,
 )
 from sustainable.policies.policy import load_policy, save_policy
-from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, plan
+from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters, plan
 
 Record = dict[str, Any]
 CURVE = ("environment", "algorithm", "seed", "step", "episode_return", "episode_length")
@@ -56,7 +56,7 @@ def main() -> None:
     shutil.rmtree(arguments.work)
 
 
-def announce_faults(cells: Sequence[Cell]) -> None:
+def announce_faults(cells: Sequence[TrainingRun]) -> None:
     """Say at once what is already certain to fail; the rest is worth training all the same."""
     for options, group in groupby(cells, lambda cell: (cell.environment, cell.recipe.options)):
         name = next(group).environment
@@ -67,7 +67,7 @@ def announce_faults(cells: Sequence[Cell]) -> None:
 
 
 def train_all(
-    cells: Sequence[Cell], parameters: PolicyTrainingParameters, metering: MeterParameters, work: Path
+    cells: Sequence[TrainingRun], parameters: PolicyTrainingParameters, metering: MeterParameters, work: Path
 ) -> list[Record]:
     """The records of all cells, in their order. Raises `UserError` naming those that failed, when the others
     are done and kept."""
@@ -80,14 +80,14 @@ def train_all(
     return [records[cell.name] for cell in cells]
 
 
-def folder_of(cell: Cell, parameters: PolicyTrainingParameters, work: Path) -> Path:
+def folder_of(cell: TrainingRun, parameters: PolicyTrainingParameters, work: Path) -> Path:
     """Where a cell is kept until all are done: another recipe or another evaluation is another folder."""
     evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
     return work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
 
 
 def train_cell(
-    cell: Cell, parameters: PolicyTrainingParameters, metering: MeterParameters, folder: Path
+    cell: TrainingRun, parameters: PolicyTrainingParameters, metering: MeterParameters, folder: Path
 ) -> Record:
     """Train and evaluate one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
     weights, record = folder / cell.file.name, folder / "record.json"
@@ -100,7 +100,7 @@ def train_cell(
 
 
 def train_and_evaluate(
-    cell: Cell, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
+    cell: TrainingRun, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
 ) -> Record:
     """Train one policy, keep its weights, and tell what it returns; only the training is metered."""
     use_deterministic_torch()
@@ -130,7 +130,7 @@ def evaluation_seeds(parameters: PolicyTrainingParameters) -> list[int]:
 
 
 def table(
-    cells: Sequence[Cell], records: Sequence[Record], parameters: PolicyTrainingParameters
+    cells: Sequence[TrainingRun], records: Sequence[Record], parameters: PolicyTrainingParameters
 ) -> list[Record]:
     """One entry an environment and algorithm: references, and what each seed's policy returns."""
     found = []
@@ -152,7 +152,7 @@ def table(
     return found
 
 
-def judged(cell: Cell, record: Record, common: Mapping[str, float]) -> Record:
+def judged(cell: TrainingRun, record: Record, common: Mapping[str, float]) -> Record:
     """One policy's returns, and whether it has learned."""
     mean = fmean(record["returns"])
     bar = (common["random_return"], cell.recipe.reference_return, common["learned_share"])

@@ -10,13 +10,13 @@ from sustainable.core.journal import RowJournal
 from sustainable.measuring.blocks import IDLE
 from sustainable.measuring.clock import ClockMeter
 from sustainable.policies.benchmark.episodes import (
-    Acting,
+    LabelledPolicy,
     EpisodesParameters,
     episode_seeds,
     episodes_for,
     measure_episodes,
     per_step,
-    time_apart,
+    time_separately,
 )
 from sustainable.policies.environments.rollout import Episode, record
 from test_rollout import Countdown, constant
@@ -39,7 +39,7 @@ PARAMETERS = EpisodesParameters(
 def measured(path: Path, policies: dict[str, Any], blocks: int = 4, seeds: tuple[int, ...] = (1, 2)) -> Any:
     journal = RowJournal(path / "journal.jsonl", "identity")
     replicas = {
-        seed: {name: Acting(act, {"seed_of": seed}) for name, act in policies.items()} for seed in seeds
+        seed: {name: LabelledPolicy(act, {"seed_of": seed}) for name, act in policies.items()} for seed in seeds
     }
     parameters = EpisodesParameters(**{**vars(PARAMETERS), "blocks": blocks})
     measure_episodes({"here": Countdown()}, replicas, parameters, ClockMeter, journal)
@@ -123,7 +123,7 @@ def test_policy_and_environment_are_timed_by_themselves():
         calls.append(1)
         return constant(1.0)(observation)
 
-    found = time_apart(act, Countdown(), recording)
+    found = time_separately(act, Countdown(), recording)
     assert len(calls) == len(recording.observations)
     assert found["policy_us"] > 0
     assert found["environment_us"] > 0

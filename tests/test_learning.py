@@ -16,9 +16,9 @@ from sustainable.energy.choice import MeterParameters
 from sustainable.energy.codecarbon import CodeCarbonParameters
 from sustainable.policies.environments.guarded import EnvironmentFault
 from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
-from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters, Recipe, plan
+from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters, Recipe, plan
 from sustainable.policies.learning.training import (
-    Sittings,
+    TrainingLog,
     export,
     has_learned,
     new_model,
@@ -26,7 +26,7 @@ from sustainable.policies.learning.training import (
     returns_of,
     train_one,
 )
-from sustainable.policies.policy import outputs_of, to_action
+from sustainable.policies.policy import batch_outputs, to_action
 
 SHORT = {
     "PPO": {"n_steps": 64, "batch_size": 64, "n_epochs": 2},
@@ -46,7 +46,7 @@ def recipe(algorithm="PPO", **changes):
 
 
 def cell(environment="CartPole-v1", algorithm="PPO", seed=1, **changes):
-    return Cell(environment, algorithm, seed, recipe(algorithm, **changes))
+    return TrainingRun(environment, algorithm, seed, recipe(algorithm, **changes))
 
 
 def trained_hash(asked):
@@ -65,7 +65,7 @@ def test_the_export_acts_as_the_library_does(algorithm, environment):
     observation, _ = bare.reset(seed=3)
     for _ in range(40):
         expected, _ = model.predict(scales.normalize_obs(observation[None]), deterministic=True)
-        outputs = outputs_of(policy.actor, observation[None])[0]
+        outputs = batch_outputs(policy.actor, observation[None])[0]
         np.testing.assert_allclose(to_action(policy.actor.architecture, outputs), expected[0], atol=1e-5)
         observation = bare.step(bare.action_space.sample())[0]
 
@@ -77,7 +77,7 @@ def test_the_export_makes_the_library_s_choices(algorithm):
     actor = export(model, cell("CartPole-v1", algorithm)).actor
     seen = np.random.default_rng(1).normal(size=(100, 4)).astype(np.float32)
     expected, _ = model.predict(scales_of(model).normalize_obs(seen), deterministic=True)
-    chosen = [to_action(actor.architecture, outputs) for outputs in outputs_of(actor, seen)]
+    chosen = [to_action(actor.architecture, outputs) for outputs in batch_outputs(actor, seen)]
     assert chosen == expected.tolist()
 
 
@@ -158,7 +158,7 @@ def test_the_curve_has_the_mean_of_the_episodes_since_the_last_point():
         (1200, 200),
     ]
     assert all(-2000 < row["episode_return"] < 0 for row in sittings.curve)
-    assert Sittings().curve == []
+    assert TrainingLog().curve == []
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_the_curve_has_the_mean_of_the_episodes_since_the_last_point():
         (cell(settings={"gama": 0.9}), r"recipes.CartPole-v1.PPO.settings.gama: unknown .*gamma"),
         (cell(settings={"seed": 3}), r"settings.seed: unknown"),
         (cell("CartPole-v1", "SAC"), "CartPole-v1 has discrete actions: SAC needs continuous ones"),
-        (Cell("CartPole-v1", "DQN", 1, recipe()), "DQN: no such algorithm"),
+        (TrainingRun("CartPole-v1", "DQN", 1, recipe()), "DQN: no such algorithm"),
         (cell("Hoper-v5"), "unknown to Gymnasium"),
     ],
 )

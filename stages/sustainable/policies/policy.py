@@ -102,7 +102,7 @@ def to_action(architecture: ActorArchitecture, outputs: np.ndarray) -> Any:
     return np.clip(outputs, low, high)
 
 
-def outputs_of(actor: nn.Module, observations: np.ndarray) -> np.ndarray:
+def batch_outputs(actor: nn.Module, observations: np.ndarray) -> np.ndarray:
     """Outputs [n, outputs] of a torch actor for observations [n, observations], in one batch."""
     with torch.inference_mode():
         found: np.ndarray = actor(torch.from_numpy(observations.astype(np.float32))).numpy()

@@ -15,16 +15,16 @@ from sustainable.policies.compression.units import Norm
 from sustainable.policies.compression.static_int8 import load_prepared
 from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
 from sustainable.policies.compression.variants import Method, Variant
-from sustainable.policies.benchmark.episodes import Acting, EpisodesParameters
+from sustainable.policies.benchmark.episodes import LabelledPolicy, EpisodesParameters
 from sustainable.policies.policy import check_fits, load_policy
-from sustainable.policies.learning.recipes import Algorithm, Cell
+from sustainable.policies.learning.recipes import Algorithm, TrainingRun
 from sustainable.policies.environments.rollout import Environment
 
 Doses = Annotated[list[Annotated[float, Field(ge=0.0, le=1e6)]], Field(min_length=2)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class ActorDeployment:
+class PolicyConfiguration:
     """A variant of a policy in a runtime (see `compression.actors.Variant`)."""
 
     runtime: ActorRuntime
@@ -67,7 +67,7 @@ class PolicyBenchmarkParameters:
 
     windows: EpisodesParameters
     cells: dict[Algorithm, list[str]]
-    configurations: Annotated[dict[str, ActorDeployment], Field(min_length=2)]
+    configurations: Annotated[dict[str, PolicyConfiguration], Field(min_length=2)]
     workload: WorkloadParameters
     memory: MemoryParameters
 
@@ -84,7 +84,7 @@ class PolicyBenchmarkParameters:
 
 
 @plain_dataclass(frozen=True)
-class PolicySources:
+class PolicyFolders:
     """Folders: trained policies, what was prepared for their quantization, and exported models."""
 
     policies: Path
@@ -92,8 +92,8 @@ class PolicySources:
     cache: Path
 
     def acting(
-        self, cell: Cell, configurations: Mapping[str, ActorDeployment], environment: Environment
-    ) -> dict[str, Acting]:
+        self, cell: TrainingRun, configurations: Mapping[str, PolicyConfiguration], environment: Environment
+    ) -> dict[str, LabelledPolicy]:
         """One trained policy in every configuration. Raises `UserError` for a policy that does not fit the
         environment, and for a configuration that cannot be had."""
         policy = load_policy(self.policies / cell.file)
@@ -117,10 +117,10 @@ class PolicySources:
                 "weights_sha256": deployed.weights_sha256,
                 "size_bytes": deployed.size_bytes,
             }
-            found[name] = Acting(deployed.act, labels)
+            found[name] = LabelledPolicy(deployed.act, labels)
         return found
 
-    def memory_question(self, cell: Cell, asked: ActorDeployment) -> dict[str, Any]:
+    def memory_request(self, cell: TrainingRun, asked: PolicyConfiguration) -> dict[str, Any]:
         """What `memory.read_memory` wants to know."""
         return {
             "policy": str(self.policies / cell.file),

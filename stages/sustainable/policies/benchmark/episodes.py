@@ -45,11 +45,11 @@ from sustainable.policies.environments.rollout import (
     run_episode,
 )
 
-SEEDS_OF_A_BLOCK = 100_000
+SEEDS_PER_BLOCK = 100_000
 SHORTEST_SHARE = 0.25
 """Of `window_s`: a window that is shorter goes on with further episodes."""
-RECORDED = 99 * SEEDS_OF_A_BLOCK
-CALIBRATED = 98 * SEEDS_OF_A_BLOCK
+RECORDED = 99 * SEEDS_PER_BLOCK
+CALIBRATED = 98 * SEEDS_PER_BLOCK
 """Where the seeds of recorded and of calibrating episodes begin, away from those that are measured."""
 
 
@@ -62,14 +62,14 @@ class EpisodesParameters(WindowParameters):
 
 
 @plain_dataclass(frozen=True)
-class Acting:
+class LabelledPolicy:
     """A deployed policy, and the columns that name it."""
 
     act: Act
     labels: Mapping[str, Any]
 
 
-class Place(NamedTuple):
+class Treatment(NamedTuple):
     """What a window measures: a configuration in one of the environments (the doses of a cost knob, or one
     environment alone)."""
 
@@ -77,8 +77,8 @@ class Place(NamedTuple):
     configuration: str
 
 
-Replicas = Mapping[int, Mapping[str, Acting]]
-Recordings = Mapping[tuple[int, Place], Recording]
+Replicas = Mapping[int, Mapping[str, LabelledPolicy]]
+Recordings = Mapping[tuple[int, Treatment], Recording]
 
 
 def measure_episodes(
@@ -94,14 +94,14 @@ def measure_episodes(
     `environments`. A journal that holds rows is continued at the next window.
     """
     seeds, names = list(replicas), list(next(iter(replicas.values())))
-    places = [Place(where, name) for where in environments for name in names]
+    places = [Treatment(where, name) for where in environments for name in names]
     recordings = _recorded(environments, replicas, places, parameters)
     throw_away(make_meter)
     _warm_up(environments, replicas, recordings, parameters)
     if not journal.rows:
         journal.append(_freeze(environments, replicas[seeds[0]][names[0]].act, parameters, make_meter))
     frozen = journal.rows[0]
-    cells = design([*places, Place("", IDLE)], parameters.blocks, parameters.seed)
+    cells = design([*places, Treatment("", IDLE)], parameters.blocks, parameters.seed)
     done = len(journal.rows) - 1
     for cell in progress(cells[done:], "windows", len(cells), done, "windows"):
         seed, place = seeds[cell.block % len(seeds)], cell.item
@@ -111,7 +111,7 @@ def measure_episodes(
         row, episodes = _window(acting, environment, least, cell.block, parameters, make_meter)
         apart = {}
         if acting is not None and environment is not None:
-            apart = time_apart(acting.act, environment, recordings[seed, place])
+            apart = time_separately(acting.act, environment, recordings[seed, place])
         where = {"place": place.environment, "configuration": place.configuration, "training_seed": seed}
         where |= {"block": cell.block, "position": cell.position, "threads": torch.get_num_threads()}
         labels = dict(acting.labels) if acting else {}
@@ -122,7 +122,7 @@ def measure_episodes(
 def _recorded(
     environments: Mapping[str, Environment],
     replicas: Replicas,
-    places: Sequence[Place],
+    places: Sequence[Treatment],
     parameters: EpisodesParameters,
 ) -> Recordings:
     """What is timed apart: episodes of every policy in every configuration and environment."""
@@ -147,7 +147,7 @@ def _warm_up(
     """The policies of the first seed until their time is steady; the others, the same code with other
     weights, once."""
     print("warming up", flush=True)
-    stretches: dict[tuple[int, Place], Callable[[], None]] = {}
+    stretches: dict[tuple[int, Treatment], Callable[[], None]] = {}
     for (seed, place), recording in recordings.items():
         act, environment = replicas[seed][place.configuration].act, environments[place.environment]
         stretches[seed, place] = partial(_stretch, act, environment, recording)
@@ -158,7 +158,7 @@ def _warm_up(
 
 
 def _stretch(act: Act, environment: Environment, recording: Recording) -> None:
-    time_apart(act, environment, recording)
+    time_separately(act, environment, recording)
 
 
 def _freeze(
@@ -178,7 +178,7 @@ def _freeze(
 
 
 def _window(
-    acting: Acting | None,
+    acting: LabelledPolicy | None,
     environment: Environment | None,
     least: int,
     block: int,
@@ -203,7 +203,7 @@ def _window(
 
 def episode_seeds(seed: int, block: int) -> Iterator[int]:
     """The environment's seeds of a block's episodes; the same for all its windows."""
-    return count(seed + block * SEEDS_OF_A_BLOCK)
+    return count(seed + block * SEEDS_PER_BLOCK)
 
 
 def episodes_for(
@@ -217,7 +217,7 @@ def episodes_for(
     return episodes
 
 
-def time_apart(act: Act, environment: Environment, recording: Recording) -> dict[str, float]:
+def time_separately(act: Act, environment: Environment, recording: Recording) -> dict[str, float]:
     """CPU microseconds of one call of the policy, and of one step of the environment, each by itself."""
     start = time.process_time()
     for observation in recording.observations:

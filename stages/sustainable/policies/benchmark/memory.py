@@ -38,7 +38,7 @@ def read_memory(asked: Mapping[str, Any]) -> dict[str, int]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure_here(asked: Mapping[str, Any]) -> dict[str, int]:
+def measure_memory(asked: Mapping[str, Any]) -> dict[str, int]:
     """The reading itself, in this process."""
     import numpy as np
     import torch
@@ -73,4 +73,4 @@ def measure_here(asked: Mapping[str, Any]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_here(json.loads(sys.argv[1]))))
+    print(json.dumps(measure_memory(json.loads(sys.argv[1]))))

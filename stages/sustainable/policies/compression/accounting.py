@@ -12,7 +12,7 @@ from sustainable.core.tensors import serialise, tensors_sha256
 from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
 
 
-def actor_tensors(module: nn.Module) -> dict[str, Tensor]:
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
     """Every number that decides the outputs, by name: what is stored of an actor.
 
     int8 weights appear as int8 values [outputs, inputs] with `.scales` and `.zeros`: of the tensor, or of
@@ -32,33 +32,33 @@ def actor_tensors(module: nn.Module) -> dict[str, Tensor]:
 def weight_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The weights and biases alone, without scales and observation statistics."""
     return {
-        name: value for name, value in actor_tensors(module).items() if name.endswith((".weight", ".bias"))
+        name: value for name, value in stored_tensors(module).items() if name.endswith((".weight", ".bias"))
     }
 
 
-def parameters_of(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
     """Weights and biases, zeros and int8 ones included."""
     return sum(value.numel() for value in weight_tensors(module).values())
 
 
-def nonzero_of(module: nn.Module) -> int:
+def count_nonzero(module: nn.Module) -> int:
     """Weights and biases that are not zero."""
     return sum(int(torch.count_nonzero(value)) for value in weight_tensors(module).values())
 
 
 def size_bytes(module: nn.Module) -> int:
     """Bytes on a disk as safetensors: an int8 weight takes one, a masked one as many as any other."""
-    return len(serialise(actor_tensors(module)))
+    return len(serialise(stored_tensors(module)))
 
 
 def memory_bytes(module: nn.Module) -> int:
     """Bytes that the same numbers take in memory, without what a library keeps around them."""
-    return sum(value.numel() * value.element_size() for value in actor_tensors(module).values())
+    return sum(value.numel() * value.element_size() for value in stored_tensors(module).values())
 
 
-def weights_sha256(module: nn.Module) -> str:
+def module_sha256(module: nn.Module) -> str:
     """SHA-256 over everything that decides the outputs: equal hashes mean equal actors."""
-    return tensors_sha256(actor_tensors(module))
+    return tensors_sha256(stored_tensors(module))
 
 
 def _int8_linear(prefix: str, layer: Any) -> dict[str, Tensor]:

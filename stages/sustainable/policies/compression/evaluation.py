@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sustainable.core.parameters import STRICT
-from sustainable.policies.compression.accounting import nonzero_of, parameters_of
+from sustainable.policies.compression.accounting import count_nonzero, count_parameters
 from sustainable.policies.compression.static_int8 import Prepared, QATParameters, prepare
 from sustainable.policies.compression.runtimes import DeployedActor, deploy_actor
 from sustainable.policies.compression.variants import Variant
@@ -21,7 +21,7 @@ from sustainable.statistics import student_interval
 
 PRUNED_WAYS = (("unstructured", "l1"), ("structured", "l1"), ("structured", "l2"))
 """Without unstructured L2: of single weights both norms make the same mask (`compression.actors`)."""
-PLAIN = Variant()
+UNCOMPRESSED = Variant()
 Count = Annotated[int, Field(ge=2)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -48,7 +48,7 @@ class CompressParameters:
 
 
 @plain_dataclass(frozen=True)
-class Bar:
+class StoppingRule:
     """How exactly a return is to be known: the half width of its interval, in units of the return."""
 
     minimum: int
@@ -69,10 +69,10 @@ def variants_of(parameters: CompressParameters) -> list[Variant]:
         Variant(method, norm, share)  # type: ignore[arg-type]
         for (method, norm), share in product(PRUNED_WAYS, parameters.shares)
     ]
-    return list(dict.fromkeys([PLAIN, *parameters.others, *pruned]))
+    return list(dict.fromkeys([UNCOMPRESSED, *parameters.others, *pruned]))
 
 
-def prepare_policy(
+def prepare_from_rollouts(
     policy: Policy,
     environment: Environment,
     seeds: Iterator[int],
@@ -80,7 +80,7 @@ def prepare_policy(
     cache: Path,
 ) -> Prepared:
     """Ranges and QAT weights of a policy, from states that it meets in `environment`."""
-    act = deploy_actor(policy.actor, PLAIN, "numpy", None, cache).act
+    act = deploy_actor(policy.actor, UNCOMPRESSED, "numpy", None, cache).act
     states = collect_states(environment, act, seeds, parameters.states)
     return prepare(policy.actor, states, policy.seed, parameters.qat)
 
@@ -101,16 +101,16 @@ def evaluate_variants(
     interval became as narrow as was asked for.
     """
     rows: list[dict[str, Any]] = []
-    bar = Bar(parameters.episodes_maximum, np.inf, parameters.confidence)
+    bar = StoppingRule(parameters.episodes_maximum, np.inf, parameters.confidence)
     for variant in variants_of(parameters):
         runtime = "numpy" if variant.precision == "fp32" else "torch-eager"
         deployed = deploy_actor(policy.actor, variant, runtime, prepared, cache)  # type: ignore[arg-type]
         episodes = episodes_until(bar, environment, deployed.act, parameters)
         returns = [episode.episode_return for episode in episodes]
-        if variant == PLAIN:
+        if variant == UNCOMPRESSED:
             half_width = parameters.return_interval * abs(float(np.mean(returns)) - random_return)
-            bar = Bar(parameters.episodes_minimum, half_width, parameters.confidence)
-        own = columns_of(policy, variant, deployed) | {"return_known": bar.reached(returns)}
+            bar = StoppingRule(parameters.episodes_minimum, half_width, parameters.confidence)
+        own = variant_columns(policy, variant, deployed) | {"return_known": bar.reached(returns)}
         rows += [
             own | {"episode": number, "episode_seed": parameters.seed + number} | episode._asdict()
             for number, episode in enumerate(episodes)
@@ -118,7 +118,7 @@ def evaluate_variants(
     return rows
 
 
-def columns_of(policy: Policy, variant: Variant, deployed: DeployedActor) -> dict[str, Any]:
+def variant_columns(policy: Policy, variant: Variant, deployed: DeployedActor) -> dict[str, Any]:
     """What names a variant of a policy, and its exact counts."""
     return {
         "environment": policy.environment,
@@ -129,14 +129,14 @@ def columns_of(policy: Policy, variant: Variant, deployed: DeployedActor) -> dic
         "norm": variant.norm,
         "share": variant.share,
         "size_bytes": deployed.size_bytes,
-        "parameters": parameters_of(deployed.module),
-        "nonzero": nonzero_of(deployed.module),
+        "parameters": count_parameters(deployed.module),
+        "nonzero": count_nonzero(deployed.module),
         "weights_sha256": deployed.weights_sha256,
     }
 
 
 def episodes_until(
-    bar: Bar, environment: Environment, act: Act, parameters: CompressParameters
+    bar: StoppingRule, environment: Environment, act: Act, parameters: CompressParameters
 ) -> list[Episode]:
     """Episodes, the same ones for every policy, until the return is known as `bar` says, or there are
     `episodes_maximum`."""

@@ -102,7 +102,7 @@ def deploy_actor(
         runtime=runtime,
         variant=variant,
         size_bytes=size_bytes(module) if content is None else len(content),
-        weights_sha256=hashlib.sha256(content or b"").hexdigest() if own_int8 else weights_sha256(module),
+        weights_sha256=hashlib.sha256(content or b"").hexdigest() if own_int8 else module_sha256(module),
         module=module,
     )
     check_deployed(deployed, actor, examples_of(actor))
@@ -244,7 +244,7 @@ def exported(actor: Actor, precision: str, cache: Path) -> bytes:
     import onnxruntime
 
     made_by = f"-{onnxruntime.__version__}" if precision == "int8" else ""  # the library decides what int8 is
-    name = f"{weights_sha256(actor)}-{actor.architecture.activation}-{precision}{made_by}-{EXPORT}.onnx"
+    name = f"{module_sha256(actor)}-{actor.architecture.activation}-{precision}{made_by}-{EXPORT}.onnx"
     path = cache / name
     if not path.is_file():
         from sustainable.policies.compression.onnx_models import to_int8_onnx, to_onnx

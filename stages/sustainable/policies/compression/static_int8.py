@@ -98,7 +98,7 @@ def prepare(actor: Actor, states: np.ndarray, seed: int, parameters: QATParamete
         scaled = actor.scaled(torch.from_numpy(states.astype(np.float32)))
         target = actor(torch.from_numpy(states.astype(np.float32)))
     trained, trained_ranges, losses = distil(actor, scaled, target, seed, parameters)
-    return Prepared(weights_sha256(actor), calibrate(actor, scaled), trained, trained_ranges, losses)
+    return Prepared(module_sha256(actor), calibrate(actor, scaled), trained, trained_ranges, losses)
 
 
 def calibrate(actor: Actor, scaled: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def distil(
         network.apply(STATIC.disable_observer)
         after = float(distillation_loss(actor.architecture, network(scaled), target))
     student = _student(actor, network)
-    if not np.isfinite(after) or weights_sha256(student) == weights_sha256(actor):
+    if not np.isfinite(after) or module_sha256(student) == module_sha256(actor):
         raise CompressionError(f"QAT did not train the actor: loss {before:.3g}, then {after:.3g}")
     return student.state_dict(), _ranges(network), (before, after)
 
@@ -162,11 +162,11 @@ def to_static(actor: Actor, ranges: Tensor) -> StaticActor:
     for observer, (low, high) in zip(_observers(network), ranges, strict=True):
         observer.min_val, observer.max_val = low.clone(), high.clone()
     static = StaticActor(actor, _quietly(STATIC.convert, network)).eval()
-    check_static(static, len(actor.layers))
+    check_static_int8(static, len(actor.layers))
     return static
 
 
-def check_static(module: nn.Module, layers: int) -> None:
+def check_static_int8(module: nn.Module, layers: int) -> None:
     """Raises `CompressionError` unless the observations are quantized and so many layers are int8, all."""
     parts = list(module.modules())
     int8 = sum(isinstance(part, STATIC_LINEAR) and part.weight().dtype == torch.qint8 for part in parts)

@@ -66,7 +66,7 @@ def compress(actor: Actor, variant: Variant, prepared: Prepared | None = None) -
     if variant.method == "none":
         return actor.eval()
     module = _METHODS[variant.method](actor, variant, prepared).eval()
-    if weights_sha256(module) == weights_sha256(actor):
+    if module_sha256(module) == module_sha256(actor):
         raise CompressionError(f"{variant.name}: the actor is as it was")
     return module
 
@@ -90,7 +90,7 @@ def _qat(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module
         student.load_state_dict(found.trained)
     except RuntimeError as error:
         raise CompressionError(f"qat: {' '.join(str(error).split())[:200]}") from None
-    if weights_sha256(student) == weights_sha256(actor):
+    if module_sha256(student) == module_sha256(actor):
         raise CompressionError("qat: the weights are the actor's: nothing was trained")
     return to_static(student, found.trained_ranges)
 
@@ -129,6 +129,6 @@ _METHODS: dict[Method, Callable[[Actor, Variant, Prepared | None], nn.Module]] =
 def _prepared_for(actor: Actor, variant: Variant, prepared: Prepared | None) -> Prepared:
     if prepared is None:
         raise CompressionError(f"{variant.name}: ranges from states are needed, see `prepare`")
-    if prepared.actor_sha256 != weights_sha256(actor):
+    if prepared.actor_sha256 != module_sha256(actor):
         raise CompressionError(f"{variant.name}: the ranges were prepared for another actor")
     return prepared

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 SCALES = ("obs_rms", "ret_rms")
-SEPARATOR = "/"
+KEY_SEPARATOR = "/"
 
 
 def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -49,7 +49,7 @@ def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Ma
             continue
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in found.items():
-            index, entry = key.split(SEPARATOR)
+            index, entry = key.split(KEY_SEPARATOR)
             state.setdefault(int(index), {})[entry] = value
         parameters[name] = {"state": state, "param_groups": description["groups"][name]}
     model.set_parameters(parameters, device="cpu")  # type: ignore[arg-type]
@@ -81,9 +81,9 @@ def _loose_tensors(model: BaseAlgorithm) -> list[str]:
 
 
 def _join(*parts: str) -> str:
-    return SEPARATOR.join(parts)
+    return KEY_SEPARATOR.join(parts)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    start = prefix + SEPARATOR
+    start = prefix + KEY_SEPARATOR
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

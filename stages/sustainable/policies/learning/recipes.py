@@ -57,7 +57,7 @@ class PolicyTrainingParameters:
 
 
 @plain_dataclass(frozen=True)
-class Cell:
+class TrainingRun:
     """One policy to train."""
 
     environment: str
@@ -83,7 +83,7 @@ class Cell:
         return about
 
 
-def plan(parameters: PolicyTrainingParameters) -> list[Cell]:
+def plan(parameters: PolicyTrainingParameters) -> list[TrainingRun]:
     """Every policy to train, in the order of params.yaml. Raises `UserError` for a cell without a recipe."""
     cells = []
     for algorithm, environments in parameters.cells.items():
@@ -92,7 +92,7 @@ def plan(parameters: PolicyTrainingParameters) -> list[Cell]:
             if recipe is None:
                 where = f"train_policies.recipes.{environment}.{algorithm}"
                 raise UserError(f"params.yaml: {where}: missing, but train_policies.cells names it")
-            cells += [Cell(environment, algorithm, seed, recipe) for seed in parameters.seeds]
+            cells += [TrainingRun(environment, algorithm, seed, recipe) for seed in parameters.seeds]
     if not cells:
         raise UserError("params.yaml: train_policies.cells: no cell is named; there is nothing to train")
     return cells

@@ -40,17 +40,17 @@ from sustainable.policies.policy import (
     ActorArchitecture,
     Policy,
     action_bounds,
-    outputs_of,
+    batch_outputs,
     to_action,
 )
-from sustainable.policies.learning.recipes import Cell
+from sustainable.policies.learning.recipes import TrainingRun
 from sustainable.policies.environments.rollout import run_episode
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "TRPO": TRPO, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 SQUASHED = ("SAC", "TD3", "DDPG")
 """Their actors end in tanh; they also keep a replay buffer."""
-SET_HERE = {"policy", "env", "policy_kwargs", "seed", "device", "verbose", "tensorboard_log"}
-OWN_SETTINGS = {
+FIXED_ARGUMENTS = {"policy", "env", "policy_kwargs", "seed", "device", "verbose", "tensorboard_log"}
+EXTRA_SETTINGS = {
     "PPO": {"log_std_init"},
     "TRPO": {"log_std_init"},
     "TD3": {"action_noise"},
@@ -59,25 +59,25 @@ OWN_SETTINGS = {
 
 
 @dataclass
-class Sittings:
+class TrainingLog:
     """What is kept beside weights: the learning curve, and the cost of each sitting so far."""
 
     curve: list[dict[str, Any]] = field(default_factory=list)
     costs: list[dict[str, Any]] = field(default_factory=list)
 
 
-def check_settings(cell: Cell) -> None:
+def check_settings(cell: TrainingRun) -> None:
     """Raises `UserError` for an algorithm that is unknown, or a setting that it does not have."""
     where = f"params.yaml: train_policies.recipes.{cell.environment}.{cell.algorithm}"
     if cell.algorithm not in ALGORITHMS:
         raise UserError(f"{where}: no such algorithm (there are: {', '.join(ALGORITHMS)})")
     known = {name for name in inspect.signature(ALGORITHMS[cell.algorithm]).parameters if name[0] != "_"}
-    known = known - SET_HERE | OWN_SETTINGS.get(cell.algorithm, set())
+    known = known - FIXED_ARGUMENTS | EXTRA_SETTINGS.get(cell.algorithm, set())
     for name in sorted(cell.recipe.settings.keys() - known):
         raise UserError(f"{where}.settings.{name}: unknown (there are: {', '.join(sorted(known))})")
 
 
-def new_model(cell: Cell) -> BaseAlgorithm:
+def new_model(cell: TrainingRun) -> BaseAlgorithm:
     """An untrained model with its scaled environments."""
     check_settings(cell)
     settings: dict[str, Any] = dict(cell.recipe.settings)
@@ -106,7 +106,7 @@ def new_model(cell: Cell) -> BaseAlgorithm:
     return model
 
 
-def _environments(cell: Cell, gamma: float) -> VecNormalize:
+def _environments(cell: TrainingRun, gamma: float) -> VecNormalize:
     """Copies side by side, whose episodes are noted and whose observations and rewards are scaled."""
     recipe = cell.recipe
     copies = DummyVecEnv([lambda: make_environment(cell.environment, **recipe.options)] * recipe.copies)
@@ -120,22 +120,22 @@ def _environments(cell: Cell, gamma: float) -> VecNormalize:
 
 
 def train_one(
-    cell: Cell,
+    cell: TrainingRun,
     curve_steps: int,
     checkpoint_steps: int,
     checkpoint: Path | None = None,
     identity: str = "",
     cost_so_far: Callable[[], dict[str, Any]] = dict,
-) -> tuple[Policy, Sittings]:
+) -> tuple[Policy, TrainingLog]:
     """Train a policy, from the last checkpoint if there is one; gives it and its curve and costs.
 
     `identity` is a fingerprint of the recipe: another run's checkpoint is not used. A run that has fewer than
     `checkpoint_steps` left keeps none. `cost_so_far` reads what this sitting has cost; it is kept with every
     checkpoint. Raises `EnvironmentFault` when an environment breaks.
     """
-    model, sittings = new_model(cell), Sittings()
+    model, sittings = new_model(cell), TrainingLog()
     resumed = checkpoint is not None and _resume(model, cell, sittings, checkpoint, identity)
-    keeper = Keeper(cell, sittings, curve_steps, checkpoint_steps, checkpoint, identity, cost_so_far)
+    keeper = TrainingCallback(cell, sittings, curve_steps, checkpoint_steps, checkpoint, identity, cost_so_far)
     left = cell.recipe.steps - model.num_timesteps
     if resumed and isinstance(model, OffPolicyAlgorithm) and left > 0:
         left -= _refill(model, min(left, model.learning_starts), keeper)
@@ -157,13 +157,13 @@ def _refill(model: OffPolicyAlgorithm, steps: int, keeper: BaseCallback) -> int:
     return model.num_timesteps - before
 
 
-class Keeper(BaseCallback):
+class TrainingCallback(BaseCallback):
     """Notes the learning curve and keeps checkpoints, each at its distance in steps."""
 
     def __init__(
         self,
-        cell: Cell,
-        sittings: Sittings,
+        cell: TrainingRun,
+        sittings: TrainingLog,
         curve_steps: int,
         checkpoint_steps: int,
         checkpoint: Path | None,
@@ -222,7 +222,7 @@ class Keeper(BaseCallback):
         self.episodes = []
 
 
-def _resume(model: BaseAlgorithm, cell: Cell, sittings: Sittings, checkpoint: Path, identity: str) -> bool:
+def _resume(model: BaseAlgorithm, cell: TrainingRun, sittings: TrainingLog, checkpoint: Path, identity: str) -> bool:
     """Take up a checkpoint; a damaged one, or another run's, is left for a fresh start."""
     if not checkpoint.is_file():
         return False
@@ -242,7 +242,7 @@ def _resume(model: BaseAlgorithm, cell: Cell, sittings: Sittings, checkpoint: Pa
     return True
 
 
-def export(model: BaseAlgorithm, cell: Cell) -> Policy:
+def export(model: BaseAlgorithm, cell: TrainingRun) -> Policy:
     """The actor of a model, with the scale of its observations, as it stands."""
     assert model.observation_space.shape is not None
     outputs, low, high = action_bounds(model.action_space)
@@ -257,7 +257,7 @@ def export(model: BaseAlgorithm, cell: Cell) -> Policy:
             squashed=cell.algorithm in SQUASHED,
         )
     )
-    for mine, theirs in zip(actor.layers, actor_layers(model), strict=True):
+    for mine, theirs in zip(actor.layers, linear_layers(model), strict=True):
         mine.load_state_dict(theirs.state_dict())
     scale: Any = scales_of(model).obs_rms
     actor.mean.copy_(_float(scale.mean))
@@ -265,7 +265,7 @@ def export(model: BaseAlgorithm, cell: Cell) -> Policy:
     return Policy(actor.eval(), cell.environment, cell.algorithm, cell.seed, model.num_timesteps)
 
 
-def actor_layers(model: BaseAlgorithm) -> list[nn.Linear]:
+def linear_layers(model: BaseAlgorithm) -> list[nn.Linear]:
     """The linear layers from scaled observations to outputs, of any of the algorithms."""
     policy: Any = model.policy
     if isinstance(model, SAC):
@@ -286,7 +286,7 @@ def returns_of(policy: Policy, options: dict[str, Any], seeds: list[int]) -> lis
     environment = make_environment(policy.environment, **options)
 
     def act(observation: np.ndarray) -> Any:
-        return to_action(policy.actor.architecture, outputs_of(policy.actor, observation[None])[0])
+        return to_action(policy.actor.architecture, batch_outputs(policy.actor, observation[None])[0])
 
     found = [run_episode(environment, act, seed).episode_return for seed in seeds]
     environment.close()

@@ -208,12 +208,12 @@ def policies(params: Path) -> "Subjects":
 
     from sustainable.core.parameters import read_section
     from sustainable.policies.learning.training import export, new_model, train_one
-    from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters
+    from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters
 
     training = read_section(params, "train_policies", PolicyTrainingParameters)
     for algorithm, environment in POLICIES:
         recipe = shortened(training.recipes[environment][algorithm])
-        cell = Cell(environment, algorithm, training.seeds[0], recipe)
+        cell = TrainingRun(environment, algorithm, training.seeds[0], recipe)
         model = new_model(cell)
         yield f"{environment} {algorithm} untrained", export(model, cell).actor.state_dict()
         model.env.close()  # type: ignore[union-attr]

@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from sustainable.core.errors import UserError
-from sustainable.policies.benchmark.deployments import ActorDeployment, PolicySources
+from sustainable.policies.benchmark.deployments import PolicyConfiguration, PolicyFolders
 from sustainable.policies.benchmark.memory import read_memory
 from sustainable.policies.compression.static_int8 import QATParameters, prepare, save_prepared
 from sustainable.policies.environments.rollout import collect_states
-from sustainable.policies.learning.recipes import Cell, Recipe
+from sustainable.policies.learning.recipes import TrainingRun, Recipe
 from sustainable.policies.policy import Actor, ActorArchitecture, Policy, save_policy
 
-CELL = Cell("CartPole-v1", "PPO", 1, Recipe(1, None, "none: it is not trained"))
+CELL = TrainingRun("CartPole-v1", "PPO", 1, Recipe(1, None, "none: it is not trained"))
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory) -> PolicySources:
+def sources(tmp_path_factory) -> PolicyFolders:
     folder = tmp_path_factory.mktemp("sources")
-    found = PolicySources(folder / "policies", folder / "prepared", folder / "cache")
+    found = PolicyFolders(folder / "policies", folder / "prepared", folder / "cache")
     torch.manual_seed(0)
     actor = Actor(ActorArchitecture(4, 2, (8, 8), "tanh")).eval()
     save_policy(found.policies / CELL.file, Policy(actor, "CartPole-v1", "PPO", 1, 0))
@@ -32,11 +32,11 @@ def sources(tmp_path_factory) -> PolicySources:
 
 def test_a_policy_acts_in_every_configuration_and_says_what_it_is(sources):
     asked = {
-        "baseline": ActorDeployment("torch-eager"),
-        "numpy": ActorDeployment("numpy"),
-        "small": ActorDeployment("numpy", "structured", "l1", 0.5),
+        "baseline": PolicyConfiguration("torch-eager"),
+        "numpy": PolicyConfiguration("numpy"),
+        "small": PolicyConfiguration("numpy", "structured", "l1", 0.5),
     }
-    found = sources.acting(CELL, asked, gymnasium.make("CartPole-v1"))
+    found = sources.deploy(CELL, asked, gymnasium.make("CartPole-v1"))
     assert list(found) == list(asked)
     observation = gymnasium.make("CartPole-v1").reset(seed=0)[0]
     assert found["baseline"].act(observation) == found["numpy"].act(observation)
@@ -47,24 +47,24 @@ def test_a_policy_acts_in_every_configuration_and_says_what_it_is(sources):
 
 
 def test_a_configuration_that_a_runtime_does_not_offer_names_its_key(sources):
-    asked = {"wrong": ActorDeployment("numpy", "ptdq")}
+    asked = {"wrong": PolicyConfiguration("numpy", "ptdq")}
     with pytest.raises(UserError, match=r"configurations\.wrong: numpy does not offer ptdq"):
-        sources.acting(CELL, asked, gymnasium.make("CartPole-v1"))
+        sources.deploy(CELL, asked, gymnasium.make("CartPole-v1"))
 
 
 def test_a_policy_of_another_environment_is_refused(sources):
     with pytest.raises(UserError, match="does not fit Acrobot-v1"):
-        sources.acting(CELL, {"baseline": ActorDeployment("numpy")}, gymnasium.make("Acrobot-v1"))
+        sources.deploy(CELL, {"baseline": PolicyConfiguration("numpy")}, gymnasium.make("Acrobot-v1"))
 
 
 def test_memory_is_read_before_and_after(sources):
-    found = read_memory(sources.memory_question(CELL, ActorDeployment("numpy")))
+    found = read_memory(sources.memory_request(CELL, PolicyConfiguration("numpy")))
     assert found["process_rss_bytes"] == found["rss_before_bytes"] + found["policy_rss_bytes"]
     # float32: scale and mean of 4 observations, 4x8 + 8, 8x8 + 8 and 8x2 + 2 numbers
     assert found["weights_bytes_memory"] == 4 * (8 + 40 + 72 + 18)
 
 
 def test_a_process_that_fails_is_one_line(sources):
-    asked = sources.memory_question(CELL, ActorDeployment("numpy")) | {"policy": str(Path("nowhere"))}
+    asked = sources.memory_request(CELL, PolicyConfiguration("numpy")) | {"policy": str(Path("nowhere"))}
     with pytest.raises(UserError, match=r"memory of none on numpy: .*nowhere"):
         read_memory(asked)

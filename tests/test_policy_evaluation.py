@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from sustainable.policies.compression.evaluation import (
-    PLAIN,
-    Bar,
+    UNCOMPRESSED,
+    StoppingRule,
     CompressParameters,
     evaluate_variants,
-    prepare_policy,
+    prepare_from_rollouts,
     variants_of,
 )
 from sustainable.policies.compression.static_int8 import QATParameters
@@ -54,25 +54,25 @@ def test_every_variant_is_there_once_and_the_plain_one_first():
 
 def test_a_return_is_known_when_its_interval_is_narrow_enough():
     # mean 10, standard deviation sqrt(2): with two values Student's half width is 12.706
-    assert not Bar(2, 12.70, 0.95).reached([9.0, 11.0])
-    assert Bar(2, 12.71, 0.95).reached([9.0, 11.0])
+    assert not StoppingRule(2, 12.70, 0.95).reached([9.0, 11.0])
+    assert StoppingRule(2, 12.71, 0.95).reached([9.0, 11.0])
 
 
 def test_fewer_episodes_than_the_least_are_never_enough():
-    assert not Bar(3, 1e9, 0.95).reached([1.0, 1.0])
-    assert Bar(3, 0.0, 0.95).reached([1.0, 1.0, 1.0])
+    assert not StoppingRule(3, 1e9, 0.95).reached([1.0, 1.0])
+    assert StoppingRule(3, 0.0, 0.95).reached([1.0, 1.0, 1.0])
 
 
 def test_all_variants_meet_the_same_episodes_and_the_plain_one_all_of_them(tmp_path):
     environment = gymnasium.make("CartPole-v1", disable_env_checker=True)
     asked, own = parameters(), policy()
-    prepared = prepare_policy(own, environment, count(900), asked, tmp_path)
+    prepared = prepare_from_rollouts(own, environment, count(900), asked, tmp_path)
     rows = evaluate_variants(own, prepared, environment, 0.0, asked, tmp_path)
     by_variant: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_variant.setdefault(row["variant"], []).append(row)
     assert list(by_variant) == [variant.name for variant in variants_of(asked)]
-    assert len(by_variant[PLAIN.name]) == 4
+    assert len(by_variant[UNCOMPRESSED.name]) == 4
     for own_rows in by_variant.values():
         assert 2 <= len(own_rows) <= 4
         assert own_rows[0]["return_known"] or len(own_rows) == 4
@@ -84,7 +84,7 @@ def test_all_variants_meet_the_same_episodes_and_the_plain_one_all_of_them(tmp_p
 
 def test_states_are_what_the_policy_meets(tmp_path):
     environment = gymnasium.make("CartPole-v1", disable_env_checker=True)
-    prepared = prepare_policy(policy(), environment, count(900), parameters(), tmp_path)
+    prepared = prepare_from_rollouts(policy(), environment, count(900), parameters(), tmp_path)
     low, high = prepared.ranges[0].tolist()
     assert -3.0 < low < 0.0 < high < 3.0  # a pole that stands is neither far away nor fast
     assert np.isfinite(prepared.losses).all()

@@ -21,10 +21,10 @@ from sustainable.policies.compression import static_int8 as actor_quantization
 from sustainable.policies.compression import units as actor_pruning
 from sustainable.policies.compression import variants as actors
 from sustainable.policies.compression.accounting import (
-    actor_tensors,
+    stored_tensors,
     memory_bytes,
-    nonzero_of,
-    parameters_of,
+    count_nonzero,
+    count_parameters,
     size_bytes,
     weights_sha256,
 )
@@ -33,7 +33,7 @@ from sustainable.policies.compression.static_int8 import (
     Prepared,
     QATParameters,
     StaticActor,
-    check_static,
+    check_static_int8,
     distillation_loss,
     load_prepared,
     prepare,
@@ -49,7 +49,7 @@ from sustainable.policies.compression.units import (
     unit_norms,
 )
 from sustainable.policies.compression.variants import Variant, compress
-from sustainable.policies.policy import Actor, ActorArchitecture, outputs_of
+from sustainable.policies.policy import Actor, ActorArchitecture, batch_outputs
 
 quick = settings(max_examples=25, deadline=None)
 hiddens = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
@@ -90,7 +90,7 @@ def prepared(actor, states):
 
 
 def masks(module):
-    return {name: value == 0 for name, value in actor_tensors(module).items() if name.endswith("weight")}
+    return {name: value == 0 for name, value in stored_tensors(module).items() if name.endswith("weight")}
 
 
 # --- variants
@@ -149,9 +149,9 @@ def test_units_that_nothing_reads_can_go_without_a_trace(hidden, activation, see
     states = states_of(actor, 20, seed)
     assert masked.architecture.hidden == hidden
     assert compacted.architecture.hidden == tuple(map(len, kept))
-    assert np.abs(outputs_of(masked, states) - outputs_of(compacted, states)).max() < 1e-5
+    assert np.abs(batch_outputs(masked, states) - batch_outputs(compacted, states)).max() < 1e-5
     already = keep_units(masked, kept)  # in `masked` their outgoing weights are zero
-    assert weights_sha256(already) == weights_sha256(compacted)
+    assert module_sha256(already) == module_sha256(compacted)
 
 
 @quick
@@ -165,8 +165,8 @@ def test_what_is_left_is_predicted_by_formula(hidden, share, norm, seed):
         return
     pruned = compress(actor, Variant("structured", norm, share))
     layers = (5, *widths, 3)
-    assert parameters_of(pruned) == sum(a * b + b for a, b in pairwise(layers)) == parameter_count(layers)
-    assert nonzero_of(pruned) == parameters_of(pruned)
+    assert count_parameters(pruned) == sum(a * b + b for a, b in pairwise(layers)) == parameter_count(layers)
+    assert count_nonzero(pruned) == count_parameters(pruned)
     for depth, width in enumerate(widths):  # the rows that stay are those of the largest norms, in order
         largest = unit_norms(actor, depth, norm).topk(width).indices.sort().values
         assert torch.equal(pruned.layers[depth].bias, actor.layers[depth].bias[largest])
@@ -202,14 +202,14 @@ def test_an_actor_without_hidden_layers_has_no_units_to_prune():
 def test_single_weights_rank_alike_in_both_norms(share, seed):
     actor = actor_of(seed=seed)
     pruned = [compress(actor, Variant("unstructured", norm, share)) for norm in ("l1", "l2")]
-    assert weights_sha256(pruned[0]) == weights_sha256(pruned[1])
+    assert module_sha256(pruned[0]) == module_sha256(pruned[1])
     for name, mask in masks(pruned[0]).items():
-        before = actor_tensors(actor)[name]
+        before = stored_tensors(actor)[name]
         assert int(mask.sum()) == round(share * mask.numel())
         assert before[mask].abs().max() <= before[~mask].abs().min()
-    assert parameters_of(pruned[0]) == parameters_of(actor)
+    assert count_parameters(pruned[0]) == count_parameters(actor)
     assert size_bytes(pruned[0]) == size_bytes(actor)  # a zero takes as many bytes as any other number
-    assert nonzero_of(pruned[0]) == nonzero_of(actor) - sum(int(m.sum()) for m in masks(pruned[0]).values())
+    assert count_nonzero(pruned[0]) == count_nonzero(actor) - sum(int(m.sum()) for m in masks(pruned[0]).values())
 
 
 def test_a_share_that_is_less_than_one_weight_changes_nothing():
@@ -225,8 +225,8 @@ def test_dynamic_int8_has_real_kernels_and_one_byte_a_weight(actor):
         module = compress(actor, variant)
         assert sum(isinstance(part, QUANTIZED_LINEAR) for part in module.modules()) == 3
         assert not any(type(part) is nn.Linear for part in module.modules())
-        assert parameters_of(module) == parameter_count(widths)
-        tensors = actor_tensors(module)
+        assert count_parameters(module) == parameter_count(widths)
+        tensors = stored_tensors(module)
         assert {tensors[f"layers.{depth}.weight"].dtype for depth in range(3)} == {torch.int8}
         weights, biases = sum(a * b for a, b in pairwise(widths)), sum(widths[1:])
         assert memory_bytes(module) == weights + 4 * biases + 3 * (4 + 1) + 2 * 5 * 4  # scales; statistics
@@ -235,25 +235,25 @@ def test_dynamic_int8_has_real_kernels_and_one_byte_a_weight(actor):
 
 def test_mixed_is_dynamic_int8_of_the_pruned_actor(actor):
     by_hand = compress(prune_units(actor, "l1", 0.5), Variant("ptdq"))
-    assert weights_sha256(compress(actor, Variant("mixed", "l1", 0.5))) == weights_sha256(by_hand)
+    assert module_sha256(compress(actor, Variant("mixed", "l1", 0.5))) == module_sha256(by_hand)
 
 
 @pytest.mark.parametrize("method", ["ptsq", "qat"])
 def test_static_int8_is_close_to_fp32_on_the_states_it_was_made_for(actor, states, prepared, method):
     module = compress(actor, Variant(method), prepared)
-    expected, found = outputs_of(actor, states), outputs_of(module, states)
+    expected, found = batch_outputs(actor, states), batch_outputs(module, states)
     assert found.dtype == np.float32
     assert found.shape == expected.shape
     assert 0 < np.sqrt(np.mean((found - expected) ** 2)) < 0.03 * np.abs(expected).max()
     assert sum(isinstance(part, STATIC_LINEAR) for part in module.modules()) == 3
-    assert parameters_of(module) == parameters_of(actor)
+    assert count_parameters(module) == count_parameters(actor)
     again = compress(actor, Variant(method), prepared)
-    assert weights_sha256(again) == weights_sha256(module)
-    assert outputs_of(again, states).tolist() == found.tolist()
+    assert module_sha256(again) == module_sha256(module)
+    assert batch_outputs(again, states).tolist() == found.tolist()
 
 
 def test_the_static_actor_has_the_ranges_that_it_was_given(actor, states, prepared):
-    tensors = actor_tensors(to_static(actor, prepared.ranges))
+    tensors = stored_tensors(to_static(actor, prepared.ranges))
     low, high = prepared.ranges[0].tolist()
     assert float(tensors["network.0.scale"]) == pytest.approx((high - low) / LEVELS, rel=1e-6)
     scales = [float(value) for name, value in tensors.items() if name.endswith("output_scale")]
@@ -267,7 +267,7 @@ def test_int8_weights_and_scales_are_stored_without_loss(actor, prepared):
     """The int8 values times their scales are the weights that the kernel uses, to the last bit."""
     for variant in (Variant("ptdq"), Variant("ptsq")):
         module = compress(actor, variant, prepared)
-        tensors = actor_tensors(module)
+        tensors = stored_tensors(module)
         for name, part in module.named_modules():
             if isinstance(part, STATIC_LINEAR):
                 scales = tensors[f"{name}.weight.scales"].reshape(-1, 1)
@@ -289,7 +289,7 @@ def test_scaling_stays_in_floating_point_and_is_cut(actor, prepared):
     module = compress(actor, Variant("ptsq"), prepared)
     far = (actor.mean + 1e6 / actor.scale).numpy()[None]
     farther = (actor.mean + 1e9 / actor.scale).numpy()[None]
-    assert outputs_of(module, far).tolist() == outputs_of(module, farther).tolist()
+    assert batch_outputs(module, far).tolist() == batch_outputs(module, farther).tolist()
 
 
 def test_distillation_brings_a_student_closer_to_its_teacher():
@@ -305,11 +305,11 @@ def test_static_int8_computes_under_deterministic_torch(actor, states, prepared)
     """Which refuses its kernel: the mode is left for the call, and back afterwards."""
     module = compress(actor, Variant("ptsq"), prepared)
     assert torch.are_deterministic_algorithms_enabled()
-    strict = outputs_of(module, states)
+    strict = batch_outputs(module, states)
     assert torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     try:
-        free = [outputs_of(module, states) for _ in range(3)]
+        free = [batch_outputs(module, states) for _ in range(3)]
         assert not torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(True)
@@ -352,8 +352,8 @@ def test_what_is_prepared_survives_a_file(actor, states, prepared, tmp_path):
     assert (loaded.actor_sha256, loaded.losses) == (prepared.actor_sha256, prepared.losses)
     for variant in (Variant("ptsq"), Variant("qat")):
         before, after = (compress(actor, variant, found) for found in (prepared, loaded))
-        assert weights_sha256(before) == weights_sha256(after)
-        assert outputs_of(before, states).tolist() == outputs_of(after, states).tolist()
+        assert module_sha256(before) == module_sha256(after)
+        assert batch_outputs(before, states).tolist() == batch_outputs(after, states).tolist()
     content = path.read_bytes()
     save_prepared(path, loaded)
     assert path.read_bytes() == content
@@ -373,23 +373,23 @@ def test_a_file_that_is_not_prepared_is_one_clear_error(actor, tmp_path):
 
 @pytest.mark.parametrize("variant", ALL, ids=lambda variant: variant.name)
 def test_compressing_leaves_the_original_alone(actor, prepared, variant):
-    before = weights_sha256(actor)
+    before = module_sha256(actor)
     module = compress(actor, variant, prepared)
-    assert weights_sha256(actor) == before == prepared.actor_sha256
+    assert module_sha256(actor) == before == prepared.actor_sha256
     assert not module.training
-    assert (weights_sha256(module) == before) == (variant.method == "none")
+    assert (module_sha256(module) == before) == (variant.method == "none")
 
 
 def test_hashes_tell_apart_what_computes_differently(actor, prepared):
-    hashes = [weights_sha256(compress(actor, variant, prepared)) for variant in ALL]
+    hashes = [module_sha256(compress(actor, variant, prepared)) for variant in ALL]
     assert len(set(hashes)) == len(ALL)
     moved = prepared.ranges.clone()
     moved[2, 1] *= 1.01  # one activation's range alone
-    assert weights_sha256(to_static(actor, moved)) != weights_sha256(to_static(actor, prepared.ranges))
+    assert module_sha256(to_static(actor, moved)) != module_sha256(to_static(actor, prepared.ranges))
     scaled = actor_of(activation=actor.architecture.activation, **BOUNDS)
-    assert weights_sha256(scaled) == weights_sha256(actor)
+    assert module_sha256(scaled) == module_sha256(actor)
     scaled.scale[1] *= 1.01
-    assert weights_sha256(scaled) != weights_sha256(actor)
+    assert module_sha256(scaled) != module_sha256(actor)
 
 
 def test_bytes_shrink_as_int8_says():
@@ -436,11 +436,11 @@ def test_a_conversion_that_leaves_layers_alone_is_found_out(actor, prepared, mon
 
 def test_a_layer_beside_the_int8_ones_is_found_out(actor, prepared):
     module = to_static(actor, prepared.ranges)
-    check_static(module, 3)
+    check_static_int8(module, 3)
     with pytest.raises(CompressionError, match="3 of 3 layers are int8, 1 are in floating point"):
-        check_static(StaticActor(actor, nn.Sequential(module.network, nn.Linear(3, 3))), 3)
+        check_static_int8(StaticActor(actor, nn.Sequential(module.network, nn.Linear(3, 3))), 3)
     with pytest.raises(CompressionError, match="3 of 4"):
-        check_static(module, 4)
+        check_static_int8(module, 4)
 
 
 def test_ranges_of_another_shape_are_refused(actor, prepared):

@@ -40,7 +40,7 @@ from sustainable.policies.compression.runtimes import (
 from sustainable.policies.compression.sb3_policy import PredictingActor
 from sustainable.policies.compression.static_int8 import QATParameters, prepare
 from sustainable.policies.compression.variants import Variant, compress
-from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, outputs_of, to_action
+from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, batch_outputs, to_action
 
 BOUNDS = {"low": (-1.0, -2.0, -0.5), "high": (1.0, 2.0, 3.0)}
 KINDS = {
@@ -94,7 +94,7 @@ def prepared(actor):
 def test_every_pair_acts_as_eager_pytorch(actor, prepared, tmp_path, variant, runtime):
     deployed = deploy_actor(actor, variant, runtime, prepared, tmp_path)
     module, states = compress(actor, variant, prepared), states_of(actor)
-    expected = np.concatenate([outputs_of(module, state[None]) for state in states])
+    expected = np.concatenate([batch_outputs(module, state[None]) for state in states])
     found = deployed.outputs(states)
     assert (deployed.variant, deployed.runtime) == (variant, runtime)
     assert found.dtype == np.float32
@@ -110,8 +110,8 @@ def test_every_pair_acts_as_eager_pytorch(actor, prepared, tmp_path, variant, ru
             assert action.dtype == np.float32
             assert np.allclose(action, meant, rtol=0, atol=1e-5)
     if runtime != "onnxruntime" or variant.precision == "fp32":
-        assert deployed.weights_sha256 == weights_sha256(module)  # one model in every runtime
-    assert weights_sha256(deployed.module) == weights_sha256(module)
+        assert deployed.weights_sha256 == module_sha256(module)  # one model in every runtime
+    assert module_sha256(deployed.module) == module_sha256(module)
 
 
 @pytest.mark.parametrize(("variant", "runtime"), BAD, ids=named)
@@ -245,7 +245,7 @@ def test_the_exported_graph_is_small_and_always_the_same_bytes(actor):
     session = onnxruntime.InferenceSession(content)
     states = states_of(actor).astype(np.float32)
     batch = session.run(None, {"observations": states})[0]  # any number of rows
-    assert np.allclose(batch, outputs_of(actor, states), rtol=0, atol=1e-5)
+    assert np.allclose(batch, batch_outputs(actor, states), rtol=0, atol=1e-5)
 
 
 def test_int8_products_are_really_in_the_graph(actor, tmp_path):
@@ -258,7 +258,7 @@ def test_int8_products_are_really_in_the_graph(actor, tmp_path):
     assert [size for size in sizes if size > 1] == sorted([5 * 16, 16 * 12, 12 * 3])
     assert to_int8_onnx(actor) == to_int8_onnx(actor)
     found = in_onnxruntime(to_int8_onnx(actor), actor.architecture)(states_of(actor)[0])
-    assert not np.array_equal(found, outputs_of(actor, states_of(actor)[:1])[0])
+    assert not np.array_equal(found, batch_outputs(actor, states_of(actor)[:1])[0])
 
 
 def test_a_quantizer_of_onnx_that_leaves_products_alone_is_found_out(actor, tmp_path, monkeypatch):
