@@ -26,7 +26,7 @@ from sustainable.energy.meter import (
 )
 from sustainable.energy.nvml import NvmlMeter
 from sustainable.energy.rapl import RaplMeter, find_zones
-from sustainable.energy.stand_ins import FakeMeter, ReplayMeter, Trace
+from sustainable.energy.stand_ins import FakeMeter, RecordedTrace, ReplayMeter
 from sustainable.measuring.sampler import PowerSampler, power_trace, summarise_power
 
 CODECARBON = CodeCarbonParameters(tracking_mode="process", country_iso_code="USA", sampling_s=1.0)
@@ -214,7 +214,7 @@ def write_trace(path, evidence):
 
 @pytest.mark.parametrize(("recorded", "played"), [(COUNTER, REPLAYED_COUNTER), (MODELLED_LOAD, REPLAYED)])
 def test_a_trace_is_played_back_and_marked(tmp_path, recorded, played):
-    trace = Trace(write_trace(tmp_path / "trace.csv", recorded))
+    trace = RecordedTrace(write_trace(tmp_path / "trace.csv", recorded))
     found = []
     for _ in range(2):
         meter = ReplayMeter(trace)

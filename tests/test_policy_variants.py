@@ -26,7 +26,7 @@ from sustainable.policies.compression.accounting import (
     count_nonzero,
     count_parameters,
     size_bytes,
-    weights_sha256,
+    module_sha256,
 )
 from sustainable.policies.compression.static_int8 import (
     LEVELS,

@@ -17,7 +17,7 @@ from torch import nn
 
 from sustainable.core.files import write_bytes
 from sustainable.compression import CompressionError
-from sustainable.policies.compression.accounting import size_bytes, weights_sha256
+from sustainable.policies.compression.accounting import size_bytes, module_sha256
 from sustainable.policies.compression.static_int8 import Prepared
 from sustainable.policies.compression.variants import INT8, Method, Variant, compress
 from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, to_action

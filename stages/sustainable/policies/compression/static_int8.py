@@ -24,7 +24,7 @@ from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.compression import CompressionError
-from sustainable.policies.compression.accounting import weights_sha256
+from sustainable.policies.compression.accounting import module_sha256
 from sustainable.compression.quantization import LINEAR_RELU, STATIC, STATIC_INPUT, STATIC_LINEAR
 from sustainable.policies.policy import CLIP, Actor, ActorArchitecture
 

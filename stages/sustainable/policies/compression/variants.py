@@ -10,7 +10,7 @@ from torch import nn
 
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
-from sustainable.policies.compression.accounting import weight_tensors, weights_sha256
+from sustainable.policies.compression.accounting import weight_tensors, module_sha256
 from sustainable.policies.compression.units import Norm, prune_units
 from sustainable.policies.compression.static_int8 import Prepared, to_static
 from sustainable.compression.quantization import QUANTIZED_LINEAR, quantize_dynamic_int8
