@@ -12,7 +12,7 @@ from sustainable.policies.benchmark.deployments import PolicyConfiguration, Poli
 from sustainable.policies.benchmark.memory import read_memory
 from sustainable.policies.compression.static_int8 import QATParameters, prepare, save_prepared
 from sustainable.policies.environments.rollout import collect_states
-from sustainable.policies.learning.recipes import TrainingRun, Recipe
+from sustainable.policies.learning.recipes import Recipe, TrainingRun
 from sustainable.policies.policy import Actor, ActorArchitecture, Policy, save_policy
 
 CELL = TrainingRun("CartPole-v1", "PPO", 1, Recipe(1, None, "none: it is not trained"))

@@ -10,8 +10,8 @@ from sustainable.core.journal import RowJournal
 from sustainable.measuring.blocks import IDLE
 from sustainable.measuring.clock import ClockMeter
 from sustainable.policies.benchmark.episodes import (
-    LabelledPolicy,
     EpisodesParameters,
+    LabelledPolicy,
     episode_seeds,
     episodes_for,
     measure_episodes,

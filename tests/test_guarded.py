@@ -48,7 +48,7 @@ def guarded(*script):
         ("Hoper-v5", "'Hoper-v5' is unknown to Gymnasium; did you mean Hopper-v5"),
         ("Cart Pole", "is unknown to Gymnasium"),
         ("nowhere_at_all:Nope-v0", "nowhere_at_all:Nope-v0 needs a package that is missing: No module named"),
-        ("FrozenLake-v1", r"FrozenLake-v1: observations of Discrete\(16\) are no vector of numbers"),
+        ("FrozenLake-v1", r"FrozenLake-v1: observations of Discrete\(16\) are not a vector of numbers"),
     ],
 )
 def test_a_name_that_cannot_be_served_is_one_line(name, message):

@@ -16,7 +16,7 @@ from sustainable.energy.choice import MeterParameters
 from sustainable.energy.codecarbon import CodeCarbonParameters
 from sustainable.policies.environments.guarded import EnvironmentFault
 from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
-from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters, Recipe, plan
+from sustainable.policies.learning.recipes import PolicyTrainingParameters, Recipe, TrainingRun, plan
 from sustainable.policies.learning.training import (
     TrainingLog,
     export,

@@ -10,8 +10,8 @@ import torch
 
 from sustainable.policies.compression.evaluation import (
     UNCOMPRESSED,
-    StoppingRule,
     CompressParameters,
+    StoppingRule,
     evaluate_variants,
     prepare_from_rollouts,
     variants_of,

@@ -18,7 +18,7 @@ from stable_baselines3.td3.policies import Actor as SquashedActor
 from sustainable.compression import CompressionError
 from sustainable.policies.compression import onnx_models as actor_onnx
 from sustainable.policies.compression import runtimes as actor_runtimes
-from sustainable.policies.compression.accounting import size_bytes, module_sha256
+from sustainable.policies.compression.accounting import module_sha256, size_bytes
 from sustainable.policies.compression.onnx_models import (
     INT8_PRODUCTS,
     check_integer_products,

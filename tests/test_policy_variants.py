@@ -21,12 +21,12 @@ from sustainable.policies.compression import static_int8 as actor_quantization
 from sustainable.policies.compression import units as actor_pruning
 from sustainable.policies.compression import variants as actors
 from sustainable.policies.compression.accounting import (
-    stored_tensors,
-    memory_bytes,
     count_nonzero,
     count_parameters,
-    size_bytes,
+    memory_bytes,
     module_sha256,
+    size_bytes,
+    stored_tensors,
 )
 from sustainable.policies.compression.static_int8 import (
     LEVELS,

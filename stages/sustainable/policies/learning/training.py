@@ -135,7 +135,9 @@ def train_one(
     """
     model, sittings = new_model(cell), TrainingLog()
     resumed = checkpoint is not None and _resume(model, cell, sittings, checkpoint, identity)
-    keeper = TrainingCallback(cell, sittings, curve_steps, checkpoint_steps, checkpoint, identity, cost_so_far)
+    keeper = TrainingCallback(
+        cell, sittings, curve_steps, checkpoint_steps, checkpoint, identity, cost_so_far
+    )
     left = cell.recipe.steps - model.num_timesteps
     if resumed and isinstance(model, OffPolicyAlgorithm) and left > 0:
         left -= _refill(model, min(left, model.learning_starts), keeper)
@@ -222,7 +224,9 @@ class TrainingCallback(BaseCallback):
         self.episodes = []
 
 
-def _resume(model: BaseAlgorithm, cell: TrainingRun, sittings: TrainingLog, checkpoint: Path, identity: str) -> bool:
+def _resume(
+    model: BaseAlgorithm, cell: TrainingRun, sittings: TrainingLog, checkpoint: Path, identity: str
+) -> bool:
     """Take up a checkpoint; a damaged one, or another run's, is left for a fresh start."""
     if not checkpoint.is_file():
         return False
