@@ -7,7 +7,6 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
@@ -21,8 +20,9 @@ from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.policies.environments.guarded import make_environment
-from sustainable.policies.environments.faults import FAULT, caught, refuse_faults
+from sustainable.policies.environments.faults import FAULT, Record, caught, refuse_faults
 from sustainable.policies.learning.training import (
+    Checkpointing,
     check_settings,
     has_learned,
     random_returns,
@@ -32,7 +32,6 @@ from sustainable.policies.learning.training import (
 from sustainable.policies.policy import load_policy, save_policy
 from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters, plan
 
-Record = dict[str, Any]
 CURVE = ("environment", "algorithm", "seed", "step", "episode_return", "episode_length")
 
 
@@ -106,19 +105,18 @@ def train_and_evaluate(
     use_deterministic_torch()
     meter = choose_meter(metering).make()
     meter.start()
-    policy, sittings = train_one(
+    checkpoint = weights.with_name("checkpoint.safetensors")
+    policy, log = train_one(
         cell,
         parameters.curve_steps,
-        parameters.checkpoint_steps,
-        weights.with_name("checkpoint.safetensors"),
-        fingerprint(cell.identity),
+        Checkpointing(checkpoint, parameters.checkpoint_steps, fingerprint(cell.identity)),
         lambda: asdict(meter.read()),
     )
     meter.stop()
     save_policy(weights, policy)
     return {
-        "curve": sittings.curve,
-        "costs": sittings.costs,
+        "curve": log.curve,
+        "costs": log.costs,
         "steps": policy.total_steps,
         "weights_sha256": tensors_sha256(policy.actor.state_dict()),
         "returns": returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),

@@ -165,5 +165,5 @@ def check_fits(policy: Policy, environment: gymnasium.Env[Any, Any]) -> None:
             environment_id = environment.spec.id if environment.spec else str(environment)
             raise UserError(
                 f"the policy of {policy.algorithm} for {policy.environment} (seed {policy.seed}) does not "
-                f"fit {environment_id}: {name} {actual}, the environment has {expected}; train it again for that"
+                f"fit {environment_id}: {name} {actual}, the environment has {expected}; train it again"
             )

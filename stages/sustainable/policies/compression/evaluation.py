@@ -15,8 +15,8 @@ from sustainable.policies.compression.accounting import count_nonzero, count_par
 from sustainable.policies.compression.static_int8 import Prepared, QATParameters, prepare
 from sustainable.policies.compression.runtimes import DeployedActor, deploy_actor
 from sustainable.policies.compression.variants import Variant
-from sustainable.policies.policy import Policy
-from sustainable.policies.environments.rollout import Act, Environment, Episode, collect_states, run_episode
+from sustainable.policies.policy import Act, Policy
+from sustainable.policies.environments.rollout import Environment, Episode, collect_states, run_episode
 from sustainable.statistics import student_interval
 
 PRUNED_WAYS = (("unstructured", "l1"), ("structured", "l1"), ("structured", "l2"))

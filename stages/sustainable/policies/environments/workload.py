@@ -42,7 +42,7 @@ class Work:
 
 @cache
 def repetitions_per_us(seconds: float = 0.2) -> float:
-    """Measure how many repetitions of `Work` take a microsecond of CPU time; once per process, median of 9."""
+    """Measure how many repetitions of `Work` take a microsecond of CPU time, once per process."""
     work, rates = Work(), []
     repetitions = 100
     while _cpu_time_us(work, repetitions) < seconds * 1e6 / 20:

@@ -217,8 +217,8 @@ def policies(params: Path) -> "Subjects":
         model = new_model(cell)
         yield f"{environment} {algorithm} untrained", export(model, cell).actor.state_dict()
         model.env.close()  # type: ignore[union-attr]
-        policy, sittings = train_one(cell, curve_steps=1, checkpoint_steps=recipe.steps + 1)
-        curve = [[point["episode_return"], point["episode_length"]] for point in sittings.curve]
+        policy, log = train_one(cell, curve_steps=1)
+        curve = [[point["episode_return"], point["episode_length"]] for point in log.curve]
         tensors = dict(policy.actor.state_dict()) | {"curve": torch.tensor(curve, dtype=torch.float64)}
         yield f"{environment} {algorithm} trained", tensors
     yield f"{environment} {algorithm} QAT", trained_in_int8(params, policy.actor)
