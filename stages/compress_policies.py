@@ -21,7 +21,11 @@ from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.environments.faults import Record, caught, refuse_faults
 from sustainable.policies.policy import check_fits, load_policy
 from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters, plan
-from sustainable.policies.compression.evaluation import CompressParameters, evaluate_variants, prepare_from_rollouts
+from sustainable.policies.compression.evaluation import (
+    CompressParameters,
+    evaluate_variants,
+    prepare_from_rollouts,
+)
 
 STATES_FROM = 7_000_000
 """Where the seeds of the episodes begin that states are taken from, away from those that are evaluated."""

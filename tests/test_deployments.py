@@ -10,7 +10,7 @@ import torch
 from sustainable.core.errors import UserError
 from sustainable.policies.benchmark.deployments import PolicyConfiguration, PolicyFolders
 from sustainable.policies.benchmark.memory import read_memory
-from sustainable.policies.compression.static_int8 import QATParameters, prepare, save_prepared
+from sustainable.policies.compression.static_int8 import QATParameters, prepare_int8, save_prepared
 from sustainable.policies.environments.rollout import collect_states
 from sustainable.policies.learning.recipes import Recipe, TrainingRun
 from sustainable.policies.policy import Actor, ActorArchitecture, Policy, save_policy
@@ -26,7 +26,7 @@ def sources(tmp_path_factory) -> PolicyFolders:
     actor = Actor(ActorArchitecture(4, 2, (8, 8), "tanh")).eval()
     save_policy(folders.policies / RUN.file, Policy(actor, "CartPole-v1", "PPO", 1, 0))
     states = collect_states(gymnasium.make("CartPole-v1"), lambda observation: 0, count(0), 32)
-    save_prepared(folders.prepared / RUN.file, prepare(actor, states, 1, QATParameters(2, 8, 1e-3)))
+    save_prepared(folders.prepared / RUN.file, prepare_int8(actor, states, 1, QATParameters(2, 8, 1e-3)))
     return folders
 
 
@@ -48,7 +48,7 @@ def test_a_policy_is_deployed_and_labelled_in_every_configuration(sources):
 
 def test_an_unsupported_configuration_is_refused_with_its_key(sources):
     configurations = {"wrong": PolicyConfiguration("numpy", "ptdq")}
-    with pytest.raises(UserError, match=r"configurations\.wrong: numpy does not offer ptdq"):
+    with pytest.raises(UserError, match=r"configurations\.wrong: numpy does not support ptdq"):
         sources.deploy(RUN, configurations, gymnasium.make("CartPole-v1"))
 
 

@@ -145,5 +145,6 @@ def test_calibration_is_made_once():
 )
 def test_options_out_of_range_are_named(option):
     (name,) = option
-    with pytest.raises(UserError, match=rf"{WORKLOAD_NAME}: .*{'observations' if name == 'actions' else name}"):
+    reported = "observations" if name == "actions" else name
+    with pytest.raises(UserError, match=rf"{WORKLOAD_NAME}: .*{reported}"):
         SimulatedWorkload(**option)

@@ -235,7 +235,7 @@ def trained_in_int8(params: Path, actor: "Actor") -> "dict[str, Tensor]":
     import numpy as np
 
     from sustainable.core.parameters import read_section
-    from sustainable.policies.compression.static_int8 import prepare as prepare_int8
+    from sustainable.policies.compression.static_int8 import prepare_int8
     from sustainable.policies.compression.evaluation import CompressParameters
 
     parameters = replace(read_section(params, "compress_policies", CompressParameters).qat, steps=QAT_STEPS)
