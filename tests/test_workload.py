@@ -1,4 +1,4 @@
-"""The simulated workload: the source's equations, seeded; its episodes' ends; its cost."""
+"""The simulated workload: the source's equations, the ends of episodes, and the cost of a step."""
 
 import math
 import time
@@ -44,7 +44,7 @@ def worst(state):
     return -np.sign(state[:8])
 
 
-def test_both_checkers_find_nothing():
+def test_gymnasiums_and_sb3s_checkers_pass():
     make_environment(WORKLOAD_NAME)  # registers
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -76,21 +76,21 @@ def test_a_step_moves_the_state_as_the_source_does():
     np.testing.assert_allclose(after, expected, rtol=1e-5)
 
 
-def test_the_best_action_earns_what_the_formula_says():
+def test_the_best_action_earns_the_expected_reward():
     rewards, terminated, truncated = episode(SimulatedWorkload(episode_limit=20_000), 1, best)
     assert (len(rewards), terminated, truncated) == (20_000, False, True)
     standard_error = np.std(rewards) / np.sqrt(len(rewards))
     assert abs(np.mean(rewards) - BEST_REWARD) < 4 * standard_error
 
 
-def test_poor_actions_end_an_episode_after_the_grace():
+def test_poor_actions_end_an_episode_after_the_grace_period():
     workload = SimulatedWorkload(noise=0.0, minimum_quality=0.5, grace_steps=7)
     rewards, terminated, truncated = episode(workload, 1, worst)
     assert (len(rewards), terminated, truncated) == (7, True, False)
     assert max(rewards) < 0.5
 
 
-def test_one_good_step_starts_the_grace_again():
+def test_one_good_step_restarts_the_grace_period():
     workload = SimulatedWorkload(noise=0.0, grace_steps=2)
     state, _ = workload.reset(seed=1)
     ended = []
@@ -100,7 +100,7 @@ def test_one_good_step_starts_the_grace_again():
     assert ended == [False, False, False, True]
 
 
-def test_chance_ends_episodes_only_where_asked():
+def test_random_termination_is_off_by_default():
     lengths = [len(episode(SimulatedWorkload(random_termination=0.2), seed, best)[0]) for seed in range(50)]
     assert 2 < np.mean(lengths) < 12  # 5 expected
     assert len(episode(SimulatedWorkload(), 1, best)[0]) == 1000
@@ -108,12 +108,12 @@ def test_chance_ends_episodes_only_where_asked():
 
 @given(seed=st.integers(0, 2**31), cost=st.sampled_from([1.0, 20.0]))
 @settings(max_examples=10, deadline=None)
-def test_the_cost_changes_no_episode(seed, cost):
+def test_the_cost_does_not_change_the_episode(seed, cost):
     free = episode(SimulatedWorkload(episode_limit=30), seed, worst)
     assert episode(SimulatedWorkload(episode_limit=30, cost_us=cost), seed, worst) == free
 
 
-def test_cost_is_calibrated_work_and_none_when_zero():
+def test_the_cost_is_calibrated_work():
     assert SimulatedWorkload(cost_us=0.0).repetitions == 0
     dear = SimulatedWorkload(cost_us=1000.0)
     assert dear.repetitions == round(1000.0 * repetitions_per_us())
@@ -135,7 +135,7 @@ def test_work_is_bounded_and_every_repetition_counts():
     np.testing.assert_array_equal(work.vector, again.vector)
 
 
-def test_calibration_is_made_once():
+def test_calibration_happens_once():
     assert repetitions_per_us() is repetitions_per_us()
     assert repetitions_per_us() > 0.0
 

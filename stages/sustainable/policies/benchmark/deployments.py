@@ -1,6 +1,7 @@
 """Deploy trained policies for the benchmark: every seed in every configuration, ready to act."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.units import Norm
 from sustainable.policies.compression.static_int8 import load_prepared
-from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
+from sustainable.policies.compression.runtimes import ActorRuntime, DeployedActor, deploy_actor
 from sustainable.policies.compression.variants import Method, Variant
 from sustainable.policies.benchmark.episodes import LabelledPolicy, EpisodesParameters
 from sustainable.policies.policy import check_fits, load_policy
@@ -117,16 +118,7 @@ class PolicyFolders:
                 raise UserError(
                     f"params.yaml: benchmark_policies.configurations.{name}: {error}; change or remove it"
                 ) from None
-            labels = {
-                "environment": run.environment,
-                "algorithm": run.algorithm,
-                "method": configuration.method,
-                "norm": configuration.norm,
-                "share": configuration.share,
-                "runtime": configuration.runtime,
-                "weights_sha256": deployed.weights_sha256,
-                "size_bytes": deployed.size_bytes,
-            }
+            labels = _labels(run, configuration, deployed)
             deployed_policies[name] = LabelledPolicy(deployed.act, labels)
         return deployed_policies
 
@@ -136,10 +128,20 @@ class PolicyFolders:
             "policy": str(self.policies / run.file),
             "prepared": str(self.prepared / run.file),
             "cache": str(self.cache),
-            "variant": {
-                "method": configuration.method,
-                "norm": configuration.norm,
-                "share": configuration.share,
-            },
+            "variant": asdict(configuration.variant),
             "runtime": configuration.runtime,
         }
+
+
+def _labels(run: TrainingRun, configuration: PolicyConfiguration, deployed: DeployedActor) -> dict[str, Any]:
+    """Return the columns that describe a deployed policy, in the order of the data files."""
+    return {
+        "environment": run.environment,
+        "algorithm": run.algorithm,
+        "method": configuration.method,
+        "norm": configuration.norm,
+        "share": configuration.share,
+        "runtime": configuration.runtime,
+        "weights_sha256": deployed.weights_sha256,
+        "size_bytes": deployed.size_bytes,
+    }

@@ -111,13 +111,21 @@ def measure_episodes(
         separate = {}
         if policy is not None and environment is not None:
             separate = time_separately(policy.act, environment, recordings[seed, treatment])
-        position = {"block": window.block, "position": window.position, "threads": torch.get_num_threads()}
-        named = {"place": treatment.environment, "configuration": treatment.configuration}
         labels = dict(policy.labels) if policy else {}
-        journal.append(
-            named | {"training_seed": seed} | position | labels | row | per_step(row, episodes, separate)
-        )
+        journal.append(_design_columns(window, seed) | labels | row | per_step(row, episodes, separate))
     return dict(frozen)
+
+
+def _design_columns(window: Any, seed: int) -> dict[str, Any]:
+    """Return the columns that place a window in the design."""
+    return {
+        "place": window.item.environment,
+        "configuration": window.item.configuration,
+        "training_seed": seed,
+        "block": window.block,
+        "position": window.position,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _recordings(

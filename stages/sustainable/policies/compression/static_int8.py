@@ -31,8 +31,9 @@ from sustainable.policies.policy import CLIP, Actor, ActorArchitecture
 
 ENGINE = "x86"
 LEVELS = 127
-"""Largest quantized activation: 7 bits. With 8 bits, kernels of CPUs without VNNI saturate 16-bit sums.
-torch.ao's defaults for x86 do the same, so that every CPU computes the same."""
+"""Largest quantized activation: 7 bits, as torch.ao's defaults for x86. With 8 bits, kernels of CPUs without
+VNNI saturate 16-bit sums. The output of torch.ao's quantized tanh always has 8 bits, so that a layer after a
+tanh can still saturate on such CPUs."""
 PREFIX = "qat.weights."
 """Of the names of QAT weights in a file."""
 
