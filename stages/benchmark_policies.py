@@ -10,7 +10,7 @@ from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.measuring.host import describe_host
 from sustainable.measuring.process import settle, start_afresh
 from sustainable.policies.benchmark.bench import Bench, refuse_short_policy_windows
-from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters, PolicySources
+from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters, PolicyFolders
 from sustainable.policies.environments.faults import refuse_faults
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 
@@ -28,7 +28,7 @@ def main() -> None:
     start_afresh(windows.threads, windows.keep_memory)
     chosen = choose_meter(metering)
     threads = settle(windows.threads)
-    sources = PolicySources(arguments.policies, arguments.prepared, arguments.exports)
+    sources = PolicyFolders(arguments.policies, arguments.prepared, arguments.exports)
     bench = Bench(plan(training), sources, arguments.journals, [asdict(metering), profile])
     records = bench.measure(parameters, chosen.make)
     refuse_faults(records, "measurements")

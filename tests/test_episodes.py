@@ -1,4 +1,4 @@
-"""Windows of whole episodes: the design, the same episodes for all, and the split of a step's cost."""
+"""Windows of whole episodes: the design, shared episodes, and the split of a step's cost."""
 
 from itertools import count, islice
 from pathlib import Path
@@ -10,13 +10,13 @@ from sustainable.core.journal import RowJournal
 from sustainable.measuring.blocks import IDLE
 from sustainable.measuring.clock import ClockMeter
 from sustainable.policies.benchmark.episodes import (
-    Acting,
     EpisodesParameters,
+    LabelledPolicy,
     episode_seeds,
     episodes_for,
     measure_episodes,
     per_step,
-    time_apart,
+    time_separately,
 )
 from sustainable.policies.environments.rollout import Episode, record
 from test_rollout import Countdown, constant
@@ -39,7 +39,8 @@ PARAMETERS = EpisodesParameters(
 def measured(path: Path, policies: dict[str, Any], blocks: int = 4, seeds: tuple[int, ...] = (1, 2)) -> Any:
     journal = RowJournal(path / "journal.jsonl", "identity")
     replicas = {
-        seed: {name: Acting(act, {"seed_of": seed}) for name, act in policies.items()} for seed in seeds
+        seed: {name: LabelledPolicy(act, {"seed_of": seed}) for name, act in policies.items()}
+        for seed in seeds
     }
     parameters = EpisodesParameters(**{**vars(PARAMETERS), "blocks": blocks})
     measure_episodes({"here": Countdown()}, replicas, parameters, ClockMeter, journal)
@@ -49,13 +50,13 @@ def measured(path: Path, policies: dict[str, Any], blocks: int = 4, seeds: tuple
 def test_every_block_holds_every_configuration_and_an_idle_window_once(tmp_path):
     rows = measured(tmp_path, {"baseline": constant(1.0), "baseline_twin": constant(1.0)})
     for block in range(4):
-        own = [row for row in rows if row["block"] == block]
-        assert sorted(row["configuration"] for row in own) == ["baseline", "baseline_twin", IDLE]
-        assert {row["training_seed"] for row in own} == {1 + block % 2}
-        assert {row["seed_of"] for row in own if row["configuration"] != IDLE} == {1 + block % 2}
+        windows = [row for row in rows if row["block"] == block]
+        assert sorted(row["configuration"] for row in windows) == ["baseline", "baseline_twin", IDLE]
+        assert {row["training_seed"] for row in windows} == {1 + block % 2}
+        assert {row["seed_of"] for row in windows if row["configuration"] != IDLE} == {1 + block % 2}
 
 
-def test_a_killed_measurement_goes_on_where_it_was(tmp_path):
+def test_a_killed_measurement_continues_at_the_next_window(tmp_path):
     whole = measured(tmp_path, {"baseline": constant(1.0)})
     path = tmp_path / "journal.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -67,7 +68,7 @@ def test_a_killed_measurement_goes_on_where_it_was(tmp_path):
     assert again[:3] == whole[:3]
 
 
-def test_a_policy_that_ends_episodes_early_has_more_of_them_and_fewer_steps_in_each(tmp_path):
+def test_a_policy_that_ends_episodes_early_runs_more_of_them(tmp_path):
     rows = measured(tmp_path, {"good": constant(1.0), "bad": constant(-1.0)}, blocks=2, seeds=(1,))
     good, bad = ([r for r in rows if r["configuration"] == name] for name in ("good", "bad"))
     assert all(3 <= row["steps"] / row["episodes"] <= 4 and row["terminated_share"] == 0 for row in good)
@@ -75,47 +76,45 @@ def test_a_policy_that_ends_episodes_early_has_more_of_them_and_fewer_steps_in_e
     assert all(row["return_mean"] == -1 for row in bad)
 
 
-def test_blocks_have_episodes_of_their_own_and_windows_of_a_block_share_them():
+def test_every_block_has_its_own_episode_seeds():
     assert list(islice(episode_seeds(3, 0), 2)) == [3, 4]
     assert list(islice(episode_seeds(3, 2), 2)) == [200_003, 200_004]
 
 
-def test_a_window_holds_as_many_whole_episodes_as_are_asked_for():
+def test_a_window_has_at_least_the_minimum_of_episodes():
     assert len(episodes_for(3, 0.0, Countdown(), constant(1.0), count(0))) == 3
 
 
-def test_a_window_that_is_too_short_goes_on():
+def test_a_window_that_is_too_short_continues():
     assert len(episodes_for(1, 0.01, Countdown(), constant(1.0), count(0))) > 1
 
 
-def test_windows_of_a_block_hold_the_same_episodes(tmp_path):
+def test_windows_of_a_block_have_the_same_number_of_episodes(tmp_path):
     rows = measured(tmp_path, {"baseline": constant(1.0), "other": constant(2.0)}, blocks=2, seeds=(1,))
-    found = {(row["episodes"], row["steps"]) for row in rows if row["configuration"] != IDLE}
-    counts = {episodes for episodes, _ in found}
-    assert len(counts) == 1
+    assert len({row["episodes"] for row in rows if row["configuration"] != IDLE}) == 1
 
 
 def test_a_step_is_split_exactly():
     row = {"cpu_time_s": 1.0}
-    found = per_step(
+    split = per_step(
         row,
         [Episode(2.0, 30, True), Episode(4.0, 70, False)],
         {"policy_us": 4000.0, "environment_us": 5000.0},
     )
-    assert found["steps"], found["episodes"] == (100, 2)
-    assert found["return_mean"] == 3.0
-    assert found["terminated_share"] == 0.5
-    assert found["cpu_time_per_step_us"] == pytest.approx(10_000)
-    assert found["remainder_us"] == pytest.approx(1000)
+    assert (split["steps"], split["episodes"]) == (100, 2)
+    assert split["return_mean"] == 3.0
+    assert split["terminated_share"] == 0.5
+    assert split["cpu_time_per_step_us"] == pytest.approx(10_000)
+    assert split["remainder_us"] == pytest.approx(1000)
 
 
-def test_an_idle_window_has_no_cost_of_a_step():
-    found = per_step({"cpu_time_s": 0.1}, [], {})
-    assert found["episodes"] == found["steps"] == 0
-    assert found["cpu_time_per_step_us"] is None
+def test_an_idle_window_has_no_cost_per_step():
+    split = per_step({"cpu_time_s": 0.1}, [], {})
+    assert split["episodes"] == split["steps"] == 0
+    assert split["cpu_time_per_step_us"] is None
 
 
-def test_policy_and_environment_are_timed_by_themselves():
+def test_policy_and_environment_are_timed_separately():
     recording = record(Countdown(), constant(1.0), count(0), 50)
     calls: list[int] = []
 
@@ -123,7 +122,7 @@ def test_policy_and_environment_are_timed_by_themselves():
         calls.append(1)
         return constant(1.0)(observation)
 
-    found = time_apart(act, Countdown(), recording)
+    times = time_separately(act, Countdown(), recording)
     assert len(calls) == len(recording.observations)
-    assert found["policy_us"] > 0
-    assert found["environment_us"] > 0
+    assert times["policy_us"] > 0
+    assert times["environment_us"] > 0

@@ -1,4 +1,4 @@
-"""A fault of one piece of work is told, and harms no other."""
+"""A fault of one task is reported and does not stop the others."""
 
 import pytest
 
@@ -23,18 +23,18 @@ def test_a_failure_becomes_one_line(error, line):
     assert caught(failing, error) == {"fault": line}
 
 
-def test_what_succeeds_is_given_as_it_is():
+def test_a_result_without_a_fault_is_returned_unchanged():
     assert caught(lambda a, b: {"sum": a + b}, 2, 3) == {"sum": 5}
 
 
-def test_faults_are_told_together_each_reason_once():
+def test_faults_are_reported_together_each_reason_once():
     records = {"a": {"rows": []}, "b": {"fault": "broken"}, "c": {"fault": "broken"}, "d": {"fault": "other"}}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         refuse_faults(records, "policies")
-    assert str(told.value).startswith("3 of 4 policies failed")
-    assert str(told.value).endswith("b, c: broken; d: other")
-    assert "\n" not in str(told.value)
+    assert str(raised.value).startswith("3 of 4 policies failed")
+    assert str(raised.value).endswith("b, c: broken; d: other")
+    assert "\n" not in str(raised.value)
 
 
-def test_without_faults_nothing_is_told():
+def test_records_without_faults_raise_nothing():
     refuse_faults({"a": {"rows": []}}, "policies")

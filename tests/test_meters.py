@@ -1,4 +1,4 @@
-"""RAPL on counter files, NVML on a stand-in library, traces and arithmetic: values worked out by hand."""
+"""RAPL on counter files, NVML on a stand-in library, traces and arithmetic: values computed by hand."""
 
 import math
 import time
@@ -26,7 +26,7 @@ from sustainable.energy.meter import (
 )
 from sustainable.energy.nvml import NvmlMeter
 from sustainable.energy.rapl import RaplMeter, find_zones
-from sustainable.energy.stand_ins import FakeMeter, ReplayMeter, Trace
+from sustainable.energy.stand_ins import FakeMeter, RecordedTrace, ReplayMeter
 from sustainable.measuring.sampler import PowerSampler, power_trace, summarise_power
 
 CODECARBON = CodeCarbonParameters(tracking_mode="process", country_iso_code="USA", sampling_s=1.0)
@@ -83,7 +83,7 @@ def test_rapl_without_memory_says_so(powercap):
     assert reading.total_j == 0.0
 
 
-def test_rapl_errors_name_the_cause_and_what_grants_it(powercap, tmp_path, monkeypatch):
+def test_rapl_errors_name_the_cause_and_the_remedy(powercap, tmp_path, monkeypatch):
     folder, counters = powercap
     with pytest.raises(MeterError, match="no processor counters"):
         find_zones(tmp_path / "nowhere")
@@ -161,7 +161,7 @@ def reading(wall, **joules):
     return Reading(**(base | {"wall_time_s": wall, "cpu_time_s": 0.0, "meter": "test"} | joules))
 
 
-def test_a_component_that_should_have_been_read_is_missed_in_the_total():
+def test_a_missing_component_makes_the_total_missing():
     assert reading(1, cpu_j=None, cpu_evidence=MODELLED_LOAD, ram_j=1.0, ram_evidence="x").total_j is None
     assert reading(1).total_j is None
 
@@ -213,16 +213,16 @@ def write_trace(path, evidence):
 
 
 @pytest.mark.parametrize(("recorded", "played"), [(COUNTER, REPLAYED_COUNTER), (MODELLED_LOAD, REPLAYED)])
-def test_a_trace_is_played_back_and_marked(tmp_path, recorded, played):
-    trace = Trace(write_trace(tmp_path / "trace.csv", recorded))
-    found = []
+def test_a_replayed_trace_is_marked_as_replayed(tmp_path, recorded, played):
+    trace = RecordedTrace(write_trace(tmp_path / "trace.csv", recorded))
+    readings = []
     for _ in range(2):
         meter = ReplayMeter(trace)
         meter.start()
-        found.append(meter.stop())
-    assert [item.cpu_j for item in found] == [3.0, 5.0]
-    assert found[0].cpu_evidence == played
-    assert (found[0].ram_j, found[0].ram_evidence, found[0].note) == (None, None, "")
+        readings.append(meter.stop())
+    assert [item.cpu_j for item in readings] == [3.0, 5.0]
+    assert readings[0].cpu_evidence == played
+    assert (readings[0].ram_j, readings[0].ram_evidence, readings[0].note) == (None, None, "")
     with pytest.raises(MeterError, match="the trace has ended after 2 readings"):
         ReplayMeter(trace).start()
     with pytest.raises(MeterError, match="start first"):
@@ -235,17 +235,17 @@ def test_the_fake_meter_multiplies():
     end = time.process_time() + 0.05
     while time.process_time() < end:
         pass
-    found = meter.stop()
-    assert found.cpu_j == pytest.approx(20 * found.cpu_time_s)
-    assert found.ram_j == pytest.approx(2 * found.wall_time_s)
-    assert found.cpu_evidence == FAKE
+    total = meter.stop()
+    assert total.cpu_j == pytest.approx(20 * total.cpu_time_s)
+    assert total.ram_j == pytest.approx(2 * total.wall_time_s)
+    assert total.cpu_evidence == FAKE
 
 
 def parameters(meter, trace=None):
     return MeterParameters(meter=meter, codecarbon=CODECARBON, trace=trace)
 
 
-def test_auto_takes_the_best_evidence_and_says_why(monkeypatch, powercap):
+def test_auto_chooses_the_best_evidence_and_gives_the_reason(monkeypatch, powercap):
     folder, _ = powercap
     monkeypatch.setattr(choice, "RaplMeter", lambda: RaplMeter(folder))
     chosen = choose_meter(parameters("auto"))
@@ -258,7 +258,7 @@ def test_auto_takes_the_best_evidence_and_says_why(monkeypatch, powercap):
     assert choose_meter(parameters("auto"), device="cuda").name == "nvml"
 
 
-def test_a_named_meter_that_cannot_be_used_is_one_clear_error(monkeypatch, tmp_path):
+def test_a_named_meter_that_cannot_be_used_raises_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr(choice, "RaplMeter", lambda: RaplMeter(tmp_path))
     with pytest.raises(UserError, match="metering: meter: rapl cannot be used here: RAPL: no processor"):
         choose_meter(parameters("rapl"))
@@ -278,7 +278,7 @@ def test_codecarbon_without_a_counter_is_modelled():
     end = time.process_time() + 0.2
     while time.process_time() < end:
         pass
-    found = meter.stop()
-    assert found.cpu_evidence in (MODELLED_LOAD, COUNTER)
-    assert found.cpu_j is not None
-    assert math.isfinite(found.cpu_j)
+    total = meter.stop()
+    assert total.cpu_evidence in (MODELLED_LOAD, COUNTER)
+    assert total.cpu_j is not None
+    assert math.isfinite(total.cpu_j)

@@ -1,4 +1,4 @@
-"""Returns and splits on values worked out by hand."""
+"""Statistics of returns and costs, on values computed by hand."""
 
 import math
 
@@ -26,30 +26,30 @@ def test_the_interquartile_mean_drops_a_quarter_at_either_end():
     assert interquartile_mean([1, 2, 9]) == pytest.approx(4)  # a quarter of three is none
 
 
-def test_the_stratified_interval_knows_seeds_and_episodes():
+def test_the_stratified_interval_resamples_seeds_and_episodes():
     groups = [[10.0, 11.0, 12.0, 13.0], [20.0, 21.0, 22.0, 23.0]]
-    found = stratified_iqm(groups, resamples=400, seed=1)
-    assert found.n == 2
-    assert found.estimate == interquartile_mean(np.concatenate(groups))
-    assert found.low < 12.5  # both draws were the first seed
-    assert found.high > 20.5
-    assert stratified_iqm(groups, resamples=400, seed=1) == found
-    assert any(stratified_iqm(groups, resamples=400, seed=seed) != found for seed in range(2, 12))
+    estimate = stratified_iqm(groups, resamples=400, seed=1)
+    assert estimate.n == 2
+    assert estimate.estimate == interquartile_mean(np.concatenate(groups))
+    assert estimate.low < 12.5  # both draws were the first seed
+    assert estimate.high > 20.5
+    assert stratified_iqm(groups, resamples=400, seed=1) == estimate
+    assert any(stratified_iqm(groups, resamples=400, seed=seed) != estimate for seed in range(2, 12))
 
 
 def test_equal_returns_have_no_spread():
-    found = stratified_iqm([[500.0] * 5] * 3, resamples=100)
-    assert (found.estimate, found.low, found.high) == (500, 500, 500)
+    estimate = stratified_iqm([[500.0] * 5] * 3, resamples=100)
+    assert (estimate.estimate, estimate.low, estimate.high) == (500, 500, 500)
 
 
 @given(st.lists(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=6), min_size=1, max_size=4))
 def test_the_interval_lies_within_the_returns(groups):
-    found = stratified_iqm(groups, resamples=20)
+    estimate = stratified_iqm(groups, resamples=20)
     values = np.concatenate(groups)
-    assert values.min() - 1e-6 <= found.low <= found.high <= values.max() + 1e-6
+    assert values.min() - 1e-6 <= estimate.low <= estimate.high <= values.max() + 1e-6
 
 
-def test_no_returns_are_an_error():
+def test_missing_returns_are_an_error():
     for groups in ([], [[1.0], []]):
         with pytest.raises(ValueError, match="at least one return"):
             stratified_iqm(groups)
@@ -64,9 +64,9 @@ def test_normalised_returns_count_from_a_random_policy():
 
 
 def test_survival_counts_models_at_the_bar():
-    found = survival([0.95, 0.9, 0.89, -3.0, math.nan], 0.9)
-    assert (found.estimate, found.n) == (0.5, 4)
-    assert found.low < 0.5 < found.high
+    estimate = survival([0.95, 0.9, 0.89, -3.0, math.nan], 0.9)
+    assert (estimate.estimate, estimate.n) == (0.5, 4)
+    assert estimate.low < 0.5 < estimate.high
     assert survival([math.nan]) is None
 
 
@@ -81,7 +81,7 @@ def test_a_change_splits_into_length_and_parts():
 
 
 @given(positive, positive, positive, positive, st.floats(-1e-4, 1e-4))
-def test_the_parts_of_a_split_leave_no_rest(policy, environment, other, steps, rest):
+def test_the_parts_of_a_split_add_up(policy, environment, other, steps, rest):
     before = {"policy": policy, "environment": environment, "rest": rest}
     after = {"policy": other, "environment": policy, "rest": -rest}
     split = split_log_ratio(steps, after, 10.0, before)

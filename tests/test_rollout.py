@@ -1,4 +1,4 @@
-"""Episodes: returns and steps that can be counted by hand, and recordings that replay themselves."""
+"""Rollouts: returns and steps counted by hand, and recordings that can be replayed."""
 
 from itertools import count
 from typing import Any
@@ -11,7 +11,7 @@ from sustainable.policies.environments.rollout import collect_states, record, ru
 
 
 class Countdown(gymnasium.Env):
-    """Shows how many steps are left, pays the action, and ends early for a negative one."""
+    """Observe the number of steps left; the reward is the action, and a negative one ends the episode."""
 
     observation_space = gymnasium.spaces.Box(0, 100, (1,), np.float32)
     action_space = gymnasium.spaces.Box(-10, 10, (1,), np.float32)
@@ -38,29 +38,29 @@ def test_a_bad_action_ends_it_early():
     assert run_episode(Countdown(), constant(-1.0), seed=0) == (-1.0, 1, True)
 
 
-def test_a_recording_holds_whole_episodes_and_what_was_seen_before_each_action():
-    found = record(Countdown(), constant(1.0), count(0), steps=5)
-    assert found.seeds == [0, 1]
-    assert [len(actions) for actions in found.actions] == [3, 4]
-    assert found.observations.tolist() == [[3], [2], [1], [4], [3], [2], [1]]
+def test_a_recording_has_whole_episodes_and_the_observation_before_each_action():
+    recording = record(Countdown(), constant(1.0), count(0), steps=5)
+    assert recording.seeds == [0, 1]
+    assert [len(actions) for actions in recording.actions] == [3, 4]
+    assert recording.observations.tolist() == [[3], [2], [1], [4], [3], [2], [1]]
 
 
-def test_a_recording_steps_through_the_same_episodes_again():
+def test_a_recording_replays_the_same_episodes():
     environment = gymnasium.make("CartPole-v1", disable_env_checker=True)
-    found = record(environment, lambda observation: int(observation[2] > 0), count(7), steps=60)
+    recording = record(environment, lambda observation: int(observation[2] > 0), count(7), steps=60)
     again = []
-    for seed, actions in zip(found.seeds, found.actions, strict=True):
+    for seed, actions in zip(recording.seeds, recording.actions, strict=True):
         observation, _ = environment.reset(seed=seed)
         for action in actions:
             again.append(observation)
             observation = environment.step(action)[0]
-    assert np.array_equal(np.array(again, np.float32), found.observations)
+    assert np.array_equal(np.array(again, np.float32), recording.observations)
 
 
-@pytest.mark.parametrize("wanted", [1, 4, 7])
-def test_states_are_as_many_as_asked_for_and_spread_over_the_episodes(wanted):
-    states = collect_states(Countdown(), constant(1.0), count(0), wanted)
-    assert states.shape == (wanted, 1)
+@pytest.mark.parametrize("number", [1, 4, 7])
+def test_collected_states_are_spread_evenly_over_the_episodes(number):
+    states = collect_states(Countdown(), constant(1.0), count(0), number)
+    assert states.shape == (number, 1)
     assert states.dtype == np.float32
-    if wanted == 4:  # of the 7 states 3 2 1 4 3 2 1, at 0, 2, 4 and 6
+    if number == 4:  # of the 7 states 3 2 1 4 3 2 1, at 0, 2, 4 and 6
         assert states.ravel().tolist() == [3, 1, 3, 1]

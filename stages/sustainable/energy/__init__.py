@@ -1,1 +1,1 @@
-"""Energy meters, and the ways to measure with them."""
+"""Energy meters, the choice between them, and the evidence class of each reading."""

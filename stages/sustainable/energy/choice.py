@@ -1,4 +1,4 @@
-"""Which meter to use: the best class of evidence that this host has, or the one that is named."""
+"""Choose a meter: the best evidence class that this host supports, or the meter that params.yaml names."""
 
 from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
@@ -13,64 +13,69 @@ from sustainable.energy.codecarbon import CodeCarbonMeter, CodeCarbonParameters
 from sustainable.energy.meter import Meter, MeterError
 from sustainable.energy.nvml import NvmlMeter
 from sustainable.energy.rapl import RaplMeter
-from sustainable.energy.stand_ins import FakeMeter, ReplayMeter, Trace
+from sustainable.energy.stand_ins import FakeMeter, RecordedTrace, ReplayMeter
 
 
 @dataclass(frozen=True, config=STRICT)
 class MeterParameters:
-    """`meter: auto` takes the best evidence there is; `trace` is the file that `replay` plays back."""
+    """Section `metering` of params.yaml."""
 
     meter: Literal["auto", "rapl", "nvml", "codecarbon", "replay", "fake"]
+    """`auto` chooses the best evidence class that this host supports."""
     codecarbon: CodeCarbonParameters
     trace: str | None = None
+    """File of recorded readings for `replay`."""
 
 
 @plain_dataclass(frozen=True)
 class Chosen:
-    """A maker of meters, its name, and why it was chosen."""
+    """The meter to use."""
 
     make: Callable[[], Meter]
+    """Returns a new meter for each span."""
     name: str
     reason: str
+    """Why this meter was chosen."""
 
     @property
     def whole_machine(self) -> bool:
-        """Whether it reads all that the machine does, so that metered work must run alone."""
+        """Whether the meter reads the whole machine; then metered work must run without neighbours."""
         return self.name in ("rapl", "nvml")
 
 
 def choose_meter(parameters: MeterParameters, device: Literal["cpu", "cuda"] = "cpu") -> Chosen:
-    """The meter for work on `device`. Raises `UserError` when the one that is named cannot be used.
+    """Choose the meter for work on `device`.
 
-    `auto` tries the counters of the device that does the work first: RAPL for the processor, NVML for a
-    GPU; CodeCarbon's model is the last resort, and the reason says what was missing.
+    `auto` tries the counter of that device first: RAPL for the processor, NVML for a GPU. If it cannot be
+    used, the choice is CodeCarbon's model, and the reason says what was missing. Raises `UserError` if
+    params.yaml names a meter that cannot be used.
     """
-    makers: dict[str, Callable[[], Callable[[], Meter]]] = {
-        "rapl": lambda: _tried(RaplMeter),
-        "nvml": lambda: _tried(NvmlMeter),
+    factories: dict[str, Callable[[], Callable[[], Meter]]] = {
+        "rapl": lambda: _checked(RaplMeter),
+        "nvml": lambda: _checked(NvmlMeter),
         "codecarbon": lambda: lambda: CodeCarbonMeter(parameters.codecarbon),
         "fake": lambda: FakeMeter,
         "replay": lambda: _replay(parameters.trace),
     }
     if parameters.meter != "auto":
         try:
-            return Chosen(makers[parameters.meter](), parameters.meter, "named in params.yaml")
+            return Chosen(factories[parameters.meter](), parameters.meter, "named in params.yaml")
         except MeterError as error:
             raise UserError(f"metering: meter: {parameters.meter} cannot be used here: {error}") from None
     counter = "nvml" if device == "cuda" else "rapl"
     try:
-        return Chosen(makers[counter](), counter, "auto: a hardware counter is readable")
+        return Chosen(factories[counter](), counter, "auto: a hardware counter is readable")
     except MeterError as error:
-        return Chosen(makers["codecarbon"](), "codecarbon", f"auto: no counter ({error})")
+        return Chosen(factories["codecarbon"](), "codecarbon", f"auto: no counter ({error})")
 
 
-def _tried(kind: Callable[[], Meter]) -> Callable[[], Meter]:
-    kind()  # raises now what it would raise at the first window
+def _checked(kind: Callable[[], Meter]) -> Callable[[], Meter]:
+    kind()  # fail now, not at the first window
     return kind
 
 
 def _replay(path: str | None) -> Callable[[], Meter]:
     if path is None:
         raise MeterError("replay needs the key metering.trace, a CSV of readings")
-    trace = Trace(Path(path))
+    trace = RecordedTrace(Path(path))
     return lambda: ReplayMeter(trace)

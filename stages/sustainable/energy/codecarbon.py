@@ -1,12 +1,11 @@
 """CodeCarbon as a meter: offline, silent, every argument explicit.
 
-Without a readable counter CodeCarbon models the CPU (process mode: share of CPU time x assumed
-watts) and always models RAM (assumed watts x wall time). That is stated with every reading.
+Without a readable counter, CodeCarbon models the energy of the CPU (in process mode: share of CPU time x
+assumed watts). It always models RAM (assumed watts x wall time). Every reading states this.
 """
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,30 +14,33 @@ from pydantic.dataclasses import dataclass
 
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
-from sustainable.energy.meter import COUNTER, MODELLED_CONSTANT, MODELLED_LOAD, Reading
+from sustainable.energy.meter import COUNTER, MODELLED_CONSTANT, MODELLED_LOAD, Elapsed, Reading, SpanClock
 
-os.environ["CODECARBON_LOG_LEVEL"] = "critical"  # its import already logs
+os.environ["CODECARBON_LOG_LEVEL"] = "critical"  # importing it already logs
 from codecarbon import OfflineEmissionsTracker
 from codecarbon.output_methods.base_output import BaseOutput
 from codecarbon.output_methods.emissions_data import EmissionsData
 
 JOULES_PER_KWH = 3.6e6
 SHORTEST_SPAN_S = 0.05
-"""When it stops, CodeCarbon takes no reading if the last is younger than this. A shorter span is not
-metered at all: what it then reports is the few milliseconds of its own start."""
+"""CodeCarbon takes no final reading if its last one is younger than this. Then it reports only the few
+milliseconds of its own start, so that a shorter span gets no energy at all."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class CodeCarbonParameters:
-    """`tracking_mode: process` charges this process alone, `machine` everything that runs."""
+    """Arguments of the tracker."""
 
     tracking_mode: Literal["process", "machine"]
+    """`process` counts only this process, `machine` everything that runs."""
     country_iso_code: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    """For the carbon intensity, which is not used: it keeps CodeCarbon from looking up the location."""
     sampling_s: Annotated[float, Field(gt=0.0, le=60.0)]
+    """Seconds between CodeCarbon's own readings."""
 
 
 class _LastTotal(BaseOutput):
-    """Keeps the totals that CodeCarbon would have written to a file."""
+    """Keep the totals that CodeCarbon would write to a file."""
 
     total: EmissionsData | None = None
 
@@ -47,7 +49,7 @@ class _LastTotal(BaseOutput):
 
 
 class CodeCarbonMeter:
-    """One span of metering. Raises `UserError` when outside configuration would change results."""
+    """One metered span. Raises `UserError` if configuration outside params.yaml would change its results."""
 
     def __init__(self, parameters: CodeCarbonParameters) -> None:
         refuse_outside_configuration()
@@ -71,35 +73,35 @@ class CodeCarbonMeter:
             rapl_prefer_psys=False,
             project_name="sustainable-agents",
         )
-        self._wall = self._cpu = math.nan
 
     def start(self) -> None:
-        """Begin; CodeCarbon's first start in a process probes the hardware for a second or two."""
+        """Start. The first start in a process takes a second or two: CodeCarbon probes the hardware."""
         self._tracker.start()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._clock = SpanClock()
 
     def read(self) -> Reading:
-        """What has been spent since the start; metering goes on."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        """Return the totals since the start; metering continues."""
+        elapsed = self._clock.elapsed()
         self._tracker.flush()
-        return self._reading(wall, cpu)
+        return self._reading(elapsed)
 
     def stop(self) -> Reading:
-        """What was spent from start to stop."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        """Stop and return the totals."""
+        elapsed = self._clock.elapsed()
         self._tracker.stop()
-        return self._reading(wall, cpu)
+        return self._reading(elapsed)
 
-    def _reading(self, wall_s: float, cpu_s: float) -> Reading:
-        total = self._totals.total if wall_s >= SHORTEST_SPAN_S else None
+    def _reading(self, elapsed: Elapsed) -> Reading:
+        # CodeCarbon's `start`, `flush` and `stop` swallow every exception and only log it. A failure shows
+        # up here as totals that are missing, stale, zero or NaN, so nothing else may become a number.
+        total = self._totals.total if elapsed["wall_time_s"] >= SHORTEST_SPAN_S else None
         cpu_j, problem = _joules(total, "cpu_energy")
         ram_j, _ = _joules(total, "ram_energy")
         cpu_class, watts, gpu = self._hardware()
         gpu_j, gpu_problem = _joules(total, "gpu_energy") if gpu else (None, "")
         assumed = "" if watts is None else f"assumed {watts:g} W at full load"
         return Reading(
-            wall_time_s=wall_s,
-            cpu_time_s=cpu_s,
+            **elapsed,
             cpu_j=cpu_j,
             ram_j=ram_j,
             gpu_j=gpu_j,
@@ -111,10 +113,8 @@ class CodeCarbonMeter:
         )
 
     def _hardware(self) -> tuple[str, float | None, bool]:
-        """Class of the CPU's energy, its assumed watts, and whether there is a GPU.
-
-        CodeCarbon has no public way to say how it reads the CPU; its hardware list does.
-        """
+        """Return the evidence class of the CPU's energy, its assumed watts, and whether there is a GPU."""
+        # CodeCarbon has no public API for how it reads the CPU; its private hardware list tells.
         parts = {type(part).__name__: part for part in self._tracker._hardware}
         mode = getattr(parts.get("CPU"), "_mode", "none")
         if mode in ("intel_rapl", "windows_emi", "intel_power_gadget"):
@@ -125,7 +125,7 @@ class CodeCarbonMeter:
 
 
 def _joules(total: EmissionsData | None, component: str) -> tuple[float | None, str]:
-    """A finite, positive energy, or None and the reason."""
+    """Return a finite, positive energy, or None and the reason."""
     if total is None:
         return None, f"no reading: CodeCarbon does not meter spans under {SHORTEST_SPAN_S} s"
     joules = getattr(total, component) * JOULES_PER_KWH
@@ -135,7 +135,7 @@ def _joules(total: EmissionsData | None, component: str) -> tuple[float | None, 
 
 
 def refuse_outside_configuration() -> None:
-    """CodeCarbon obeys variables and files silently; a benchmark that does so cannot be trusted."""
+    """Raise `UserError` if a variable or file would configure CodeCarbon, which reads both silently."""
     for name in sorted(os.environ):
         if name.startswith("CODECARBON_") and name != "CODECARBON_LOG_LEVEL":
             raise UserError(f"{name} is set and would change measured energy: unset it and run again")

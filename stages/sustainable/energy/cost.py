@@ -1,23 +1,24 @@
-"""What work has cost, over one or several sittings."""
+"""The cost of work that was done in one or several sessions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-AMOUNTS = ("wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "gpu_j")
-LABELS = ("cpu_evidence", "ram_evidence", "gpu_evidence", "meter")
+AMOUNT_COLUMNS = ("wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "gpu_j")
+LABEL_COLUMNS = ("cpu_evidence", "ram_evidence", "gpu_evidence", "meter")
 
 
-def total_cost(sittings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sum the readings (see `meter.Reading`, as dictionaries) of a piece of work.
+def total_cost(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum the readings (`meter.Reading` as dictionaries) of one piece of work.
 
-    An amount that one sitting lacks is None in the sum: part of a cost is not the cost.
+    An amount that one session lacks is None in the sum: part of a cost is not the cost. Different labels
+    are joined by ` + `, different notes by `; `. The key `sittings` counts the sessions.
     """
-    total: dict[str, Any] = {"sittings": len(sittings)}
-    for amount in AMOUNTS:
-        values = [sitting[amount] for sitting in sittings]
+    total: dict[str, Any] = {"sittings": len(sessions)}
+    for amount in AMOUNT_COLUMNS:
+        values = [session[amount] for session in sessions]
         total[amount] = None if None in values else sum(values)
-    for label in LABELS:
-        names = sorted({sitting[label] for sitting in sittings if sitting[label] is not None})
+    for label in LABEL_COLUMNS:
+        names = sorted({session[label] for session in sessions if session[label] is not None})
         total[label] = " + ".join(names) or None
-    total["note"] = "; ".join(dict.fromkeys(sitting["note"] for sitting in sittings if sitting["note"]))
+    total["note"] = "; ".join(dict.fromkeys(session["note"] for session in sessions if session["note"]))
     return total

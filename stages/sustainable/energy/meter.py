@@ -1,7 +1,8 @@
-"""What a meter is: start, read, stop; joules by component, each with its class of evidence."""
+"""The meter interface, its readings and their evidence classes, and the clock that all meters share."""
 
+import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 COUNTER = "counter"
 SAMPLED = "sampled-power"
@@ -20,47 +21,56 @@ EVIDENCE = {
     REPLAYED: "a recorded trace of a model, played back",
     FAKE: "arithmetic",
 }
-"""The classes of evidence. Only counters can carry a claim about energy; what is played back or made up
-can show how a claim would be decided, on pages that are stamped."""
+"""Evidence classes and their meaning. Only counters can support a claim about energy. Replayed and fake
+readings show how a claim would be decided, on pages that are stamped."""
 
 STAMPED = frozenset({REPLAYED_COUNTER, REPLAYED, FAKE})
+"""Pages that contain readings of these classes carry a stamp."""
 
 
 def carries_energy_claims(evidence: str) -> bool:
-    """Whether a verdict about energy may be computed from readings of this class."""
+    """Return whether readings of this class can decide a claim about energy."""
     return evidence in (COUNTER, REPLAYED_COUNTER)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What one metered span has cost. Energy is None where it was not measured, and `note` says why.
+    """The cost of one metered span. Energy that was not measured is None, and `note` gives the reason.
 
-    `cpu_j` is the processor package's energy, `ram_j` the memory's, `gpu_j` that of all GPUs.
-    `cpu_time_s` is user and system time of this process, read beside the meter and not by it.
+    The order of the fields is the order of the columns in the data files.
     """
 
     wall_time_s: float
     cpu_time_s: float
-    cpu_j: float | None
-    ram_j: float | None
-    gpu_j: float | None
-    cpu_evidence: str | None
-    ram_evidence: str | None
-    gpu_evidence: str | None
+    """User and system time of this process, read from its own clock and not from the meter."""
+    cpu_j: float | None = None
+    """Energy of the processor packages."""
+    ram_j: float | None = None
+    gpu_j: float | None = None
+    """Energy of all GPUs."""
+    cpu_evidence: str | None = None
+    """Evidence class of `cpu_j`; None if the meter does not cover the processor. The same holds below."""
+    ram_evidence: str | None = None
+    gpu_evidence: str | None = None
     meter: str
     note: str = ""
 
     @property
     def total_j(self) -> float | None:
-        """All components together; None where no component was measured, or the CPU's should have been
-        and was not (part of an energy is not the energy)."""
-        expected = {"cpu_j": self.cpu_evidence, "ram_j": self.ram_evidence, "gpu_j": self.gpu_evidence}
-        parts = [getattr(self, name) for name, evidence in expected.items() if evidence is not None]
+        """Sum of all components that the meter covers.
+
+        None if it covers none, or if one of them has no value: part of an energy is not the energy.
+        """
+        evidence_of = {"cpu_j": self.cpu_evidence, "ram_j": self.ram_evidence, "gpu_j": self.gpu_evidence}
+        parts = [getattr(self, name) for name, evidence in evidence_of.items() if evidence is not None]
         return sum(parts) if parts and None not in parts else None
 
 
 class Meter(Protocol):
-    """Every meter: `start` once, `read` as often as wanted (the total since the start), `stop` once."""
+    """A meter of one span: `start` once, `read` any number of times, `stop` once.
+
+    `read` and `stop` return totals since the start.
+    """
 
     def start(self) -> None: ...
 
@@ -70,4 +80,25 @@ class Meter(Protocol):
 
 
 class MeterError(Exception):
-    """A meter cannot be used here; the message says why and what grants it."""
+    """A meter cannot be used on this host; the message says why and how to enable it."""
+
+
+class Elapsed(TypedDict):
+    """The two fields of `Reading` that every meter takes from a `SpanClock`."""
+
+    wall_time_s: float
+    cpu_time_s: float
+
+
+class SpanClock:
+    """Wall time and CPU time of this process since the clock was made, in seconds."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def elapsed(self) -> Elapsed:
+        """Return the seconds since the clock was made."""
+        return {
+            "wall_time_s": time.perf_counter() - self._wall,
+            "cpu_time_s": time.process_time() - self._cpu,
+        }

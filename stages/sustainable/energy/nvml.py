@@ -1,17 +1,17 @@
-"""NVML: the energy of NVIDIA GPUs, from the driver's counter or, without one, from its power sensor."""
+"""NVML: the energy of NVIDIA GPUs, from the driver's energy counter or, without one, its power sensor."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from sustainable.energy.meter import COUNTER, SAMPLED, MeterError, Reading
+from sustainable.energy.meter import COUNTER, SAMPLED, MeterError, Reading, SpanClock
 
 SAMPLING_S = 0.1
 
 
 def load_library() -> Any:
-    """The NVML bindings, initialised. Raises `MeterError` when there is no driver or no GPU."""
+    """Return the NVML bindings, initialised. Raises `MeterError` if there is no driver or no GPU."""
     try:
         import pynvml
     except ImportError:
@@ -27,7 +27,7 @@ def load_library() -> Any:
 
 
 def synchronise_torch() -> None:
-    """Wait until the GPU has done what torch has given it: work is launched before it is done."""
+    """Wait until the GPU has finished all work that torch has launched: launches are asynchronous."""
     import torch
 
     if torch.cuda.is_available():
@@ -35,7 +35,7 @@ def synchronise_torch() -> None:
 
 
 class NvmlMeter:
-    """Energy of all GPUs. `library` and `synchronise` can be replaced by stand-ins."""
+    """Energy of all GPUs. Tests replace `library` and `synchronise` by stand-ins."""
 
     def __init__(
         self,
@@ -50,33 +50,27 @@ class NvmlMeter:
         self._counted = self._has_counter()
 
     def start(self) -> None:
-        """Begin, with an idle GPU."""
+        """Start when the GPU has become idle, so that earlier work is not counted."""
         self._synchronise()
         self._sampler = None if self._counted else _Integral(self._watts, self._sampling_s)
         self._first_mj = self._counter_mj() if self._counted else 0
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._clock = SpanClock()
 
     def read(self) -> Reading:
-        """The total since the start, after the GPU has finished its work."""
+        """Return the totals since the start, after the GPU has finished its work."""
         self._synchronise()
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        elapsed = self._clock.elapsed()
         if self._sampler is None:
             joules = (self._counter_mj() - self._first_mj) / 1000
         else:
             joules = self._sampler.joules()
+        sampled = "" if self._counted else f"; power sampled every {self._sampling_s} s"
         return Reading(
-            wall_time_s=wall,
-            cpu_time_s=cpu,
-            cpu_j=None,
-            ram_j=None,
+            **elapsed,
             gpu_j=joules,
-            cpu_evidence=None,
-            ram_evidence=None,
             gpu_evidence=COUNTER if self._counted else SAMPLED,
             meter="nvml",
-            note="the GPU alone"
-            if self._counted
-            else f"the GPU alone; power sampled every {self._sampling_s} s",
+            note=f"the GPU alone{sampled}",
         )
 
     def stop(self) -> Reading:
@@ -101,7 +95,7 @@ class NvmlMeter:
 
 
 class _Integral:
-    """Trapezoidal integral of a power reading over time, sampled in a thread."""
+    """Trapezoidal integral over power readings that a thread takes every `interval_s`."""
 
     def __init__(self, watts: Callable[[], float], interval_s: float) -> None:
         self._watts, self._interval_s = watts, interval_s
@@ -111,8 +105,8 @@ class _Integral:
         self._thread.start()
 
     def joules(self) -> float:
-        """The integral up to now."""
-        with self._lock:
+        """Return the integral up to now, in joules."""
+        with self._lock:  # the meter and the thread both call this
             now = (time.perf_counter(), self._watts())
             self._joules += (now[0] - self._last[0]) * (now[1] + self._last[1]) / 2
             self._last = now

@@ -1,31 +1,41 @@
 """Meters that measure nothing: a recorded trace played back, and plain arithmetic.
 
-Rows of these carry classes of evidence that stamp every page on which they appear.
+Their readings have evidence classes of their own, which stamp every page on which they appear.
 """
 
-import time
 from dataclasses import fields
 from pathlib import Path
 
 from sustainable.core.files import read_rows
-from sustainable.energy.meter import COUNTER, FAKE, REPLAYED, REPLAYED_COUNTER, MeterError, Reading
+from sustainable.energy.meter import (
+    COUNTER,
+    FAKE,
+    REPLAYED,
+    REPLAYED_COUNTER,
+    MeterError,
+    Reading,
+    SpanClock,
+)
 
 
-class Trace:
-    """Recorded readings (a CSV with the fields of `Reading`), handed out one after another."""
+class RecordedTrace:
+    """Recorded readings, returned one after the other.
+
+    The file is a CSV with the fields of `Reading` as columns.
+    """
 
     def __init__(self, path: Path) -> None:
         self._rows = read_rows(path, [field.name for field in fields(Reading)])
         self._path, self._next = path, 0
 
     def next(self) -> Reading:
-        """The next reading, with its evidence marked as played back. Raises `MeterError` at the end."""
+        """Return the next reading, its evidence marked as replayed. Raises `MeterError` at the end."""
         if self._next == len(self._rows):
             raise MeterError(f"{self._path}: the trace has ended after {self._next} readings")
         row = {str(name): value for name, value in self._rows.iloc[self._next].items()}
         self._next += 1
         for name, value in row.items():
-            if value != value:  # an empty cell
+            if value != value:  # NaN: pandas read an empty cell
                 row[name] = "" if name == "note" else None
             if name.endswith("_evidence") and row[name] is not None:
                 row[name] = REPLAYED_COUNTER if value == COUNTER else REPLAYED
@@ -33,9 +43,9 @@ class Trace:
 
 
 class ReplayMeter:
-    """One span of a trace: whatever is done between start and stop, the recorded reading comes back."""
+    """One span of a trace. It returns the recorded reading, whatever happens between start and stop."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: RecordedTrace) -> None:
         self._trace = trace
         self._reading: Reading | None = None
 
@@ -51,25 +61,22 @@ class ReplayMeter:
 
 
 class FakeMeter:
-    """`watts` times CPU time for the processor, and a tenth of it times wall time for memory."""
+    """Processor: `watts` times CPU time. Memory: a tenth of `watts` times wall time."""
 
     def __init__(self, watts: float = 10.0) -> None:
         self._watts = watts
 
     def start(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._clock = SpanClock()
 
     def read(self) -> Reading:
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        elapsed = self._clock.elapsed()
         return Reading(
-            wall_time_s=wall,
-            cpu_time_s=cpu,
-            cpu_j=self._watts * cpu,
-            ram_j=self._watts / 10 * wall,
-            gpu_j=None,
+            **elapsed,
+            cpu_j=self._watts * elapsed["cpu_time_s"],
+            ram_j=self._watts / 10 * elapsed["wall_time_s"],
             cpu_evidence=FAKE,
             ram_evidence=FAKE,
-            gpu_evidence=None,
             meter="fake",
             note=f"assumed {self._watts:g} W",
         )

@@ -1,4 +1,4 @@
-"""What every measured row holds, whichever way it was measured."""
+"""The energy columns of every measured row."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +9,7 @@ JOULES_PER_MWH = 3.6
 
 
 def energy_columns(reading: Reading, windows: int) -> dict[str, Any]:
-    """A reading and its figures for one of the `windows` forecasts that it covers."""
+    """Return a reading and its CPU time and energy per forecast, for a span of `windows` forecasts."""
     total_j = reading.total_j
     return {
         **asdict(reading),

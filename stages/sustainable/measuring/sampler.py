@@ -1,4 +1,4 @@
-"""The power trace of a span over time, gross and net of what the host draws when it does nothing."""
+"""Power over time: the trace of a span, gross and net of the host's idle power."""
 
 import threading
 import time
@@ -10,25 +10,26 @@ import numpy as np
 
 from sustainable.energy.meter import Meter, Reading
 
-COMPONENTS = ("cpu", "ram", "gpu")
+ENERGY_COMPONENTS = ("cpu", "ram", "gpu")
 
 
 @dataclass(frozen=True)
 class PowerSummary:
-    """Power of one component over a trace. `net_j` is the gross energy less `idle_w` times the span;
-    it can be negative where the idle power was higher than the mean."""
+    """Power and energy of one component over a trace."""
 
     average_w: float
     peak_w: float
     idle_w: float
     gross_j: float
     net_j: float
+    """Gross energy minus `idle_w` times the span; negative if the mean power is below the idle power."""
 
 
 def power_trace(readings: list[Reading]) -> list[dict[str, float]]:
-    """Watts by component between successive readings (totals since one start): a row a step.
+    """Return the watts of each component between successive readings, one row per step.
 
-    `time_s` is the middle of the step. Components that were not measured are left out.
+    `readings` are totals since one start. `time_s` is the middle of the step. Components that were not
+    measured are left out.
     """
     rows = []
     for before, after in pairwise(readings):
@@ -36,7 +37,7 @@ def power_trace(readings: list[Reading]) -> list[dict[str, float]]:
         if step <= 0:
             continue
         row = {"time_s": (before.wall_time_s + after.wall_time_s) / 2, "step_s": step}
-        for name in COMPONENTS:
+        for name in ENERGY_COMPONENTS:
             first, last = getattr(before, f"{name}_j"), getattr(after, f"{name}_j")
             if first is not None and last is not None:
                 row[f"{name}_w"] = (last - first) / step
@@ -45,9 +46,9 @@ def power_trace(readings: list[Reading]) -> list[dict[str, float]]:
 
 
 def summarise_power(trace: list[dict[str, float]], idle_w: dict[str, float]) -> dict[str, PowerSummary]:
-    """Average, peak, idle and net by component, over a trace as `power_trace` gives it."""
+    """Return the power and energy of each component over a trace from `power_trace`."""
     summaries = {}
-    for name in COMPONENTS:
+    for name in ENERGY_COMPONENTS:
         steps = [(row[f"{name}_w"], row["step_s"]) for row in trace if f"{name}_w" in row]
         if not steps:
             continue
@@ -58,9 +59,9 @@ def summarise_power(trace: list[dict[str, float]], idle_w: dict[str, float]) -> 
 
 
 class PowerSampler:
-    """Reads a meter every `interval_s` in a thread and keeps the readings.
+    """Read a meter every `interval_s` in a thread.
 
-    `calibrate` measures the idle power before; `start` and `stop` bracket the work.
+    Call `calibrate` first to measure the idle power; `start` and `stop` enclose the work.
     """
 
     def __init__(self, make_meter: Callable[[], Meter], interval_s: float = 0.5) -> None:
@@ -69,17 +70,17 @@ class PowerSampler:
         self._readings: list[Reading] = []
 
     def calibrate(self, seconds: float) -> dict[str, float]:
-        """Watts by component while nothing is done for `seconds`."""
+        """Measure the idle power: return the watts of each component while sleeping for `seconds`."""
         meter = self._make_meter()
         meter.start()
         time.sleep(seconds)
         reading = meter.stop()
-        energy = {name: getattr(reading, f"{name}_j") for name in COMPONENTS}
+        energy = {name: getattr(reading, f"{name}_j") for name in ENERGY_COMPONENTS}
         self.idle_w = {name: j / reading.wall_time_s for name, j in energy.items() if j is not None}
         return self.idle_w
 
     def start(self) -> None:
-        """Begin to sample."""
+        """Start sampling."""
         self._meter, self._done = self._make_meter(), threading.Event()
         self._meter.start()
         self._readings = [self._meter.read()]
@@ -87,7 +88,7 @@ class PowerSampler:
         self._thread.start()
 
     def stop(self) -> tuple[list[dict[str, float]], dict[str, PowerSummary]]:
-        """End; gives the trace and its summary."""
+        """Stop sampling; return the trace and its summary."""
         self._done.set()
         self._thread.join()
         self._readings.append(self._meter.stop())

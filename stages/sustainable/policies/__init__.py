@@ -1,1 +1,1 @@
-"""Study B: environments, the policies that are trained in them, and how a policy acts."""
+"""Study B: environments, policies that are trained in them, their compression and their benchmark."""

@@ -1,11 +1,11 @@
-"""A policy as it is stored and compressed: the actor network alone, with its frozen observation scale.
+"""A policy as it is stored and compressed: only the actor network, with its frozen observation scale.
 
-Value networks and exploration noise stay behind in training. What is stored is safetensors and JSON,
-never a pickle.
+Value networks and exploration noise are not exported. Policies are stored as safetensors and JSON, never as a
+pickle.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from dataclasses import dataclass as plain_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -22,26 +22,29 @@ from sustainable.core.files import read_json, write_json
 from sustainable.core.tensors import read_tensors, write_tensors
 
 CLIP = 10.0
-"""Scaled observations are cut at this many standard deviations, as in training (VecNormalize's default)."""
+"""Scaled observations are clipped at this many standard deviations, as VecNormalize does by default."""
 EPSILON = 1e-8
+"""Added to variances before the square root; VecNormalize's default."""
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+Act = Callable[[np.ndarray], Any]
+"""Maps one observation [observations] to the environment's action."""
 
 
 @dataclass(frozen=True)
 class ActorArchitecture:
-    """Sizes of an actor. `outputs`: logits of a discrete choice, or action values of a continuous one.
-
-    `low`, `high` [outputs] bound continuous actions (both empty for a discrete choice). `squashed`: tanh
-    ends the network and spans the bounds (SAC, TD3, DDPG); else values are cut at the bounds (PPO, TRPO).
-    """
+    """Sizes of an actor and the bounds of its actions."""
 
     observations: int
     outputs: int
+    """Number of logits (discrete actions) or of action values (continuous actions)."""
     hidden: tuple[int, ...]
     activation: Literal["tanh", "relu"]
     low: tuple[float, ...] = ()
+    """Lower bounds [outputs] of continuous actions; empty for discrete ones."""
     high: tuple[float, ...] = ()
     squashed: bool = False
+    """Whether a final tanh spans the bounds (SAC, TD3, DDPG). Otherwise values are clipped (PPO, TRPO)."""
 
     @property
     def discrete(self) -> bool:
@@ -49,12 +52,12 @@ class ActorArchitecture:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Units from the observations to the outputs."""
+        """Units of every layer, from the observations to the outputs."""
         return (self.observations, *self.hidden, self.outputs)
 
 
 class Actor(nn.Module):
-    """Observations [n, observations] float32 to outputs [n, outputs] float32; nothing in it is random."""
+    """Map observations [n, observations] float32 to outputs [n, outputs] float32, deterministically."""
 
     def __init__(self, architecture: ActorArchitecture) -> None:
         super().__init__()
@@ -68,32 +71,33 @@ class Actor(nn.Module):
         self.activation = ACTIVATIONS[architecture.activation]()
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Outputs before they become an action: see `to_action`."""
+        """Return the outputs; `to_action` makes an action of them."""
         values = self.scaled(observations)
-        *hidden, last = self.layers  # a slice would make a new ModuleList, for a third of the call's time
+        *hidden, last = self.layers  # a slice would build a ModuleList: a third of the call's time
         for layer in hidden:
             values = self.activation(layer(values))
         outputs: Tensor = last(values)
         return outputs
 
     def scaled(self, observations: Tensor) -> Tensor:
-        """Observations as in training: `scale` is the reciprocal of the standard deviation."""
+        """Scale observations as in training: `scale` is the reciprocal of the standard deviation."""
         return torch.clamp((observations - self.mean) * self.scale, -CLIP, CLIP)
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Policy:
-    """An actor and where it comes from. `total_steps`: of training."""
+    """An actor and how it was trained."""
 
     actor: Actor
     environment: str
     algorithm: str
     seed: int
     total_steps: int
+    """Environment steps of the training."""
 
 
 def to_action(architecture: ActorArchitecture, outputs: np.ndarray) -> Any:
-    """The environment's action for outputs [outputs]: the greedy choice, or values within the bounds."""
+    """Return the greedy action for `outputs` [outputs]: an index, or values within the bounds."""
     if architecture.discrete:
         return int(outputs.argmax())
     low, high = np.array(architecture.low, np.float32), np.array(architecture.high, np.float32)
@@ -102,58 +106,64 @@ def to_action(architecture: ActorArchitecture, outputs: np.ndarray) -> Any:
     return np.clip(outputs, low, high)
 
 
-def outputs_of(actor: nn.Module, observations: np.ndarray) -> np.ndarray:
-    """Outputs [n, outputs] of a torch actor for observations [n, observations], in one batch."""
+def batch_outputs(actor: nn.Module, observations: np.ndarray) -> np.ndarray:
+    """Return a torch actor's outputs [n, outputs] for `observations` [n, observations], in one batch."""
     with torch.inference_mode():
-        found: np.ndarray = actor(torch.from_numpy(observations.astype(np.float32))).numpy()
-    return found
+        outputs: np.ndarray = actor(torch.from_numpy(observations.astype(np.float32))).numpy()
+    return outputs
 
 
 def save_policy(path: Path, policy: Policy) -> None:
     """Write the weights to `path` (safetensors) and the description beside it (`.json`)."""
     architecture = asdict(policy.actor.architecture)
-    about = {name: getattr(policy, name) for name in ("environment", "algorithm", "seed", "total_steps")}
+    origin = {name: getattr(policy, name) for name in ("environment", "algorithm", "seed", "total_steps")}
     write_tensors(path, policy.actor.state_dict())
-    write_json(path.with_suffix(".json"), {"architecture": architecture, **about})
+    write_json(path.with_suffix(".json"), {"architecture": architecture, **origin})
 
 
 def load_policy(path: Path) -> Policy:
-    """Read what `save_policy` wrote; raises `UserError` for a file that is missing, damaged or not one."""
+    """Read a policy. Raises `UserError` if a file is missing, damaged or not a policy."""
     tensors, _ = read_tensors(path)
-    about = read_json(path.with_suffix(".json"))
+    origin = read_json(path.with_suffix(".json"))
     try:
-        architecture = TypeAdapter(ActorArchitecture).validate_python(about.pop("architecture"))
+        architecture = TypeAdapter(ActorArchitecture).validate_python(origin.pop("architecture"))
         actor = Actor(architecture)
         actor.load_state_dict(tensors)
-        return Policy(actor.eval(), **about)
+        return Policy(actor.eval(), **origin)
     except (AttributeError, KeyError, TypeError, RuntimeError, ValidationError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: not a policy ({reason}); delete it and run `dvc repro`") from None
 
 
 def action_bounds(space: spaces.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
-    """Outputs and bounds of an actor for an action space: Discrete, or a bounded one-dimensional Box."""
+    """Return the number of outputs, the lower and the upper bounds of an actor for an action space.
+
+    The bounds are empty for `Discrete`. Raises `UserError` if `space` is neither `Discrete` nor a bounded
+    one-dimensional `Box`.
+    """
     if isinstance(space, spaces.Discrete):
         return int(space.n), (), ()
     if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
         return space.shape[0], tuple(map(float, space.low)), tuple(map(float, space.high))
-    raise UserError(f"actions of {space} are neither discrete nor a bounded vector: no policy can be made")
+    raise UserError(
+        f"actions of {space} are neither discrete nor a bounded vector; policies need one of them"
+    )
 
 
 def check_fits(policy: Policy, environment: gymnasium.Env[Any, Any]) -> None:
-    """Raises `UserError` when a policy's sizes or bounds are not those of the environment."""
+    """Raise `UserError` if a policy's sizes or bounds differ from the environment's."""
     shape = policy.actor.architecture
     outputs, low, high = action_bounds(environment.action_space)
     observations = int(np.prod(environment.observation_space.shape or (0,)))
-    for name, has, needs in (
+    for name, actual, expected in (
         ("observations", shape.observations, observations),
         ("outputs", shape.outputs, outputs),
         ("lower bounds", shape.low, low),
         ("upper bounds", shape.high, high),
     ):
-        if has != needs:
-            called = environment.spec.id if environment.spec else str(environment)
+        if actual != expected:
+            environment_id = environment.spec.id if environment.spec else str(environment)
             raise UserError(
                 f"the policy of {policy.algorithm} for {policy.environment} (seed {policy.seed}) does not "
-                f"fit {called}: {name} {has}, the environment has {needs}; train it again for that"
+                f"fit {environment_id}: {name} {actual}, the environment has {expected}; train it again"
             )

@@ -1,4 +1,4 @@
-"""Returns and costs of policies: pure functions of numbers, with an explicit seed where needed."""
+"""Statistics of policies' returns and costs: pure functions, with an explicit seed where they sample."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ from scipy import stats
 from sustainable.statistics import RESAMPLES, Estimate, share_interval
 
 SURVIVES = 0.9
-"""A compressed policy survives with this share of its own uncompressed return, as the second source says."""
+"""A compressed policy survives if it keeps this share of its uncompressed return (the second source)."""
 
 
 def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of `values` [n] without the lowest and the highest quarter (25 % trimmed, each end)."""
+    """Return the mean of `values` [n] without the lowest and the highest quarter."""
     return float(stats.trim_mean(np.asarray(values, dtype=float), 0.25))
 
 
@@ -24,28 +24,31 @@ def stratified_iqm(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Interquartile mean over all episodes of `groups` (returns of one training seed each) and its
-    percentile bootstrap interval: seeds are drawn, then episodes within each (after Agarwal et al. 2021,
-    "Deep Reinforcement Learning at the Edge of the Statistical Precipice").
+    """Estimate the interquartile mean over all episodes, with a percentile bootstrap interval.
 
-    `n` of the estimate counts the seeds. Few seeds make the interval too narrow: with one, it holds its
-    episodes' spread alone. Raises `ValueError` for no group or an empty one.
+    Each group [episodes] holds the returns of one training seed. The bootstrap draws seeds, then episodes
+    of each seed (after Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical
+    Precipice"). `n` of the estimate is the number of seeds. With few seeds the interval is too narrow: with
+    one it covers only the spread of that seed's episodes. Raises `ValueError` if a group is empty or there
+    is none.
     """
     arrays = [np.asarray(group, dtype=float) for group in groups]
     if not arrays or not all(len(array) for array in arrays):
         raise ValueError("every training seed needs at least one return")
     estimate = interquartile_mean(np.concatenate(arrays))
-    found = _resampled_iqms(arrays, resamples, np.random.default_rng(seed))
+    means = _resampled_iqms(arrays, resamples, np.random.default_rng(seed))
     tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(found, [tail, 100 - tail])
+    low, high = np.percentile(means, [tail, 100 - tail])
     return Estimate(estimate, float(low), float(high), len(arrays))
 
 
 def _resampled_iqms(
     arrays: Sequence[np.ndarray], resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Interquartile means of `resamples` samples: as many groups, drawn with replacement, and of each as
-    many values as it has. All at once: shorter groups are filled up with NaN, which sorts to the end."""
+    """Return the interquartile means [resamples] of bootstrap samples of groups and of their values.
+
+    All samples are computed in one array. Shorter groups are padded with NaN, which sorts to the end.
+    """
     counts = np.array([len(array) for array in arrays])
     longest = int(counts.max())
     table = np.full((len(arrays), longest), np.nan)
@@ -58,24 +61,25 @@ def _resampled_iqms(
     values[np.arange(longest) >= lengths[..., np.newaxis]] = np.nan
     pooled = np.sort(values.reshape(resamples, -1), axis=1)
     totals, place = lengths.sum(axis=1)[:, np.newaxis], np.arange(pooled.shape[1])
-    cuts = totals // 4  # as trim_mean counts
+    cuts = totals // 4  # scipy.stats.trim_mean rounds down as well
     kept = (place >= cuts) & (place < totals - cuts)
     return np.asarray(np.where(kept, pooled, 0.0).sum(axis=1) / kept.sum(axis=1))
 
 
 def normalised_return(value: float, baseline: float, random: float) -> float:
-    """How much of what `baseline` has learned is left: 1 is the baseline, 0 a policy that acts at random.
+    """Rescale a return so that 1 is the baseline and 0 a random policy.
 
-    A share of the return itself means nothing where returns are negative (-180 would be "120 %" of
-    -150), so both are counted from the random policy's return. NaN where the baseline is no better than
-    random: it has learned nothing that could be kept.
+    A share of the return itself has no meaning if returns are negative (-180 would be "120 %" of -150), so
+    both are measured from the random policy's return. NaN if the baseline is not better than random.
     """
     return (value - random) / (baseline - random) if baseline > random else math.nan
 
 
 def survival(normalised: Sequence[float], bar: float = SURVIVES, confidence: float = 0.95) -> Estimate | None:
-    """Share of models whose normalised return [n] is at least `bar`, with Wilson's interval; models
-    without one (NaN) are left out, and None means that none is left."""
+    """Estimate the share of normalised returns [n] that reach `bar`, with Wilson's interval.
+
+    NaN values are left out. None if no value remains.
+    """
     finite = [value for value in normalised if math.isfinite(value)]
     if not finite:
         return None
@@ -85,44 +89,46 @@ def survival(normalised: Sequence[float], bar: float = SURVIVES, confidence: flo
 
 @dataclass(frozen=True)
 class LogSplit:
-    """Parts of `total`, the logarithm of a ratio of costs of an episode, in nats; they add up to it.
-
-    `length`: from the number of steps. `step`: from the cost of a step, which is the sum of `parts`.
-    """
+    """Contributions to the logarithm of a ratio of two episodes' costs, in nats."""
 
     total: float
+    """`length` + `step`."""
     length: float
+    """Contribution of the number of steps."""
     step: float
+    """Contribution of the cost per step; the sum of `parts`."""
     parts: Mapping[str, float]
 
 
 def split_log_ratio(
     steps: float, parts: Mapping[str, float], reference_steps: float, reference_parts: Mapping[str, float]
 ) -> LogSplit:
-    """Split ln(episode's cost / reference episode's cost) exactly.
+    """Split ln(cost of an episode / cost of the reference episode) exactly into contributions.
 
-    ln E_episode = ln steps + ln E_step, where E_step is the sum of `parts`. The latter's difference is
-    given to the parts by the logarithmic mean L: ln(y / r) = sum of (y_i - r_i) / L(y, r) (LMDI, Ang
-    2004), which leaves no rest and allows a part that is zero or negative.
+    ln E_episode = ln steps + ln E_step, where E_step is the sum of `parts`. The change of ln E_step is
+    distributed over the parts with the logarithmic mean L: ln(y / r) = sum of (y_i - r_i) / L(y, r) (LMDI,
+    Ang 2004). This leaves no residual and allows parts that are zero or negative.
     """
-    own, reference = sum(parts.values()), sum(reference_parts.values())
-    mean = logarithmic_mean(own, reference)
+    step_cost, reference_cost = sum(parts.values()), sum(reference_parts.values())
+    mean = logarithmic_mean(step_cost, reference_cost)
     shares = {name: (parts[name] - reference_parts[name]) / mean for name in reference_parts}
-    length, step = math.log(steps / reference_steps), math.log(own / reference)
+    length, step = math.log(steps / reference_steps), math.log(step_cost / reference_cost)
     return LogSplit(length + step, length, step, shares)
 
 
-def logarithmic_mean(one: float, other: float) -> float:
-    """(a - b) / (ln a - ln b) of two positive numbers; `one` where they are equal."""
-    difference = math.log(one) - math.log(other)
-    if abs(difference) < 1e-9:  # the quotient is lost to rounding; the limit is the mean
-        return (one + other) / 2
-    return (one - other) / difference
+def logarithmic_mean(first: float, second: float) -> float:
+    """Return (a - b) / (ln a - ln b) of two positive numbers; their common value if they are equal."""
+    difference = math.log(first) - math.log(second)
+    if abs(difference) < 1e-9:  # rounding would dominate the quotient; its limit is the mean
+        return (first + second) / 2
+    return (first - second) / difference
 
 
 def amdahl(share: float, speed_up: float) -> float:
-    """Amdahl's law (1967): the ratio of the total cost to what it was, when the `share` of it that can be
-    made faster becomes `speed_up` times cheaper (below 1: dearer)."""
+    """Return the ratio of new to old total cost if a `share` of it becomes `speed_up` times cheaper.
+
+    A speed-up below 1 makes that share more expensive. Source: Amdahl's law (1967).
+    """
     if not 0 <= share <= 1 or speed_up <= 0:
         raise ValueError("the share lies in 0..1, the speed-up above 0")
     return (1 - share) + share / speed_up

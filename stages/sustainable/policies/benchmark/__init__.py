@@ -1,1 +1,1 @@
-"""What study B measures: deployed policies, windows of whole episodes, memory."""
+"""The measurements of study B: deployed policies, windows of whole episodes, memory."""

@@ -16,16 +16,16 @@ from sustainable.energy.meter import Meter
 from sustainable.measuring.clock import ClockMeter
 from sustainable.measuring.process import on_all_cores
 from sustainable.policies.benchmark.deployments import (
-    ActorDeployment,
+    PolicyConfiguration,
     PolicyBenchmarkParameters,
-    PolicySources,
+    PolicyFolders,
 )
-from sustainable.policies.benchmark.episodes import Acting, EpisodesParameters, measure_episodes
+from sustainable.policies.benchmark.episodes import LabelledPolicy, EpisodesParameters, measure_episodes
 from sustainable.policies.benchmark.memory import read_memory
 from sustainable.policies.environments.faults import Record, caught
 from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.environments.rollout import Environment
-from sustainable.policies.learning.recipes import Cell
+from sustainable.policies.learning.recipes import TrainingRun
 
 SHORTEST_POLICY_WINDOW_S = 0.4
 """CPU time is read from a clock of nanoseconds; a modelled energy counts it in ticks of 10 ms, which is 2.5 %
@@ -47,7 +47,7 @@ class Bench:
     """Measures study B. Each measurement keeps a journal, so that a killed or failed run can continue."""
 
     def __init__(
-        self, cells: Sequence[Cell], sources: PolicySources, journals: Path, identity: Sequence[Any]
+        self, cells: Sequence[TrainingRun], sources: PolicyFolders, journals: Path, identity: Sequence[Any]
     ) -> None:
         self.cells, self.sources, self.folder, self.identity = cells, sources, journals, list(identity)
         self.journals: list[RowJournal] = []
@@ -73,7 +73,7 @@ class Bench:
     def measure_cell(
         self,
         group: Group,
-        configurations: Mapping[str, ActorDeployment],
+        configurations: Mapping[str, PolicyConfiguration],
         windows: EpisodesParameters,
         make_meter: Callable[[], Meter],
     ) -> Record:
@@ -117,7 +117,7 @@ class Bench:
             in_parallel(
                 read_memory,
                 [
-                    (self.sources.memory_question(cell, parameters.configurations[pairs[index][1]]),)
+                    (self.sources.memory_request(cell, parameters.configurations[pairs[index][1]]),)
                     for index in order
                 ],
                 "memory",
@@ -137,7 +137,7 @@ class Bench:
         ]
         return {"rows": rows}
 
-    def cells_of(self, group: Group) -> list[Cell]:
+    def cells_of(self, group: Group) -> list[TrainingRun]:
         """Return the trained seeds of an environment and algorithm; raises `UserError` if there are none."""
         cells = [cell for cell in self.cells if (cell.environment, cell.algorithm) == group]
         if not cells:
@@ -149,14 +149,14 @@ class Bench:
 
     def replicas(
         self,
-        cells: Sequence[Cell],
-        configurations: Mapping[str, ActorDeployment],
+        cells: Sequence[TrainingRun],
+        configurations: Mapping[str, PolicyConfiguration],
         environment: Environment,
-    ) -> dict[int, dict[str, Acting]]:
-        return {cell.seed: self.sources.acting(cell, configurations, environment) for cell in cells}
+    ) -> dict[int, dict[str, LabelledPolicy]]:
+        return {cell.seed: self.sources.deploy(cell, configurations, environment) for cell in cells}
 
     def journal(
-        self, name: str, settings: Sequence[Any], replicas: Mapping[int, Mapping[str, Acting]]
+        self, name: str, settings: Sequence[Any], replicas: Mapping[int, Mapping[str, LabelledPolicy]]
     ) -> RowJournal:
         labels = [dict(acting.labels) for models in replicas.values() for acting in models.values()]
         names = [list(models) for models in replicas.values()]

@@ -1,6 +1,7 @@
-"""What study B measures: trained policies of every seed, in every configuration, ready to act."""
+"""Deploy trained policies for the benchmark: every seed in every configuration, ready to act."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,19 +14,19 @@ from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.units import Norm
 from sustainable.policies.compression.static_int8 import load_prepared
-from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
+from sustainable.policies.compression.runtimes import ActorRuntime, DeployedActor, deploy_actor
 from sustainable.policies.compression.variants import Method, Variant
-from sustainable.policies.benchmark.episodes import Acting, EpisodesParameters
+from sustainable.policies.benchmark.episodes import LabelledPolicy, EpisodesParameters
 from sustainable.policies.policy import check_fits, load_policy
-from sustainable.policies.learning.recipes import Algorithm, Cell
+from sustainable.policies.learning.recipes import Algorithm, TrainingRun
 from sustainable.policies.environments.rollout import Environment
 
 Doses = Annotated[list[Annotated[float, Field(ge=0.0, le=1e6)]], Field(min_length=2)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class ActorDeployment:
-    """A variant of a policy in a runtime (see `compression.actors.Variant`)."""
+class PolicyConfiguration:
+    """A variant of a policy in a runtime; `method`, `norm` and `share` are those of `Variant`."""
 
     runtime: ActorRuntime
     method: Method = "none"
@@ -39,35 +40,38 @@ class ActorDeployment:
 
 @dataclass(frozen=True, config=STRICT)
 class WorkloadParameters:
-    """The dose-response: what a step of `environment` costs beside the policy, in microseconds, and which
-    configurations are measured at every dose. Windows are timed, not metered, and may be shorter;
-    `timed_steps` as of the other windows."""
+    """The dose-response measurement: configurations at increasing costs of an environment step."""
 
     environment: str
     algorithm: Algorithm
     doses_us: Doses
+    """CPU time added to each step of the environment, in microseconds."""
     window_s: Annotated[float, Field(ge=0.05, le=600.0)]
+    """Windows are timed and not metered, so they may be shorter than others."""
     timed_steps: Annotated[int, Field(ge=10, le=1_000_000)]
+    """As in `EpisodesParameters`."""
     configurations: Annotated[list[str], Field(min_length=2)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class MemoryParameters:
-    """Whose memory is read, in which configurations, and in how many fresh processes for each."""
+    """The memory measurement of one policy."""
 
     environment: str
     algorithm: Algorithm
     repeats: Annotated[int, Field(ge=2, le=1000)]
+    """Fresh processes per configuration."""
     configurations: Annotated[list[str], Field(min_length=2)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class PolicyBenchmarkParameters:
-    """`cells`: algorithm -> environments that are measured; the others are evaluated alone."""
+    """Section `benchmark_policies` of params.yaml."""
 
     windows: EpisodesParameters
     cells: dict[Algorithm, list[str]]
-    configurations: Annotated[dict[str, ActorDeployment], Field(min_length=2)]
+    """Algorithm -> environments whose policies are measured; other policies only have returns."""
+    configurations: Annotated[dict[str, PolicyConfiguration], Field(min_length=2)]
     workload: WorkloadParameters
     memory: MemoryParameters
 
@@ -84,48 +88,60 @@ class PolicyBenchmarkParameters:
 
 
 @plain_dataclass(frozen=True)
-class PolicySources:
-    """Folders: trained policies, what was prepared for their quantization, and exported models."""
+class PolicyFolders:
+    """Folders from which policies are deployed."""
 
     policies: Path
+    """Trained policies."""
     prepared: Path
+    """Ranges and QAT weights (see `static_int8.Prepared`)."""
     cache: Path
+    """Exported ONNX models."""
 
-    def acting(
-        self, cell: Cell, configurations: Mapping[str, ActorDeployment], environment: Environment
-    ) -> dict[str, Acting]:
-        """One trained policy in every configuration. Raises `UserError` for a policy that does not fit the
-        environment, and for a configuration that cannot be had."""
-        policy = load_policy(self.policies / cell.file)
+    def deploy(
+        self, run: TrainingRun, configurations: Mapping[str, PolicyConfiguration], environment: Environment
+    ) -> dict[str, LabelledPolicy]:
+        """Deploy one trained policy in every configuration.
+
+        Raises `UserError` if the policy does not fit the environment, or a configuration is not supported.
+        """
+        policy = load_policy(self.policies / run.file)
         check_fits(policy, environment)
-        prepared = load_prepared(self.prepared / cell.file)
-        found = {}
-        for name, asked in configurations.items():
+        prepared = load_prepared(self.prepared / run.file)
+        deployed_policies = {}
+        for name, configuration in configurations.items():
             try:
-                deployed = deploy_actor(policy.actor, asked.variant, asked.runtime, prepared, self.cache)
+                deployed = deploy_actor(
+                    policy.actor, configuration.variant, configuration.runtime, prepared, self.cache
+                )
             except CompressionError as error:
                 raise UserError(
                     f"params.yaml: benchmark_policies.configurations.{name}: {error}; change or remove it"
                 ) from None
-            labels = {
-                "environment": cell.environment,
-                "algorithm": cell.algorithm,
-                "method": asked.method,
-                "norm": asked.norm,
-                "share": asked.share,
-                "runtime": asked.runtime,
-                "weights_sha256": deployed.weights_sha256,
-                "size_bytes": deployed.size_bytes,
-            }
-            found[name] = Acting(deployed.act, labels)
-        return found
+            labels = _labels(run, configuration, deployed)
+            deployed_policies[name] = LabelledPolicy(deployed.act, labels)
+        return deployed_policies
 
-    def memory_question(self, cell: Cell, asked: ActorDeployment) -> dict[str, Any]:
-        """What `memory.read_memory` wants to know."""
+    def memory_request(self, run: TrainingRun, configuration: PolicyConfiguration) -> dict[str, Any]:
+        """Return the argument of `memory.read_memory`, which must be JSON-like to reach another process."""
         return {
-            "policy": str(self.policies / cell.file),
-            "prepared": str(self.prepared / cell.file),
+            "policy": str(self.policies / run.file),
+            "prepared": str(self.prepared / run.file),
             "cache": str(self.cache),
-            "variant": {"method": asked.method, "norm": asked.norm, "share": asked.share},
-            "runtime": asked.runtime,
+            "variant": asdict(configuration.variant),
+            "runtime": configuration.runtime,
         }
+
+
+def _labels(run: TrainingRun, configuration: PolicyConfiguration, deployed: DeployedActor) -> dict[str, Any]:
+    """Return the columns that describe a deployed policy, in the order of the data files."""
+    return {
+        "environment": run.environment,
+        "algorithm": run.algorithm,
+        "method": configuration.method,
+        "norm": configuration.norm,
+        "share": configuration.share,
+        "runtime": configuration.runtime,
+        "weights_sha256": deployed.weights_sha256,
+        "size_bytes": deployed.size_bytes,
+    }

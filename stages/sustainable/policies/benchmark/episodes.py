@@ -1,12 +1,13 @@
-"""Windows of whole episodes: how a policy is measured while it acts in its environment.
+"""Measure policies while they act in their environments, in windows of whole episodes.
 
-Every block holds each configuration once, in an order drawn from the seed, its A/A twin among them and one
-idle window; a block takes the policies of one training seed, and the seeds take turns. All windows of a
-block meet the same episodes (the same seeds of the environment): as many as fill the window with the first
-configuration, which is calibrated once and frozen, so that returns and lengths are paired; a configuration
-that is through with them too soon, because its episodes end early, goes on with further ones. What a call of
-the policy and a step of the environment take by themselves is timed beside every window, meter off: the
-policy on recorded observations, the environment by replaying recorded actions.
+Every block contains each configuration once, including the A/A twin, and one idle window, in an order drawn
+from the seed. A block uses the policies of one training seed; the seeds take turns. All windows of a block
+run the same episodes (the same seeds of the environment), so that returns and lengths are paired. Their
+number is calibrated once with the first configuration and then frozen. A configuration whose episodes end
+early continues with further episodes.
+
+A call of the policy and a step of the environment are also timed separately beside every window, without a
+meter: the policy on recorded observations, the environment by replaying recorded actions.
 """
 
 import time
@@ -36,189 +37,195 @@ from sustainable.measuring.blocks import (
 )
 from sustainable.energy.meter import Meter, Reading
 from sustainable.measuring.process import neighbours_load, now
-from sustainable.policies.environments.rollout import (
-    Act,
-    Environment,
-    Episode,
-    Recording,
-    record,
-    run_episode,
-)
+from sustainable.policies.environments.rollout import Environment, Episode, Recording, record, run_episode
+from sustainable.policies.policy import Act
 
-SEEDS_OF_A_BLOCK = 100_000
+SEEDS_PER_BLOCK = 100_000
 SHORTEST_SHARE = 0.25
-"""Of `window_s`: a window that is shorter goes on with further episodes."""
-RECORDED = 99 * SEEDS_OF_A_BLOCK
-CALIBRATED = 98 * SEEDS_OF_A_BLOCK
-"""Where the seeds of recorded and of calibrating episodes begin, away from those that are measured."""
+"""A window shorter than this share of `window_s` continues with further episodes."""
+RECORDING_OFFSET = 99 * SEEDS_PER_BLOCK
+CALIBRATION_OFFSET = 98 * SEEDS_PER_BLOCK
+"""First seeds of the recorded and of the calibration episodes, far from those that are measured."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class EpisodesParameters(WindowParameters):
-    """`timed_steps`: how many calls of the policy, and steps of the environment, are timed apart beside
-    every window."""
+    """Parameters of windows of whole episodes."""
 
     timed_steps: Annotated[int, Field(ge=10, le=1_000_000)]
+    """Calls of the policy, and steps of the environment, that are timed separately beside every window."""
 
 
 @plain_dataclass(frozen=True)
-class Acting:
-    """A deployed policy, and the columns that name it."""
+class LabelledPolicy:
+    """A deployed policy and the columns that describe it."""
 
     act: Act
     labels: Mapping[str, Any]
 
 
-class Place(NamedTuple):
-    """What a window measures: a configuration in one of the environments (the doses of a cost knob, or one
-    environment alone)."""
+class Treatment(NamedTuple):
+    """What a window measures: one configuration in one environment."""
 
     environment: str
+    """Key among the measured environments: a name, or a dose of the workload; empty for an idle window."""
     configuration: str
 
 
-Replicas = Mapping[int, Mapping[str, Acting]]
-Recordings = Mapping[tuple[int, Place], Recording]
+Environments = Mapping[str, Environment]
+Replicas = Mapping[int, Mapping[str, LabelledPolicy]]
+"""Training seed -> configuration -> deployed policy."""
+Recordings = Mapping[tuple[int, Treatment], Recording]
 
 
 def measure_episodes(
-    environments: Mapping[str, Environment],
+    environments: Environments,
     replicas: Replicas,
     parameters: EpisodesParameters,
     make_meter: Callable[[], Meter],
     journal: RowJournal,
 ) -> dict[str, Any]:
-    """Measure the whole design, a row a window into `journal`; gives what was frozen.
+    """Measure the whole design and append one row per window to `journal`.
 
-    `replicas`: by training seed and configuration. Every configuration is measured in each of
-    `environments`. A journal that holds rows is continued at the next window.
+    Every configuration is measured in each of `environments`. A journal that already has rows is continued
+    at the next window. Return the frozen settings: the meter's overhead and the number of episodes per
+    window for each environment.
     """
     seeds, names = list(replicas), list(next(iter(replicas.values())))
-    places = [Place(where, name) for where in environments for name in names]
-    recordings = _recorded(environments, replicas, places, parameters)
+    treatments = [Treatment(key, name) for key in environments for name in names]
+    recordings = _recordings(environments, replicas, treatments, parameters)
     throw_away(make_meter)
     _warm_up(environments, replicas, recordings, parameters)
     if not journal.rows:
         journal.append(_freeze(environments, replicas[seeds[0]][names[0]].act, parameters, make_meter))
     frozen = journal.rows[0]
-    cells = design([*places, Place("", IDLE)], parameters.blocks, parameters.seed)
+    windows = design([*treatments, Treatment("", IDLE)], parameters.blocks, parameters.seed)
     done = len(journal.rows) - 1
-    for cell in progress(cells[done:], "windows", len(cells), done, "windows"):
-        seed, place = seeds[cell.block % len(seeds)], cell.item
-        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {' '.join(place).strip()}")
-        acting, environment = replicas[seed].get(place.configuration), environments.get(place.environment)
-        least = frozen["episodes"].get(place.environment, 0)
-        row, episodes = _window(acting, environment, least, cell.block, parameters, make_meter)
-        apart = {}
-        if acting is not None and environment is not None:
-            apart = time_apart(acting.act, environment, recordings[seed, place])
-        where = {"place": place.environment, "configuration": place.configuration, "training_seed": seed}
-        where |= {"block": cell.block, "position": cell.position, "threads": torch.get_num_threads()}
-        labels = dict(acting.labels) if acting else {}
-        journal.append(where | labels | row | per_step(row, episodes, apart))
+    for window in progress(windows[done:], "windows", len(windows), done, "windows"):
+        seed, treatment = seeds[window.block % len(seeds)], window.item
+        tqdm.write(f"block {window.block + 1} of {parameters.blocks}: {' '.join(treatment).strip()}")
+        policy = replicas[seed].get(treatment.configuration)  # None for the idle window
+        environment = environments.get(treatment.environment)
+        minimum = frozen["episodes"].get(treatment.environment, 0)
+        row, episodes = _measure_window(policy, environment, minimum, window.block, parameters, make_meter)
+        separate = {}
+        if policy is not None and environment is not None:
+            separate = time_separately(policy.act, environment, recordings[seed, treatment])
+        labels = dict(policy.labels) if policy else {}
+        journal.append(_design_columns(window, seed) | labels | row | per_step(row, episodes, separate))
     return dict(frozen)
 
 
-def _recorded(
-    environments: Mapping[str, Environment],
+def _design_columns(window: Any, seed: int) -> dict[str, Any]:
+    """Return the columns that place a window in the design."""
+    return {
+        "place": window.item.environment,
+        "configuration": window.item.configuration,
+        "training_seed": seed,
+        "block": window.block,
+        "position": window.position,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _recordings(
+    environments: Environments,
     replicas: Replicas,
-    places: Sequence[Place],
+    treatments: Sequence[Treatment],
     parameters: EpisodesParameters,
 ) -> Recordings:
-    """What is timed apart: episodes of every policy in every configuration and environment."""
+    """Record the episodes that are timed separately, of every policy in every treatment."""
     return {
-        (seed, place): record(
-            environments[place.environment],
-            models[place.configuration].act,
-            count(parameters.seed + RECORDED),
+        (seed, treatment): record(
+            environments[treatment.environment],
+            policies[treatment.configuration].act,
+            count(parameters.seed + RECORDING_OFFSET),
             parameters.timed_steps,
         )
-        for seed, models in replicas.items()
-        for place in places
+        for seed, policies in replicas.items()
+        for treatment in treatments
     }
 
 
 def _warm_up(
-    environments: Mapping[str, Environment],
+    environments: Environments,
     replicas: Replicas,
     recordings: Recordings,
     parameters: EpisodesParameters,
 ) -> None:
-    """The policies of the first seed until their time is steady; the others, the same code with other
-    weights, once."""
+    """Run the policies of the first seed until their time is steady, and those of other seeds once.
+
+    The other seeds run the same code with other weights.
+    """
     print("warming up", flush=True)
-    stretches: dict[tuple[int, Place], Callable[[], None]] = {}
-    for (seed, place), recording in recordings.items():
-        act, environment = replicas[seed][place.configuration].act, environments[place.environment]
-        stretches[seed, place] = partial(_stretch, act, environment, recording)
+    passes: dict[tuple[int, Treatment], Callable[[], Any]] = {}
+    for (seed, treatment), recording in recordings.items():
+        act, environment = replicas[seed][treatment.configuration].act, environments[treatment.environment]
+        passes[seed, treatment] = partial(time_separately, act, environment, recording)
     first = next(iter(replicas))
-    warm_up({place: run for (seed, place), run in stretches.items() if seed == first}, parameters)
-    for run in stretches.values():
+    warm_up({treatment: run for (seed, treatment), run in passes.items() if seed == first}, parameters)
+    for run in passes.values():
         run()
 
 
-def _stretch(act: Act, environment: Environment, recording: Recording) -> None:
-    time_apart(act, environment, recording)
-
-
 def _freeze(
-    environments: Mapping[str, Environment],
+    environments: Environments,
     act: Act,
     parameters: EpisodesParameters,
     make_meter: Callable[[], Meter],
 ) -> dict[str, Any]:
-    """How many episodes fill a window with `act`, by environment, and the meter's own cost."""
+    """Measure the meter's overhead, and how many episodes fill a window with `act` in each environment."""
     overhead = meter_overhead(parameters, make_meter, "benchmark_policies.windows")
-    seeds = parameters.seed + CALIBRATED
-    filled = {
-        name: len(episodes_for(1, parameters.window_s, environment, act, count(seeds)))
+    first_seed = parameters.seed + CALIBRATION_OFFSET
+    episodes = {
+        name: len(episodes_for(1, parameters.window_s, environment, act, count(first_seed)))
         for name, environment in environments.items()
     }
-    return {"meter_overhead_p95": overhead, "episodes": filled}
+    return {"meter_overhead_p95": overhead, "episodes": episodes}
 
 
-def _window(
-    acting: Acting | None,
+def _measure_window(
+    policy: LabelledPolicy | None,
     environment: Environment | None,
-    least: int,
+    minimum: int,
     block: int,
     parameters: EpisodesParameters,
     make_meter: Callable[[], Meter],
 ) -> tuple[dict[str, Any], list[Episode]]:
-    """One metered window of at least so many episodes; without a policy an idle one."""
+    """Meter one window of at least `minimum` episodes; sleep if there is no policy (the idle window)."""
     meter, before, episodes = make_meter(), now(), []
     meter.start()
-    if acting is None or environment is None:
+    if policy is None or environment is None:
         time.sleep(parameters.window_s)
     else:
         shortest_s = SHORTEST_SHARE * parameters.window_s
         seeds = episode_seeds(parameters.seed, block)
-        episodes = episodes_for(least, shortest_s, environment, acting.act, seeds)
+        episodes = episodes_for(minimum, shortest_s, environment, policy.act, seeds)
     reading: Reading = meter.stop()
     others = neighbours_load(before, now())
-    name = IDLE if acting is None else ""
+    name = IDLE if policy is None else ""
     flags = flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters)
     return asdict(reading) | {"neighbours_load": others, "flags": flags}, episodes
 
 
 def episode_seeds(seed: int, block: int) -> Iterator[int]:
-    """The environment's seeds of a block's episodes; the same for all its windows."""
-    return count(seed + block * SEEDS_OF_A_BLOCK)
+    """Return the environment's seeds for a block's episodes; all windows of the block use the same."""
+    return count(seed + block * SEEDS_PER_BLOCK)
 
 
 def episodes_for(
-    least: int, shortest_s: float, environment: Environment, act: Act, seeds: Iterator[int]
+    minimum: int, shortest_s: float, environment: Environment, act: Act, seeds: Iterator[int]
 ) -> list[Episode]:
-    """Whole episodes, one a seed: at least so many, and until they have taken so much CPU time."""
+    """Run whole episodes, one per seed: at least `minimum`, and at least `shortest_s` of CPU time."""
     episodes: list[Episode] = []
     start = time.process_time()
-    while len(episodes) < least or time.process_time() - start < shortest_s:
+    while len(episodes) < minimum or time.process_time() - start < shortest_s:
         episodes.append(run_episode(environment, act, next(seeds)))
     return episodes
 
 
-def time_apart(act: Act, environment: Environment, recording: Recording) -> dict[str, float]:
-    """CPU microseconds of one call of the policy, and of one step of the environment, each by itself."""
+def time_separately(act: Act, environment: Environment, recording: Recording) -> dict[str, float]:
+    """Return the CPU microseconds of one call of the policy and of one step of the environment."""
     start = time.process_time()
     for observation in recording.observations:
         act(observation)
@@ -235,10 +242,14 @@ def time_apart(act: Act, environment: Environment, recording: Recording) -> dict
 
 
 def per_step(
-    row: Mapping[str, Any], episodes: Sequence[Episode], apart: Mapping[str, float]
+    row: Mapping[str, Any], episodes: Sequence[Episode], separate: Mapping[str, float]
 ) -> dict[str, Any]:
-    """A window's episodes, and its CPU time of a step split into policy, environment and the remainder: the
-    loop between them, resets, and what timing apart does not see. An idle window has none."""
+    """Summarise a window's episodes, and split its CPU time per step into policy, environment and remainder.
+
+    `separate` is the result of `time_separately`. The remainder is the loop around policy and environment,
+    the resets, and effects that separate timing does not see, such as cold caches. All costs are None for an
+    idle window.
+    """
     names = ("cpu_time_per_step_us", "policy_us", "environment_us", "remainder_us")
     steps = sum(episode.steps for episode in episodes)
     counted = {"episodes": len(episodes), "steps": steps}
@@ -250,6 +261,6 @@ def per_step(
         "return_mean": sum(episode.episode_return for episode in episodes) / len(episodes),
         "terminated_share": sum(episode.terminated for episode in episodes) / len(episodes),
         "cpu_time_per_step_us": whole,
-        **apart,
-        "remainder_us": whole - apart["policy_us"] - apart["environment_us"],
+        **separate,
+        "remainder_us": whole - separate["policy_us"] - separate["environment_us"],
     }

@@ -1,8 +1,8 @@
-"""How much memory a deployed policy takes: one fresh process a reading, as `python -m` of this module.
+"""Measure the memory of a deployed policy, each time in a fresh process (`python -m` of this module).
 
-The process reads the stored policy, notes its resident memory, deploys it in its runtime, acts for a while,
-and notes it again. The first reading is subtracted; compressing happens in the process, as it does in the
-libraries that are measured, and what they leave behind is part of their cost.
+The process reads the stored policy and its own resident memory, deploys the policy in its runtime, acts for a
+while, and reads its memory again; the result is the difference. Compression happens in the process, as in the
+libraries that are measured: memory that they leave allocated is part of their cost.
 """
 
 import gc
@@ -19,14 +19,18 @@ import psutil
 from sustainable.core.errors import UserError
 
 CALLS = 1000
+"""Calls of the policy before the second reading: runtimes allocate buffers when they first act."""
 
 
-def read_memory(asked: Mapping[str, Any]) -> dict[str, int]:
-    """One reading in a fresh process. `asked`: `policy`, `prepared`, `cache` (paths as text), `variant` (its
-    fields) and `runtime`. Raises `UserError` when the process fails."""
-    stages = Path(__file__).resolve().parents[2]
+def read_memory(request: Mapping[str, Any]) -> dict[str, int]:
+    """Measure once in a fresh process; all values are in bytes.
+
+    `request` has `policy`, `prepared` and `cache` (paths as text), `variant` (its fields) and `runtime`.
+    Raises `UserError` if the process fails.
+    """
+    stages = Path(__file__).resolve().parents[3]
     done = subprocess.run(
-        [sys.executable, "-m", __spec__.name, json.dumps(dict(asked))],
+        [sys.executable, "-m", __spec__.name, json.dumps(dict(request))],
         env=os.environ | {"PYTHONPATH": str(stages)},
         capture_output=True,
         text=True,
@@ -34,12 +38,13 @@ def read_memory(asked: Mapping[str, Any]) -> dict[str, int]:
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"memory of {asked['variant']['method']} on {asked['runtime']}: {last}")
+        raise UserError(f"memory of {request['variant']['method']} on {request['runtime']}: {last}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure_here(asked: Mapping[str, Any]) -> dict[str, int]:
-    """The reading itself, in this process."""
+def measure_memory(request: Mapping[str, Any]) -> dict[str, int]:
+    """Measure once in this process; see `read_memory`."""
+    # Imported here: the parent process starts this module for each reading and needs none of them.
     import numpy as np
     import torch
 
@@ -50,13 +55,13 @@ def measure_here(asked: Mapping[str, Any]) -> dict[str, int]:
     from sustainable.policies.policy import load_policy
 
     torch.set_num_threads(1)
-    policy = load_policy(Path(asked["policy"]))
-    prepared = load_prepared(Path(asked["prepared"]))
+    policy = load_policy(Path(request["policy"]))
+    prepared = load_prepared(Path(request["prepared"]))
     states = np.random.default_rng(0).standard_normal((CALLS, policy.actor.architecture.observations))
     gc.collect()
     before = psutil.Process().memory_info().rss
     deployed = deploy_actor(
-        policy.actor, Variant(**asked["variant"]), asked["runtime"], prepared, Path(asked["cache"])
+        policy.actor, Variant(**request["variant"]), request["runtime"], prepared, Path(request["cache"])
     )
     for state in states:
         deployed.act(state)
@@ -73,4 +78,4 @@ def measure_here(asked: Mapping[str, Any]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_here(json.loads(sys.argv[1]))))
+    print(json.dumps(measure_memory(json.loads(sys.argv[1]))))

@@ -1,1 +1,1 @@
-"""Compression of policies: variants, runtimes, and the counts of what changed."""
+"""Compression of policies: variants, runtimes, parameter counts and sizes."""

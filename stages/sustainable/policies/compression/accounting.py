@@ -1,6 +1,6 @@
-"""What an actor is made of, compressed or not: its tensors, their hash, and counts.
+"""The tensors of an actor, compressed or not, with their hash, counts and sizes.
 
-int8 layers hide their weights in packed objects, which `parameters()` does not show; all counts here do.
+int8 layers pack their weights into objects that `parameters()` does not return; these functions unpack them.
 """
 
 from typing import Any
@@ -12,53 +12,53 @@ from sustainable.core.tensors import serialise, tensors_sha256
 from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
 
 
-def actor_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Every number that decides the outputs, by name: what is stored of an actor.
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return every number that determines an actor's outputs, by name.
 
-    int8 weights appear as int8 values [outputs, inputs] with `.scales` and `.zeros`: of the tensor, or of
-    each output. A layer with static ranges has `.output_scale` and `.output_zero` as well.
+    int8 weights appear as int8 values [outputs, inputs] with `.scales` and `.zeros`, of the whole tensor or
+    of each output. A layer with static ranges also has `output_scale` and `output_zero`.
     """
     tensors: dict[str, Tensor] = {}
     for name, part in module.named_modules():
         prefix = f"{name}." if name else ""
-        if isinstance(part, STATIC_LINEAR):  # and its subclasses: the dynamic one, and the one with a ReLU
+        if isinstance(part, STATIC_LINEAR):  # also its subclasses: dynamic, and fused with a ReLU
             tensors |= _int8_linear(prefix, part)
         else:
-            own = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
-            tensors |= {f"{prefix}{key}": value.detach() for key, value in own}
+            direct = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
+            tensors |= {f"{prefix}{key}": value.detach() for key, value in direct}
     return tensors
 
 
 def weight_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The weights and biases alone, without scales and observation statistics."""
+    """Return only the weights and biases, without quantization scales and observation statistics."""
     return {
-        name: value for name, value in actor_tensors(module).items() if name.endswith((".weight", ".bias"))
+        name: value for name, value in stored_tensors(module).items() if name.endswith((".weight", ".bias"))
     }
 
 
-def parameters_of(module: nn.Module) -> int:
-    """Weights and biases, zeros and int8 ones included."""
+def count_parameters(module: nn.Module) -> int:
+    """Count weights and biases, including zeros and int8 values."""
     return sum(value.numel() for value in weight_tensors(module).values())
 
 
-def nonzero_of(module: nn.Module) -> int:
-    """Weights and biases that are not zero."""
+def count_nonzero(module: nn.Module) -> int:
+    """Count weights and biases that are not zero."""
     return sum(int(torch.count_nonzero(value)) for value in weight_tensors(module).values())
 
 
 def size_bytes(module: nn.Module) -> int:
-    """Bytes on a disk as safetensors: an int8 weight takes one, a masked one as many as any other."""
-    return len(serialise(actor_tensors(module)))
+    """Return the bytes on disk as safetensors: 1 per int8 weight, 4 per float, zero or not."""
+    return len(serialise(stored_tensors(module)))
 
 
 def memory_bytes(module: nn.Module) -> int:
-    """Bytes that the same numbers take in memory, without what a library keeps around them."""
-    return sum(value.numel() * value.element_size() for value in actor_tensors(module).values())
+    """Return the bytes of the same numbers in memory, without a library's overhead."""
+    return sum(value.numel() * value.element_size() for value in stored_tensors(module).values())
 
 
-def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 over everything that decides the outputs: equal hashes mean equal actors."""
-    return tensors_sha256(actor_tensors(module))
+def module_sha256(module: nn.Module) -> str:
+    """Return the SHA-256 of everything that determines the outputs: equal hashes mean equal actors."""
+    return tensors_sha256(stored_tensors(module))
 
 
 def _int8_linear(prefix: str, layer: Any) -> dict[str, Tensor]:
@@ -67,9 +67,9 @@ def _int8_linear(prefix: str, layer: Any) -> dict[str, Tensor]:
         scales, zeros = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()
     else:
         scales, zeros = torch.tensor(weight.q_scale()), torch.tensor(weight.q_zero_point())
-    found = {"weight": weight.int_repr(), "bias": bias}
-    # torch.ao widens both for computing; neither loses anything in the type that it was found in
-    found |= {"weight.scales": scales.float(), "weight.zeros": zeros.to(torch.int8)}
+    tensors = {"weight": weight.int_repr(), "bias": bias}
+    # torch.ao returns float64 scales and int64 zero points; the narrower types hold their values exactly.
+    tensors |= {"weight.scales": scales.float(), "weight.zeros": zeros.to(torch.int8)}
     if not isinstance(layer, QUANTIZED_LINEAR):
-        found |= {"output_scale": torch.tensor(layer.scale), "output_zero": torch.tensor(layer.zero_point)}
-    return {f"{prefix}{name}": value.detach() for name, value in found.items() if value is not None}
+        tensors |= {"output_scale": torch.tensor(layer.scale), "output_zero": torch.tensor(layer.zero_point)}
+    return {f"{prefix}{name}": value.detach() for name, value in tensors.items() if value is not None}

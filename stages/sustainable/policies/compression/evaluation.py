@@ -1,4 +1,4 @@
-"""The compressed variants of a trained policy, and what each of them returns."""
+"""Evaluate the compressed variants of a trained policy: their returns, sizes and parameter counts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
@@ -11,78 +11,82 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sustainable.core.parameters import STRICT
-from sustainable.policies.compression.accounting import nonzero_of, parameters_of
-from sustainable.policies.compression.static_int8 import Prepared, QATParameters, prepare
+from sustainable.policies.compression.accounting import count_nonzero, count_parameters
+from sustainable.policies.compression.static_int8 import Prepared, QATParameters, prepare_int8
 from sustainable.policies.compression.runtimes import DeployedActor, deploy_actor
 from sustainable.policies.compression.variants import Variant
-from sustainable.policies.policy import Policy
-from sustainable.policies.environments.rollout import Act, Environment, Episode, collect_states, run_episode
+from sustainable.policies.policy import Act, Policy
+from sustainable.policies.environments.rollout import Environment, Episode, collect_states, run_episode
 from sustainable.statistics import student_interval
 
-PRUNED_WAYS = (("unstructured", "l1"), ("structured", "l1"), ("structured", "l2"))
-"""Without unstructured L2: of single weights both norms make the same mask (`compression.actors`)."""
-PLAIN = Variant()
-Count = Annotated[int, Field(ge=2)]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+PRUNING_METHODS = (("unstructured", "l1"), ("structured", "l1"), ("structured", "l2"))
+"""Unstructured pruning by L2 would give the same masks as by L1 (see `variants.compress`)."""
+UNCOMPRESSED = Variant()
+_AtLeastTwo = Annotated[int, Field(ge=2)]
+_Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class CompressParameters:
-    """`states`: from rollouts of every policy, for ranges and for QAT. `others`: variants beside the pruned
-    ones, which are made at every one of `shares`.
+    """Section `compress_policies` of params.yaml."""
 
-    Episodes are run until the interval of the mean return is at most `return_interval` either way, as a
-    share of the policy's own distance to a random one; at least `episodes_minimum`, at most
-    `episodes_maximum`.
-    """
-
-    states: Count
+    states: _AtLeastTwo
+    """Observations from rollouts of each policy, for calibration and QAT."""
     qat: QATParameters
     others: Annotated[list[Variant], Field(min_length=1)]
-    shares: Annotated[list[Share], Field(min_length=1)]
-    episodes_minimum: Count
-    episodes_maximum: Count
-    return_interval: Share
-    confidence: Share
+    """Variants besides the pruned ones."""
+    shares: Annotated[list[_Share], Field(min_length=1)]
+    """Every pruning method is applied with each of these shares."""
+    episodes_minimum: _AtLeastTwo
+    episodes_maximum: _AtLeastTwo
+    return_interval: _Share
+    """Episodes are run until the interval of the mean return has this half width at most.
+
+    The unit is the distance between the uncompressed policy's return and a random policy's."""
+    confidence: _Share
+    """Confidence level of that interval."""
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    """Seed of the first episode; each further episode adds 1."""
 
 
 @plain_dataclass(frozen=True)
-class Bar:
-    """How exactly a return is to be known: the half width of its interval, in units of the return."""
+class StoppingRule:
+    """When the mean return is known precisely enough."""
 
     minimum: int
+    """Episodes that are run in any case."""
     half_width: float
+    """Largest half width of the interval, in units of the return."""
     confidence: float
 
-    def reached(self, returns: Sequence[float]) -> bool:
-        """Whether these episodes are enough."""
+    def satisfied(self, returns: Sequence[float]) -> bool:
+        """Return whether the returns of these episodes are enough."""
         if len(returns) < self.minimum:
             return False
-        found = student_interval(returns, self.confidence)
-        return found is not None and found.high - found.estimate <= self.half_width
+        mean = student_interval(returns, self.confidence)
+        return mean is not None and mean.high - mean.estimate <= self.half_width
 
 
 def variants_of(parameters: CompressParameters) -> list[Variant]:
-    """Every variant once, the uncompressed policy first."""
+    """Return every variant once, the uncompressed policy first."""
     pruned = [
         Variant(method, norm, share)  # type: ignore[arg-type]
-        for (method, norm), share in product(PRUNED_WAYS, parameters.shares)
+        for (method, norm), share in product(PRUNING_METHODS, parameters.shares)
     ]
-    return list(dict.fromkeys([PLAIN, *parameters.others, *pruned]))
+    return list(dict.fromkeys([UNCOMPRESSED, *parameters.others, *pruned]))
 
 
-def prepare_policy(
+def prepare_from_rollouts(
     policy: Policy,
     environment: Environment,
     seeds: Iterator[int],
     parameters: CompressParameters,
     cache: Path,
 ) -> Prepared:
-    """Ranges and QAT weights of a policy, from states that it meets in `environment`."""
-    act = deploy_actor(policy.actor, PLAIN, "numpy", None, cache).act
+    """Calibrate ranges and train QAT weights on states from rollouts of a policy in `environment`."""
+    act = deploy_actor(policy.actor, UNCOMPRESSED, "numpy", None, cache).act
     states = collect_states(environment, act, seeds, parameters.states)
-    return prepare(policy.actor, states, policy.seed, parameters.qat)
+    return prepare_int8(policy.actor, states, policy.seed, parameters.qat)
 
 
 def evaluate_variants(
@@ -93,33 +97,33 @@ def evaluate_variants(
     parameters: CompressParameters,
     cache: Path,
 ) -> list[dict[str, Any]]:
-    """A row an episode of every variant; all variants meet the same episodes in the same order.
+    """Evaluate every variant on the same episodes in the same order; return one row per episode.
 
-    NumPy runs what is in floating point and eager PyTorch the rest: a runtime changes no return. The
-    uncompressed policy gets all the episodes that there may be: it is what the others are compared with, and
-    its distance to a random policy is the scale of their intervals. `return_known`: whether the variant's
-    interval became as narrow as was asked for.
+    Variants in floating point run on NumPy, the others on eager PyTorch: the runtime changes no return. The
+    uncompressed policy runs `episodes_maximum` episodes, because all others are compared with it, and its
+    distance to a random policy is the unit of their intervals. The column `return_known` says whether the
+    variant's interval reached the requested width before the episode limit.
     """
     rows: list[dict[str, Any]] = []
-    bar = Bar(parameters.episodes_maximum, np.inf, parameters.confidence)
+    rule = StoppingRule(parameters.episodes_maximum, np.inf, parameters.confidence)
     for variant in variants_of(parameters):
         runtime = "numpy" if variant.precision == "fp32" else "torch-eager"
         deployed = deploy_actor(policy.actor, variant, runtime, prepared, cache)  # type: ignore[arg-type]
-        episodes = episodes_until(bar, environment, deployed.act, parameters)
+        episodes = episodes_until(rule, environment, deployed.act, parameters)
         returns = [episode.episode_return for episode in episodes]
-        if variant == PLAIN:
+        if variant == UNCOMPRESSED:
             half_width = parameters.return_interval * abs(float(np.mean(returns)) - random_return)
-            bar = Bar(parameters.episodes_minimum, half_width, parameters.confidence)
-        own = columns_of(policy, variant, deployed) | {"return_known": bar.reached(returns)}
+            rule = StoppingRule(parameters.episodes_minimum, half_width, parameters.confidence)
+        common = variant_columns(policy, variant, deployed) | {"return_known": rule.satisfied(returns)}
         rows += [
-            own | {"episode": number, "episode_seed": parameters.seed + number} | episode._asdict()
+            common | {"episode": number, "episode_seed": parameters.seed + number} | episode._asdict()
             for number, episode in enumerate(episodes)
         ]
     return rows
 
 
-def columns_of(policy: Policy, variant: Variant, deployed: DeployedActor) -> dict[str, Any]:
-    """What names a variant of a policy, and its exact counts."""
+def variant_columns(policy: Policy, variant: Variant, deployed: DeployedActor) -> dict[str, Any]:
+    """Return the columns that describe a variant of a policy, with its size and parameter counts."""
     return {
         "environment": policy.environment,
         "algorithm": policy.algorithm,
@@ -129,20 +133,19 @@ def columns_of(policy: Policy, variant: Variant, deployed: DeployedActor) -> dic
         "norm": variant.norm,
         "share": variant.share,
         "size_bytes": deployed.size_bytes,
-        "parameters": parameters_of(deployed.module),
-        "nonzero": nonzero_of(deployed.module),
+        "parameters": count_parameters(deployed.module),
+        "nonzero": count_nonzero(deployed.module),
         "weights_sha256": deployed.weights_sha256,
     }
 
 
 def episodes_until(
-    bar: Bar, environment: Environment, act: Act, parameters: CompressParameters
+    rule: StoppingRule, environment: Environment, act: Act, parameters: CompressParameters
 ) -> list[Episode]:
-    """Episodes, the same ones for every policy, until the return is known as `bar` says, or there are
-    `episodes_maximum`."""
+    """Run episodes, the same for every policy, until `rule` is satisfied or `episodes_maximum` is reached."""
     episodes: list[Episode] = []
     for number in range(parameters.episodes_maximum):
         episodes.append(run_episode(environment, act, parameters.seed + number))
-        if bar.reached([episode.episode_return for episode in episodes]):
+        if rule.satisfied([episode.episode_return for episode in episodes]):
             break
     return episodes

@@ -1,4 +1,4 @@
-"""An actor as a Stable-Baselines3 policy, on observations that are normalised as VecNormalize does it."""
+"""An actor as a Stable-Baselines3 policy, behind the library's own normalisation (VecNormalize)."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Actor, Actor
 
 
 class PredictingActor:
-    """`predict` of a policy with the actor's weights, as users of the library call it.
+    """A library policy with the actor's weights, called through `predict` as the library's users do.
 
-    PPO's and TRPO's policy, with a value network that has no hidden layer and is not asked; for actors that
-    end in tanh, the actor of TD3's policy (the greedy action of SAC's is the same function).
+    For PPO and TRPO it is `ActorCriticPolicy`, with a value network without hidden layers that is not used.
+    For actors that end in tanh it is the actor of TD3's policy; SAC's greedy action is the same function.
     """
 
     def __init__(self, actor: Actor) -> None:
         self.architecture = actor.architecture
-        with torch.random.fork_rng(devices=[]):  # the library draws weights, which are then replaced
+        with torch.random.fork_rng(devices=[]):  # the library draws weights, which are replaced below
             self.policy, layers = _policy(actor.architecture)
         with torch.no_grad():
             for layer, source in zip(layers, actor.layers, strict=True):
@@ -34,12 +34,12 @@ class PredictingActor:
         self.normalise = _normaliser(actor, self.policy).normalize_obs
 
     def act(self, observation: np.ndarray) -> Any:
-        """The greedy action for an observation [observations]."""
+        """Return the greedy action for an observation [observations]."""
         action, _ = self.policy.predict(self.normalise(observation), deterministic=True)
         return int(action) if self.architecture.discrete else action
 
     def infer(self, observation: np.ndarray) -> np.ndarray:
-        """Outputs [outputs] for an observation [observations], from the networks that `predict` asks."""
+        """Return the outputs [outputs] for an observation [observations], from the networks of `predict`."""
         with torch.no_grad():
             values = torch.from_numpy(self.normalise(observation))[None]
             outputs: np.ndarray = self._outputs(values)[0].numpy()
@@ -48,43 +48,49 @@ class PredictingActor:
     def _outputs(self, values: Tensor) -> Tensor:
         policy: Any = self.policy
         if self.architecture.squashed:
-            behind: Tensor = policy.mu[:-1](values)  # without the tanh
-            return behind
+            before_tanh: Tensor = policy.mu[:-1](values)
+            return before_tanh
         outputs: Tensor = policy.action_net(policy.mlp_extractor.forward_actor(values))
         return outputs
 
 
 class _Spaces(gymnasium.Env[Any, Any]):
-    """What VecNormalize needs to know of an environment, which is not run here."""
+    """A placeholder environment: VecNormalize only reads its spaces."""
 
     def __init__(self, policy: BasePolicy) -> None:
         self.observation_space, self.action_space = policy.observation_space, policy.action_space
 
 
 def _normaliser(actor: Actor, policy: BasePolicy) -> VecNormalize:
-    """The library's own wrapper with the actor's frozen statistics."""
+    """Return the library's wrapper with the actor's frozen statistics."""
     wrapper = VecNormalize(
         DummyVecEnv([lambda: _Spaces(policy)]), training=False, clip_obs=CLIP, epsilon=EPSILON
     )
     assert isinstance(wrapper.obs_rms, RunningMeanStd)  # observations are one array
+    # The wrapper divides by sqrt(var + EPSILON); the actor multiplies by `scale`, the reciprocal of that.
     wrapper.obs_rms.mean = actor.mean.double().numpy()
     wrapper.obs_rms.var = actor.scale.double().numpy() ** -2 - EPSILON
     return wrapper
 
 
 def _policy(shape: ActorArchitecture) -> tuple[BasePolicy, list[nn.Linear]]:
-    """A policy of that shape, and its actor's layers in order."""
-    seen = spaces.Box(-np.inf, np.inf, (shape.observations,), np.float32)
+    """Return a policy of the given shape, and its actor's layers in order."""
+    observations = spaces.Box(-np.inf, np.inf, (shape.observations,), np.float32)
     activation = ACTIVATIONS[shape.activation]
     if shape.squashed:
-        extractor = FlattenExtractor(seen)
+        extractor = FlattenExtractor(observations)
         squashed = SquashedActor(
-            seen, _box(shape), list(shape.hidden), extractor, shape.observations, activation_fn=activation
+            observations,
+            _box(shape),
+            list(shape.hidden),
+            extractor,
+            shape.observations,
+            activation_fn=activation,
         )
         return squashed, _linear(squashed.mu)
     actions = spaces.Discrete(shape.outputs) if shape.discrete else _box(shape)
     policy = ActorCriticPolicy(
-        seen, actions, lambda _: 0.0, {"pi": list(shape.hidden), "vf": []}, activation_fn=activation
+        observations, actions, lambda _: 0.0, {"pi": list(shape.hidden), "vf": []}, activation_fn=activation
     )
     return policy, [*_linear(policy.mlp_extractor.policy_net), *_linear(policy.action_net)]
 

@@ -1,8 +1,9 @@
-"""int8 actors with static ranges: what is learned from states once (`prepare`), stored, and applied at load.
+"""int8 actors with static ranges: post-training static quantization (PTSQ) and QAT.
 
-The ranges of PTSQ are calibrated, and the weights and ranges of QAT trained, on states from rollouts. Both
-are plain numbers in one safetensors file; making an int8 actor of them is deterministic and takes
-milliseconds. Scaling and cutting observations stays in fp32; behind that every layer is int8, and so is tanh.
+`prepare_int8` calibrates the ranges of PTSQ, and trains the weights and ranges of QAT, on states from
+rollouts. Both are stored as plain numbers in one safetensors file. Building an int8 actor from them is
+deterministic and takes milliseconds. Observations are scaled and clipped in fp32; every layer and tanh after
+that is int8.
 """
 
 import copy
@@ -24,20 +25,22 @@ from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.compression import CompressionError
-from sustainable.policies.compression.accounting import weights_sha256
+from sustainable.policies.compression.accounting import module_sha256
 from sustainable.compression.quantization import LINEAR_RELU, STATIC, STATIC_INPUT, STATIC_LINEAR
 from sustainable.policies.policy import CLIP, Actor, ActorArchitecture
 
 ENGINE = "x86"
 LEVELS = 127
-"""Largest value of an activation: seven bits, because the kernels of processors without VNNI overflow with
-eight. torch.ao's defaults for x86 do the same, and so every processor computes the same."""
+"""Largest quantized activation: 7 bits, as torch.ao's defaults for x86. With 8 bits, kernels of CPUs without
+VNNI saturate 16-bit sums. The output of torch.ao's quantized tanh always has 8 bits, so that a layer after a
+tanh can still saturate on such CPUs."""
 PREFIX = "qat.weights."
+"""Of the names of QAT weights in a file."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class QATParameters:
-    """Fine-tuning with fake quantization: Adam steps on batches of states."""
+    """Quantization-aware training: Adam steps on batches of states."""
 
     steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -46,22 +49,24 @@ class QATParameters:
 
 @plain_dataclass(frozen=True, eq=False)
 class Prepared:
-    """What static quantization of one actor needs to know.
-
-    `ranges` [layers + 1, 2]: smallest and largest value of the scaled observations, and of the output of each
-    layer in turn (behind a ReLU, before a tanh). `trained`: the actor's tensors after QAT in floating point,
-    and `trained_ranges` theirs. `losses`: of the student before and after QAT, on all states.
-    """
+    """The numbers that static quantization of one actor needs."""
 
     actor_sha256: str
+    """The actor that they belong to (see `accounting.module_sha256`)."""
     ranges: Tensor
+    """[layers + 1, 2]: smallest and largest value of the scaled observations and of each layer's output.
+
+    A layer's output is taken after a ReLU and before a tanh."""
     trained: Mapping[str, Tensor]
+    """The actor's tensors after QAT, in floating point."""
     trained_ranges: Tensor
+    """As `ranges`, after QAT."""
     losses: tuple[float, float]
+    """Loss of the student before and after QAT, on all states."""
 
 
 class StaticActor(nn.Module):
-    """Observations [n, observations] float32 to outputs [n, outputs] float32 through an int8 network."""
+    """Map observations [n, observations] to outputs [n, outputs], both float32, through an int8 network."""
 
     def __init__(self, actor: Actor, network: nn.Module) -> None:
         super().__init__()
@@ -72,7 +77,7 @@ class StaticActor(nn.Module):
         self.network = network
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Outputs as `Actor.forward` gives them."""
+        """Return the outputs, as `Actor.forward` does."""
         scaled = torch.clamp((observations - self.mean) * self.scale, -CLIP, CLIP)
         if torch.are_deterministic_algorithms_enabled():
             with _resizing_allowed():
@@ -84,12 +89,12 @@ class StaticActor(nn.Module):
         return outputs
 
 
-def prepare(actor: Actor, states: np.ndarray, seed: int, parameters: QATParameters) -> Prepared:
+def prepare_int8(actor: Actor, states: np.ndarray, seed: int, parameters: QATParameters) -> Prepared:
     """Calibrate PTSQ and train QAT on `states` [n, observations] from rollouts of `actor`.
 
     QAT is a distillation: a student that starts as the actor, and computes with fake quantization, learns the
-    actor's outputs on the states; rewards play no part. Raises `CompressionError` for states that are not
-    finite or do not fit, and for a student that fails.
+    actor's outputs on the states, without rewards. Raises `CompressionError` if the states are not finite or
+    have the wrong shape, or if training fails.
     """
     shape = (len(states), actor.architecture.observations)
     if states.shape != shape or not len(states) or not np.isfinite(states).all():
@@ -98,12 +103,15 @@ def prepare(actor: Actor, states: np.ndarray, seed: int, parameters: QATParamete
         scaled = actor.scaled(torch.from_numpy(states.astype(np.float32)))
         target = actor(torch.from_numpy(states.astype(np.float32)))
     trained, trained_ranges, losses = distil(actor, scaled, target, seed, parameters)
-    return Prepared(weights_sha256(actor), calibrate(actor, scaled), trained, trained_ranges, losses)
+    return Prepared(module_sha256(actor), calibrate(actor, scaled), trained, trained_ranges, losses)
 
 
 def calibrate(actor: Actor, scaled: Tensor) -> Tensor:
-    """Ranges [layers + 1, 2] for scaled observations [n, observations], as torch.ao's histograms choose
-    them: those that lose least, which may cut rare extremes."""
+    """Return the ranges [layers + 1, 2] that torch.ao's histogram observers choose.
+
+    `scaled` are scaled observations [n, observations]. The observers minimise the quantization error, which
+    may clip rare extremes.
+    """
     network = _observed(actor, STATIC.get_default_qconfig(ENGINE), training=False)
     with torch.no_grad():
         network(scaled)
@@ -113,15 +121,15 @@ def calibrate(actor: Actor, scaled: Tensor) -> Tensor:
 def distil(
     actor: Actor, scaled: Tensor, target: Tensor, seed: int, parameters: QATParameters
 ) -> tuple[dict[str, Tensor], Tensor, tuple[float, float]]:
-    """The student's tensors and ranges, and its loss before and after.
+    """Train the student; return its tensors, its ranges, and its loss before and after.
 
-    `scaled` [n, observations], `target` [n, outputs]: the teacher's outputs. Raises `CompressionError` when
-    the loss is not finite or no weight moves.
+    `scaled` are scaled observations [n, observations], `target` the teacher's outputs [n, outputs]. Raises
+    `CompressionError` if the loss is not finite or no weight changes.
     """
     network = _observed(actor, STATIC.get_default_qat_qconfig(ENGINE), training=True)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate, fused=True)
-    with torch.no_grad():  # all states at once: ranges begin as wide as they are
+    with torch.no_grad():  # all states at once, so that the observers start from the full ranges
         before = float(distillation_loss(actor.architecture, network(scaled), target))
     for _ in range(parameters.steps):
         batch = torch.randint(len(scaled), (parameters.batch_size,), generator=generator)
@@ -133,26 +141,29 @@ def distil(
         network.apply(STATIC.disable_observer)
         after = float(distillation_loss(actor.architecture, network(scaled), target))
     student = _student(actor, network)
-    if not np.isfinite(after) or weights_sha256(student) == weights_sha256(actor):
+    if not np.isfinite(after) or module_sha256(student) == module_sha256(actor):
         raise CompressionError(f"QAT did not train the actor: loss {before:.3g}, then {after:.3g}")
     return student.state_dict(), _ranges(network), (before, after)
 
 
 def distillation_loss(architecture: ActorArchitecture, outputs: Tensor, target: Tensor) -> Tensor:
-    """How far outputs [n, outputs] are from a teacher's: the divergence (KL) of the choice's probabilities,
-    or the mean square difference of action values (behind the tanh where there is one)."""
+    """Return the loss of a student's outputs [n, outputs] against its teacher's, `target` [n, outputs].
+
+    Discrete actions: the KL divergence of the action probabilities. Continuous actions: the mean squared
+    difference of action values, after the tanh if there is one.
+    """
     if architecture.discrete:
-        said, meant = functional.log_softmax(outputs, 1), functional.log_softmax(target, 1)
-        return functional.kl_div(said, meant, reduction="batchmean", log_target=True)
+        student, teacher = functional.log_softmax(outputs, 1), functional.log_softmax(target, 1)
+        return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
     if architecture.squashed:
         outputs, target = torch.tanh(outputs), torch.tanh(target)
     return functional.mse_loss(outputs, target)
 
 
 def to_static(actor: Actor, ranges: Tensor) -> StaticActor:
-    """`actor` in int8 with activations' `ranges` [layers + 1, 2]; weights have a scale for each output.
+    """Quantize `actor` to int8 with activation `ranges` [layers + 1, 2]; weights have one scale per output.
 
-    Raises `CompressionError` when the ranges do not fit, or a layer is left in floating point.
+    Raises `CompressionError` if the ranges have the wrong shape, or a layer stays in floating point.
     """
     if ranges.shape != (len(actor.layers) + 1, 2) or not bool((ranges[:, 0] <= ranges[:, 1]).all()):
         raise CompressionError(f"ranges {tuple(ranges.shape)} are not those of {len(actor.layers)} layers")
@@ -160,14 +171,18 @@ def to_static(actor: Actor, ranges: Tensor) -> StaticActor:
     fixed = STATIC.MinMaxObserver.with_args(dtype=torch.quint8, reduce_range=True)
     network = _observed(actor, STATIC.QConfig(activation=fixed, weight=default.weight), training=False)
     for observer, (low, high) in zip(_observers(network), ranges, strict=True):
+        # Set the observers' state instead of showing them data: the stored ranges determine all scales.
         observer.min_val, observer.max_val = low.clone(), high.clone()
     static = StaticActor(actor, _quietly(STATIC.convert, network)).eval()
-    check_static(static, len(actor.layers))
+    check_static_int8(static, len(actor.layers))
     return static
 
 
-def check_static(module: nn.Module, layers: int) -> None:
-    """Raises `CompressionError` unless the observations are quantized and so many layers are int8, all."""
+def check_static_int8(module: nn.Module, layers: int) -> None:
+    """Raise `CompressionError` unless the observations are quantized and exactly `layers` layers are int8.
+
+    torch.ao leaves a layer in floating point without an error if it has no quantization settings.
+    """
     parts = list(module.modules())
     int8 = sum(isinstance(part, STATIC_LINEAR) and part.weight().dtype == torch.qint8 for part in parts)
     inputs = sum(isinstance(part, STATIC_INPUT) for part in parts)
@@ -180,27 +195,27 @@ def save_prepared(path: Path, prepared: Prepared) -> None:
     """Write `prepared` as one safetensors file."""
     tensors = {"ptsq.ranges": prepared.ranges, "qat.ranges": prepared.trained_ranges}
     tensors |= {f"{PREFIX}{name}": value for name, value in prepared.trained.items()}
-    about = {"actor_sha256": prepared.actor_sha256, "losses": list(prepared.losses)}
-    write_tensors(path, tensors, about)
+    metadata = {"actor_sha256": prepared.actor_sha256, "losses": list(prepared.losses)}
+    write_tensors(path, tensors, metadata)
 
 
 def load_prepared(path: Path) -> Prepared:
-    """Read what `save_prepared` wrote; raises `UserError` for a file that is missing, damaged or not one."""
-    tensors, about = read_tensors(path)
+    """Read a file of `save_prepared`. Raises `UserError` if it is missing, damaged or something else."""
+    tensors, metadata = read_tensors(path)
     try:
-        before, after = about["losses"]
+        before, after = metadata["losses"]
         trained = {name.removeprefix(PREFIX): tensors[name] for name in tensors if name.startswith(PREFIX)}
         ranges, trained_ranges = tensors["ptsq.ranges"], tensors["qat.ranges"]
-        return Prepared(about["actor_sha256"], ranges, trained, trained_ranges, (before, after))
+        return Prepared(metadata["actor_sha256"], ranges, trained, trained_ranges, (before, after))
     except (KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{path}: no ranges and weights of a policy ({reason}); delete it and run `dvc repro`"
+            f"{path}: not the ranges and weights of a policy ({reason}); delete it and run `dvc repro`"
         ) from None
 
 
 def _observed(actor: Actor, settings: Any, training: bool) -> nn.Module:
-    """The actor's layers as torch.ao takes them, with observers: a ReLU belongs to its layer."""
+    """Return the actor's layers with torch.ao's observers; a ReLU is fused with its layer."""
     if ENGINE not in torch.backends.quantized.supported_engines:
         raise CompressionError(f"this build of torch has no int8 kernels for {ENGINE}")
     *hidden, last = (copy.deepcopy(layer) for layer in actor.layers)
@@ -215,35 +230,39 @@ def _observed(actor: Actor, settings: Any, training: bool) -> nn.Module:
 
 
 def _observers(network: nn.Module) -> list[Any]:
-    """Observers of the scaled observations and of each layer's output; tanh has a fixed range."""
+    """Return the observers of the scaled observations and of each layer's output; tanh has a fixed range."""
     parts = [part for part in network.children() if not isinstance(part, (nn.Tanh, STATIC.DeQuantStub))]
     return [part.activation_post_process for part in parts]
 
 
 def _ranges(network: nn.Module) -> Tensor:
-    """Ranges [layers + 1, 2] that the observers' scales and zero points span."""
-    found = []
+    """Return the ranges [layers + 1, 2] that the observers' scales and zero points span."""
+    # Not the smallest and largest values seen: histograms clip extremes, and ranges always contain zero.
+    ranges = []
     for observer in _observers(network):
         scale, zero = observer.calculate_qparams()
-        found.append(torch.stack([(0 - zero) * scale, (LEVELS - zero) * scale]).flatten())
-    return torch.stack(found).float()
+        ranges.append(torch.stack([(0 - zero) * scale, (LEVELS - zero) * scale]).flatten())
+    return torch.stack(ranges).float()
 
 
 def _student(actor: Actor, network: nn.Module) -> Actor:
-    """The actor with the weights that the network was trained to."""
+    """Return a copy of the actor with the trained weights of the network."""
     student = copy.deepcopy(actor)
     layers = [part for part in network.children() if hasattr(part, "weight")]
     with torch.no_grad():
         for layer, source in zip(student.layers, layers, strict=True):
-            for own, trained in zip(layer.parameters(), source.parameters(), strict=True):
-                own.copy_(trained)
+            for target, trained in zip(layer.parameters(), source.parameters(), strict=True):
+                target.copy_(trained)
     return student
 
 
 @contextmanager
 def _resizing_allowed() -> Iterator[None]:
-    """torch's deterministic mode refuses the int8 kernel, because it resizes a tensor, and memory that is not
-    set could be read; the kernel sets all of it at once."""
+    """Leave torch's deterministic mode for the int8 kernel.
+
+    The mode refuses the kernel, because it resizes a tensor, and uninitialised memory might be read. The
+    kernel writes all of it.
+    """
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)
     try:
@@ -253,8 +272,8 @@ def _resizing_allowed() -> Iterator[None]:
 
 
 def _quietly(function: Any, network: nn.Module) -> nn.Module:
-    """`function(network)` of torch.ao, which warns that it is deprecated."""
+    """Call `function(network)` of torch.ao without its deprecation warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made: nn.Module = function(network, inplace=True)
-    return made
+        converted: nn.Module = function(network, inplace=True)
+    return converted

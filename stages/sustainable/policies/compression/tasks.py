@@ -12,11 +12,15 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tasks import finish
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.policies.compression.evaluation import CompressParameters, evaluate_variants, prepare_policy
+from sustainable.policies.compression.evaluation import (
+    CompressParameters,
+    evaluate_variants,
+    prepare_from_rollouts,
+)
 from sustainable.policies.compression.static_int8 import save_prepared
 from sustainable.policies.environments.faults import Record, caught, refuse_faults
 from sustainable.policies.environments.guarded import make_environment
-from sustainable.policies.learning.recipes import Cell
+from sustainable.policies.learning.recipes import TrainingRun
 from sustainable.policies.policy import check_fits, load_policy
 
 STATES_FROM = 7_000_000
@@ -24,7 +28,7 @@ STATES_FROM = 7_000_000
 
 
 def compress_policies(
-    cells: Sequence[Cell],
+    cells: Sequence[TrainingRun],
     policies: Path,
     random_returns: Mapping[tuple[str, str], float],
     parameters: CompressParameters,
@@ -47,7 +51,7 @@ def compress_policies(
     return records, {cell.file: file for cell, file in zip(cells, kept, strict=True)}
 
 
-def kept_prepared(cell: Cell, policies: Path, parameters: CompressParameters, work: Path) -> Path:
+def kept_prepared(cell: TrainingRun, policies: Path, parameters: CompressParameters, work: Path) -> Path:
     """Where a quantized policy is kept until all are done: one folder per weights and parameters."""
     weights = policies / cell.file
     sha256 = file_sha256(weights) if weights.is_file() else None  # missing: this cell's fault only
@@ -56,7 +60,7 @@ def kept_prepared(cell: Cell, policies: Path, parameters: CompressParameters, wo
 
 
 def compress_cell(
-    cell: Cell,
+    cell: TrainingRun,
     policies: Path,
     random_return: float,
     parameters: CompressParameters,
@@ -70,7 +74,7 @@ def compress_cell(
 
 
 def compress_and_evaluate(
-    cell: Cell,
+    cell: TrainingRun,
     policies: Path,
     random_return: float,
     parameters: CompressParameters,
@@ -85,7 +89,7 @@ def compress_and_evaluate(
     cache = prepared.with_name("exports")
     meter = choose_meter(metering).make()
     meter.start()
-    quantizable = prepare_policy(policy, environment, count(STATES_FROM), parameters, cache)
+    quantizable = prepare_from_rollouts(policy, environment, count(STATES_FROM), parameters, cache)
     save_prepared(prepared, quantizable)
     rows = evaluate_variants(policy, quantizable, environment, random_return, parameters, cache)
     return {"rows": rows, "cost": asdict(meter.stop())}

@@ -1,4 +1,4 @@
-"""Structured pruning of actors: hidden units are removed, and the network becomes smaller.
+"""Structured pruning of actors: remove hidden units, which makes the network smaller.
 
 Unit k of a layer is row k of its weights, element k of its biases, and column k of the next layer's weights.
 """
@@ -18,11 +18,10 @@ Norm = Literal["l1", "l2"]
 
 
 def prune_units(actor: Actor, norm: Norm, share: float) -> Actor:
-    """A smaller copy without the `share` of each hidden layer's units whose incoming weights have the least
-    norm. Nothing is trained afterwards; one unit of a layer always stays.
+    """Return a copy without the `share` of each hidden layer's units with the smallest incoming norm.
 
-    Raises `CompressionError` when no unit is removed, or when the parameters that are left are not as many as
-    such a network has.
+    The copy is not retrained. Every layer keeps at least one unit. Raises `CompressionError` if no unit is
+    removed, or if the number of remaining parameters is not that of a network of the new widths.
     """
     shape = actor.architecture
     widths = kept_widths(shape.hidden, share)
@@ -40,42 +39,30 @@ def prune_units(actor: Actor, norm: Norm, share: float) -> Actor:
 
 
 def kept_widths(hidden: Sequence[int], share: float) -> tuple[int, ...]:
-    """Units by layer that are left when `share` of each layer's is removed: one at least."""
+    """Return the remaining units of each hidden layer, at least one, after removing `share` of them."""
     return tuple(max(1, units - round(share * units)) for units in hidden)
 
 
 def parameter_count(widths: Sequence[int]) -> int:
-    """Weights and biases of linear layers of these widths, from observations to outputs."""
+    """Return the number of weights and biases of linear layers of these widths."""
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
 
 
 def unit_norms(actor: Actor, depth: int, norm: Norm) -> Tensor:
-    """Norm [units] of the weights that come into each unit of a hidden layer."""
+    """Return the norm [units] of the incoming weights of each unit of a hidden layer."""
     weights = actor.state_dict()[f"layers.{depth}.weight"]
     norms: Tensor = torch.linalg.vector_norm(weights, ord=1 if norm == "l1" else 2, dim=1)
     return norms
 
 
 def keep_units(actor: Actor, kept: Sequence[Tensor]) -> Actor:
-    """Exact compaction: a copy that has only the units `kept` (indices by hidden layer)."""
+    """Return a copy with only the units `kept` (indices for each hidden layer), weights unchanged."""
     weights = actor.state_dict()
     for depth, units in enumerate(kept):
         for name in (f"layers.{depth}.weight", f"layers.{depth}.bias"):
             weights[name] = weights[name][units]
-        reader = f"layers.{depth + 1}.weight"
-        weights[reader] = weights[reader][:, units]
+        next_layer = f"layers.{depth + 1}.weight"
+        weights[next_layer] = weights[next_layer][:, units]
     smaller = Actor(replace(actor.architecture, hidden=tuple(len(units) for units in kept)))
     smaller.load_state_dict(weights)
     return smaller.train(actor.training)
-
-
-def mask_units(actor: Actor, kept: Sequence[Tensor]) -> Actor:
-    """A copy of full size in which nothing reads the other units: equal outputs, nothing saved."""
-    weights = {name: value.clone() for name, value in actor.state_dict().items()}
-    for depth, units in enumerate(kept):
-        gone = torch.ones(actor.architecture.hidden[depth], dtype=torch.bool)
-        gone[units] = False
-        weights[f"layers.{depth + 1}.weight"][:, gone] = 0.0
-    masked = Actor(actor.architecture)
-    masked.load_state_dict(weights)
-    return masked.train(actor.training)

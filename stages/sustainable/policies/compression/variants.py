@@ -1,4 +1,4 @@
-"""Compressed policies: every variant of an actor, made and then checked to be what it is called."""
+"""Make the compressed variants of an actor, and check that compression changed what it should."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from torch import nn
 
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
-from sustainable.policies.compression.accounting import weight_tensors, weights_sha256
+from sustainable.policies.compression.accounting import weight_tensors, module_sha256
 from sustainable.policies.compression.units import Norm, prune_units
 from sustainable.policies.compression.static_int8 import Prepared, to_static
 from sustainable.compression.quantization import QUANTIZED_LINEAR, quantize_dynamic_int8
@@ -24,14 +24,16 @@ INT8: tuple[Method, ...] = ("ptdq", "ptsq", "qat", "mixed")
 
 @dataclass(frozen=True, config=STRICT)
 class Variant:
-    """How an actor is compressed. `norm` and `share` (of weights or of hidden units) belong to pruning."""
+    """How an actor is compressed."""
 
     method: Method = "none"
     norm: Norm | None = None
+    """The norm that ranks weights or units; only for pruning."""
     share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the weights or hidden units that is removed; only for pruning."""
 
     @model_validator(mode="after")
-    def _pruning_alone_has_a_norm_and_a_share(self) -> "Variant":
+    def _only_pruning_has_a_norm_and_a_share(self) -> "Variant":
         prunes = self.method in PRUNING
         if prunes and not (self.norm and self.share):
             raise ValueError(f"{self.method} needs a norm, and a share above 0")
@@ -41,33 +43,35 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """As in `structured_l1_50`: the share in percent; others have their method's name."""
+        """The method, followed by norm and share in percent for pruning: `structured_l1_50`."""
         if self.method not in PRUNING:
             return self.method
         return f"{self.method}_{self.norm}_{100 * self.share:g}"
 
     @property
     def precision(self) -> Literal["fp32", "int8"]:
-        """What the layers compute in."""
+        """The numbers that the layers compute with."""
         return "int8" if self.method in INT8 else "fp32"
 
 
 def compress(actor: Actor, variant: Variant, prepared: Prepared | None = None) -> nn.Module:
-    """`actor` as `variant` says: observations [n, observations] float32 to outputs [n, outputs] float32.
+    """Compress `actor`; the result maps observations [n, observations] to outputs [n, outputs], float32.
 
-    `none` is the actor itself. `ptdq`: int8 weights, activations quantized at each call. `ptsq`, `qat`: int8
-    with the ranges, or the weights and ranges, of `prepared`. `unstructured`: that share of every layer's
-    weights is zero, those with the least magnitude; a single weight's L1 and L2 norm are the same, and so
-    both norms give one mask. `structured`: that share of every hidden layer's units is gone, those whose
-    incoming weights have the least norm. `mixed`: structured, then ptdq.
+    - `none`: the actor itself.
+    - `ptdq`: int8 weights; activations are quantized at each call.
+    - `ptsq`, `qat`: int8 with the ranges, or the weights and ranges, in `prepared`.
+    - `unstructured`: the smallest weights of every layer become zero. Both norms give the same mask, because
+      the L1 and L2 norms of a single weight are equal.
+    - `structured`: the hidden units with the smallest incoming norm are removed from every layer.
+    - `mixed`: structured, then ptdq.
 
-    Raises `CompressionError` when the actor was not changed as asked, or `prepared` is not this actor's.
+    Raises `CompressionError` if the actor did not change as it should, or `prepared` is for another actor.
     """
     if variant.method == "none":
         return actor.eval()
     module = _METHODS[variant.method](actor, variant, prepared).eval()
-    if weights_sha256(module) == weights_sha256(actor):
-        raise CompressionError(f"{variant.name}: the actor is as it was")
+    if module_sha256(module) == module_sha256(actor):
+        raise CompressionError(f"{variant.name}: compression changed nothing")
     return module
 
 
@@ -84,15 +88,15 @@ def _ptsq(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Modul
 
 
 def _qat(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
-    found = _prepared_for(actor, variant, prepared)
+    checked = _prepared_for(actor, variant, prepared)
     student = Actor(actor.architecture)
     try:
-        student.load_state_dict(found.trained)
+        student.load_state_dict(checked.trained)
     except RuntimeError as error:
         raise CompressionError(f"qat: {' '.join(str(error).split())[:200]}") from None
-    if weights_sha256(student) == weights_sha256(actor):
-        raise CompressionError("qat: the weights are the actor's: nothing was trained")
-    return to_static(student, found.trained_ranges)
+    if module_sha256(student) == module_sha256(actor):
+        raise CompressionError("qat: the trained weights equal the actor's: nothing was trained")
+    return to_static(student, checked.trained_ranges)
 
 
 def _unstructured(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
@@ -108,7 +112,7 @@ def _unstructured(actor: Actor, variant: Variant, prepared: Prepared | None) -> 
 
 
 def _structured(actor: Actor, variant: Variant, prepared: Prepared | None) -> Actor:
-    assert variant.norm is not None  # a variant that prunes has one
+    assert variant.norm is not None  # `Variant` validates this
     return prune_units(actor, variant.norm, variant.share)
 
 
@@ -128,7 +132,7 @@ _METHODS: dict[Method, Callable[[Actor, Variant, Prepared | None], nn.Module]] =
 
 def _prepared_for(actor: Actor, variant: Variant, prepared: Prepared | None) -> Prepared:
     if prepared is None:
-        raise CompressionError(f"{variant.name}: ranges from states are needed, see `prepare`")
-    if prepared.actor_sha256 != weights_sha256(actor):
+        raise CompressionError(f"{variant.name}: ranges from states are needed, see `prepare_int8`")
+    if prepared.actor_sha256 != module_sha256(actor):
         raise CompressionError(f"{variant.name}: the ranges were prepared for another actor")
     return prepared

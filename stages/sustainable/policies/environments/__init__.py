@@ -1,1 +1,1 @@
-"""Environments, episodes in them, and faults that leave other work unharmed."""
+"""Environments, rollouts in them, and faults that do not stop other work."""

@@ -1,7 +1,7 @@
-"""Environments by name, guarded: what goes wrong in one is a single clear line.
+"""Make environments by name, with a guard that turns every fault into a one-line error.
 
-The guard checks every observation and reward (about 1 us a step). Gymnasium's own checker is left out: a
-measured step would pay for it.
+The guard checks every observation and reward, which costs about 1 us per step. Gymnasium's own checker is
+disabled, because measured steps would include its cost.
 """
 
 import math
@@ -15,29 +15,35 @@ from gymnasium import spaces
 
 from sustainable.core.errors import UserError
 from sustainable.policies.policy import action_bounds
-from sustainable.policies.environments.workload import NAME
+from sustainable.policies.environments.workload import WORKLOAD_NAME
 
 _unstable: list[str] = []
-"""What MuJoCo has warned of since the last look: it resets an unstable simulation without telling."""
+"""MuJoCo's warnings since the last check: it resets an unstable simulation without an error."""
 
 
-class EnvironmentFault(Exception):  # noqa: N818  (the name says that it is not our error)
-    """An environment crashed, or gave what is no number. The message is one line: which environment, what,
-    in which step of which episode, after which seed."""
+class EnvironmentFault(Exception):  # noqa: N818  (a fault of the environment, not of this code)
+    """An environment crashed, or returned NaN or infinity.
+
+    The message is one line: the environment, the fault, the step, the episode and the seed.
+    """
 
 
 def register_workload() -> None:
-    """Make SimulatedWorkload-v0 known to Gymnasium."""
-    if NAME not in gymnasium.registry:
-        gymnasium.register(NAME, entry_point="sustainable.policies.environments.workload:SimulatedWorkload")
+    """Register SimulatedWorkload-v0 with Gymnasium."""
+    if WORKLOAD_NAME not in gymnasium.registry:
+        entry_point = "sustainable.policies.environments.workload:SimulatedWorkload"
+        gymnasium.register(WORKLOAD_NAME, entry_point=entry_point)
 
 
 register_workload()
 
 
 def make_environment(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
-    """A guarded environment. Raises `UserError` when `name` is unknown or its package is missing, when it
-    does not take `options`, and when its observations or actions are nothing that an actor can serve."""
+    """Make a guarded environment.
+
+    Raises `UserError` if `name` is unknown, its package is missing, it does not accept `options`, or no
+    actor can serve its observations or actions.
+    """
     _check_known(name)
     _listen_to_mujoco(name)
     try:
@@ -59,17 +65,15 @@ def make_environment(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
 
 
 class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Turns exceptions, NaN and infinity, and a simulation that became unstable, into `EnvironmentFault`.
-
-    `episode` counts from 1 since the last seed: only the first episode after it begins with that seed, the
-    later ones follow from it.
-    """
+    """Turn exceptions, NaN, infinity and unstable simulations into `EnvironmentFault`."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], name: str) -> None:
         super().__init__(environment)
         self.name = name
         self.seed: int | None = None
-        self.episode = self.step_number = 0
+        # Episodes since the last seed, from 1: only the first starts from it, the later ones follow from it.
+        self.episode = 0
+        self.step_number = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -99,9 +103,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise self._fault(f"step gave the reward {reward}")
         return observation, float(reward), terminated, truncated, info
 
-    def _fault(self, what: str) -> EnvironmentFault:
+    def _fault(self, problem: str) -> EnvironmentFault:
         where = f"step {self.step_number} of episode {self.episode} after seed {self.seed}"
-        return EnvironmentFault(f"{self.name}: {_one_line(what)} ({where})")
+        return EnvironmentFault(f"{self.name}: {_one_line(problem)} ({where})")
 
 
 def _check_known(name: str) -> None:
@@ -115,25 +119,25 @@ def _check_known(name: str) -> None:
 
 def _check_observations(name: str, space: spaces.Space[Any]) -> None:
     if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
-        raise UserError(f"environment {name}: observations of {_one_line(space)} are no vector of numbers")
+        raise UserError(f"environment {name}: observations of {_one_line(space)} are not a vector of numbers")
 
 
 def _listen_to_mujoco(name: str) -> None:
-    """Hear MuJoCo's warnings, which would else go to a file MUJOCO_LOG.TXT in the working folder."""
+    """Collect MuJoCo's warnings, which would otherwise go to MUJOCO_LOG.TXT in the working folder."""
     specification = gymnasium.registry.get(name)
     if specification is None or "mujoco" not in str(specification.entry_point):
         return
     try:
-        import mujoco  # type: ignore[import-untyped]  # only here: other environments must work without it
+        import mujoco  # type: ignore[import-untyped]  # here: other environments must work without it
     except ImportError:
-        return  # Gymnasium will say so
-    mujoco.set_mju_user_warning(_heard)
+        return  # Gymnasium reports the missing package
+    mujoco.set_mju_user_warning(_on_warning)
 
 
-def _heard(message: str) -> None:
+def _on_warning(message: str) -> None:
     if "unstable" in message:
         _unstable.append(message)
 
 
-def _one_line(what: Any) -> str:
-    return re.sub(r"\s+", " ", str(what)).strip()[:300]
+def _one_line(value: Any) -> str:
+    return re.sub(r"\s+", " ", str(value)).strip()[:300]

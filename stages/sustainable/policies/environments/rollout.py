@@ -1,36 +1,40 @@
-"""Episodes: a policy acts in an environment until it ends; what it has seen and done can be kept."""
+"""Rollouts: a policy acts in an environment for whole episodes, which can be recorded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
+from sustainable.policies.policy import Act
+
 Environment = gymnasium.Env[Any, Any]
-Act = Callable[[np.ndarray], Any]
-"""One observation [observations] to the environment's action."""
 
 
 class Episode(NamedTuple):
-    """What one episode came to. `terminated`: the environment ended it before its limit of time."""
+    """The result of one episode."""
 
     episode_return: float
     steps: int
     terminated: bool
+    """Whether the environment ended the episode before its time limit."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Episodes that can be stepped through again: seeds, and the actions of each; observations [n, ...]."""
+    """Episodes that can be replayed."""
 
     seeds: list[int]
+    """The environment's seed of each episode."""
     actions: list[list[Any]]
+    """The actions of each episode."""
     observations: np.ndarray
+    """Observations [steps, observations] float32 of all episodes in order."""
 
 
 def run_episode(environment: Environment, act: Act, seed: int) -> Episode:
-    """One whole episode from the state that `seed` gives."""
+    """Run one whole episode; `seed` sets the environment's initial state."""
     observation, _ = environment.reset(seed=seed)
     total, steps = 0.0, 0
     while True:
@@ -42,29 +46,29 @@ def run_episode(environment: Environment, act: Act, seed: int) -> Episode:
 
 
 def record(environment: Environment, act: Act, seeds: Iterator[int], steps: int) -> Recording:
-    """Whole episodes, one a seed, until there are at least so many steps."""
-    used: list[int] = []
+    """Record whole episodes, one per seed, until they have at least `steps` steps."""
+    used_seeds: list[int] = []
     actions: list[list[Any]] = []
     observations: list[np.ndarray] = []
     while len(observations) < steps:
-        used.append(next(seeds))
+        used_seeds.append(next(seeds))
         actions.append([])
-        run_episode(environment, _noting(act, observations, actions[-1]), used[-1])
-    return Recording(used, actions, np.array(observations, dtype=np.float32))
+        run_episode(environment, _recording(act, observations, actions[-1]), used_seeds[-1])
+    return Recording(used_seeds, actions, np.array(observations, dtype=np.float32))
 
 
-def _noting(act: Act, observations: list[np.ndarray], actions: list[Any]) -> Act:
-    def noted(observation: np.ndarray) -> Any:
+def _recording(act: Act, observations: list[np.ndarray], actions: list[Any]) -> Act:
+    def recorded(observation: np.ndarray) -> Any:
         action = act(observation)
         observations.append(np.array(observation))
         actions.append(np.array(action) if isinstance(action, np.ndarray) else action)
         return action
 
-    return noted
+    return recorded
 
 
 def collect_states(environment: Environment, act: Act, seeds: Iterator[int], count: int) -> np.ndarray:
-    """Observations [count, observations] float32 that a policy meets in whole episodes, thinned evenly."""
-    found = record(environment, act, seeds, count).observations
-    chosen: np.ndarray = found[np.linspace(0, len(found) - 1, count).round().astype(int)]
+    """Return `count` observations [count, observations] float32, evenly spaced over whole episodes."""
+    observations = record(environment, act, seeds, count).observations
+    chosen: np.ndarray = observations[np.linspace(0, len(observations) - 1, count).round().astype(int)]
     return chosen

@@ -1,11 +1,10 @@
-"""SimulatedWorkload-v0: an environment whose difficulty, episode length and cost in CPU time are all chosen.
+"""SimulatedWorkload-v0: an environment with adjustable difficulty, episode length and CPU time per step.
 
 The task is that of the source notebook's mock environment: the best action is the hyperbolic tangent of the
-first components of the state, and the reward is how near the action came. The source's "complexity", dummy
-arithmetic of unknown cost, is here a number of microseconds of CPU time, calibrated on this host.
+first components of the state, and the reward measures how near the action is. The source's "complexity" is
+dummy arithmetic of unknown cost. Here it is a number of microseconds of CPU time, calibrated on this host.
 """
 
-import math
 import time
 from functools import cache
 from statistics import median
@@ -18,15 +17,13 @@ from numpy.typing import NDArray
 
 from sustainable.core.errors import UserError
 
-NAME = "SimulatedWorkload-v0"
-BEST_REWARD = 1.0 - 0.1 / math.sqrt(2.0 * math.pi)
-"""What the best action earns a step on average under the default noise z of 0.1: E[min(1, 1 + z)]."""
+WORKLOAD_NAME = "SimulatedWorkload-v0"
 
 Vector = NDArray[np.float32]
 
 
 class Work:
-    """Real arithmetic to spend CPU time on: a vector is rotated again and again, so that its length stays."""
+    """Arithmetic that spends CPU time: repeated rotations of a vector, which keep its length."""
 
     SIZE = 16
 
@@ -36,7 +33,7 @@ class Work:
         self.vector = np.ones(self.SIZE)
 
     def do(self, repetitions: int) -> None:
-        """Multiply matrix and vector that many times; every product needs the one before."""
+        """Multiply matrix and vector `repetitions` times; every product depends on the previous one."""
         vector, rotation = self.vector, self.rotation
         for _ in range(repetitions):
             vector = rotation.dot(vector)
@@ -44,8 +41,8 @@ class Work:
 
 
 @cache
-def calibrate(seconds: float = 0.2) -> float:
-    """Repetitions of `Work` a microsecond of CPU time on this host, measured once a process (median of 9)."""
+def repetitions_per_us(seconds: float = 0.2) -> float:
+    """Measure how many repetitions of `Work` take a microsecond of CPU time, once per process."""
     work, rates = Work(), []
     repetitions = 100
     while _cpu_time_us(work, repetitions) < seconds * 1e6 / 20:
@@ -62,15 +59,15 @@ def _cpu_time_us(work: Work, repetitions: int) -> float:
 
 
 class SimulatedWorkload(gymnasium.Env[Vector, Vector]):
-    """States [observations] and actions [actions], float32; actions within -1 and 1.
+    """States [observations] float32, actions [actions] float32 within -1 and 1.
 
-    quality = 1 / (1 + |action - tanh(state[:actions])|) + noise, cut to 0..1, is the reward; then
-    state = 0.9 state + 0.1 z + 0.05 [action, 0, ...] with z standard normal (the source's equations).
-    An episode is truncated at `episode_limit` steps, and terminates when the quality has been under
-    `minimum_quality` for `grace_steps` steps in a row, or by chance with `random_termination` a step.
+    The reward is quality = 1 / (1 + |action - tanh(state[:actions])|) + noise, clipped to 0..1. Then
+    state = 0.9 state + 0.1 z + 0.05 [action, 0, ...], with z standard normal (the source's equations).
+    An episode is truncated after `episode_limit` steps. It terminates if the quality has been below
+    `minimum_quality` for `grace_steps` steps in a row, or with probability `random_termination` per step.
 
-    `cost_us` is CPU time that a step costs beside its own few microseconds; it changes nothing else: the
-    same seed and actions give the same episode at any cost.
+    `cost_us` is CPU time added to each step. It changes nothing else: the same seed and actions give the
+    same episode at any cost.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  (gymnasium declares it so)
@@ -99,18 +96,14 @@ class SimulatedWorkload(gymnasium.Env[Vector, Vector]):
         }
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
-                raise UserError(f"{NAME}: {name} {value} is not within {low} and {high}")
+                raise UserError(f"{WORKLOAD_NAME}: {name} {value} is not within {low} and {high}")
         self.observation_space = spaces.Box(-np.inf, np.inf, (observations,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (actions,), np.float32)
-        self.episode_limit, self.minimum_quality, self.grace_steps = (
-            episode_limit,
-            minimum_quality,
-            grace_steps,
-        )
-        self.noise, self.random_termination = noise, random_termination
+        self.episode_limit, self.random_termination, self.noise = episode_limit, random_termination, noise
+        self.minimum_quality, self.grace_steps = minimum_quality, grace_steps
         self.render_mode = render_mode
         self.work = Work()
-        self.repetitions = round(cost_us * calibrate()) if cost_us else 0
+        self.repetitions = round(cost_us * repetitions_per_us()) if cost_us else 0
         self.state = np.zeros(observations, np.float32)
         self.step_count = self.poor_steps = 0
 
@@ -135,7 +128,7 @@ class SimulatedWorkload(gymnasium.Env[Vector, Vector]):
         return self.state.copy(), quality, terminated, truncated, {"action_quality": quality}
 
     def quality(self, action: Vector) -> float:
-        """How good an action [actions] is in this state, 0 to 1; draws the noise."""
+        """Return the quality 0..1 of an action [actions] in the current state; draws the noise."""
         distance = float(np.linalg.norm(action - np.tanh(self.state[: len(action)])))
         quality = 1.0 / (1.0 + distance) + self.noise * self.np_random.standard_normal()
         return float(min(1.0, max(0.0, quality))) if np.isfinite(quality) else float("nan")

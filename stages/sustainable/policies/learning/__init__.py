@@ -1,1 +1,1 @@
-"""Training of policies: recipes, Stable-Baselines3, checkpoints."""
+"""Training of policies: recipes, training with Stable-Baselines3, checkpoints."""

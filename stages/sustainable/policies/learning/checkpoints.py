@@ -1,7 +1,7 @@
-"""The state of a training of Stable-Baselines3, as tensors and JSON (its own format is a pickle).
+"""Checkpoints of a Stable-Baselines3 model as tensors and JSON: the library's own format is a pickle.
 
-Kept: all weights, the optimizers' states, the scales of observations and rewards, and the number of steps.
-Not kept: the states of environments and random generators, and the replay buffer of SAC, TD3 and DDPG.
+Saved: all weights, the optimizers' states, the scales of observations and rewards, and the number of steps.
+Not saved: the states of environments and random generators, and the replay buffer of SAC, TD3 and DDPG.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,17 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 SCALES = ("obs_rms", "ret_rms")
-SEPARATOR = "/"
+"""VecNormalize's running statistics of observations and of discounted returns."""
+KEY_SEPARATOR = "/"
+"""Joins the parts of a tensor's name; module names already contain dots."""
 
 
 def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and a JSON-like description of a model and of the scales of its environments."""
+    """Return the tensors and a JSON-like description of a model and of its VecNormalize statistics."""
     tensors: dict[str, Tensor] = {}
     groups: dict[str, Any] = {}
     for name, part in model.get_parameters().items():
-        if "param_groups" not in part:
+        if "param_groups" not in part:  # a module; the others are optimizers
             tensors |= {_join(name, key): value for key, value in part.items()}
             continue
         groups[name] = part["param_groups"]
@@ -40,16 +42,16 @@ def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
-    """Put what `state_of` gave into a new model of the same kind."""
+    """Load the result of `state_of` into a new model of the same kind."""
     parameters: dict[str, dict[str, Any]] = {}
     for name in model._get_torch_save_params()[0]:
-        found = _part(tensors, name)
+        part = _part(tensors, name)
         if name not in description["groups"]:
-            parameters[name] = found
+            parameters[name] = part
             continue
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in found.items():
-            index, entry = key.split(SEPARATOR)
+        for key, value in part.items():
+            index, entry = key.split(KEY_SEPARATOR)
             state.setdefault(int(index), {})[entry] = value
         parameters[name] = {"state": state, "param_groups": description["groups"][name]}
     model.set_parameters(parameters, device="cpu")  # type: ignore[arg-type]
@@ -62,28 +64,28 @@ def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Ma
 
 
 def scales_of(model: BaseAlgorithm) -> VecNormalize:
-    """The wrapper that scales what the model sees."""
-    found = model.get_vec_normalize_env()
-    assert found is not None
-    return found
+    """Return the wrapper that scales the model's observations and rewards."""
+    wrapper = model.get_vec_normalize_env()
+    assert wrapper is not None
+    return wrapper
 
 
-def _set_scale(scale: RunningMeanStd, found: Mapping[str, Tensor]) -> None:
-    scale.mean, scale.var = found["mean"].numpy(), found["var"].numpy()
-    scale.count = float(found["count"])
+def _set_scale(scale: RunningMeanStd, tensors: Mapping[str, Tensor]) -> None:
+    scale.mean, scale.var = tensors["mean"].numpy(), tensors["var"].numpy()
+    scale.count = float(tensors["count"])
 
 
 def _loose_tensors(model: BaseAlgorithm) -> list[str]:
-    """Tensors that belong to no module: SAC's entropy coefficient."""
+    """Return the names of tensors outside all modules: SAC's entropy coefficient."""
     return [
         name for name in model._get_torch_save_params()[1] if not isinstance(getattr(model, name), nn.Module)
     ]
 
 
 def _join(*parts: str) -> str:
-    return SEPARATOR.join(parts)
+    return KEY_SEPARATOR.join(parts)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    start = prefix + SEPARATOR
+    start = prefix + KEY_SEPARATOR
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

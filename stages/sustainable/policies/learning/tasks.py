@@ -17,8 +17,9 @@ from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
 from sustainable.policies.environments.faults import Record, caught, refuse_faults
 from sustainable.policies.environments.guarded import make_environment
-from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters
+from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters
 from sustainable.policies.learning.training import (
+    Checkpointing,
     check_settings,
     has_learned,
     random_returns,
@@ -28,13 +29,13 @@ from sustainable.policies.learning.training import (
 from sustainable.policies.policy import save_policy
 
 
-def check_all_settings(cells: Sequence[Cell]) -> None:
+def check_all_settings(cells: Sequence[TrainingRun]) -> None:
     """Raise `UserError` for a setting that an algorithm does not have, before anything is trained."""
     for cell in cells:
         check_settings(cell)
 
 
-def announce_faults(cells: Sequence[Cell]) -> None:
+def announce_faults(cells: Sequence[TrainingRun]) -> None:
     """Print which environments cannot be made; the other policies are trained all the same."""
     for options, group in groupby(cells, lambda cell: (cell.environment, cell.recipe.options)):
         name = next(group).environment
@@ -45,7 +46,7 @@ def announce_faults(cells: Sequence[Cell]) -> None:
 
 
 def train_policies(
-    cells: Sequence[Cell], parameters: PolicyTrainingParameters, metering: MeterParameters, work: Path
+    cells: Sequence[TrainingRun], parameters: PolicyTrainingParameters, metering: MeterParameters, work: Path
 ) -> list[Record]:
     """Train all cells; return their records in the same order.
 
@@ -59,7 +60,7 @@ def train_policies(
     return [records[cell.name] for cell in cells]
 
 
-def kept_weights(cell: Cell, parameters: PolicyTrainingParameters, work: Path) -> Path:
+def kept_weights(cell: TrainingRun, parameters: PolicyTrainingParameters, work: Path) -> Path:
     """Where a cell's weights are kept until all are done: one folder per recipe and evaluation."""
     evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
     folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
@@ -67,7 +68,7 @@ def kept_weights(cell: Cell, parameters: PolicyTrainingParameters, work: Path) -
 
 
 def train_cell(
-    cell: Cell, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
+    cell: TrainingRun, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
 ) -> Record:
     """Train and evaluate one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
     record = weights.with_name("record.json")
@@ -76,25 +77,24 @@ def train_cell(
 
 
 def train_and_evaluate(
-    cell: Cell, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
+    cell: TrainingRun, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
 ) -> Record:
     """Train one policy, save its weights, and evaluate it; only the training is metered."""
     use_deterministic_torch()
     meter = choose_meter(metering).make()
     meter.start()
-    policy, sittings = train_one(
+    checkpoint = weights.with_name("checkpoint.safetensors")
+    policy, log = train_one(
         cell,
         parameters.curve_steps,
-        parameters.checkpoint_steps,
-        weights.with_name("checkpoint.safetensors"),
-        fingerprint(cell.identity),
+        Checkpointing(checkpoint, parameters.checkpoint_steps, fingerprint(cell.identity)),
         lambda: asdict(meter.read()),
     )
     meter.stop()
     save_policy(weights, policy)
     return {
-        "curve": sittings.curve,
-        "costs": sittings.costs,
+        "curve": log.curve,
+        "costs": log.costs,
         "steps": policy.total_steps,
         "weights_sha256": tensors_sha256(policy.actor.state_dict()),
         "returns": returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
@@ -106,7 +106,7 @@ def evaluation_seeds(parameters: PolicyTrainingParameters) -> list[int]:
 
 
 def policies_table(
-    cells: Sequence[Cell], records: Sequence[Record], parameters: PolicyTrainingParameters
+    cells: Sequence[TrainingRun], records: Sequence[Record], parameters: PolicyTrainingParameters
 ) -> list[Record]:
     """Return one entry per environment and algorithm: references, and the returns of each seed's policy."""
     entries = []
@@ -128,7 +128,7 @@ def policies_table(
     return entries
 
 
-def policy_entry(cell: Cell, record: Record, common: Mapping[str, float]) -> Record:
+def policy_entry(cell: TrainingRun, record: Record, common: Mapping[str, float]) -> Record:
     """Return one policy's returns, and whether it has learned."""
     mean = fmean(record["returns"])
     bar = (common["random_return"], cell.recipe.reference_return, common["learned_share"])

@@ -1,11 +1,11 @@
-"""Training of policies with Stable-Baselines3, checkpointed, and their export.
+"""Train policies with Stable-Baselines3, with checkpoints, and export their actors.
 
-Observations are scaled by their running mean and deviation, which are frozen and exported with the actor.
-The optimizers are fused, as their square root is the one that agrees between CPU makers.
+Observations are scaled by their running mean and standard deviation, which are frozen and exported with the
+actor. The optimizers are fused, because only their square root agrees between CPU makers.
 
-A run that is not interrupted gives the same weights for the same seed. A resumed one does not: environments
-begin new episodes, with a seed that follows from the seed and the steps done, and SAC, TD3 and DDPG fill a
-new replay buffer with as many steps of the policy as `learning_starts` says before they learn on.
+An uninterrupted run gives the same weights for the same seed. A resumed run does not: its environments begin
+new episodes, seeded from the run's seed and the steps done so far, and SAC, TD3 and DDPG first fill a new
+replay buffer with `learning_starts` steps of the policy.
 """
 
 import inspect
@@ -30,8 +30,10 @@ from torch import Tensor, nn
 
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import read_tensors, write_tensors
-from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
 from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.rollout import run_episode
+from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
+from sustainable.policies.learning.recipes import Recipe, TrainingRun
 from sustainable.policies.policy import (
     ACTIVATIONS,
     CLIP,
@@ -40,180 +42,205 @@ from sustainable.policies.policy import (
     ActorArchitecture,
     Policy,
     action_bounds,
-    outputs_of,
+    batch_outputs,
     to_action,
 )
-from sustainable.policies.learning.recipes import Cell
-from sustainable.policies.environments.rollout import run_episode
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "TRPO": TRPO, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 SQUASHED = ("SAC", "TD3", "DDPG")
-"""Their actors end in tanh; they also keep a replay buffer."""
-SET_HERE = {"policy", "env", "policy_kwargs", "seed", "device", "verbose", "tensorboard_log"}
-OWN_SETTINGS = {
+"""Algorithms whose actors end in tanh; they also have a replay buffer."""
+FIXED_ARGUMENTS = {"policy", "env", "policy_kwargs", "seed", "device", "verbose", "tensorboard_log"}
+"""Arguments of the algorithms that a recipe cannot set."""
+EXTRA_SETTINGS = {
     "PPO": {"log_std_init"},
     "TRPO": {"log_std_init"},
     "TD3": {"action_noise"},
     "DDPG": {"action_noise"},
 }
+"""Settings of a recipe that are not plain arguments of the algorithm."""
 
 
 @dataclass
-class Sittings:
-    """What is kept beside weights: the learning curve, and the cost of each sitting so far."""
+class TrainingLog:
+    """What a training run records besides weights."""
 
     curve: list[dict[str, Any]] = field(default_factory=list)
+    """Points of the learning curve."""
     costs: list[dict[str, Any]] = field(default_factory=list)
+    """The cost of each session so far; a run that is resumed has several."""
 
 
-def check_settings(cell: Cell) -> None:
-    """Raises `UserError` for an algorithm that is unknown, or a setting that it does not have."""
-    where = f"params.yaml: train_policies.recipes.{cell.environment}.{cell.algorithm}"
-    if cell.algorithm not in ALGORITHMS:
-        raise UserError(f"{where}: no such algorithm (there are: {', '.join(ALGORITHMS)})")
-    known = {name for name in inspect.signature(ALGORITHMS[cell.algorithm]).parameters if name[0] != "_"}
-    known = known - SET_HERE | OWN_SETTINGS.get(cell.algorithm, set())
-    for name in sorted(cell.recipe.settings.keys() - known):
-        raise UserError(f"{where}.settings.{name}: unknown (there are: {', '.join(sorted(known))})")
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and how often a training run saves its state."""
+
+    path: Path
+    steps: int
+    """Environment steps between two checkpoints; a run with fewer steps left saves none."""
+    identity: str
+    """Fingerprint of the training run; a checkpoint with another fingerprint is ignored."""
 
 
-def new_model(cell: Cell) -> BaseAlgorithm:
-    """An untrained model with its scaled environments."""
-    check_settings(cell)
-    settings: dict[str, Any] = dict(cell.recipe.settings)
-    environments = _environments(cell, float(settings.get("gamma", 0.99)))
+def check_settings(run: TrainingRun) -> None:
+    """Raise `UserError` if the algorithm is unknown or does not have one of the settings."""
+    where = f"params.yaml: train_policies.recipes.{run.environment}.{run.algorithm}"
+    if run.algorithm not in ALGORITHMS:
+        raise UserError(f"{where}: no such algorithm (known: {', '.join(ALGORITHMS)})")
+    known = {name for name in inspect.signature(ALGORITHMS[run.algorithm]).parameters if name[0] != "_"}
+    known = known - FIXED_ARGUMENTS | EXTRA_SETTINGS.get(run.algorithm, set())
+    for name in sorted(run.recipe.settings.keys() - known):
+        raise UserError(f"{where}.settings.{name}: unknown (known: {', '.join(sorted(known))})")
+
+
+def new_model(run: TrainingRun) -> BaseAlgorithm:
+    """Build the untrained model with its scaled environments.
+
+    Raises `UserError` for settings that the algorithm does not have, and for an algorithm that cannot act
+    in the environment.
+    """
+    check_settings(run)
+    settings: dict[str, Any] = dict(run.recipe.settings)
+    environments = _environments(run, float(settings.get("gamma", 0.99)))
     outputs, low, _ = action_bounds(environments.action_space)
-    if not low and cell.algorithm in SQUASHED:
-        raise UserError(f"{cell.environment} has discrete actions: {cell.algorithm} needs continuous ones")
-    network: dict[str, Any] = {
-        "net_arch": list(cell.recipe.hidden),
-        "activation_fn": ACTIVATIONS[cell.recipe.activation],
-        # the epsilon of PPO and TRPO is the library's default for them, lost when arguments are given
-        "optimizer_kwargs": {"fused": True} | ({} if cell.algorithm in SQUASHED else {"eps": 1e-5}),
-    }
+    if not low and run.algorithm in SQUASHED:
+        raise UserError(f"{run.environment} has discrete actions: {run.algorithm} needs continuous ones")
+    network = _network_arguments(run.recipe, run.algorithm)
     if "log_std_init" in settings:
         network["log_std_init"] = settings.pop("log_std_init")
     if "action_noise" in settings:
         deviation = np.full(outputs, settings.pop("action_noise"))
         settings["action_noise"] = NormalActionNoise(np.zeros(outputs), deviation)
-    kind: Any = ALGORITHMS[cell.algorithm]
-    model: BaseAlgorithm = kind(
-        "MlpPolicy", environments, policy_kwargs=network, seed=cell.seed, device="cpu", **settings
+    algorithm: Any = ALGORITHMS[run.algorithm]
+    model: BaseAlgorithm = algorithm(
+        "MlpPolicy", environments, policy_kwargs=network, seed=run.seed, device="cpu", **settings
     )
-    if isinstance(model, SAC) and model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
-        rate = model.ent_coef_optimizer.param_groups[0]["lr"]
-        model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=rate, fused=True)
+    _fuse_entropy_optimizer(model)
     return model
 
 
-def _environments(cell: Cell, gamma: float) -> VecNormalize:
-    """Copies side by side, whose episodes are noted and whose observations and rewards are scaled."""
-    recipe = cell.recipe
-    copies = DummyVecEnv([lambda: make_environment(cell.environment, **recipe.options)] * recipe.copies)
+def _network_arguments(recipe: Recipe, algorithm: str) -> dict[str, Any]:
+    """Return the `policy_kwargs` of the library."""
+    # PPO and TRPO default to an epsilon of 1e-5, but only if no other optimizer arguments are given.
+    epsilon = {} if algorithm in SQUASHED else {"eps": 1e-5}
+    return {
+        "net_arch": list(recipe.hidden),
+        "activation_fn": ACTIVATIONS[recipe.activation],
+        "optimizer_kwargs": {"fused": True} | epsilon,
+    }
+
+
+def _fuse_entropy_optimizer(model: BaseAlgorithm) -> None:
+    """Replace the optimizer of SAC's entropy coefficient, which `policy_kwargs` does not reach."""
+    if isinstance(model, SAC) and model.ent_coef_optimizer is not None and model.log_ent_coef is not None:
+        rate = model.ent_coef_optimizer.param_groups[0]["lr"]
+        model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=rate, fused=True)
+
+
+def _environments(run: TrainingRun, gamma: float) -> VecNormalize:
+    """Make the copies of the environment, with episode statistics and scaled observations and rewards."""
+    recipe = run.recipe
+    copies = DummyVecEnv([lambda: make_environment(run.environment, **recipe.options)] * recipe.copies)
     return VecNormalize(
         VecMonitor(copies),
         norm_reward=recipe.normalize_reward,
         clip_obs=CLIP,
         epsilon=EPSILON,
-        gamma=gamma,
+        gamma=gamma,  # the scale of rewards is that of discounted returns
     )
 
 
 def train_one(
-    cell: Cell,
+    run: TrainingRun,
     curve_steps: int,
-    checkpoint_steps: int,
-    checkpoint: Path | None = None,
-    identity: str = "",
+    checkpointing: Checkpointing | None = None,
     cost_so_far: Callable[[], dict[str, Any]] = dict,
-) -> tuple[Policy, Sittings]:
-    """Train a policy, from the last checkpoint if there is one; gives it and its curve and costs.
+) -> tuple[Policy, TrainingLog]:
+    """Train a policy, from its last checkpoint if there is one.
 
-    `identity` is a fingerprint of the recipe: another run's checkpoint is not used. A run that has fewer than
-    `checkpoint_steps` left keeps none. `cost_so_far` reads what this sitting has cost; it is kept with every
-    checkpoint. Raises `EnvironmentFault` when an environment breaks.
+    `curve_steps` is the number of steps between two points of the learning curve. `cost_so_far` returns the
+    cost of this session; every checkpoint contains it. Raises `EnvironmentFault` if an environment breaks.
     """
-    model, sittings = new_model(cell), Sittings()
-    resumed = checkpoint is not None and _resume(model, cell, sittings, checkpoint, identity)
-    keeper = Keeper(cell, sittings, curve_steps, checkpoint_steps, checkpoint, identity, cost_so_far)
-    left = cell.recipe.steps - model.num_timesteps
+    model, log = new_model(run), TrainingLog()
+    resumed = checkpointing is not None and _resume(model, run, log, checkpointing)
+    callback = TrainingCallback(run, log, curve_steps, checkpointing, cost_so_far)
+    left = run.recipe.steps - model.num_timesteps
     if resumed and isinstance(model, OffPolicyAlgorithm) and left > 0:
-        left -= _refill(model, min(left, model.learning_starts), keeper)
+        left -= _refill(model, min(left, model.learning_starts), callback)
     if left > 0:
-        model.learn(left, callback=keeper, log_interval=None, reset_num_timesteps=not resumed)  # type: ignore[arg-type]
-    sittings.costs.append(cost_so_far())
+        model.learn(left, callback=callback, log_interval=None, reset_num_timesteps=not resumed)  # type: ignore[arg-type]
+    log.costs.append(cost_so_far())
     model.env.close()  # type: ignore[union-attr]
-    return export(model, cell), sittings
+    return export(model, run), log
 
 
-def _refill(model: OffPolicyAlgorithm, steps: int, keeper: BaseCallback) -> int:
-    """Let the policy act without learning, so that a new replay buffer is no single moment. Gives the steps
-    taken."""
+def _refill(model: OffPolicyAlgorithm, steps: int, callback: BaseCallback) -> int:
+    """Fill a new replay buffer by acting without learning; return the number of steps taken.
+
+    Without this, the first updates after a checkpoint would learn from a few steps only.
+    """
     before = model.num_timesteps
-    _, callback = model._setup_learn(steps, keeper, reset_num_timesteps=False)
+    _, callbacks = model._setup_learn(steps, callback, reset_num_timesteps=False)
     span = TrainFreq(max(1, steps // model.n_envs), TrainFrequencyUnit.STEP)
     assert model.env is not None and model.replay_buffer is not None
-    model.collect_rollouts(model.env, callback, span, model.replay_buffer, model.action_noise)
+    model.collect_rollouts(model.env, callbacks, span, model.replay_buffer, model.action_noise)
     return model.num_timesteps - before
 
 
-class Keeper(BaseCallback):
-    """Notes the learning curve and keeps checkpoints, each at its distance in steps."""
+class TrainingCallback(BaseCallback):
+    """Record the learning curve and save checkpoints."""
 
     def __init__(
         self,
-        cell: Cell,
-        sittings: Sittings,
+        run: TrainingRun,
+        log: TrainingLog,
         curve_steps: int,
-        checkpoint_steps: int,
-        checkpoint: Path | None,
-        identity: str,
+        checkpointing: Checkpointing | None,
         cost_so_far: Callable[[], dict[str, Any]],
     ) -> None:
         super().__init__()
-        self.cell, self.sittings = cell, sittings
-        self.curve_steps, self.checkpoint_steps = curve_steps, checkpoint_steps
-        self.checkpoint, self.identity, self.cost_so_far = checkpoint, identity, cost_so_far
-        self.earlier_costs = list(sittings.costs)
+        self.run, self.log, self.curve_steps = run, log, curve_steps
+        self.checkpointing, self.cost_so_far = checkpointing, cost_so_far
+        self.earlier_costs = list(log.costs)
         self.episodes: list[dict[str, float]] = []
-        self.last_point = self.last_kept = 0
+        self.last_point = self.last_checkpoint = 0
 
     def _on_training_start(self) -> None:
-        self.last_point = self.last_kept = self.model.num_timesteps
+        self.last_point = self.last_checkpoint = self.model.num_timesteps
 
     def _on_step(self) -> bool:
         self.episodes += [info["episode"] for info in self.locals["infos"] if "episode" in info]
         if self.num_timesteps - self.last_point >= self.curve_steps and self.episodes:
-            self._note()
+            self._add_point()
         return True
 
     def _on_rollout_start(self) -> None:
-        """Between two rollouts all that is learned from the last one is in the weights."""
+        # Between two rollouts, everything learned from the last one is in the weights: nothing is lost.
         done = self.model.num_timesteps
-        if self.checkpoint is None or done - self.last_kept < self.checkpoint_steps:
+        if self.checkpointing is None or done - self.last_checkpoint < self.checkpointing.steps:
             return
-        self.last_kept = done
+        self.last_checkpoint = done
         tensors, description = state_of(self.model)
-        kept = {
-            "identity": self.identity,
+        metadata = {
+            "identity": self.checkpointing.identity,
             "state": description,
-            "curve": self.sittings.curve,
+            "curve": self.log.curve,
             "costs": [*self.earlier_costs, self.cost_so_far()],
         }
-        write_tensors(self.checkpoint, tensors, json.loads(json.dumps(kept)))
-        print(f"{self.cell.name}: {done}/{self.cell.recipe.steps} steps", flush=True)
+        write_tensors(self.checkpointing.path, tensors, json.loads(json.dumps(metadata)))
+        print(f"{self.run.name}: {done}/{self.run.recipe.steps} steps", flush=True)
 
     def _on_training_end(self) -> None:
         if self.episodes:
-            self._note()
+            self._add_point()
 
-    def _note(self) -> None:
+    def _add_point(self) -> None:
+        """Add the means of the episodes since the last point."""
         self.last_point = self.num_timesteps
-        self.sittings.curve.append(
+        self.log.curve.append(
             {
-                "environment": self.cell.environment,
-                "algorithm": self.cell.algorithm,
-                "seed": self.cell.seed,
+                "environment": self.run.environment,
+                "algorithm": self.run.algorithm,
+                "seed": self.run.seed,
                 "step": self.num_timesteps,
                 "episode_return": fmean(float(episode["r"]) for episode in self.episodes),
                 "episode_length": fmean(episode["l"] for episode in self.episodes),
@@ -222,86 +249,93 @@ class Keeper(BaseCallback):
         self.episodes = []
 
 
-def _resume(model: BaseAlgorithm, cell: Cell, sittings: Sittings, checkpoint: Path, identity: str) -> bool:
-    """Take up a checkpoint; a damaged one, or another run's, is left for a fresh start."""
-    if not checkpoint.is_file():
+def _resume(model: BaseAlgorithm, run: TrainingRun, log: TrainingLog, checkpointing: Checkpointing) -> bool:
+    """Load the checkpoint into `model` and `log`; return False if there is none or it cannot be used."""
+    if not checkpointing.path.is_file():
         return False
     try:
-        tensors, kept = read_tensors(checkpoint)
+        tensors, metadata = read_tensors(checkpointing.path)
     except UserError as error:
-        print(f"starting afresh: {error}", flush=True)
+        print(f"starting from the beginning: {error}", flush=True)
         return False
-    if kept.get("identity") != identity:
+    if metadata.get("identity") != checkpointing.identity:
         return False
-    restore(model, tensors, kept["state"])
-    sittings.curve, sittings.costs = kept["curve"], kept["costs"]
+    restore(model, tensors, metadata["state"])
+    log.curve, log.costs = metadata["curve"], metadata["costs"]
+    # The random generators' states are not saved. A new seed from the number of steps avoids repeating the
+    # draws of the first steps; >> 1 keeps it within a signed 32-bit integer.
     model.set_random_seed(
-        int(np.random.SeedSequence([cell.seed, model.num_timesteps]).generate_state(1)[0] >> 1)
+        int(np.random.SeedSequence([run.seed, model.num_timesteps]).generate_state(1)[0] >> 1)
     )
-    print(f"{cell.name}: resuming after {model.num_timesteps} of {cell.recipe.steps} steps", flush=True)
+    print(f"{run.name}: resuming after {model.num_timesteps} of {run.recipe.steps} steps", flush=True)
     return True
 
 
-def export(model: BaseAlgorithm, cell: Cell) -> Policy:
-    """The actor of a model, with the scale of its observations, as it stands."""
+def export(model: BaseAlgorithm, run: TrainingRun) -> Policy:
+    """Return the model's current actor with the scale of its observations."""
     assert model.observation_space.shape is not None
     outputs, low, high = action_bounds(model.action_space)
     actor = Actor(
         ActorArchitecture(
             observations=model.observation_space.shape[0],
             outputs=outputs,
-            hidden=cell.recipe.hidden,
-            activation=cell.recipe.activation,
+            hidden=run.recipe.hidden,
+            activation=run.recipe.activation,
             low=low,
             high=high,
-            squashed=cell.algorithm in SQUASHED,
+            squashed=run.algorithm in SQUASHED,
         )
     )
-    for mine, theirs in zip(actor.layers, actor_layers(model), strict=True):
-        mine.load_state_dict(theirs.state_dict())
-    scale: Any = scales_of(model).obs_rms
-    actor.mean.copy_(_float(scale.mean))
-    actor.scale.copy_(_float(1.0 / np.sqrt(scale.var + EPSILON)))
-    return Policy(actor.eval(), cell.environment, cell.algorithm, cell.seed, model.num_timesteps)
+    for target, source in zip(actor.layers, linear_layers(model), strict=True):
+        target.load_state_dict(source.state_dict())
+    # VecNormalize keeps mean and variance in float64 and divides by sqrt(var + epsilon). The actor multiplies
+    # by the reciprocal, computed in float64 and rounded once to float32.
+    statistics: Any = scales_of(model).obs_rms
+    actor.mean.copy_(_float32(statistics.mean))
+    actor.scale.copy_(_float32(1.0 / np.sqrt(statistics.var + EPSILON)))
+    return Policy(actor.eval(), run.environment, run.algorithm, run.seed, model.num_timesteps)
 
 
-def actor_layers(model: BaseAlgorithm) -> list[nn.Linear]:
-    """The linear layers from scaled observations to outputs, of any of the algorithms."""
+def linear_layers(model: BaseAlgorithm) -> list[nn.Linear]:
+    """Return the linear layers from scaled observations to outputs; each algorithm names them differently."""
     policy: Any = model.policy
     if isinstance(model, SAC):
         parts = [*policy.actor.latent_pi, policy.actor.mu]
-    elif isinstance(model, TD3):  # DDPG is one
+    elif isinstance(model, TD3):  # DDPG is a subclass
         parts = [*policy.actor.mu]
     else:
         parts = [*policy.mlp_extractor.policy_net, policy.action_net]
     return [part for part in parts if isinstance(part, nn.Linear)]
 
 
-def _float(values: np.ndarray) -> Tensor:
+def _float32(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, np.float32))
 
 
 def returns_of(policy: Policy, options: dict[str, Any], seeds: list[int]) -> list[float]:
-    """Returns of whole episodes, one a seed, of the policy without exploration."""
+    """Return the return of one whole episode per seed, of the policy without exploration."""
     environment = make_environment(policy.environment, **options)
 
     def act(observation: np.ndarray) -> Any:
-        return to_action(policy.actor.architecture, outputs_of(policy.actor, observation[None])[0])
+        return to_action(policy.actor.architecture, batch_outputs(policy.actor, observation[None])[0])
 
-    found = [run_episode(environment, act, seed).episode_return for seed in seeds]
+    returns = [run_episode(environment, act, seed).episode_return for seed in seeds]
     environment.close()
-    return found
+    return returns
 
 
 def random_returns(name: str, options: dict[str, Any], seeds: list[int]) -> list[float]:
-    """Returns of whole episodes, one a seed, of uniformly random actions: what nobody has learned."""
+    """Return the return of one whole episode per seed, of random actions: the untrained reference."""
     environment = make_environment(name, **options)
     environment.action_space.seed(seeds[0])
-    found = [run_episode(environment, lambda _: environment.action_space.sample(), seed) for seed in seeds]
+    episodes = [run_episode(environment, lambda _: environment.action_space.sample(), seed) for seed in seeds]
     environment.close()
-    return [episode.episode_return for episode in found]
+    return [episode.episode_return for episode in episodes]
 
 
 def has_learned(mean_return: float, random: float, reference: float | None, share: float) -> bool | None:
-    """Whether a mean return is that share of the way from random to the reference; None without one."""
+    """Return whether a mean return covers `share` of the distance from random to the reference.
+
+    None without a reference.
+    """
     return None if reference is None else mean_return >= random + share * (reference - random)

@@ -208,17 +208,17 @@ def policies(params: Path) -> "Subjects":
 
     from sustainable.core.parameters import read_section
     from sustainable.policies.learning.training import export, new_model, train_one
-    from sustainable.policies.learning.recipes import Cell, PolicyTrainingParameters
+    from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters
 
     training = read_section(params, "train_policies", PolicyTrainingParameters)
     for algorithm, environment in POLICIES:
         recipe = shortened(training.recipes[environment][algorithm])
-        cell = Cell(environment, algorithm, training.seeds[0], recipe)
+        cell = TrainingRun(environment, algorithm, training.seeds[0], recipe)
         model = new_model(cell)
         yield f"{environment} {algorithm} untrained", export(model, cell).actor.state_dict()
         model.env.close()  # type: ignore[union-attr]
-        policy, sittings = train_one(cell, curve_steps=1, checkpoint_steps=recipe.steps + 1)
-        curve = [[point["episode_return"], point["episode_length"]] for point in sittings.curve]
+        policy, log = train_one(cell, curve_steps=1)
+        curve = [[point["episode_return"], point["episode_length"]] for point in log.curve]
         tensors = dict(policy.actor.state_dict()) | {"curve": torch.tensor(curve, dtype=torch.float64)}
         yield f"{environment} {algorithm} trained", tensors
     yield f"{environment} {algorithm} QAT", trained_in_int8(params, policy.actor)
@@ -235,7 +235,7 @@ def trained_in_int8(params: Path, actor: "Actor") -> "dict[str, Tensor]":
     import numpy as np
 
     from sustainable.core.parameters import read_section
-    from sustainable.policies.compression.static_int8 import prepare as prepare_int8
+    from sustainable.policies.compression.static_int8 import prepare_int8
     from sustainable.policies.compression.evaluation import CompressParameters
 
     parameters = replace(read_section(params, "compress_policies", CompressParameters).qat, steps=QAT_STEPS)

@@ -1,6 +1,6 @@
-"""Compressed actors are what they are called: sizes by formula, exact compaction, real int8 layers, and every
-check is seen to fail."""
+"""Compressed actors: sizes by formula, exact compaction, real int8 layers, and checks that fail."""
 
+import copy
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -17,39 +17,36 @@ from sustainable.compression import CompressionError
 from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import write_tensors
-from sustainable.policies.compression import static_int8 as actor_quantization
-from sustainable.policies.compression import units as actor_pruning
-from sustainable.policies.compression import variants as actors
+from sustainable.policies.compression import static_int8, units, variants
 from sustainable.policies.compression.accounting import (
-    actor_tensors,
+    count_nonzero,
+    count_parameters,
     memory_bytes,
-    nonzero_of,
-    parameters_of,
+    module_sha256,
     size_bytes,
-    weights_sha256,
+    stored_tensors,
 )
 from sustainable.policies.compression.static_int8 import (
     LEVELS,
     Prepared,
     QATParameters,
     StaticActor,
-    check_static,
+    check_static_int8,
     distillation_loss,
     load_prepared,
-    prepare,
+    prepare_int8,
     save_prepared,
     to_static,
 )
 from sustainable.policies.compression.units import (
     keep_units,
     kept_widths,
-    mask_units,
     parameter_count,
     prune_units,
     unit_norms,
 )
 from sustainable.policies.compression.variants import Variant, compress
-from sustainable.policies.policy import Actor, ActorArchitecture, outputs_of
+from sustainable.policies.policy import Actor, ActorArchitecture, batch_outputs
 
 quick = settings(max_examples=25, deadline=None)
 hiddens = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
@@ -86,11 +83,22 @@ def states(actor):
 
 @pytest.fixture(scope="module")
 def prepared(actor, states):
-    return prepare(actor, states, 7, QAT)
+    return prepare_int8(actor, states, 7, QAT)
+
+
+def mask_units(actor, kept):
+    """The reference for compaction: a copy of full size in which nothing reads the other units."""
+    masked = copy.deepcopy(actor)
+    for indices, reader in zip(kept, masked.layers[1:], strict=True):
+        unread = torch.ones(reader.in_features, dtype=torch.bool)
+        unread[indices] = False
+        with torch.no_grad():
+            reader.weight[:, unread] = 0.0
+    return masked
 
 
 def masks(module):
-    return {name: value == 0 for name, value in actor_tensors(module).items() if name.endswith("weight")}
+    return {name: value == 0 for name, value in stored_tensors(module).items() if name.endswith("weight")}
 
 
 # --- variants
@@ -130,7 +138,7 @@ def test_variants_are_read_from_parameters_and_named(given_, name, precision):
         ({"method": "unstructured", "norm": "l1", "share": "0.5"}, "valid number"),
     ],
 )
-def test_a_variant_that_makes_no_sense_is_refused(given_, problem):
+def test_an_invalid_variant_is_refused(given_, problem):
     with pytest.raises(ValidationError, match=problem):
         TypeAdapter(Variant).validate_json(json.dumps(given_))
 
@@ -140,7 +148,7 @@ def test_a_variant_that_makes_no_sense_is_refused(given_, problem):
 
 @quick
 @given(hiddens, kinds, st.integers(0, 99), st.data())
-def test_units_that_nothing_reads_can_go_without_a_trace(hidden, activation, seed, data):
+def test_removing_units_that_nothing_reads_changes_no_output(hidden, activation, seed, data):
     actor = actor_of(hidden, activation, seed)
     kept = [
         torch.tensor(sorted(data.draw(st.sets(st.integers(0, units - 1), min_size=1)))) for units in hidden
@@ -149,14 +157,14 @@ def test_units_that_nothing_reads_can_go_without_a_trace(hidden, activation, see
     states = states_of(actor, 20, seed)
     assert masked.architecture.hidden == hidden
     assert compacted.architecture.hidden == tuple(map(len, kept))
-    assert np.abs(outputs_of(masked, states) - outputs_of(compacted, states)).max() < 1e-5
+    assert np.abs(batch_outputs(masked, states) - batch_outputs(compacted, states)).max() < 1e-5
     already = keep_units(masked, kept)  # in `masked` their outgoing weights are zero
-    assert weights_sha256(already) == weights_sha256(compacted)
+    assert module_sha256(already) == module_sha256(compacted)
 
 
 @quick
 @given(hiddens, st.floats(0.01, 0.99), st.sampled_from(["l1", "l2"]), st.integers(0, 9))
-def test_what_is_left_is_predicted_by_formula(hidden, share, norm, seed):
+def test_the_remaining_parameters_follow_the_formula(hidden, share, norm, seed):
     actor, widths = actor_of(hidden, seed=seed), kept_widths(hidden, share)
     assert all(1 <= width <= units for width, units in zip(widths, hidden, strict=True))
     if widths == hidden:
@@ -165,15 +173,15 @@ def test_what_is_left_is_predicted_by_formula(hidden, share, norm, seed):
         return
     pruned = compress(actor, Variant("structured", norm, share))
     layers = (5, *widths, 3)
-    assert parameters_of(pruned) == sum(a * b + b for a, b in pairwise(layers)) == parameter_count(layers)
-    assert nonzero_of(pruned) == parameters_of(pruned)
+    assert count_parameters(pruned) == sum(a * b + b for a, b in pairwise(layers)) == parameter_count(layers)
+    assert count_nonzero(pruned) == count_parameters(pruned)
     for depth, width in enumerate(widths):  # the rows that stay are those of the largest norms, in order
         largest = unit_norms(actor, depth, norm).topk(width).indices.sort().values
         assert torch.equal(pruned.layers[depth].bias, actor.layers[depth].bias[largest])
 
 
-def test_units_with_the_least_incoming_norm_go():
-    """Norms by hand: L1 are 3, 2.5 and 1; L2 are 2.12, 2.5 and 1: at one of three kept they differ."""
+def test_units_with_the_smallest_incoming_norm_are_removed():
+    """By hand: L1 norms are 3, 2.5 and 1, L2 norms 2.12, 2.5 and 1; the single kept unit differs."""
     actor = Actor(ActorArchitecture(2, 1, (3,), "relu")).eval()
     with torch.no_grad():
         actor.layers[0].weight.copy_(torch.tensor([[1.5, -1.5], [2.5, 0.0], [0.0, 1.0]]))
@@ -199,34 +207,36 @@ def test_an_actor_without_hidden_layers_has_no_units_to_prune():
 
 @quick
 @given(st.floats(0.1, 0.9), st.integers(0, 99))
-def test_single_weights_rank_alike_in_both_norms(share, seed):
+def test_both_norms_rank_single_weights_alike(share, seed):
     actor = actor_of(seed=seed)
     pruned = [compress(actor, Variant("unstructured", norm, share)) for norm in ("l1", "l2")]
-    assert weights_sha256(pruned[0]) == weights_sha256(pruned[1])
+    assert module_sha256(pruned[0]) == module_sha256(pruned[1])
     for name, mask in masks(pruned[0]).items():
-        before = actor_tensors(actor)[name]
+        before = stored_tensors(actor)[name]
         assert int(mask.sum()) == round(share * mask.numel())
         assert before[mask].abs().max() <= before[~mask].abs().min()
-    assert parameters_of(pruned[0]) == parameters_of(actor)
+    assert count_parameters(pruned[0]) == count_parameters(actor)
     assert size_bytes(pruned[0]) == size_bytes(actor)  # a zero takes as many bytes as any other number
-    assert nonzero_of(pruned[0]) == nonzero_of(actor) - sum(int(m.sum()) for m in masks(pruned[0]).values())
+    assert count_nonzero(pruned[0]) == count_nonzero(actor) - sum(
+        int(m.sum()) for m in masks(pruned[0]).values()
+    )
 
 
-def test_a_share_that_is_less_than_one_weight_changes_nothing():
-    with pytest.raises(CompressionError, match="the actor is as it was"):
+def test_a_share_below_one_weight_is_refused():
+    with pytest.raises(CompressionError, match="compression changed nothing"):
         compress(actor_of((2,)), Variant("unstructured", "l1", 0.01))
 
 
 # --- int8
 
 
-def test_dynamic_int8_has_real_kernels_and_one_byte_a_weight(actor):
+def test_dynamic_int8_has_int8_kernels_and_one_byte_per_weight(actor):
     for variant, widths in ((Variant("ptdq"), (5, 16, 12, 3)), (Variant("mixed", "l2", 0.5), (5, 8, 6, 3))):
         module = compress(actor, variant)
         assert sum(isinstance(part, QUANTIZED_LINEAR) for part in module.modules()) == 3
         assert not any(type(part) is nn.Linear for part in module.modules())
-        assert parameters_of(module) == parameter_count(widths)
-        tensors = actor_tensors(module)
+        assert count_parameters(module) == parameter_count(widths)
+        tensors = stored_tensors(module)
         assert {tensors[f"layers.{depth}.weight"].dtype for depth in range(3)} == {torch.int8}
         weights, biases = sum(a * b for a, b in pairwise(widths)), sum(widths[1:])
         assert memory_bytes(module) == weights + 4 * biases + 3 * (4 + 1) + 2 * 5 * 4  # scales; statistics
@@ -235,25 +245,25 @@ def test_dynamic_int8_has_real_kernels_and_one_byte_a_weight(actor):
 
 def test_mixed_is_dynamic_int8_of_the_pruned_actor(actor):
     by_hand = compress(prune_units(actor, "l1", 0.5), Variant("ptdq"))
-    assert weights_sha256(compress(actor, Variant("mixed", "l1", 0.5))) == weights_sha256(by_hand)
+    assert module_sha256(compress(actor, Variant("mixed", "l1", 0.5))) == module_sha256(by_hand)
 
 
 @pytest.mark.parametrize("method", ["ptsq", "qat"])
-def test_static_int8_is_close_to_fp32_on_the_states_it_was_made_for(actor, states, prepared, method):
+def test_static_int8_is_close_to_fp32_on_its_calibration_states(actor, states, prepared, method):
     module = compress(actor, Variant(method), prepared)
-    expected, found = outputs_of(actor, states), outputs_of(module, states)
-    assert found.dtype == np.float32
-    assert found.shape == expected.shape
-    assert 0 < np.sqrt(np.mean((found - expected) ** 2)) < 0.03 * np.abs(expected).max()
+    expected, outputs = batch_outputs(actor, states), batch_outputs(module, states)
+    assert outputs.dtype == np.float32
+    assert outputs.shape == expected.shape
+    assert 0 < np.sqrt(np.mean((outputs - expected) ** 2)) < 0.03 * np.abs(expected).max()
     assert sum(isinstance(part, STATIC_LINEAR) for part in module.modules()) == 3
-    assert parameters_of(module) == parameters_of(actor)
+    assert count_parameters(module) == count_parameters(actor)
     again = compress(actor, Variant(method), prepared)
-    assert weights_sha256(again) == weights_sha256(module)
-    assert outputs_of(again, states).tolist() == found.tolist()
+    assert module_sha256(again) == module_sha256(module)
+    assert batch_outputs(again, states).tolist() == outputs.tolist()
 
 
-def test_the_static_actor_has_the_ranges_that_it_was_given(actor, states, prepared):
-    tensors = actor_tensors(to_static(actor, prepared.ranges))
+def test_the_static_actor_uses_the_given_ranges(actor, states, prepared):
+    tensors = stored_tensors(to_static(actor, prepared.ranges))
     low, high = prepared.ranges[0].tolist()
     assert float(tensors["network.0.scale"]) == pytest.approx((high - low) / LEVELS, rel=1e-6)
     scales = [float(value) for name, value in tensors.items() if name.endswith("output_scale")]
@@ -267,7 +277,7 @@ def test_int8_weights_and_scales_are_stored_without_loss(actor, prepared):
     """The int8 values times their scales are the weights that the kernel uses, to the last bit."""
     for variant in (Variant("ptdq"), Variant("ptsq")):
         module = compress(actor, variant, prepared)
-        tensors = actor_tensors(module)
+        tensors = stored_tensors(module)
         for name, part in module.named_modules():
             if isinstance(part, STATIC_LINEAR):
                 scales = tensors[f"{name}.weight.scales"].reshape(-1, 1)
@@ -285,11 +295,11 @@ def test_ranges_cover_the_scaled_observations(actor, states, prepared):
         assert prepared.ranges[1:3, 0].tolist() == [0.0, 0.0]  # behind the ReLU
 
 
-def test_scaling_stays_in_floating_point_and_is_cut(actor, prepared):
+def test_scaling_stays_in_floating_point_and_is_clipped(actor, prepared):
     module = compress(actor, Variant("ptsq"), prepared)
     far = (actor.mean + 1e6 / actor.scale).numpy()[None]
     farther = (actor.mean + 1e9 / actor.scale).numpy()[None]
-    assert outputs_of(module, far).tolist() == outputs_of(module, farther).tolist()
+    assert batch_outputs(module, far).tolist() == batch_outputs(module, farther).tolist()
 
 
 def test_distillation_brings_a_student_closer_to_its_teacher():
@@ -297,30 +307,30 @@ def test_distillation_brings_a_student_closer_to_its_teacher():
     with torch.no_grad():
         for layer in actor.layers:
             layer.weight.mul_(2.5)  # so that int8 loses something
-    result = prepare(actor, states_of(actor, 2000), 0, QATParameters(150, 256, 1e-4))
+    result = prepare_int8(actor, states_of(actor, 2000), 0, QATParameters(150, 256, 1e-4))
     assert 0 < result.losses[1] < 0.95 * result.losses[0]
 
 
 def test_static_int8_computes_under_deterministic_torch(actor, states, prepared):
-    """Which refuses its kernel: the mode is left for the call, and back afterwards."""
+    """That mode refuses the kernel, so it is left for the call and restored afterwards."""
     module = compress(actor, Variant("ptsq"), prepared)
     assert torch.are_deterministic_algorithms_enabled()
-    strict = outputs_of(module, states)
+    strict = batch_outputs(module, states)
     assert torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     try:
-        free = [outputs_of(module, states) for _ in range(3)]
+        free = [batch_outputs(module, states) for _ in range(3)]
         assert not torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(True)
-    assert all(found.tolist() == strict.tolist() for found in free)
+    assert all(outputs.tolist() == strict.tolist() for outputs in free)
 
 
 @pytest.mark.parametrize("rest", [{}, BOUNDS, {**BOUNDS, "squashed": True}])
-def test_training_is_the_same_for_the_same_seed(rest):
+def test_the_seed_determines_the_training(rest):
     actor = actor_of((8,), **rest)
     states, steps = states_of(actor, 200), QATParameters(10, 32, 1e-3)
-    first, same, other = (prepare(actor, states, seed, steps) for seed in (3, 3, 4))
+    first, same, other = (prepare_int8(actor, states, seed, steps) for seed in (3, 3, 4))
     assert torch.equal(first.trained_ranges, same.trained_ranges)
     assert all(torch.equal(first.trained[name], same.trained[name]) for name in first.trained)
     assert not torch.equal(first.trained["layers.0.weight"], other.trained["layers.0.weight"])
@@ -345,26 +355,26 @@ def test_distillation_losses_by_hand():
 # --- what is stored
 
 
-def test_what_is_prepared_survives_a_file(actor, states, prepared, tmp_path):
+def test_saving_and_loading_ranges_and_weights_is_exact(actor, states, prepared, tmp_path):
     path = tmp_path / "prepared.safetensors"
     save_prepared(path, prepared)
     loaded = load_prepared(path)
     assert (loaded.actor_sha256, loaded.losses) == (prepared.actor_sha256, prepared.losses)
     for variant in (Variant("ptsq"), Variant("qat")):
-        before, after = (compress(actor, variant, found) for found in (prepared, loaded))
-        assert weights_sha256(before) == weights_sha256(after)
-        assert outputs_of(before, states).tolist() == outputs_of(after, states).tolist()
+        before, after = (compress(actor, variant, source) for source in (prepared, loaded))
+        assert module_sha256(before) == module_sha256(after)
+        assert batch_outputs(before, states).tolist() == batch_outputs(after, states).tolist()
     content = path.read_bytes()
     save_prepared(path, loaded)
     assert path.read_bytes() == content
 
 
-def test_a_file_that_is_not_prepared_is_one_clear_error(actor, tmp_path):
+def test_a_file_without_ranges_raises_one_clear_error(actor, tmp_path):
     path = tmp_path / "prepared.safetensors"
     with pytest.raises(UserError, match="missing"):
         load_prepared(path)
     write_tensors(path, actor.state_dict())
-    with pytest.raises(UserError, match=r"prepared\.safetensors: no ranges .*losses.* delete it"):
+    with pytest.raises(UserError, match=r"prepared\.safetensors: not the ranges .*losses.* delete it"):
         load_prepared(path)
     path.write_bytes(b"nothing")
     with pytest.raises(UserError, match="not a safetensors file"):
@@ -373,26 +383,26 @@ def test_a_file_that_is_not_prepared_is_one_clear_error(actor, tmp_path):
 
 @pytest.mark.parametrize("variant", ALL, ids=lambda variant: variant.name)
 def test_compressing_leaves_the_original_alone(actor, prepared, variant):
-    before = weights_sha256(actor)
+    before = module_sha256(actor)
     module = compress(actor, variant, prepared)
-    assert weights_sha256(actor) == before == prepared.actor_sha256
+    assert module_sha256(actor) == before == prepared.actor_sha256
     assert not module.training
-    assert (weights_sha256(module) == before) == (variant.method == "none")
+    assert (module_sha256(module) == before) == (variant.method == "none")
 
 
-def test_hashes_tell_apart_what_computes_differently(actor, prepared):
-    hashes = [weights_sha256(compress(actor, variant, prepared)) for variant in ALL]
+def test_hashes_differ_if_outputs_can_differ(actor, prepared):
+    hashes = [module_sha256(compress(actor, variant, prepared)) for variant in ALL]
     assert len(set(hashes)) == len(ALL)
     moved = prepared.ranges.clone()
-    moved[2, 1] *= 1.01  # one activation's range alone
-    assert weights_sha256(to_static(actor, moved)) != weights_sha256(to_static(actor, prepared.ranges))
+    moved[2, 1] *= 1.01  # the range of one activation
+    assert module_sha256(to_static(actor, moved)) != module_sha256(to_static(actor, prepared.ranges))
     scaled = actor_of(activation=actor.architecture.activation, **BOUNDS)
-    assert weights_sha256(scaled) == weights_sha256(actor)
+    assert module_sha256(scaled) == module_sha256(actor)
     scaled.scale[1] *= 1.01
-    assert weights_sha256(scaled) != weights_sha256(actor)
+    assert module_sha256(scaled) != module_sha256(actor)
 
 
-def test_bytes_shrink_as_int8_says():
+def test_int8_saves_three_of_four_bytes_per_weight():
     actor = actor_of((64, 64))
     dense, int8, half = (
         size_bytes(compress(actor, v)) for v in (Variant(), Variant("ptdq"), Variant("structured", "l1", 0.5))
@@ -408,7 +418,7 @@ def test_bytes_shrink_as_int8_says():
 
 
 @pytest.mark.parametrize("method", ["ptsq", "qat"])
-def test_static_int8_needs_what_was_prepared_for_this_actor(actor, prepared, method):
+def test_static_int8_needs_ranges_of_this_actor(actor, prepared, method):
     with pytest.raises(CompressionError, match=f"{method}: ranges from states are needed"):
         compress(actor, Variant(method))
     with pytest.raises(CompressionError, match=f"{method}: the ranges were prepared for another actor"):
@@ -416,17 +426,17 @@ def test_static_int8_needs_what_was_prepared_for_this_actor(actor, prepared, met
 
 
 @pytest.mark.parametrize("variant", [Variant("ptdq"), Variant("mixed", "l1", 0.5)])
-def test_a_quantizer_that_leaves_layers_alone_is_found_out(actor, monkeypatch, variant):
-    monkeypatch.setattr(actors, "quantize_dynamic_int8", lambda model: model)
+def test_a_quantizer_that_skips_layers_is_detected(actor, monkeypatch, variant):
+    monkeypatch.setattr(variants, "quantize_dynamic_int8", lambda model: model)
     with pytest.raises(CompressionError, match=f"{variant.name}: 0 of 3 layers are int8"):
         compress(actor, variant)
 
 
-def test_a_conversion_that_leaves_layers_alone_is_found_out(actor, prepared, monkeypatch):
-    quietly = actor_quantization._quietly
-    convert = actor_quantization.STATIC.convert
+def test_a_conversion_that_skips_layers_is_detected(actor, prepared, monkeypatch):
+    quietly = static_int8._quietly
+    convert = static_int8.STATIC.convert
     monkeypatch.setattr(
-        actor_quantization,
+        static_int8,
         "_quietly",
         lambda function, network: network if function is convert else quietly(function, network),
     )
@@ -434,13 +444,13 @@ def test_a_conversion_that_leaves_layers_alone_is_found_out(actor, prepared, mon
         compress(actor, Variant("ptsq"), prepared)
 
 
-def test_a_layer_beside_the_int8_ones_is_found_out(actor, prepared):
+def test_a_floating_point_layer_beside_int8_layers_is_detected(actor, prepared):
     module = to_static(actor, prepared.ranges)
-    check_static(module, 3)
+    check_static_int8(module, 3)
     with pytest.raises(CompressionError, match="3 of 3 layers are int8, 1 are in floating point"):
-        check_static(StaticActor(actor, nn.Sequential(module.network, nn.Linear(3, 3))), 3)
+        check_static_int8(StaticActor(actor, nn.Sequential(module.network, nn.Linear(3, 3))), 3)
     with pytest.raises(CompressionError, match="3 of 4"):
-        check_static(module, 4)
+        check_static_int8(module, 4)
 
 
 def test_ranges_of_another_shape_are_refused(actor, prepared):
@@ -451,7 +461,7 @@ def test_ranges_of_another_shape_are_refused(actor, prepared):
             to_static(actor, bad)
 
 
-def test_training_that_moved_nothing_is_found_out(actor, states, prepared, monkeypatch):
+def test_training_that_changes_nothing_is_detected(actor, states, prepared, monkeypatch):
     untrained = Prepared(
         prepared.actor_sha256, prepared.ranges, actor.state_dict(), prepared.ranges, (0.0, 0.0)
     )
@@ -461,34 +471,34 @@ def test_training_that_moved_nothing_is_found_out(actor, states, prepared, monke
         compress(actor, Variant("qat"), replace(untrained, trained={}))
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
     with pytest.raises(CompressionError, match="QAT did not train the actor"):
-        prepare(actor, states, 0, QAT)
+        prepare_int8(actor, states, 0, QAT)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_states_that_are_no_numbers_are_refused(actor, states, bad):
+def test_invalid_states_are_refused(actor, states, bad):
     broken = states.copy()
     broken[3, 2] = bad
     with pytest.raises(CompressionError, match=r"states \(600, 5\) are not finite rows of 5"):
-        prepare(actor, broken, 0, QAT)
+        prepare_int8(actor, broken, 0, QAT)
     with pytest.raises(CompressionError, match=r"\(600, 4\)"):
-        prepare(actor, states[:, :4], 0, QAT)
+        prepare_int8(actor, states[:, :4], 0, QAT)
     with pytest.raises(CompressionError, match=r"\(0, 5\)"):
-        prepare(actor, states[:0], 0, QAT)
+        prepare_int8(actor, states[:0], 0, QAT)
 
 
-def test_pruning_that_prunes_nothing_is_found_out(actor, monkeypatch):
-    monkeypatch.setattr(actors, "prune_weights", lambda model, share, scope: model)
+def test_pruning_that_prunes_nothing_is_detected(actor, monkeypatch):
+    monkeypatch.setattr(variants, "prune_weights", lambda model, share, scope: model)
     with pytest.raises(CompressionError, match=r"layers\.0\.weight has 0 zeros of 80 weights"):
         compress(actor, Variant("unstructured", "l1", 0.5))
-    monkeypatch.setattr(actor_pruning, "keep_units", lambda model, kept: model)
+    monkeypatch.setattr(units, "keep_units", lambda model, kept: model)
     with pytest.raises(CompressionError, match=r"339 parameters are left, 123 make hidden layers \(8, 6\)"):
         compress(actor, Variant("structured", "l1", 0.5))
-    monkeypatch.setattr(actors, "prune_units", lambda model, norm, share: model)
-    with pytest.raises(CompressionError, match="structured_l1_50: the actor is as it was"):
+    monkeypatch.setattr(variants, "prune_units", lambda model, norm, share: model)
+    with pytest.raises(CompressionError, match="structured_l1_50: compression changed nothing"):
         compress(actor, Variant("structured", "l1", 0.5))
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"learning_rate": 0.0}, {"batch_size": 0}, {"epochs": 1}])
-def test_wrong_parameters_of_the_training_are_refused(wrong):
+def test_invalid_training_parameters_are_refused(wrong):
     with pytest.raises(ValidationError):
         QATParameters(**({"steps": 1, "batch_size": 1, "learning_rate": 1e-3} | wrong))

@@ -1,4 +1,4 @@
-"""Guarded environments: every fault is one line that says where."""
+"""Guarded environments: every fault raises one line that says where it happened."""
 
 import pickle
 import sys
@@ -13,7 +13,7 @@ from sustainable.policies.environments.guarded import EnvironmentFault, Guard, m
 
 
 class Scripted(gymnasium.Env):
-    """Gives one observation and reward after the other, and raises what is an exception."""
+    """Return the observations and rewards of a script in order; raise its exceptions."""
 
     observation_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = spaces.Discrete(2)
@@ -48,16 +48,16 @@ def guarded(*script):
         ("Hoper-v5", "'Hoper-v5' is unknown to Gymnasium; did you mean Hopper-v5"),
         ("Cart Pole", "is unknown to Gymnasium"),
         ("nowhere_at_all:Nope-v0", "nowhere_at_all:Nope-v0 needs a package that is missing: No module named"),
-        ("FrozenLake-v1", r"FrozenLake-v1: observations of Discrete\(16\) are no vector of numbers"),
+        ("FrozenLake-v1", r"FrozenLake-v1: observations of Discrete\(16\) are not a vector of numbers"),
     ],
 )
-def test_a_name_that_cannot_be_served_is_one_line(name, message):
+def test_an_environment_that_cannot_be_used_raises_one_line(name, message):
     with pytest.raises(UserError, match=message) as raised:
         make_environment(name)
     assert "\n" not in str(raised.value)
 
 
-def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+def test_a_missing_package_is_named_with_its_installation(monkeypatch):
     for module in [name for name in sys.modules if name.startswith("gymnasium.envs.mujoco")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "mujoco", None)
@@ -65,7 +65,7 @@ def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
         make_environment("Hopper-v5")
 
 
-def test_actions_that_no_actor_gives_are_refused():
+def test_action_spaces_that_no_actor_supports_are_refused():
     gymnasium.register("Odd-v0", entry_point=lambda: OddActions([]))
     try:
         with pytest.raises(UserError, match=r"environment Odd-v0: actions of MultiBinary\(3\)"):
@@ -85,18 +85,18 @@ def test_options_reach_the_environment_and_unknown_ones_are_named():
         make_environment("CartPole-v1", colour=1)
 
 
-def test_the_guard_lets_what_is_sound_through_and_keeps_the_name():
+def test_the_guard_changes_nothing_in_a_sound_environment():
     environment = make_environment("CartPole-v1")
     bare = gymnasium.make("CartPole-v1")
     assert environment.spec.id == "CartPole-v1"
     np.testing.assert_array_equal(environment.reset(seed=4)[0], bare.reset(seed=4)[0])
     for _ in range(5):
-        mine, other = environment.step(1), bare.step(1)
-        np.testing.assert_array_equal(mine[0], other[0])
-        assert mine[1:4] == other[1:4]
+        guarded_step, bare_step = environment.step(1), bare.step(1)
+        np.testing.assert_array_equal(guarded_step[0], bare_step[0])
+        assert guarded_step[1:4] == bare_step[1:4]
 
 
-def test_no_checker_is_paid_for():
+def test_gymnasiums_checker_is_disabled():
     wrapper = make_environment("CartPole-v1")
     while isinstance(wrapper, gymnasium.Wrapper):
         assert not isinstance(wrapper, gymnasium.wrappers.PassiveEnvChecker)
@@ -131,7 +131,7 @@ def test_faults_of_reset():
         guarded(([np.nan, 0.0], 0.0)).reset(seed=3)
 
 
-def test_a_fault_crosses_processes():
+def test_a_fault_can_be_pickled():
     fault = pickle.loads(pickle.dumps(EnvironmentFault("a line")))
     assert str(fault) == "a line"
 

@@ -1,5 +1,4 @@
-"""Every runtime acts as eager PyTorch does; pairs that are not offered, and deployments that are wrong, are
-refused."""
+"""Every runtime acts as eager PyTorch does; unsupported pairs and wrong deployments are refused."""
 
 import hashlib
 import os
@@ -16,9 +15,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.td3.policies import Actor as SquashedActor
 
 from sustainable.compression import CompressionError
-from sustainable.policies.compression import onnx_models as actor_onnx
-from sustainable.policies.compression import runtimes as actor_runtimes
-from sustainable.policies.compression.accounting import size_bytes, weights_sha256
+from sustainable.policies.compression import onnx_models, runtimes
+from sustainable.policies.compression.accounting import module_sha256, size_bytes
 from sustainable.policies.compression.onnx_models import (
     INT8_PRODUCTS,
     check_integer_products,
@@ -27,20 +25,19 @@ from sustainable.policies.compression.onnx_models import (
 )
 from sustainable.policies.compression.runtimes import (
     EXAMPLES,
-    OFFERED,
-    RUNTIMES,
+    SUPPORTED,
     TOLERANCE,
-    acting,
     check_deployed,
     deploy_actor,
     examples_of,
     in_numpy,
     in_onnxruntime,
+    make_act,
 )
 from sustainable.policies.compression.sb3_policy import PredictingActor
-from sustainable.policies.compression.static_int8 import QATParameters, prepare
+from sustainable.policies.compression.static_int8 import QATParameters, prepare_int8
 from sustainable.policies.compression.variants import Variant, compress
-from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, outputs_of, to_action
+from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, batch_outputs, to_action
 
 BOUNDS = {"low": (-1.0, -2.0, -0.5), "high": (1.0, 2.0, 3.0)}
 KINDS = {
@@ -57,8 +54,8 @@ VARIANTS = [
     Variant("structured", "l2", 0.5),
     Variant("mixed", "l1", 0.5),
 ]
-PAIRS = [(variant, runtime) for runtime in RUNTIMES for variant in VARIANTS]
-GOOD = [(variant, runtime) for variant, runtime in PAIRS if variant.method in OFFERED[runtime]]
+PAIRS = [(variant, runtime) for runtime in SUPPORTED for variant in VARIANTS]
+GOOD = [(variant, runtime) for variant, runtime in PAIRS if variant.method in SUPPORTED[runtime]]
 BAD = [pair for pair in PAIRS if pair not in GOOD]
 
 
@@ -87,42 +84,44 @@ def actor(request):
 
 @pytest.fixture(scope="module")
 def prepared(actor):
-    return prepare(actor, states_of(actor, 300), 0, QATParameters(5, 32, 1e-3))
+    return prepare_int8(actor, states_of(actor, 300), 0, QATParameters(5, 32, 1e-3))
 
 
 @pytest.mark.parametrize(("variant", "runtime"), GOOD, ids=named)
-def test_every_pair_acts_as_eager_pytorch(actor, prepared, tmp_path, variant, runtime):
+def test_every_supported_pair_acts_as_eager_pytorch(actor, prepared, tmp_path, variant, runtime):
     deployed = deploy_actor(actor, variant, runtime, prepared, tmp_path)
     module, states = compress(actor, variant, prepared), states_of(actor)
-    expected = np.concatenate([outputs_of(module, state[None]) for state in states])
-    found = deployed.outputs(states)
+    expected = np.concatenate([batch_outputs(module, state[None]) for state in states])
+    computed = deployed.outputs(states)
     assert (deployed.variant, deployed.runtime) == (variant, runtime)
-    assert found.dtype == np.float32
-    assert found.shape == (40, 3)
-    limit = 2e-6 if variant.precision == "fp32" else 0.1  # far inside what a deployment may be off
-    assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
-    for state, outputs in zip(states, found, strict=True):
-        action, meant = deployed.act(state), to_action(actor.architecture, outputs)
+    assert computed.dtype == np.float32
+    assert computed.shape == (40, 3)
+    limit = 2e-6 if variant.precision == "fp32" else 0.1  # far below the tolerance
+    assert np.abs(computed - expected).max() <= limit * np.abs(expected).max()
+    for state, outputs in zip(states, computed, strict=True):
+        action, from_outputs = deployed.act(state), to_action(actor.architecture, outputs)
         if actor.architecture.discrete:
             assert type(action) is int
-            assert action == meant
+            assert action == from_outputs
         else:
             assert action.dtype == np.float32
-            assert np.allclose(action, meant, rtol=0, atol=1e-5)
+            assert np.allclose(action, from_outputs, rtol=0, atol=1e-5)
     if runtime != "onnxruntime" or variant.precision == "fp32":
-        assert deployed.weights_sha256 == weights_sha256(module)  # one model in every runtime
-    assert weights_sha256(deployed.module) == weights_sha256(module)
+        assert deployed.weights_sha256 == module_sha256(module)  # one model in every runtime
+    assert module_sha256(deployed.module) == module_sha256(module)
 
 
 @pytest.mark.parametrize(("variant", "runtime"), BAD, ids=named)
-def test_other_pairs_are_not_offered(actor, prepared, tmp_path, variant, runtime):
-    with pytest.raises(CompressionError, match=f"{runtime} does not offer {variant.name} .it offers: none, "):
+def test_unsupported_pairs_are_refused(actor, prepared, tmp_path, variant, runtime):
+    with pytest.raises(
+        CompressionError, match=f"{runtime} does not support {variant.name} .it supports: none, "
+    ):
         deploy_actor(actor, variant, runtime, prepared, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_offered_is_what_was_said():
-    assert {runtime: len(methods) for runtime, methods in OFFERED.items()} == {
+def test_each_runtime_supports_the_documented_number_of_methods():
+    assert {runtime: len(methods) for runtime, methods in SUPPORTED.items()} == {
         "torch-eager": 7,
         "sb3-predict": 3,
         "onnxruntime": 5,
@@ -130,7 +129,7 @@ def test_what_is_offered_is_what_was_said():
     }
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", SUPPORTED)
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_actions_are_not_overwritten_by_later_calls(actor, tmp_path, runtime, kind):
     deployed = deploy_actor(actor, Variant(), runtime, None, tmp_path)
@@ -146,8 +145,8 @@ def test_actions_are_not_overwritten_by_later_calls(actor, tmp_path, runtime, ki
         assert all(((low <= action) & (action <= high)).all() for action in actions)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_far_observations_are_cut_in_every_runtime(actor, tmp_path, runtime):
+@pytest.mark.parametrize("runtime", SUPPORTED)
+def test_far_observations_are_clipped_in_every_runtime(actor, tmp_path, runtime):
     deployed = deploy_actor(actor, Variant(), runtime, None, tmp_path)
     far, edge = (
         actor.mean.numpy() + sign * times / actor.scale.numpy()
@@ -156,13 +155,13 @@ def test_far_observations_are_cut_in_every_runtime(actor, tmp_path, runtime):
     assert np.allclose(*deployed.outputs(np.stack([far, edge])), rtol=1e-5, atol=1e-5)
 
 
-def test_a_statistic_that_hardly_varies_is_scaled_alike(tmp_path):
-    """Some observations of a robot are constant: their deviation is the epsilon's, and a factor of 10,000
-    lies on the last digits."""
+def test_an_observation_that_hardly_varies_is_scaled_alike(tmp_path):
+    """Some observations of a robot are constant. Their deviation comes from the epsilon only, so that scaling
+    multiplies their last digits by 10,000."""
     actor = actor_of("gaussian")
     actor.mean.copy_(torch.tensor([0.0, 1.1, -3.3, 0.7, 100.1]))
     actor.scale.copy_(torch.tensor([1.0, 1e4, 1e4, 1.0, 1e4]))
-    for runtime in RUNTIMES:
+    for runtime in SUPPORTED:
         deploy_actor(actor, Variant(), runtime, None, tmp_path)
 
 
@@ -211,30 +210,30 @@ def test_a_deployment_keeps_its_weights_when_the_actor_changes(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_sb3_is_asked_as_its_users_ask_it(kind, monkeypatch):
+def test_sb3_is_called_through_predict(kind, monkeypatch):
     actor = actor_of(kind)
     state = torch.get_rng_state()
     predicting = PredictingActor(actor)
     assert torch.equal(torch.get_rng_state(), state)  # building a policy draws weights
     assert type(predicting.policy) is (SquashedActor if kind == "squashed" else ActorCriticPolicy)
-    asked = []
+    calls = []
     predict = type(predicting.policy).predict
 
     def spy(policy, observation, **rest):
-        asked.append((observation, rest))
+        calls.append((observation, rest))
         return predict(policy, observation, **rest)
 
     monkeypatch.setattr(type(predicting.policy), "predict", spy)
     observation = states_of(actor)[0]
     predicting.act(observation)
-    ((given, rest),) = asked
+    ((normalised, rest),) = calls
     assert rest == {"deterministic": True}
-    assert given.dtype == np.float32
+    assert normalised.dtype == np.float32
     expected = (observation - actor.mean.numpy()) * actor.scale.numpy()
-    assert np.allclose(given, expected, rtol=1e-5, atol=1e-6)
+    assert np.allclose(normalised, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_exported_graph_is_small_and_always_the_same_bytes(actor):
+def test_the_exported_graph_is_small_and_deterministic(actor):
     content = to_onnx(actor)
     assert to_onnx(actor) == content
     graph = onnx.load_from_string(content).graph
@@ -245,10 +244,10 @@ def test_the_exported_graph_is_small_and_always_the_same_bytes(actor):
     session = onnxruntime.InferenceSession(content)
     states = states_of(actor).astype(np.float32)
     batch = session.run(None, {"observations": states})[0]  # any number of rows
-    assert np.allclose(batch, outputs_of(actor, states), rtol=0, atol=1e-5)
+    assert np.allclose(batch, batch_outputs(actor, states), rtol=0, atol=1e-5)
 
 
-def test_int8_products_are_really_in_the_graph(actor, tmp_path):
+def test_the_int8_graph_has_only_integer_products(actor, tmp_path):
     built = onnx.load_from_string(to_int8_onnx(actor))
     kinds = [node.op_type for node in built.graph.node]
     assert sum(kind in INT8_PRODUCTS for kind in kinds) == 3
@@ -257,30 +256,30 @@ def test_int8_products_are_really_in_the_graph(actor, tmp_path):
     sizes = sorted(int(np.prod(value.dims)) for value in int8 if value.dims)
     assert [size for size in sizes if size > 1] == sorted([5 * 16, 16 * 12, 12 * 3])
     assert to_int8_onnx(actor) == to_int8_onnx(actor)
-    found = in_onnxruntime(to_int8_onnx(actor), actor.architecture)(states_of(actor)[0])
-    assert not np.array_equal(found, outputs_of(actor, states_of(actor)[:1])[0])
+    outputs = in_onnxruntime(to_int8_onnx(actor), actor.architecture)(states_of(actor)[0])
+    assert not np.array_equal(outputs, batch_outputs(actor, states_of(actor)[:1])[0])
 
 
-def test_a_quantizer_of_onnx_that_leaves_products_alone_is_found_out(actor, tmp_path, monkeypatch):
+def test_an_onnx_quantizer_that_skips_products_is_detected(actor, tmp_path, monkeypatch):
     with pytest.raises(CompressionError, match="ONNX: 0 of 3 layers are int8, 3 in floating point"):
         check_integer_products(onnx.load_from_string(to_onnx(actor)), 3)
     monkeypatch.setattr(
-        actor_onnx, "quantize_dynamic", lambda source, target, **_: target.write_bytes(source.read_bytes())
+        onnx_models, "quantize_dynamic", lambda source, target, **_: target.write_bytes(source.read_bytes())
     )
     with pytest.raises(CompressionError, match="ONNX: 0 of 3 layers are int8"):
         deploy_actor(actor, Variant("ptdq"), "onnxruntime", None, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_exports_are_made_once_and_named_by_all_that_decides_them(tmp_path, monkeypatch):
-    made = []
-    monkeypatch.setattr(actor_onnx, "to_onnx", lambda actor: made.append(actor) or to_onnx(actor))
+def test_exports_are_cached_by_everything_that_determines_them(tmp_path, monkeypatch):
+    exports = []
+    monkeypatch.setattr(onnx_models, "to_onnx", lambda actor: exports.append(actor) or to_onnx(actor))
     tanh, cache = actor_of("gaussian"), tmp_path / "cache"
     relu = Actor(replace(tanh.architecture, activation="relu")).eval()
     relu.load_state_dict(tanh.state_dict())
     for actor, count in ((tanh, 1), (tanh, 1), (relu, 2), (actor_of("gaussian", seed=1), 3)):
         deployed = deploy_actor(actor, Variant(), "onnxruntime", None, cache)
-        assert len(made) == len(list(cache.iterdir())) == count
+        assert len(exports) == len(list(cache.iterdir())) == count
     assert deployed.size_bytes in {path.stat().st_size for path in cache.iterdir()}
     int8 = deploy_actor(tanh, Variant("ptdq"), "onnxruntime", None, cache)
     (path,) = (path for path in cache.iterdir() if "int8" in path.name)
@@ -292,7 +291,7 @@ def test_exports_are_made_once_and_named_by_all_that_decides_them(tmp_path, monk
     )
 
 
-def test_sizes_are_those_of_what_is_stored(actor, tmp_path):
+def test_sizes_are_those_of_the_stored_tensors(actor, tmp_path):
     for runtime in ("torch-eager", "sb3-predict", "numpy"):
         dense, masked, small = (
             deploy_actor(actor, variant, runtime, None, tmp_path).size_bytes
@@ -329,7 +328,7 @@ for runtime in ("numpy", "torch-eager", "onnxruntime", "onnxruntime", "sb3-predi
 
 
 def test_a_runtime_loads_no_other_runtimes_library(project, tmp_path):
-    """ONNX's own library is needed once, to export; the second time the model is there."""
+    """The library of ONNX is needed once, for the export; the second process finds the model in the cache."""
     deploy_actor_in_another_process(project, tmp_path)
     lines = deploy_actor_in_another_process(project, tmp_path)
     assert lines == ["", "", "onnxruntime", "onnxruntime", "onnxruntime stable_baselines3"]
@@ -350,14 +349,14 @@ def deploy_actor_in_another_process(project, cache):
 # --- wrong deployments
 
 
-def test_outputs_that_are_off_are_refused(actor, prepared, tmp_path):
+def test_outputs_beyond_the_tolerance_are_refused(actor, prepared, tmp_path):
     examples = examples_of(actor)
     for variant in (Variant(), Variant("ptsq")):
         deployed = deploy_actor(actor, variant, "torch-eager", prepared, tmp_path)
         allowed = TOLERANCE[variant.precision] * max(1.0, np.abs(deployed.outputs(examples)).max())
         for factor, fine in ((0.9, True), (1.1, False)):
             infer = lambda row, shift=factor * allowed, by=deployed.infer: by(row) + np.float32(shift)  # noqa: E731
-            off = replace(deployed, infer=infer, act=acting(actor.architecture, infer))
+            off = replace(deployed, infer=infer, act=make_act(actor.architecture, infer))
             if fine:
                 check_deployed(off, actor, examples)
                 continue
@@ -366,7 +365,7 @@ def test_outputs_that_are_off_are_refused(actor, prepared, tmp_path):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_outputs_that_are_no_numbers_are_refused(actor, tmp_path, bad):
+def test_nan_and_infinite_outputs_are_refused(actor, tmp_path, bad):
     deployed = deploy_actor(actor, Variant(), "numpy", None, tmp_path)
     with pytest.raises(CompressionError, match="none on numpy: an output is"):
         check_deployed(
@@ -395,6 +394,6 @@ def test_actions_that_are_not_those_of_the_outputs_are_refused(actor, tmp_path):
 
 def test_a_runtime_that_computes_another_actor_is_refused(tmp_path, monkeypatch):
     actor, other = actor_of("gaussian"), actor_of("gaussian", seed=1)
-    monkeypatch.setattr(actor_runtimes, "exported", lambda *_: to_onnx(other))
+    monkeypatch.setattr(runtimes, "exported", lambda *_: to_onnx(other))
     with pytest.raises(CompressionError, match="none on onnxruntime: an output is"):
         deploy_actor(actor, Variant(), "onnxruntime", None, tmp_path)

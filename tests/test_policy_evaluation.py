@@ -1,4 +1,4 @@
-"""Variants of a policy: which there are, when their return is known well enough, and one row an episode."""
+"""Evaluation of a policy's variants: the list of variants, the stopping rule, and one row per episode."""
 
 from itertools import count
 from typing import Any
@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from sustainable.policies.compression.evaluation import (
-    PLAIN,
-    Bar,
+    UNCOMPRESSED,
     CompressParameters,
+    StoppingRule,
     evaluate_variants,
-    prepare_policy,
+    prepare_from_rollouts,
     variants_of,
 )
 from sustainable.policies.compression.static_int8 import QATParameters
@@ -41,7 +41,7 @@ def policy() -> Policy:
     return Policy(Actor(ActorArchitecture(4, 2, (8, 8), "tanh")).eval(), "CartPole-v1", "PPO", 1, 0)
 
 
-def test_every_variant_is_there_once_and_the_plain_one_first():
+def test_every_variant_is_listed_once_and_the_uncompressed_policy_first():
     names = [variant.name for variant in variants_of(parameters())]
     assert names[:3] == ["none", "ptdq", "qat"]
     assert names[3:] == [
@@ -52,39 +52,39 @@ def test_every_variant_is_there_once_and_the_plain_one_first():
     assert len(variants_of(parameters(others=[Variant("ptdq"), Variant("ptdq")]))) == 8
 
 
-def test_a_return_is_known_when_its_interval_is_narrow_enough():
+def test_the_stopping_rule_needs_a_narrow_interval():
     # mean 10, standard deviation sqrt(2): with two values Student's half width is 12.706
-    assert not Bar(2, 12.70, 0.95).reached([9.0, 11.0])
-    assert Bar(2, 12.71, 0.95).reached([9.0, 11.0])
+    assert not StoppingRule(2, 12.70, 0.95).satisfied([9.0, 11.0])
+    assert StoppingRule(2, 12.71, 0.95).satisfied([9.0, 11.0])
 
 
-def test_fewer_episodes_than_the_least_are_never_enough():
-    assert not Bar(3, 1e9, 0.95).reached([1.0, 1.0])
-    assert Bar(3, 0.0, 0.95).reached([1.0, 1.0, 1.0])
+def test_the_stopping_rule_needs_the_minimum_of_episodes():
+    assert not StoppingRule(3, 1e9, 0.95).satisfied([1.0, 1.0])
+    assert StoppingRule(3, 0.0, 0.95).satisfied([1.0, 1.0, 1.0])
 
 
-def test_all_variants_meet_the_same_episodes_and_the_plain_one_all_of_them(tmp_path):
+def test_all_variants_run_the_same_episodes_and_the_uncompressed_policy_all_of_them(tmp_path):
     environment = gymnasium.make("CartPole-v1", disable_env_checker=True)
-    asked, own = parameters(), policy()
-    prepared = prepare_policy(own, environment, count(900), asked, tmp_path)
-    rows = evaluate_variants(own, prepared, environment, 0.0, asked, tmp_path)
+    section, trained = parameters(), policy()
+    prepared = prepare_from_rollouts(trained, environment, count(900), section, tmp_path)
+    rows = evaluate_variants(trained, prepared, environment, 0.0, section, tmp_path)
     by_variant: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_variant.setdefault(row["variant"], []).append(row)
-    assert list(by_variant) == [variant.name for variant in variants_of(asked)]
-    assert len(by_variant[PLAIN.name]) == 4
-    for own_rows in by_variant.values():
-        assert 2 <= len(own_rows) <= 4
-        assert own_rows[0]["return_known"] or len(own_rows) == 4
-        assert [row["episode_seed"] for row in own_rows] == list(range(5, 5 + len(own_rows)))
-        assert len({row["weights_sha256"] for row in own_rows}) == 1
-    assert len({found[0]["weights_sha256"] for found in by_variant.values()}) == len(by_variant)
-    assert rows == evaluate_variants(own, prepared, environment, 0.0, asked, tmp_path)
+    assert list(by_variant) == [variant.name for variant in variants_of(section)]
+    assert len(by_variant[UNCOMPRESSED.name]) == 4
+    for episodes in by_variant.values():
+        assert 2 <= len(episodes) <= 4
+        assert episodes[0]["return_known"] or len(episodes) == 4
+        assert [row["episode_seed"] for row in episodes] == list(range(5, 5 + len(episodes)))
+        assert len({row["weights_sha256"] for row in episodes}) == 1
+    assert len({episodes[0]["weights_sha256"] for episodes in by_variant.values()}) == len(by_variant)
+    assert rows == evaluate_variants(trained, prepared, environment, 0.0, section, tmp_path)
 
 
-def test_states_are_what_the_policy_meets(tmp_path):
+def test_calibration_states_come_from_rollouts_of_the_policy(tmp_path):
     environment = gymnasium.make("CartPole-v1", disable_env_checker=True)
-    prepared = prepare_policy(policy(), environment, count(900), parameters(), tmp_path)
+    prepared = prepare_from_rollouts(policy(), environment, count(900), parameters(), tmp_path)
     low, high = prepared.ranges[0].tolist()
     assert -3.0 < low < 0.0 < high < 3.0  # a pole that stands is neither far away nor fast
     assert np.isfinite(prepared.losses).all()

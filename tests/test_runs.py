@@ -1,0 +1,59 @@
+"""The published benchmark: one row per run and configuration, in fixed order."""
+
+import math
+
+import pytest
+import torch
+
+from sustainable.core.journal import RowJournal
+from sustainable.energy.stand_ins import FakeMeter
+from sustainable.forecasting.benchmark.runs import RunsParameters, measure_runs
+from sustainable.forecasting.benchmark.subjects import Subject
+from sustainable.forecasting.compression.actions import Configuration
+from sustainable.forecasting.compression.runtimes import in_torch
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU
+
+
+def measure(path, runs=3, stop_after=None):
+    """Run the published benchmark on two copies of a small model."""
+    parameters = RunsParameters(
+        method="runs",
+        runs=runs,
+        batch_size=8,
+        threads=1,
+        seed=0,
+        configurations={"a": Configuration(), "b": Configuration()},
+    )
+    torch.manual_seed(0)
+    deployed = in_torch(WeatherGRU(Architecture(3, 4, 1, 0.0)), "fp32")
+    subjects = {name: Subject(deployed, {"label": name.upper()}, torch.ones(20)) for name in "ab"}
+    meters = []
+
+    def make_meter():
+        if len(meters) == stop_after:
+            raise KeyboardInterrupt
+        meters.append(1)
+        return FakeMeter()
+
+    journal = RowJournal(path, "work")
+    measure_runs(subjects, torch.rand(20, 5, 3), torch.ones(20), parameters, make_meter, journal)
+    return journal.rows
+
+
+def test_there_is_one_row_per_run_and_configuration(tmp_path):
+    rows = measure(tmp_path / "j")
+    assert [(row["block"], row["configuration"]) for row in rows] == [(r, c) for r in range(3) for c in "ab"]
+    row = rows[0]
+    assert row["energy_mwh"] == pytest.approx((row["cpu_j"] + row["ram_j"]) / 3.6 / 20)
+    assert (row["label"], row["windows"], row["threads"]) == ("A", 20, 1)
+    assert row["accuracy"] == row["correct"] / 20
+    assert row["latency_ms"] > 0
+    assert math.isclose(rows[0]["accuracy"], rows[2]["accuracy"])
+
+
+@pytest.mark.parametrize("stop_after", range(6))
+def test_a_killed_benchmark_measures_every_run_once(tmp_path, stop_after):
+    with pytest.raises(KeyboardInterrupt):
+        measure(tmp_path / "j", stop_after=stop_after)
+    rows = measure(tmp_path / "j")
+    assert [(row["block"], row["configuration"]) for row in rows] == [(r, c) for r in range(3) for c in "ab"]
