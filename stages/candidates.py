@@ -1,4 +1,4 @@
-"""Stage candidates: every deployment is scored on validation windows and timed. Runs without the pins."""
+"""Stage candidates: score every deployment on validation windows, and time it. Runs without the pins."""
 
 import argparse
 from dataclasses import asdict
@@ -14,19 +14,19 @@ from sustainable.core.parameters import read_section
 from sustainable.core.progress import progress
 from sustainable.forecasting.benchmark.candidates import (
     CandidateParameters,
+    Candidate,
     Network,
-    Target,
+    RuntimeTarget,
     candidate_table,
-    deployments,
     evaluate,
     name_of,
     networks,
     offered_targets,
     refusals,
     round_order,
-    time_call_ms,
+    time_candidate,
+    timed_candidates,
 )
-from sustainable.forecasting.compression.runtimes import Deployed
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.measuring.host import describe_host
@@ -62,34 +62,33 @@ def main() -> None:
         scored.append(line)
     quality = [row for line in scored.rows for row in line["rows"]]
     failed = refusals(quality)
-    own = {name_of(key): why for key, why in failed.items()}
-    tell(own)
+    refused_here = {name_of(key): reason for key, reason in failed.items()}
+    tell(refused_here)
     threads = settle(parameters.threads)
-    deployed = list(deployments(every, targets, sources, seeds[0], inputs, failed))
-    time_all(deployed, inputs, parameters, metering, timed)
+    time_all(timed_candidates(every, targets, failed), sources, inputs, parameters, metering, timed)
     timings = [row for line in timed.rows for row in line["rows"]]
     write_json(arguments.cost, total_cost([line["cost"] for line in (*scored.rows, *timed.rows)]))
-    write_json(arguments.conditions, {"host": describe_host() | threads, "refused": refused | own})
+    write_json(arguments.conditions, {"host": describe_host() | threads, "refused": refused | refused_here})
     write_rows(arguments.candidates, candidate_table(quality, timings, parameters.batch_sizes))
     scored.discard()
     timed.discard()
 
 
 def tell(refused: dict[str, str]) -> None:
-    """Say what is not offered or not accepted here, and why."""
-    for what, why in refused.items():
-        print(f"left out here: {what}: {why}", flush=True)
+    """Print which targets or candidates are left out, and why."""
+    for name, reason in refused.items():
+        print(f"left out here: {name}: {reason}", flush=True)
 
 
 def score_one(
     network: Network,
     seed: int,
-    targets: list[Target],
+    targets: list[RuntimeTarget],
     sources: Sources,
     windows: Path,
     metering: MeterParameters,
 ) -> dict[str, Any]:
-    """Quality of one network of one seed, and what finding it out has cost."""
+    """Score one network of one seed; return its rows and the cost of scoring."""
     torch.set_num_threads(1)
     meter = choose_meter(metering).make()
     meter.start()
@@ -99,22 +98,30 @@ def score_one(
 
 
 def time_all(
-    candidates: list[tuple[dict[str, Any], Deployed]],
+    candidates: list[Candidate],
+    sources: Sources,
     inputs: torch.Tensor,
     parameters: CandidateParameters,
     metering: MeterParameters,
     journal: RowJournal,
 ) -> None:
-    """CPU time of every candidate of one seed at every batch size, a journal line a round."""
+    """Time every candidate of the first seed at every batch size; append one journal line per round.
+
+    A candidate is deployed for its turn and released after it. ONNX Runtime and OpenVINO never shrink a
+    session's working memory, so that all deployments of a run together take more than 5 GiB.
+    """
+    seed, days = sources.seeds()[0], inputs.shape[1]
     for number in range(len(journal.rows), parameters.rounds):
         meter = choose_meter(metering).make()
         meter.start()
         order, rows = round_order(len(candidates), number, parameters.seed), []
         for index in progress(order, f"timing, round {number + 1} of {parameters.rounds}", len(order)):
-            columns, deployed = candidates[index]
-            for size in parameters.batch_sizes:
-                taken = time_call_ms(deployed, inputs[:size], parameters.window_s)
-                rows.append(columns | {"round": number, "batch_size": size, "cpu_time_ms": taken})
+            candidate = candidates[index]
+            times_ms = time_candidate(candidate.deploy(sources, seed, days), inputs, parameters)
+            rows += [
+                candidate.columns() | {"round": number, "batch_size": size, "cpu_time_ms": time_ms}
+                for size, time_ms in times_ms.items()
+            ]
         journal.append({"rows": rows, "cost": asdict(meter.stop())})
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
-from sustainable.forecasting.repairs import VARIANTS, RepairsParameters, outcome, try_actions
+from sustainable.forecasting.repairs import REPAIR_VARIANTS, RepairsParameters, repair_row, try_actions
 from sustainable.core.effort import run_stage
 from sustainable.core.files import read_rows, write_rows
 from sustainable.core.parameters import read_section
@@ -26,7 +26,10 @@ def main() -> None:
     seeds, rows = sources.seeds(), []
     for seed in progress(seeds, "seeds", len(seeds)):
         tried = {prunes: try_actions(sources, seed, parts, costs, prunes) for prunes in (False, True)}
-        rows += [{"seed": seed} | outcome(tried[variant.prunes], variant, parameters) for variant in VARIANTS]
+        rows += [
+            {"seed": seed} | repair_row(tried[variant.prunes], variant, parameters)
+            for variant in REPAIR_VARIANTS
+        ]
     write_rows(arguments.repairs, rows)
 
 

@@ -15,7 +15,7 @@ from sustainable.core.effort import run_stage
 from sustainable.core.files import write_json, write_rows
 from sustainable.core.parameters import STRICT, read_section
 from sustainable.core.progress import progress
-from sustainable.forecasting.compression.actions import ACTIONS, Configuration
+from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.forecasting.model.gru import load_forecaster, trained_in
@@ -55,17 +55,19 @@ def main() -> None:
     meter.start()
     start = time.perf_counter()
     evaluator = Evaluator(model, inputs, target, parameters.evaluation.batch_size)
-    evaluated = [evaluator.evaluate(action) for action in progress(range(ACTIONS), "evaluating", ACTIONS)]
+    evaluated = [
+        evaluator.evaluate(action) for action in progress(range(ACTION_COUNT), "evaluating", ACTION_COUNT)
+    ]
     evaluation_s = time.perf_counter() - start
     environment = SustainableAIAgentEnv(
-        ACTIONS,
+        ACTION_COUNT,
         evaluator.baseline,
         evaluate=lambda action: evaluated[action].metrics,
         reward=lambda metrics: published_reward(metrics, parameters.reward),
     )
     agent, episodes = train_agent(environment, parameters.agent)
     cost = total_cost([asdict(meter.stop())])
-    rewards = [environment.evaluate(action)[1] for action in range(ACTIONS)]
+    rewards = [environment.evaluate(action)[1] for action in range(ACTION_COUNT)]
     write_rows(arguments.actions, table(evaluated, rewards))
     write_rows(arguments.curve, learning_curve(episodes, CURVE_INTERVAL_STEPS))
     write_json(arguments.best, describe_best(agent, environment, episodes, rewards))
@@ -105,7 +107,7 @@ def choice(action: int, rewards: list[float]) -> dict[str, Any]:
 
 def speed(episodes: Episodes, parameters: AgentParameters) -> dict[str, float]:
     """Steps per second of PPO here and on an environment that does nothing (measured after)."""
-    _, idle = train_agent(IdleEnv(ACTIONS), parameters, silent=True)
+    _, idle = train_agent(IdleEnv(ACTION_COUNT), parameters, silent=True)
     here, alone = (len(run.actions) / run.seconds for run in (episodes, idle))
     return {"steps_per_s": here, "idle_steps_per_s": alone, "share_of_idle_speed": here / alone}
 

@@ -18,7 +18,12 @@ from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.forecasting.model.gru import layered, load_forecaster, save_forecaster, trained_in
-from sustainable.forecasting.compression.shrinking import Narrow, ShrinkParameters, make_narrow, plan
+from sustainable.forecasting.compression.shrinking import (
+    ShrinkTask,
+    ShrinkParameters,
+    shrink_forecaster,
+    plan_shrinking,
+)
 from sustainable.forecasting.data import Windows, load_windows
 
 
@@ -33,7 +38,7 @@ def main() -> None:
     folder = arguments.work / fingerprint([asdict(parameters), inputs_read])[:16]
     tasks = [
         (task, baselines[task.seed], parameters, metering, arguments.windows, folder)
-        for task in plan(widths, list(baselines), parameters)
+        for task in plan_shrinking(widths, list(baselines), parameters)
     ]
     workers = 1 if choose_meter(metering).whole_machine else None
     done = list(in_parallel(make_one, tasks, "shrinking", workers))
@@ -47,7 +52,7 @@ def main() -> None:
 
 
 def make_one(
-    task: Narrow,
+    task: ShrinkTask,
     baseline: Path,
     parameters: ShrinkParameters,
     metering: MeterParameters,
@@ -63,7 +68,9 @@ def make_one(
         pairs = [as_pair(parts[name]) for name in ("train", "validation")]
         meter = choose_meter(metering).make()
         meter.start()
-        model, made = make_narrow(task, layered(load_forecaster(baseline)), pairs[0], pairs[1], parameters)
+        model, made = shrink_forecaster(
+            task, layered(load_forecaster(baseline)), pairs[0], pairs[1], parameters
+        )
         save_forecaster(weights, model)
         write_json(record, {"made": made, "cost": asdict(meter.stop())})
     return dict(read_json(record))

@@ -2,15 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sustainable.core.errors import UserError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For `pydantic.dataclasses.dataclass(frozen=True, config=STRICT)`: no unknown key, no coercion."""
+
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+"""A parameter that is a share, between 0 and 1 exclusive."""
 
 SHARED = ("benchmarks", "csv", "metering", "profile", "protocols")
 PROFILES = ("paper", "full", "smoke")
