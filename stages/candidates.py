@@ -13,11 +13,11 @@ from sustainable.energy.cost import total_cost
 from sustainable.forecasting.benchmark.candidates import (
     CandidateParameters,
     candidate_table,
-    deployments,
     name_of,
     networks,
     offered_targets,
     refusals,
+    timed_candidates,
 )
 from sustainable.forecasting.benchmark.subjects import Sources
 from sustainable.forecasting.benchmark.survey import score_all, time_all
@@ -53,8 +53,7 @@ def main() -> None:
     failures = {name_of(key): reason for key, reason in failed.items()}
     report_left_out(failures)
     threads = settle(parameters.threads)
-    deployed = list(deployments(every, targets, sources, seeds[0], inputs, failed))
-    time_all(deployed, inputs, parameters, metering, timed)
+    time_all(timed_candidates(every, targets, failed), sources, inputs, parameters, metering, timed)
     timings = [row for line in timed.rows for row in line["rows"]]
     write_json(arguments.cost, total_cost([line["cost"] for line in (*scored.rows, *timed.rows)]))
     write_json(arguments.conditions, {"host": describe_host() | threads, "refused": refused | failures})
@@ -65,8 +64,8 @@ def main() -> None:
 
 def report_left_out(refused: dict[str, str]) -> None:
     """Print what this host does not support, and why."""
-    for what, reason in refused.items():
-        print(f"left out here: {what}: {reason}", flush=True)
+    for name, reason in refused.items():
+        print(f"left out here: {name}: {reason}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from sustainable.core.parameters import read_section
 from sustainable.core.progress import progress
 from sustainable.forecasting.benchmark.subjects import Sources
 from sustainable.forecasting.data import load_windows
-from sustainable.forecasting.repairs import VARIANTS, RepairsParameters, outcome, try_actions
+from sustainable.forecasting.repairs import REPAIR_VARIANTS, RepairsParameters, repair_row, try_actions
 
 COLUMNS_NEEDED = ("family", "width_0", "width_1", "precision", "runtime")
 
@@ -24,7 +24,10 @@ def main() -> None:
     seeds, rows = sources.seeds(), []
     for seed in progress(seeds, "seeds", len(seeds)):
         tried = {prunes: try_actions(sources, seed, parts, costs, prunes) for prunes in (False, True)}
-        rows += [{"seed": seed} | outcome(tried[variant.prunes], variant, parameters) for variant in VARIANTS]
+        rows += [
+            {"seed": seed} | repair_row(tried[variant.prunes], variant, parameters)
+            for variant in REPAIR_VARIANTS
+        ]
     write_rows(arguments.repairs, rows)
 
 

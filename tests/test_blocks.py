@@ -15,20 +15,17 @@ from sustainable.core.errors import UserError
 from sustainable.core.journal import RowJournal
 from sustainable.energy.choice import Chosen
 from sustainable.energy.stand_ins import FakeMeter
-from sustainable.forecasting.benchmark.subjects import Subject
-from sustainable.forecasting.compression.actions import Configuration
-from sustainable.forecasting.compression.runtimes import in_torch
-from sustainable.forecasting.model.gru import Architecture, WeatherGRU
-from sustainable.measuring.blocks import (
-    IDLE,
+from sustainable.forecasting.benchmark.blocks import (
+    BlockItem,
     BlocksParameters,
-    Item,
-    design,
-    flags_of,
-    items_of,
-    loops_for,
+    block_items,
     measure_blocks,
 )
+from sustainable.forecasting.benchmark.subjects import Subject
+from sustainable.forecasting.compression.actions import Configuration
+from sustainable.forecasting.compression.runtimes import deploy_in_torch
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU
+from sustainable.measuring.blocks import IDLE, design, flags_of, loops_for
 from sustainable.measuring.process import Moment, neighbours_load
 
 SETTINGS = {
@@ -44,7 +41,7 @@ PARAMETERS = BlocksParameters(**SETTINGS)
 def subjects_of(seed):
     """Two copies of the model that training seed `seed` gives."""
     torch.manual_seed(seed)
-    deployed = in_torch(WeatherGRU(Architecture(3, 4, 1, 0.0)), "fp32")
+    deployed = deploy_in_torch(WeatherGRU(Architecture(3, 4, 1, 0.0)), "fp32")
     return {name: Subject(deployed, {"label": f"{name}{seed}"}, torch.ones(20)) for name in "ab"}
 
 
@@ -90,7 +87,7 @@ def test_a_design_is_random_and_balanced():
 
 def test_a_block_holds_every_configuration_at_every_batch_size_and_one_idle_window():
     expected = {("a", 1), ("b", 1), ("a", 64), ("b", 64), (IDLE, 0)}
-    items = items_of(["a", "b"], [1, 64])
+    items = block_items(["a", "b"], [1, 64])
     assert set(items) == expected
     assert len(items) == 5
 
@@ -131,7 +128,10 @@ def test_a_killed_design_is_continued_in_the_same_order(tmp_path, stop_after):
     frozen, rows = measure(tmp_path / "j")
     assert rows[:stop_after] == before[1:]
     assert frozen["loops"] == before[0]["loops"]
-    cells = [(cell.block, *cell.item) for cell in design([Item("a", 8), Item("b", 8), Item(IDLE, 0)], 3, 5)]
+    cells = [
+        (cell.block, *cell.item)
+        for cell in design([BlockItem("a", 8), BlockItem("b", 8), BlockItem(IDLE, 0)], 3, 5)
+    ]
     assert [(row["block"], row["configuration"], row["batch_size"]) for row in rows] == cells
 
 
@@ -143,7 +143,7 @@ def test_training_seeds_take_turns_and_every_block_holds_both_batch_sizes(tmp_pa
     ]  # fmt: skip
     for block in range(4):
         own = [(row["configuration"], row["batch_size"]) for row in rows if row["block"] == block]
-        assert sorted(own) == sorted(items_of(["a", "b"], [1, 8]))
+        assert sorted(own) == sorted(block_items(["a", "b"], [1, 8]))
     for row in rows:
         name, seed = row["configuration"], row["training_seed"]
         if name != IDLE:
@@ -158,7 +158,7 @@ def test_a_killed_design_of_two_seeds_is_continued_with_the_seed_whose_turn_it_i
         measure(tmp_path / "j", stop_after, seeds=(7, 3), batch_sizes=[1, 8])
     _, rows = measure(tmp_path / "j", seeds=(7, 3), batch_sizes=[1, 8])
     assert [row["training_seed"] for row in rows] == [7] * 5 + [3] * 5 + [7] * 5
-    cells = [cell.item for cell in design(items_of(["a", "b"], [1, 8]), 3, 5)]
+    cells = [cell.item for cell in design(block_items(["a", "b"], [1, 8]), 3, 5)]
     assert [(row["configuration"], row["batch_size"]) for row in rows] == cells
 
 

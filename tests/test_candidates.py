@@ -1,6 +1,7 @@
 """The deployment space: what is in it, what is measured of each candidate, and what the table says."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,6 @@ from sustainable.forecasting.benchmark.candidates import (
     CandidateParameters,
     Network,
     candidate_table,
-    deployments,
     evaluate,
     key_of,
     name_of,
@@ -28,6 +28,8 @@ from sustainable.forecasting.benchmark.candidates import (
     refusals,
     round_order,
     time_call_ms,
+    time_candidate,
+    timed_candidates,
 )
 from sustainable.forecasting.benchmark.subjects import Sources
 from sustainable.forecasting.compression.runtimes import TARGETS, Deployed
@@ -37,8 +39,8 @@ from sustainable.forecasting.model.gru import (
     LayeredArchitecture,
     LayeredGRU,
     WeatherGRU,
+    gru_parameter_count,
     logits_of,
-    parameter_count,
     save_forecaster,
     sequence_flops,
 )
@@ -175,6 +177,13 @@ def test_the_last_series_alone_counts(timed):
     assert len(seen) == 1 + 2 + 4 + 8 + 16  # 2.5, 0.5, 1, 2 and 4 s
 
 
+def test_the_largest_batch_runs_once_untimed_before_each_candidate(timed):
+    deployed, seen, _ = timed
+    times_ms = time_candidate(deployed, torch.zeros(30, 2), replace(PARAMETERS, window_s=0.25))
+    assert times_ms == {1: pytest.approx(250), 8: pytest.approx(250 / 8)}
+    assert seen == [("prepared", 8), ("prepared", 1), ("prepared", 8)]
+
+
 def test_what_this_host_refuses_is_left_out_with_its_reason(sources, monkeypatch):
     def deploy(model, precision, runtime, example, cache):
         if precision == "bf16":
@@ -206,7 +215,7 @@ def test_quality_and_counts_of_a_narrow_network(sources):
         assert row["validation_brier"] == pytest.approx(brier, abs=1e-6)
     for row in rows:
         assert (row["family"], row["width_0"], row["width_1"], row["seed"]) == ("grid", 4, 2, 2)
-        assert row["parameters"] == parameter_count(FEATURES, (4, 2))
+        assert row["parameters"] == gru_parameter_count(FEATURES, (4, 2))
         assert row["flops"] == sequence_flops(FEATURES, (4, 2), DAYS)
     assert exact["nonzero"] == exact["parameters"]
     assert (exact["int8_parameters"], onnx["int8_parameters"]) == (0, 0)
@@ -220,7 +229,7 @@ def test_masked_networks_are_tried_in_fp32_alone_and_count_their_zeros(sources):
     network = Network("masked", FULL, 0.5, "global")
     rows = evaluate(network, 1, TRIED, sources, INPUTS, PART.target)
     assert [(row["precision"], row["runtime"]) for row in rows] == [TRIED[0], TRIED[2]]
-    total, weights = parameter_count(FEATURES, FULL), 3 * 6 * (3 + 6) + 3 * 6 * (6 + 6) + 6
+    total, weights = gru_parameter_count(FEATURES, FULL), 3 * 6 * (3 + 6) + 3 * 6 * (6 + 6) + 6
     for row in rows:
         assert (row["parameters"], row["nonzero"]) == (total, total - round(weights / 2))
         assert row["flops"] == sequence_flops(FEATURES, FULL, DAYS)  # zeros are multiplied as well
@@ -229,7 +238,8 @@ def test_masked_networks_are_tried_in_fp32_alone_and_count_their_zeros(sources):
 
 def test_every_candidate_is_deployed_with_its_columns(sources):
     every = [Network("grid", (4, 2)), Network("masked", FULL, 0.5, "layer")]
-    found = list(deployments(every, TRIED, sources, 1, INPUTS))
+    space = timed_candidates(every, TRIED)
+    found = [(candidate.columns(), candidate.deploy(sources, 1, DAYS)) for candidate in space]
     assert [(c["family"], c["precision"], c["runtime"]) for c, _ in found] == [
         ("grid", "fp32", "torch-eager"),
         ("grid", "int8", "torch-eager"),
@@ -262,13 +272,13 @@ def test_a_network_that_misses_the_tolerance_is_a_row_with_its_reason(sources, m
     exact, int8, _ = rows
     assert exact.keys() == int8.keys()
     assert (int8["precision"], int8["seed"], int8["flops"]) == ("int8", 2, exact["flops"])
-    assert {int8[name] for name in candidates.FOUND} == {None}
-    assert None not in {exact[name] for name in candidates.FOUND}
+    assert {int8[name] for name in candidates.DEPLOYED_COLUMNS} == {None}
+    assert None not in {exact[name] for name in candidates.DEPLOYED_COLUMNS}
 
     failed = refusals(rows)
     assert [name_of(key) for key in failed] == ["4x2 int8 on torch-eager"]
-    found = list(deployments([Network("grid", (4, 2))], TRIED, sources, 1, INPUTS, failed))
-    assert [(c["precision"], c["runtime"]) for c, _ in found] == [TRIED[0], TRIED[2]]
+    left = timed_candidates([Network("grid", (4, 2))], TRIED, failed)
+    assert [(candidate.precision, candidate.runtime) for candidate in left] == [TRIED[0], TRIED[2]]
 
 
 def test_candidates_in_words():
@@ -334,7 +344,7 @@ def test_zeros_count_as_sparsity_where_they_were_asked_for():
 
 def test_one_refused_seed_refuses_a_candidate(tmp_path):
     """It is not timed either; the table keeps its name, its operations and the first reason."""
-    nothing = dict.fromkeys(candidates.FOUND) | {"flops": 7}
+    nothing = dict.fromkeys(candidates.DEPLOYED_COLUMNS) | {"flops": 7}
     quality = [
         quality_row(6, 1, 0.7, 1000) | {"flops": 9, "refused": None},
         quality_row(4, 1, 0.6, 250) | {"flops": 7, "refused": None},

@@ -7,7 +7,7 @@ from torch import nn
 from sustainable.compression import CompressionError
 from sustainable.compression.quantization import quantize_dynamic_int8
 from sustainable.forecasting.compression.accounting import account, model_tensors, ptflops_macs
-from sustainable.forecasting.compression.actions import ACTIONS, Configuration, compress
+from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration, compress_forecaster
 from sustainable.forecasting.model.gru import Architecture, WeatherGRU
 
 EXAMPLE = torch.zeros(1, 5, 3)
@@ -20,10 +20,12 @@ def model():
 
 
 def weights(model, pruning=0.0, quantization=False):
-    return account(compress(model, Configuration(pruning, quantization), EXAMPLE), 5, 3).weights_sha256
+    return account(
+        compress_forecaster(model, Configuration(pruning, quantization), EXAMPLE), 5, 3
+    ).weights_sha256
 
 
-@given(st.integers(0, ACTIONS - 1))
+@given(st.integers(0, ACTION_COUNT - 1))
 def test_an_action_codes_tenths_and_quantization(action):
     configuration = Configuration.of_action(action)
     assert round(configuration.pruning * 10) == action % 8
@@ -46,13 +48,13 @@ def test_published_pruning_returns_the_baseline_itself(model, ratio):
 
 def test_compressing_leaves_the_original_alone(model):
     before = weights(model)
-    compress(model, Configuration(0.5, True), EXAMPLE)
+    compress_forecaster(model, Configuration(0.5, True), EXAMPLE)
     assert weights(model) == before
 
 
 def test_quantized_outputs_are_close_and_not_equal(model):
     inputs = torch.rand(20, 5, 3)
-    exact, coarse = model(inputs), compress(model, Configuration(0.0, True), EXAMPLE)(inputs)
+    exact, coarse = model(inputs), compress_forecaster(model, Configuration(0.0, True), EXAMPLE)(inputs)
     assert 0 < (exact - coarse).abs().max() < 0.05
 
 
@@ -72,7 +74,7 @@ def test_counts_by_hand():
     assert (dense.parameters, dense.nonzero, dense.int8_parameters) == (total, total - 2, 0)
     assert dense.proxy_parameters == total
     assert dense.size_bytes > 4 * total
-    small = account(compress(model, Configuration(0.0, True), EXAMPLE), 5, 3)
+    small = account(compress_forecaster(model, Configuration(0.0, True), EXAMPLE), 5, 3)
     assert small.parameters == total
     assert small.int8_parameters == total - 4 * 18 - 1  # weights, not biases
     assert small.nonzero == total - 2
@@ -80,7 +82,7 @@ def test_counts_by_hand():
 
 
 def test_the_hash_covers_every_number_that_a_quantized_model_computes_with(model):
-    quantized = compress(model, Configuration(0.0, True), EXAMPLE)
+    quantized = compress_forecaster(model, Configuration(0.0, True), EXAMPLE)
     tensors = model_tensors(quantized)
     scales = [name for name in tensors if name.endswith(".scale")]
     assert len(scales) == 5  # two weights a GRU layer, one readout

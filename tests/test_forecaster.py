@@ -19,7 +19,7 @@ from sustainable.forecasting.model.gru import (
     sequence_flops,
     trained_in,
 )
-from sustainable.forecasting.model.training import Recipe, Trainer, TrainingParameters
+from sustainable.forecasting.model.training import Trainer, TrainingParameters, TrainingRecipe
 
 PUBLISHED = Architecture(features=4, hidden=256, layers=2, dropout=0.2)
 SMALL = {
@@ -37,7 +37,7 @@ def data():
 
 
 def trainer_of(seed=1, checkpoint=None, identity="identity", **changes):
-    recipe = Recipe(**(SMALL | changes))
+    recipe = TrainingRecipe(**(SMALL | changes))
     parameters = TrainingParameters(hidden=8, layers=2, dropout=0.2, seeds=[seed], recipe=recipe)
     return Trainer(parameters.new_model(3, seed), recipe, seed, checkpoint, identity)
 
@@ -110,7 +110,7 @@ def test_the_seed_of_the_trainer_alone_decides_the_order_of_windows(data):
     """Two trainings that begin with one network: what differs is the order, and the dropout."""
     hashes = []
     for seed in (1, 1, 2):
-        recipe = Recipe(**SMALL)
+        recipe = TrainingRecipe(**SMALL)
         model = TrainingParameters(hidden=8, layers=2, dropout=0.2, seeds=[1], recipe=recipe).new_model(3, 1)
         hashes.append(tensors_sha256(Trainer(model, recipe, seed).fit(*data).state_dict()))
     assert hashes[0] == hashes[1] != hashes[2]
@@ -171,7 +171,7 @@ def test_a_checkpoint_of_other_work_or_a_damaged_one_is_not_used(tmp_path, data,
     assert trainer_of(checkpoint=checkpoint, identity="another").progress.epoch == 0
     checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
     assert trainer_of(checkpoint=checkpoint).progress.epoch == 0
-    assert "starting afresh" in capsys.readouterr().out
+    assert "starting from scratch" in capsys.readouterr().out
 
 
 def test_patience_stops_early_with_the_weights_of_the_full_run(tmp_path, data):

@@ -17,18 +17,18 @@ from sustainable.forecasting.model.gru import (
     LayeredGRU,
     WeatherGRU,
     correct,
-    parameter_count,
+    gru_parameter_count,
     save_forecaster,
     sequence_flops,
 )
 from sustainable.forecasting.published.reward import Metrics, RewardParameters
 from sustainable.forecasting.repairs import (
-    VARIANTS,
+    REPAIR_VARIANTS,
     RepairsParameters,
-    Tried,
-    outcome,
-    pick,
-    told,
+    TriedAction,
+    best_actions,
+    repair_row,
+    rewarded_metrics,
     try_actions,
 )
 
@@ -43,7 +43,7 @@ PARAMETERS = RepairsParameters(
         accuracy_floor=0.95,
     ),
 )
-BY_NAME = {variant.name: variant for variant in VARIANTS}
+BY_NAME = {variant.name: variant for variant in REPAIR_VARIANTS}
 
 
 def hits(right, of):
@@ -58,7 +58,7 @@ def tried(
     of 8 validation windows."""
     on_test = np.concatenate([hits(first4, 4), hits(test - first4, 6)])
     counts = Account(sha, 100, 100, 0, size, *proxies)
-    return Tried(action, counts, flops, on_test, hits(validation, 8), ms or {1: 8.0, 64: 2.0})
+    return TriedAction(action, counts, flops, on_test, hits(validation, 8), ms or {1: 8.0, 64: 2.0})
 
 
 BASE = tried(0)
@@ -82,32 +82,34 @@ SMALL = tried(
     ],
 )
 def test_what_the_reward_is_told_by_hand(name, metrics):
-    assert told(SMALL, BASE, BY_NAME[name], PARAMETERS) == metrics
+    assert rewarded_metrics(SMALL, BASE, BY_NAME[name], PARAMETERS) == metrics
 
 
 def test_the_sources_of_a_cost_are_told_apart():
     """Bytes, operations and time that differ from one another, so that none can stand for another."""
     one = tried(3, size=900, flops=1000, proxies=(70, 200), ms={1: 1.0, 64: 1.6})
-    published = told(one, BASE, BY_NAME["as published"], PARAMETERS)
+    published = rewarded_metrics(one, BASE, BY_NAME["as published"], PARAMETERS)
     assert (published.parameter_reduction, published.flops_reduction) == pytest.approx((0.3, 0.5))
-    honest = told(one, BASE, BY_NAME["honest counts"], PARAMETERS)
+    honest = rewarded_metrics(one, BASE, BY_NAME["honest counts"], PARAMETERS)
     assert (honest.parameter_reduction, honest.flops_reduction) == pytest.approx((0.1, 0.5))
     for name in ("measured cost", "all four"):
-        timed = told(one, BASE, BY_NAME[name], PARAMETERS)
+        timed = rewarded_metrics(one, BASE, BY_NAME[name], PARAMETERS)
         assert (timed.parameter_reduction, timed.flops_reduction) == pytest.approx((0.2, 0.2))
 
 
 def test_doing_nothing_is_told_as_such():
-    still = told(BASE, BASE, BY_NAME["as published"], PARAMETERS)
+    still = rewarded_metrics(BASE, BASE, BY_NAME["as published"], PARAMETERS)
     assert still == Metrics(1.0, 0.0, 0.0, 0.0, acted=False)
 
 
 def test_every_flaw_is_repaired_alone_once_and_then_all_together():
-    repairs = [(variant.prunes, variant.counts, variant.validation, variant.measured) for variant in VARIANTS]
+    repairs = [
+        (variant.prunes, variant.counts, variant.validation, variant.measured) for variant in REPAIR_VARIANTS
+    ]
     assert repairs[0] == (False,) * 4
     assert sorted(repairs[1:5]) == sorted(tuple(place == one for place in range(4)) for one in range(4))
     assert repairs[5] == (True,) * 4
-    assert len({variant.name for variant in VARIANTS}) == len(VARIANTS) == 6
+    assert len({variant.name for variant in REPAIR_VARIANTS}) == len(REPAIR_VARIANTS) == 6
 
 
 def published_actions():
@@ -117,10 +119,10 @@ def published_actions():
 
 
 def test_ties_are_all_picked():
-    actions, reward = pick(published_actions(), BY_NAME["as published"], PARAMETERS)
+    actions, reward = best_actions(published_actions(), BY_NAME["as published"], PARAMETERS)
     assert actions == list(range(8, 16))
     assert reward == 2.5  # every proxy is gone: 1.5 + 1.0
-    honest, reward = pick(published_actions(), BY_NAME["honest counts"], PARAMETERS)
+    honest, reward = best_actions(published_actions(), BY_NAME["honest counts"], PARAMETERS)
     assert honest == list(range(1, 16))  # nothing is saved at all, and doing nothing costs 1
     assert reward == 0.0
 
@@ -128,15 +130,15 @@ def test_ties_are_all_picked():
 def test_the_best_is_picked_where_there_is_one():
     actions = published_actions()
     actions[5] = tried(5, ms={1: 8.0, 64: 0.25}, sha="p")
-    assert pick(actions, BY_NAME["measured cost"], PARAMETERS) == ([5], pytest.approx(2.5 * 0.875))
+    assert best_actions(actions, BY_NAME["measured cost"], PARAMETERS) == ([5], pytest.approx(2.5 * 0.875))
 
 
 def test_accuracy_under_the_floor_is_not_picked():
     """Three of the first four is 0.75 of the baseline's: the whole scale is lost, however small the model."""
     actions = published_actions()
     actions[11] = tried(11, first4=3, test=8, size=1, flops=1, proxies=(0, 0), sha="y")
-    assert 11 not in pick(actions, BY_NAME["as published"], PARAMETERS)[0]
-    assert 11 in pick(actions, BY_NAME["validation, not test"], PARAMETERS)[0]  # there it is as good
+    assert 11 not in best_actions(actions, BY_NAME["as published"], PARAMETERS)[0]
+    assert 11 in best_actions(actions, BY_NAME["validation, not test"], PARAMETERS)[0]  # there it is as good
 
 
 def test_the_outcome_by_hand():
@@ -146,7 +148,7 @@ def test_the_outcome_by_hand():
         tried(8, test=9, proxies=(0, 0), ms={1: 2.0, 64: 0.5}, sha="q"),
         tried(9, test=6, proxies=(0, 0), ms={1: 8.0, 64: 2.0}, sha="r"),
     ]
-    row = outcome(actions, BY_NAME["as published"], PARAMETERS)
+    row = repair_row(actions, BY_NAME["as published"], PARAMETERS)
     assert row == {
         "variant": "as published",
         "actions": "8 9",
@@ -161,7 +163,7 @@ def test_the_outcome_by_hand():
 
 
 def test_ties_of_one_model_are_one_model():
-    row = outcome(published_actions(), BY_NAME["as published"], PARAMETERS)
+    row = repair_row(published_actions(), BY_NAME["as published"], PARAMETERS)
     assert (row["ties"], row["models"]) == (8, 1)
     assert row["cpu_time_ratio_batch_1"] == pytest.approx(2.0)
     assert row["cpu_time_ratio_batch_64"] == pytest.approx(0.25)
@@ -227,11 +229,11 @@ def test_pruning_that_prunes_tries_sixteen_models(sources):
     for action, one in enumerate(done):
         widths = equal_widths(FULL, action % 8 / 10)
         assert widths == (10 - action % 8,) * 2
-        assert one.account.parameters == parameter_count(FEATURES, widths)
+        assert one.account.parameters == gru_parameter_count(FEATURES, widths)
         assert one.flops == sequence_flops(FEATURES, widths, DAYS)
         assert (one.account.int8_parameters > 0) == (action >= 8)
         assert one.cpu_time_ms == {1: 100.0 * widths[0] + 10 * (action >= 8), 64: float(widths[0])}
-    rewards = [pick(done, variant, PARAMETERS)[1] for variant in VARIANTS]
+    rewards = [best_actions(done, variant, PARAMETERS)[1] for variant in REPAIR_VARIANTS]
     assert all(math.isfinite(reward) for reward in rewards)
 
 

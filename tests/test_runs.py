@@ -10,7 +10,7 @@ from sustainable.energy.stand_ins import FakeMeter
 from sustainable.forecasting.benchmark.runs import RunsParameters, measure_runs
 from sustainable.forecasting.benchmark.subjects import Subject
 from sustainable.forecasting.compression.actions import Configuration
-from sustainable.forecasting.compression.runtimes import in_torch
+from sustainable.forecasting.compression.runtimes import deploy_in_torch
 from sustainable.forecasting.model.gru import Architecture, WeatherGRU
 
 
@@ -25,7 +25,7 @@ def measure(path, runs=3, stop_after=None):
         configurations={"a": Configuration(), "b": Configuration()},
     )
     torch.manual_seed(0)
-    deployed = in_torch(WeatherGRU(Architecture(3, 4, 1, 0.0)), "fp32")
+    deployed = deploy_in_torch(WeatherGRU(Architecture(3, 4, 1, 0.0)), "fp32")
     subjects = {name: Subject(deployed, {"label": name.upper()}, torch.ones(20)) for name in "ab"}
     meters = []
 

@@ -17,16 +17,16 @@ from sustainable.compression.quantization import quantize_dynamic_int8, to_bfloa
 from sustainable.core.determinism import PINS
 from sustainable.core.tensors import tensors_sha256
 from sustainable.forecasting.compression import onnx_export
-from sustainable.forecasting.compression.onnx_export import exported, to_onnx
+from sustainable.forecasting.compression.onnx_export import cached_gru_onnx, gru_to_onnx
 from sustainable.forecasting.compression.runtimes import (
+    LOGIT_TOLERANCE,
     TARGETS,
-    TOLERANCE,
     Deployed,
-    check_outputs,
+    check_logits,
     deploy,
-    in_onnxruntime,
-    in_openvino,
-    in_torch,
+    deploy_in_onnxruntime,
+    deploy_in_openvino,
+    deploy_in_torch,
 )
 from sustainable.forecasting.model.gru import (
     Architecture,
@@ -75,7 +75,7 @@ def test_every_target_computes_what_eager_fp32_computes(kind, precision, runtime
     assert found.shape == (11,)
     furthest = np.abs(found - expected).max()
     limit = {"fp32": 1e-6, "bf16": 0.02, "int8": 0.02}[precision]  # far inside what a deployment may be off
-    assert furthest < limit <= TOLERANCE[precision]
+    assert furthest < limit <= LOGIT_TOLERANCE[precision]
     assert furthest > 0 or precision == "fp32"
 
 
@@ -104,18 +104,18 @@ def test_a_pair_that_would_be_silently_fp32_is_not_offered(model, tmp_path, prec
 def test_wrong_outputs_are_refused(model):
     expected = eager(model)
     assert np.abs(expected).max() < 1  # so that the limit is the tolerance itself
-    for precision, tolerance in TOLERANCE.items():
-        check_outputs(named(precision, expected + 0.9 * tolerance), WINDOWS, expected)
+    for precision, tolerance in LOGIT_TOLERANCE.items():
+        check_logits(named(precision, expected + 0.9 * tolerance), WINDOWS, expected)
         with pytest.raises(CompressionError, match=f"{precision} on torch-eager: a logit is .* off"):
-            check_outputs(named(precision, expected + 1.1 * tolerance), WINDOWS, expected)
+            check_logits(named(precision, expected + 1.1 * tolerance), WINDOWS, expected)
 
 
 def test_the_tolerance_grows_with_the_largest_logit():
     expected = np.array([0.0, -20.0], dtype=np.float32)
     windows = WINDOWS[:2]
-    check_outputs(named("bf16", expected + np.float32(1.9)), windows, expected)
+    check_logits(named("bf16", expected + np.float32(1.9)), windows, expected)
     with pytest.raises(CompressionError, match=r"a logit is 2\.1 off, 2 is allowed"):
-        check_outputs(named("bf16", expected + np.float32(2.1)), windows, expected)
+        check_logits(named("bf16", expected + np.float32(2.1)), windows, expected)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
@@ -125,19 +125,19 @@ def test_outputs_that_are_no_numbers_are_refused(model, precision, bad):
     outputs = expected.copy()
     outputs[3] = bad
     with pytest.raises(CompressionError, match="off"):
-        check_outputs(named(precision, outputs), WINDOWS, expected)
+        check_logits(named(precision, outputs), WINDOWS, expected)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_a_precision_that_was_ignored_is_refused(model, precision):
     expected = eager(model)
-    check_outputs(named("fp32", expected), WINDOWS, expected)
+    check_logits(named("fp32", expected), WINDOWS, expected)
     with pytest.raises(CompressionError, match="the precision was ignored"):
-        check_outputs(in_torch(model, precision), WINDOWS, expected)
+        check_logits(deploy_in_torch(model, precision), WINDOWS, expected)
 
 
 def test_a_model_without_parameters_is_no_bfloat16_model():
-    with pytest.raises(CompressionError, match="there are no parameters"):
+    with pytest.raises(CompressionError, match="the model has no parameters"):
         to_bfloat16(nn.ReLU())
 
 
@@ -149,18 +149,18 @@ def test_bfloat16_leaves_the_original_alone(model):
 
 
 def test_the_exported_bytes_are_always_the_same(model):
-    content = to_onnx(model, DAYS)
-    assert to_onnx(model, DAYS) == content
+    content = gru_to_onnx(model, DAYS)
+    assert gru_to_onnx(model, DAYS) == content
     copied = LayeredGRU(model.architecture)
     copied.load_state_dict(model.state_dict())
-    assert to_onnx(copied, DAYS) == content
+    assert gru_to_onnx(copied, DAYS) == content
     with torch.no_grad():
         copied.layers[1].bias_hh_l0[2] += 0.1
-    assert to_onnx(copied, DAYS) != content
+    assert gru_to_onnx(copied, DAYS) != content
 
 
 def test_the_exported_graph_says_what_it_takes_and_gives(model):
-    graph = onnx.load_from_string(to_onnx(model, DAYS)).graph
+    graph = onnx.load_from_string(gru_to_onnx(model, DAYS)).graph
     sizes = [
         [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (graph.input[0], graph.output[0])
@@ -174,15 +174,15 @@ def test_the_exported_graph_says_what_it_takes_and_gives(model):
 
 def test_an_export_is_named_by_its_weights_and_made_once(model, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(onnx_export, "to_onnx", lambda *given: made.append(given) or to_onnx(*given))
-    content = exported(model, DAYS, tmp_path / "cache")
+    monkeypatch.setattr(onnx_export, "gru_to_onnx", lambda *given: made.append(given) or gru_to_onnx(*given))
+    content = cached_gru_onnx(model, DAYS, tmp_path / "cache")
     name = f"{tensors_sha256(model.state_dict())}-{DAYS}-{onnx_export.OPSET}.{onnx_export.IR_VERSION}.onnx"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [name]
-    assert exported(model, DAYS, tmp_path / "cache") == content == to_onnx(model, DAYS)
+    assert cached_gru_onnx(model, DAYS, tmp_path / "cache") == content == gru_to_onnx(model, DAYS)
     assert len(made) == 1
-    exported(model, DAYS + 1, tmp_path / "cache")  # the length of a window is in the graph
+    cached_gru_onnx(model, DAYS + 1, tmp_path / "cache")  # the length of a window is in the graph
     other = LayeredGRU(model.architecture)
-    exported(other, DAYS, tmp_path / "cache")
+    cached_gru_onnx(other, DAYS, tmp_path / "cache")
     assert len(made) == 3
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
@@ -195,9 +195,9 @@ def test_both_runtimes_use_one_export(model, tmp_path):
     assert deploy(model, "fp32", "torch-eager", WINDOWS, tmp_path).size_bytes is None
 
 
-@pytest.mark.parametrize("make", [in_onnxruntime, in_openvino])
+@pytest.mark.parametrize("make", [deploy_in_onnxruntime, deploy_in_openvino])
 def test_one_exported_model_takes_any_batch_size(model, make):
-    deployed = make(to_onnx(model, DAYS), "fp32", model)
+    deployed = make(gru_to_onnx(model, DAYS), "fp32", model)
     expected = eager(model)
     for size in (1, 5, 2, 11):
         found = deployed.run(deployed.prepare(WINDOWS[:size]))
@@ -205,10 +205,10 @@ def test_one_exported_model_takes_any_batch_size(model, make):
         assert np.allclose(found, expected[:size], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [in_onnxruntime, in_openvino])
+@pytest.mark.parametrize("make", [deploy_in_onnxruntime, deploy_in_openvino])
 def test_logits_of_earlier_batches_are_not_overwritten(model, make):
     """A runtime may hand out the same memory again; the batches of one call must not share it."""
-    deployed = make(to_onnx(model, DAYS), "fp32", model)
+    deployed = make(gru_to_onnx(model, DAYS), "fp32", model)
     assert np.allclose(deployed.logits(WINDOWS, 1), eager(model), rtol=0, atol=1e-6)
     assert np.allclose(deployed.logits(WINDOWS, 4), eager(model), rtol=0, atol=1e-6)
 
@@ -236,14 +236,14 @@ def test_gates_are_reordered_and_reset_after_the_product():
         new = np.tanh(2.0 * day + 0.3 + reset * (-0.75 * state + 0.9))
         state = (1 - update) * new + update * state
     windows = torch.tensor([[[0.3], [-1.2], [0.8]]])
-    deployed = in_onnxruntime(to_onnx(tiny, 3), "fp32", tiny)
+    deployed = deploy_in_onnxruntime(gru_to_onnx(tiny, 3), "fp32", tiny)
     assert deployed.logits(windows, 1)[0] == pytest.approx(2 * state - 0.5, abs=1e-6)
     assert eager(tiny, windows)[0] == pytest.approx(2 * state - 0.5, abs=1e-6)
 
 
 def test_openvino_runs_the_gru_in_the_precision_that_it_is_told(model, monkeypatch):
     """Told fp32 it takes fp32; a GRU in another type than the asked one is refused."""
-    in_openvino(to_onnx(model, DAYS), "fp32", model)
+    deploy_in_openvino(gru_to_onnx(model, DAYS), "fp32", model)
     compile_model = openvino.Core.compile_model
 
     def told_fp32(core, network, device, settings):
@@ -252,13 +252,13 @@ def test_openvino_runs_the_gru_in_the_precision_that_it_is_told(model, monkeypat
 
     monkeypatch.setattr(openvino.Core, "compile_model", told_fp32)
     with pytest.raises(CompressionError, match="OpenVINO runs the GRU in f32, not in bf16"):
-        in_openvino(to_onnx(model, DAYS), "bf16", model)
+        deploy_in_openvino(gru_to_onnx(model, DAYS), "bf16", model)
 
 
 def test_a_graph_without_a_gru_is_not_taken_for_one(model):
     content = onnx_of_a_relu_alone()
     with pytest.raises(CompressionError, match="no recurrent node"):
-        in_openvino(content, "fp32", model)
+        deploy_in_openvino(content, "fp32", model)
 
 
 def onnx_of_a_relu_alone():
@@ -283,8 +283,8 @@ def test_threads_of_the_runtimes_are_one(model, monkeypatch):
         return compiled[-1]
 
     monkeypatch.setattr(openvino.Core, "compile_model", keep)
-    in_onnxruntime(to_onnx(model, DAYS), "fp32", model)
-    in_openvino(to_onnx(model, DAYS), "fp32", model)
+    deploy_in_onnxruntime(gru_to_onnx(model, DAYS), "fp32", model)
+    deploy_in_openvino(gru_to_onnx(model, DAYS), "fp32", model)
     assert (sessions[0].intra_op_num_threads, sessions[0].inter_op_num_threads) == (1, 1)
     assert compiled[0].get_property("INFERENCE_NUM_THREADS") == 1
 

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sustainable.forecasting.model.scores import CLIP, Bin, Scores, calibration_error, reliability, score
+from sustainable.forecasting.model.scores import (
+    PROBABILITY_CLIP,
+    Bin,
+    Scores,
+    calibration_error,
+    reliability,
+    score,
+)
 
 FORECAST = np.array([0.1, 0.5, 0.6, 0.9])
 TARGET = np.array([0, 1, 0, 1])
@@ -40,10 +47,10 @@ def test_balanced_accuracy_is_the_mean_of_the_recalls():
 
 def test_a_wrong_certainty_costs_what_the_clip_says():
     found = score(np.array([0.0, 1.0]), np.array([1, 0]))
-    assert found.log_loss == pytest.approx(-math.log(CLIP))
+    assert found.log_loss == pytest.approx(-math.log(PROBABILITY_CLIP))
     assert found.brier == 1.0
     single = score(np.array([0.0, 1.0], dtype=np.float32), np.array([0, 1]))
-    assert 0 < single.log_loss < 2 * CLIP
+    assert 0 < single.log_loss < 2 * PROBABILITY_CLIP
 
 
 def test_reliability_by_hand():
@@ -101,7 +108,7 @@ def test_scores_keep_their_bounds(pair):
     found = score(*pair)
     assert 0 <= found.calibration_error <= math.sqrt(found.brier) + 1e-9  # Jensen, twice
     assert 0 <= found.brier <= 1
-    assert 0 <= found.log_loss <= -math.log(CLIP) + 1e-9
+    assert 0 <= found.log_loss <= -math.log(PROBABILITY_CLIP) + 1e-9
     assert 0 <= found.balanced_accuracy <= 1
 
 

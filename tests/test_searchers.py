@@ -21,7 +21,7 @@ from sustainable.forecasting.search.landscape import (
     Landscape,
     Ledger,
     Point,
-    Target,
+    SearchTarget,
 )
 from sustainable.forecasting.search.runs import search_all
 from sustainable.forecasting.search.searchers import (
@@ -118,7 +118,7 @@ def test_the_reward_by_hand(speedup, loss, reward):
 def test_the_landscape_by_hand():
     landscape = tiny(accuracies={(10, 10): 0.66})
     assert landscape.widths == (10, 20, 40)
-    assert landscape.targets == (Target(*ONNX), Target(*EAGER), Target(*INT8))
+    assert landscape.targets == (SearchTarget(*ONNX), SearchTarget(*EAGER), SearchTarget(*INT8))
     assert len(list(landscape.grid())) == 27
     assert len(landscape.outcomes) == 27 + 2 * 6  # 40 pruned by 10 to 40 %, 60 and 70 %
     assert landscape.outcomes[landscape.baseline] == (0.0, 0.0, 0.0)
@@ -208,14 +208,19 @@ def test_published_actions_become_real_widths():
 
 def test_the_ledger_counts_distinct_points_and_ends_at_the_budget():
     ledger = Ledger(tiny(), 3)
-    points = [Point(40, 40, *EAGER), Point(40, 40, *INT8), Point(40, 20, *EAGER), Point(10, 10, *ONNX)]
+    points = [
+        Point(40, 40, *EAGER),
+        Point(40, 40, *INT8),
+        Point(40, 20, *EAGER),
+        Point(10, 10, *ONNX),
+    ]
     for point in [points[0], points[1], points[1], points[0], points[2]]:
         ledger.evaluate(point)
     assert ledger.distinct == 3
     with pytest.raises(BudgetSpent):
         ledger.evaluate(points[3])
     assert ledger.evaluate(points[1]).reward == pytest.approx(math.log(2))  # what is known stays free
-    assert [point for point, _ in ledger.asked()] == points[:3]
+    assert [point for point, _ in ledger.evaluated()] == points[:3]
     assert [(found.evaluation, found.point) for found in ledger.improvements()] == [
         (1, points[0]),
         (2, points[1]),

@@ -8,19 +8,19 @@ import torch
 from sustainable.core.tensors import tensors_sha256
 from sustainable.forecasting.compression.shrinking import (
     Controls,
-    Narrow,
     ShrinkParameters,
+    ShrinkTask,
+    distillation_target,
     equal_widths,
-    make_narrow,
-    plan,
-    taught,
+    plan_shrinking,
+    shrink_forecaster,
     width_pairs,
 )
-from sustainable.forecasting.compression.units import prune_units
+from sustainable.forecasting.compression.units import prune_gru_units
 from sustainable.forecasting.model.gru import LayeredArchitecture, LayeredGRU, logits_of
-from sustainable.forecasting.model.training import Recipe
+from sustainable.forecasting.model.training import TrainingRecipe
 
-RECIPE = Recipe(
+RECIPE = TrainingRecipe(
     optimizer="AdamW",
     learning_rate=0.01,
     weight_decay=1e-4,
@@ -77,7 +77,7 @@ def test_pairs_are_the_grid_and_the_equal_ones_once_without_the_full_network():
 
 def test_the_plan_holds_the_grid_and_the_controls_once_a_seed():
     parameters = shrink(shares=(0.25,))
-    tasks = plan((4, 4), [7, 3], parameters)
+    tasks = plan_shrinking((4, 4), [7, 3], parameters)
     pruned = set(product(["l1"], [(2, 2), (2, 4), (3, 3), (4, 2)], [7, 3]))
     controls = set(product(METHODS[1:], [(2, 2), (3, 1)], [7, 3])) | {
         ("continued", (4, 4), s) for s in (7, 3)
@@ -90,7 +90,7 @@ def test_the_plan_holds_the_grid_and_the_controls_once_a_seed():
 
 
 def test_the_place_of_a_network_names_what_it_is():
-    assert Narrow("l1", (128, 64), 3).file == "l1/128x64/seed_3.safetensors"
+    assert ShrinkTask("l1", (128, 64), 3).file == "l1/128x64/seed_3.safetensors"
 
 
 def test_taught_targets_by_hand():
@@ -101,18 +101,18 @@ def test_taught_targets_by_hand():
             parameter.zero_()
         teacher.readout.bias.fill_(torch.log(torch.tensor(3.0)).item())
     train = torch.rand(3, 4, 3), torch.tensor([0.0, 1.0, 1.0])
-    assert taught(teacher, train, 0.5, 2).tolist() == pytest.approx([0.375, 0.875, 0.875])
-    assert taught(teacher, train, 0.2, 2).tolist() == pytest.approx([0.15, 0.95, 0.95])
-    assert taught(teacher, train, 0.0, 2).tolist() == [0.0, 1.0, 1.0]
+    assert distillation_target(teacher, train, 0.5, 2).tolist() == pytest.approx([0.375, 0.875, 0.875])
+    assert distillation_target(teacher, train, 0.2, 2).tolist() == pytest.approx([0.15, 0.95, 0.95])
+    assert distillation_target(teacher, train, 0.0, 2).tolist() == [0.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_the_widths_asked_and_the_same_weights_twice(method, baseline, data):
-    task = Narrow(method, (3, 2), 5)
+    task = ShrinkTask(method, (3, 2), 5)
     before = tensors_sha256(baseline.state_dict())
-    model, row = make_narrow(task, baseline, *data, shrink())
+    model, row = shrink_forecaster(task, baseline, *data, shrink())
     torch.manual_seed(99)  # whatever state another task has left
-    again, same_row = make_narrow(task, baseline, *data, shrink())
+    again, same_row = shrink_forecaster(task, baseline, *data, shrink())
     assert model.widths == (3, 2)
     assert not model.training
     assert tensors_sha256(model.state_dict()) == tensors_sha256(again.state_dict())
@@ -128,7 +128,9 @@ def test_every_method_gives_the_widths_asked_and_the_same_weights_twice(method, 
 @pytest.mark.parametrize("method", METHODS)
 def test_other_seeds_give_other_weights(method, baseline, data):
     hashes = {
-        tensors_sha256(make_narrow(Narrow(method, (3, 2), seed), baseline, *data, shrink())[0].state_dict())
+        tensors_sha256(
+            shrink_forecaster(ShrinkTask(method, (3, 2), seed), baseline, *data, shrink())[0].state_dict()
+        )
         for seed in (1, 2)
     }
     assert len(hashes) == 2
@@ -137,11 +139,12 @@ def test_other_seeds_give_other_weights(method, baseline, data):
 def test_methods_differ_where_they_should(baseline, data):
     """What a network starts from: the units of its criterion, or nothing of the baseline at all."""
     rows = {
-        method: make_narrow(Narrow(method, (3, 2), 5), baseline, *data, shrink())[1] for method in METHODS
+        method: shrink_forecaster(ShrinkTask(method, (3, 2), 5), baseline, *data, shrink())[1]
+        for method in METHODS
     }
     inputs, target = data[1]
     for method in ("l1", "l2", "random"):
-        start = prune_units(baseline, (3, 2), method, torch.Generator().manual_seed(5))
+        start = prune_gru_units(baseline, (3, 2), method, torch.Generator().manual_seed(5))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits_of(start, inputs, 20), target)
         assert rows[method]["validation_loss_before"] == pytest.approx(loss.item())
     # a student starts as the network from scratch of its seed, and learns something else
@@ -151,10 +154,10 @@ def test_methods_differ_where_they_should(baseline, data):
 
 
 def test_networks_from_scratch_follow_their_own_recipe(baseline, data):
-    longer = Recipe(**{**RECIPE.__dict__, "epochs": 3, "patience_epochs": 3})
+    longer = TrainingRecipe(**{**RECIPE.__dict__, "epochs": 3, "patience_epochs": 3})
     parameters = shrink(scratch=longer)
     epochs = {
-        method: make_narrow(Narrow(method, (2, 2), 1), baseline, *data, parameters)[1]["epochs"]
+        method: shrink_forecaster(ShrinkTask(method, (2, 2), 1), baseline, *data, parameters)[1]["epochs"]
         for method in METHODS
     }
     assert epochs == {"l1": 2, "l2": 2, "random": 2, "scratch": 3, "distilled": 3}
@@ -164,7 +167,7 @@ def test_a_student_learns_its_share_from_the_teacher(baseline, data):
     """With another share the student becomes another one; from scratch the share is of no matter."""
 
     def weights(method, share):
-        model, _ = make_narrow(Narrow(method, (2, 2), 1), baseline, *data, shrink(share=share))
+        model, _ = shrink_forecaster(ShrinkTask(method, (2, 2), 1), baseline, *data, shrink(share=share))
         return tensors_sha256(model.state_dict())
 
     assert weights("distilled", 0.2) != weights("distilled", 0.8)

@@ -17,15 +17,15 @@ from sustainable.statistics import (
     effect_size,
     equivalence_p,
     holm,
-    log_ratios,
     mcnemar_p,
     mean_interval,
     minimum_detectable_ratio,
     noise_floor,
+    paired_log_ratios,
     paired_ratio,
     redundancy,
     sign_flip_p,
-    summarise,
+    summarise_values,
     verdict_on_ratio,
     weakest,
 )
@@ -34,10 +34,10 @@ positive = st.lists(st.floats(0.1, 10), min_size=3, max_size=12)
 
 
 def test_summaries_by_hand():
-    summary = summarise([1.0, 3.0, float("nan")])
+    summary = summarise_values([1.0, 3.0, float("nan")])
     assert (summary.mean, summary.std, summary.n) == (2.0, pytest.approx(math.sqrt(2)), 2)
-    assert summarise([float("nan")]).mean is None
-    assert summarise([5.0]).std is None
+    assert summarise_values([float("nan")]).mean is None
+    assert summarise_values([5.0]).std is None
 
 
 def test_a_constant_ratio_has_no_spread():
@@ -102,7 +102,9 @@ def test_a_claim_is_as_good_as_its_weakest_part():
 
 
 def test_log_ratios_skip_what_was_not_measured():
-    assert log_ratios([math.e, 1.0, float("nan")], [1.0, float("nan"), 1.0]).tolist() == [pytest.approx(1.0)]
+    assert paired_log_ratios([math.e, 1.0, float("nan")], [1.0, float("nan"), 1.0]).tolist() == [
+        pytest.approx(1.0)
+    ]
 
 
 def coverage(draw, truth, n, simulations=2000):

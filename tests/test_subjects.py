@@ -18,8 +18,8 @@ from sustainable.forecasting.model.gru import (
     LayeredGRU,
     WeatherGRU,
     correct,
+    gru_parameter_count,
     logits_of,
-    parameter_count,
     save_forecaster,
     sequence_flops,
 )
@@ -91,7 +91,7 @@ def test_choices_of_the_search_become_what_they_name(sources):
         widths = point["width_0"], point["width_1"]
         assert (labels["width_0"], labels["width_1"]) == widths
         assert labels["name"] == f"{widths[0]}x{widths[1]} {point['precision']} {point['runtime']}"
-        assert labels["parameters"] == parameter_count(FEATURES, widths)
+        assert labels["parameters"] == gru_parameter_count(FEATURES, widths)
         assert labels["flops"] == sequence_flops(FEATURES, widths, DAYS)
     assert subjects["oracle"].labels["int8_parameters"] > 0
     (export,) = sources.cache.iterdir()  # both runtimes use one file

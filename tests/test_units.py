@@ -8,15 +8,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sustainable.compression import CompressionError
 from sustainable.core.tensors import tensors_sha256
-from sustainable.forecasting.compression.units import keep_units, mask_units, prune_units, unit_importance
+from sustainable.forecasting.compression.units import (
+    keep_gru_units,
+    mask_gru_units,
+    prune_gru_units,
+    unit_importance,
+)
 from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
     LayeredGRU,
     WeatherGRU,
+    gru_parameter_count,
     layered,
     logits_of,
-    parameter_count,
     sequence_flops,
 )
 
@@ -52,9 +57,9 @@ quick = settings(max_examples=40, deadline=None)
 @given(networks_with_kept_units())
 def test_masked_and_compacted_networks_agree(case):
     model, kept = case
-    small = keep_units(model, kept)
+    small = keep_gru_units(model, kept)
     assert small.widths == tuple(len(units) for units in kept)
-    assert torch.allclose(outputs(mask_units(model, kept)), outputs(small), rtol=0, atol=1e-6)
+    assert torch.allclose(outputs(mask_gru_units(model, kept)), outputs(small), rtol=0, atol=1e-6)
 
 
 @quick
@@ -69,21 +74,21 @@ def test_units_that_nothing_reads_can_go(case):
             reader = model.readout.weight if last else model.layers[depth + 1].weight_ih_l0
             model.layers[depth].weight_hh_l0[:, gone] = 0.0
             reader[:, gone] = 0.0
-    assert torch.allclose(outputs(model), outputs(keep_units(model, kept)), rtol=0, atol=1e-6)
+    assert torch.allclose(outputs(model), outputs(keep_gru_units(model, kept)), rtol=0, atol=1e-6)
 
 
 @quick
 @given(networks_with_kept_units())
 def test_parameters_are_counted_before_and_after(case):
     model, kept = case
-    assert count(model) == parameter_count(FEATURES, model.widths)
-    assert count(keep_units(model, kept)) == parameter_count(FEATURES, [len(units) for units in kept])
+    assert count(model) == gru_parameter_count(FEATURES, model.widths)
+    assert count(keep_gru_units(model, kept)) == gru_parameter_count(FEATURES, [len(units) for units in kept])
 
 
 def test_parameters_by_hand():
     # 3 gates x 2 units x (3 inputs + 2 states) + 2 x 6 biases, 3 x 1 x (2 + 1) + 2 x 3, readout 1 + 1
-    assert parameter_count(3, (2, 1)) == 30 + 12 + 9 + 6 + 2
-    assert parameter_count(4, (256, 256)) == 596_225  # as published
+    assert gru_parameter_count(3, (2, 1)) == 30 + 12 + 9 + 6 + 2
+    assert gru_parameter_count(4, (256, 256)) == 596_225  # as published
 
 
 def test_kept_units_stay_in_their_order():
@@ -95,7 +100,7 @@ def test_kept_units_stay_in_their_order():
         model.readout.weight[0] = torch.tensor([5.0, 1.0, 2.0, 9.0])
         model.layers[0].bias_ih_l0.copy_(torch.arange(12.0))
         model.layers[0].weight_hh_l0.copy_(torch.arange(48.0).reshape(12, 4) / 1000)
-    pruned = prune_units(model, (3,), "l1")
+    pruned = prune_gru_units(model, (3,), "l1")
     assert pruned.readout.weight[0].tolist() == [5.0, 2.0, 9.0]
     assert pruned.layers[0].bias_ih_l0.tolist() == [0, 2, 3, 4, 6, 7, 8, 10, 11]
     # row 2 of gate 1 is row 6 of the old matrix, whose columns 0, 2, 3 are 24, 26, 27
@@ -137,8 +142,8 @@ def test_norms_can_disagree_and_the_criterion_decides():
             parameter.zero_()
         model.readout.weight[0, 0] = 3.0
         model.layers[0].weight_ih_l0[1] = torch.ones(4)
-    assert prune_units(model, (1,), "l1").readout.weight.item() == 0.0
-    assert prune_units(model, (1,), "l2").readout.weight.item() == 3.0
+    assert prune_gru_units(model, (1,), "l1").readout.weight.item() == 0.0
+    assert prune_gru_units(model, (1,), "l2").readout.weight.item() == 3.0
 
 
 def test_random_importance_comes_from_the_generator_alone():
@@ -149,7 +154,9 @@ def test_random_importance_comes_from_the_generator_alone():
 
     assert drawn(model, 5) == drawn(model, 5) == drawn(other, 5) != drawn(model, 6)
     hashes = [
-        tensors_sha256(prune_units(model, (4, 4), "random", torch.Generator().manual_seed(seed)).state_dict())
+        tensors_sha256(
+            prune_gru_units(model, (4, 4), "random", torch.Generator().manual_seed(seed)).state_dict()
+        )
         for seed in (5, 5, 6)
     ]
     assert hashes[0] == hashes[1] != hashes[2]
@@ -159,7 +166,7 @@ def test_random_importance_comes_from_the_generator_alone():
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=3), st.sampled_from(["l1", "l2", "random"]))
 def test_pruning_to_the_same_widths_returns_the_same_network(widths, criterion):
     model = network(widths)
-    pruned = prune_units(model, widths, criterion)
+    pruned = prune_gru_units(model, widths, criterion)
     assert pruned is not model
     assert tensors_sha256(pruned.state_dict()) == tensors_sha256(model.state_dict())
 
@@ -167,10 +174,10 @@ def test_pruning_to_the_same_widths_returns_the_same_network(widths, criterion):
 def test_the_original_and_its_mode_are_left_alone():
     model = network((5, 4)).train()
     before = tensors_sha256(model.state_dict())
-    pruned = prune_units(model, (2, 3), "l1")
-    masked = mask_units(model, [torch.tensor([0]), torch.tensor([1])])
+    pruned = prune_gru_units(model, (2, 3), "l1")
+    masked = mask_gru_units(model, [torch.tensor([0]), torch.tensor([1])])
     assert pruned.training and masked.training and model.training
-    assert not prune_units(network((5, 4)), (2, 3), "l1").training
+    assert not prune_gru_units(network((5, 4)), (2, 3), "l1").training
     with torch.no_grad():
         for changed in (pruned, masked, layered(model)):
             for parameter in changed.parameters():
@@ -181,7 +188,7 @@ def test_the_original_and_its_mode_are_left_alone():
 @pytest.mark.parametrize("widths", [(5, 5), (6, 4), (5,), (5, 4, 4)])
 def test_units_that_are_not_there_cannot_be_kept(widths):
     with pytest.raises(CompressionError, match=r"cannot be cut from \(5, 4\)"):
-        prune_units(network((5, 4)), widths, "l1")
+        prune_gru_units(network((5, 4)), widths, "l1")
 
 
 @quick
@@ -191,7 +198,7 @@ def test_a_layered_copy_is_the_stacked_network(hidden, layers, seed):
     stacked = WeatherGRU(Architecture(FEATURES, hidden, layers, 0.0)).eval()
     copied = layered(stacked)
     assert copied.widths == stacked.widths == (hidden,) * layers
-    assert count(copied) == count(stacked) == parameter_count(FEATURES, stacked.widths)
+    assert count(copied) == count(stacked) == gru_parameter_count(FEATURES, stacked.widths)
     assert torch.allclose(outputs(copied), outputs(stacked), rtol=0, atol=1e-6)
     assert torch.equal(outputs(layered(copied)), outputs(copied))
 

@@ -1,7 +1,7 @@
-"""Effects, intervals, tests and verdicts: pure functions of numbers, with an explicit seed where needed.
+"""Effects, intervals, tests and verdicts: pure functions of numbers, with an explicit seed if needed.
 
-A block holds every configuration once, so comparisons are made within blocks, on the logarithm of the
-ratio to the baseline; its mean over blocks is the logarithm of the geometric mean ratio.
+A block holds every configuration once, so configurations are compared within blocks, by the logarithm of the
+ratio to the baseline. The mean of this logarithm over blocks is the logarithm of the geometric mean ratio.
 """
 
 import math
@@ -27,7 +27,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and sample standard deviation of `n` values; None where there are too few."""
+    """Mean and sample standard deviation of `n` values; None if there are too few."""
 
     mean: float | None
     std: float | None
@@ -46,24 +46,26 @@ class Ratio:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """After how many inferences a saving has paid for the search; None: never, and `reason` says why."""
+    """The number of inferences after which a saving has paid for the search."""
 
     inferences: float | None
+    """None if the number is not reached."""
     low: float | None
     high: float | None
     reason: str
+    """Why the number is not reached; empty if it is."""
 
 
-def summarise(values: Sequence[float]) -> Summary:
-    """Summary of `values` [n]; NaN means not measured and is not counted."""
+def summarise_values(values: Sequence[float]) -> Summary:
+    """Summarise `values` [n]; NaN means not measured and is ignored."""
     finite = np.array([value for value in values if math.isfinite(value)])
     mean = float(finite.mean()) if len(finite) else None
     std = float(finite.std(ddof=1)) if len(finite) > 1 else None
     return Summary(mean, std, len(finite))
 
 
-def log_ratios(values: Sequence[float], reference: Sequence[float]) -> np.ndarray:
-    """ln(value / reference), paired by position; pairs that were not measured (NaN) are left out."""
+def paired_log_ratios(values: Sequence[float], reference: Sequence[float]) -> np.ndarray:
+    """Return ln(value / reference), paired by position, without the pairs that hold NaN (not measured)."""
     pairs = zip(values, reference, strict=True)
     return np.log([v / r for v, r in pairs if math.isfinite(v) and math.isfinite(r)])
 
@@ -71,13 +73,13 @@ def log_ratios(values: Sequence[float], reference: Sequence[float]) -> np.ndarra
 def mean_interval(
     values: np.ndarray, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """BCa bootstrap interval of the mean of `values` [n], n at least 2.
+    """Return the BCa bootstrap interval of the mean of `values` [n], n at least 2.
 
-    The BCa interval (Efron 1987, as in `scipy.stats.bootstrap`) is too narrow for few values: it knows
-    neither Student's quantile nor the degree of freedom that the mean has cost. Its level is therefore
-    expanded as Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 5) proposes.
-    Simulated with 20 values, a 95 % interval then covers 94 to 95 % for normal and exponential ones;
-    heavy tails cost some: 93 % for Student's t with 5 degrees of freedom, 92 % for Laplace.
+    The BCa interval (Efron 1987, as in `scipy.stats.bootstrap`) is too narrow for few values: it accounts
+    neither for Student's quantile nor for the degree of freedom that the mean uses. Its level is therefore
+    expanded as in Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 5). In
+    simulations with 20 values, the 95 % interval then covers 94 to 95 % for normal and exponential values;
+    with heavy tails it covers less: 93 % for Student's t with 5 degrees of freedom, 92 % for Laplace.
     """
     n = len(values)
     if np.ptp(values) == 0:  # nothing to resample
@@ -102,11 +104,11 @@ def paired_ratio(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Ratio | None:
-    """Geometric mean of values / reference, paired by position [n], with its interval.
+    """Return the geometric mean of values / reference, paired by position [n], with its interval.
 
-    Fewer than two measured pairs give None.
+    Returns None for fewer than two measured pairs.
     """
-    logs = log_ratios(values, reference)
+    logs = paired_log_ratios(values, reference)
     if len(logs) < 2:
         return None
     low, high = mean_interval(logs, confidence, resamples, seed)
@@ -114,9 +116,9 @@ def paired_ratio(
 
 
 def sign_flip_p(logs: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> float:
-    """Two-sided p of the hypothesis that `logs` [n] is symmetric about 0 (no effect).
+    """Return the two-sided p of the hypothesis that `logs` [n] is symmetric about 0 (no effect).
 
-    All 2^n sign patterns are tried where `resamples` allows it, else random ones.
+    All 2^n sign patterns are used if there are at most `resamples`, otherwise random ones.
     """
     if not np.any(logs):
         return 1.0
@@ -132,16 +134,17 @@ def sign_flip_p(logs: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values [k] adjusted for the family that they form (Holm 1979)."""
+    """Adjust the p values [k] of a family of tests (Holm 1979)."""
     if not p_values:
         return []
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 def equivalence_p(logs: np.ndarray, margin: float) -> float:
-    """p of TOST: that the mean of `logs` [n] is not inside (-ln(1 + margin), ln(1 + margin)).
+    """Return the p of the hypothesis that the mean of `logs` [n] is outside (-ln(1 + margin), ln(1 +
+    margin)).
 
-    Two one-sided t tests (Schuirmann 1987); the larger p counts.
+    These are two one-sided t tests (TOST, Schuirmann 1987), of which the larger p counts.
     """
     bound = math.log1p(margin)
     if np.ptp(logs) == 0:
@@ -152,9 +155,9 @@ def equivalence_p(logs: np.ndarray, margin: float) -> float:
 
 
 def minimum_detectable_ratio(logs: np.ndarray, alpha: float = 0.05, power: float = 0.8) -> float | None:
-    """The smallest effect that a design with this spread finds with `power`, as a share (0.02: 2 %).
+    """Return the smallest effect that a design detects with `power`, as a share (0.02 means 2 %).
 
-    From the standard deviation of `logs` [n] and the power of the two-sided paired t test.
+    It follows from the standard deviation of `logs` [n] and the power of the two-sided paired t test.
     """
     if len(logs) < 3:
         return None
@@ -163,14 +166,14 @@ def minimum_detectable_ratio(logs: np.ndarray, alpha: float = 0.05, power: float
 
 @cache
 def effect_size(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The mean, in standard deviations, that `n` pairs show with `power` (0.66 for 20 pairs)."""
+    """Return the mean, in standard deviations, that `n` pairs detect with `power` (0.66 for 20 pairs)."""
     return float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power, alternative="two-sided"))
 
 
 def mcnemar_p(hits: np.ndarray, reference: np.ndarray) -> float:
-    """Exact McNemar test of two classifiers on the same windows; both [n] of bool."""
+    """Return the p of the exact McNemar test of two classifiers on the same windows, both [n] of bool."""
     only_one, only_other = int((hits & ~reference).sum()), int((~hits & reference).sum())
-    table = [[0, only_one], [only_other, 0]]  # the test looks at disagreement alone
+    table = [[0, only_one], [only_other, 0]]  # the test uses only the disagreements
     return float(mcnemar(table, exact=True).pvalue) if only_one + only_other else 1.0
 
 
@@ -181,31 +184,31 @@ def difference_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Accuracy of `hits` minus that of `reference`, both [n] of bool, and its interval over windows."""
+    """Return the accuracy of `hits` minus that of `reference`, both [n] of bool, and its interval."""
     difference = hits.astype(float) - reference.astype(float)
     return (float(difference.mean()), *mean_interval(difference, confidence, resamples, seed))
 
 
 def noise_floor(twin: Ratio) -> float:
-    """The largest log-ratio that two measurements of one model still make plausible (A/A control)."""
+    """Return the largest absolute log ratio in the interval of the A/A control."""
     return max(abs(math.log(twin.low)), abs(math.log(twin.high)))
 
 
 def verdict_on_ratio(ratio: Ratio, twin: Ratio, claimed: Literal["lower", "higher"]) -> str:
-    """Does the ratio differ from 1 as claimed, by more than the A/A control differs from itself?
+    """Judge whether the ratio differs from 1 as claimed, by more than the noise floor of the A/A control.
 
-    Confirmed or refuted when the interval excludes 1 and the estimate passes the noise floor;
-    inconclusive otherwise.
+    The claim is confirmed or refuted if the interval excludes 1 and the estimate exceeds the noise floor;
+    otherwise the verdict is inconclusive.
     """
     certain = ratio.high < 1 or ratio.low > 1
     if not certain or abs(math.log(ratio.estimate)) <= noise_floor(twin):
         return INCONCLUSIVE
-    found = "lower" if ratio.estimate < 1 else "higher"
-    return CONFIRMED if found == claimed else REFUTED
+    measured = "lower" if ratio.estimate < 1 else "higher"
+    return CONFIRMED if measured == claimed else REFUTED
 
 
 def weakest(verdicts: Sequence[str]) -> str:
-    """The verdict of a claim that holds only if all its parts hold."""
+    """Return the verdict of a claim that holds only if all its parts hold."""
     for verdict in (REFUTED, NOT_TESTABLE, INCONCLUSIVE):
         if verdict in verdicts:
             return verdict
@@ -220,10 +223,10 @@ def break_even(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> BreakEven:
-    """Inferences after which `invested` has been saved again.
+    """Return the number of inferences whose saving equals `invested`.
 
-    `cost` and `reference` [n] are the costs of one inference, paired by block; `invested` is in the same
-    unit, from the same source. Not reached where the saving's interval contains 0.
+    `cost` and `reference` [n] are the costs of one inference, paired by block; `invested` has the same unit
+    and comes from the same meter. The number is not reached if the interval of the saving contains 0.
     """
     pairs = [(c, r) for c, r in zip(cost, reference, strict=True) if math.isfinite(c) and math.isfinite(r)]
     if len(pairs) < 2:
@@ -239,16 +242,17 @@ def break_even(
 
 @dataclass(frozen=True)
 class Redundancy:
-    """Is energy just latency? `r` of their logarithms, and the spread of energy that time leaves."""
+    """How much energy tells beyond time, from `n` pairs."""
 
     r: float
+    """Correlation of ln energy with ln time."""
     left: float
+    """Residual standard deviation of ln energy: 0.01 means that time does not explain 1 % of the energy."""
     n: int
 
 
 def redundancy(energy: Sequence[float], seconds: Sequence[float]) -> Redundancy | None:
-    """Correlation of ln energy with ln time, both [n], and the residual standard deviation of the
-    straight line through them (0.01: 1 % of the energy is not explained by time). None: too few."""
+    """Fit a straight line to ln energy over ln time, both [n]; None for too few or constant values."""
     pairs = [(e, s) for e, s in zip(energy, seconds, strict=True) if math.isfinite(e) and math.isfinite(s)]
     if len(pairs) < 4:
         return None
@@ -262,7 +266,7 @@ def redundancy(energy: Sequence[float], seconds: Sequence[float]) -> Redundancy 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` units, and its interval."""
+    """A mean over `n` units with its interval."""
 
     estimate: float
     low: float
@@ -272,14 +276,14 @@ class Estimate:
 
 @cache
 def _student_quantile(confidence: float, freedom: int) -> float:
-    """Half the width of Student's interval in standard errors."""
+    """Return half the width of Student's interval, in standard errors."""
     return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 def student_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate | None:
-    """Mean of `values` [n] with Student's t interval; None for fewer than two.
+    """Return the mean of `values` [n] with Student's t interval; None for fewer than two values.
 
-    For units that are few, such as training seeds: a bootstrap of five values has too few of them to draw.
+    It is for few units, such as training seeds, where a bootstrap has too few values to draw from.
     """
     n = len(values)
     if n < 2:
@@ -290,24 +294,27 @@ def student_interval(values: Sequence[float], confidence: float = 0.95) -> Estim
 
 
 def unit_means(values: Sequence[float], units: Sequence[int]) -> list[float]:
-    """Mean of `values` [n] in each of `units` [n], by ascending unit; missing values (NaN) are left out."""
-    found: dict[int, list[float]] = {}
+    """Return the mean of `values` [n] in each of `units` [n], by ascending unit; NaN is ignored."""
+    by_unit: dict[int, list[float]] = {}
     for value, unit in zip(values, units, strict=True):
         if math.isfinite(value):
-            found.setdefault(unit, []).append(value)
-    return [float(np.mean(found[unit])) for unit in sorted(found)]
+            by_unit.setdefault(unit, []).append(value)
+    return [float(np.mean(by_unit[unit])) for unit in sorted(by_unit)]
 
 
 def ratio_over_units(
     values: Sequence[float], reference: Sequence[float], units: Sequence[int], confidence: float = 0.95
 ) -> Ratio | None:
-    """Geometric mean of values / reference, paired by position [n]: averaged within units, with Student's
-    interval over units. Fewer than two units give None."""
+    """Return the geometric mean of values / reference, paired by position [n], with its interval.
+
+    Logarithms are averaged within `units` [n]; the interval is Student's over units. Returns None for fewer
+    than two units.
+    """
     logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(reference, dtype=float))
-    found = student_interval(unit_means(logs.tolist(), units), confidence)
-    if found is None:
+    mean = student_interval(unit_means(logs.tolist(), units), confidence)
+    if mean is None:
         return None
-    return Ratio(math.exp(found.estimate), math.exp(found.low), math.exp(found.high), found.n)
+    return Ratio(math.exp(mean.estimate), math.exp(mean.low), math.exp(mean.high), mean.n)
 
 
 def crossed_difference(
@@ -317,9 +324,11 @@ def crossed_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Accuracy of `hits` minus that of `reference`, both [units, windows] of bool, where units and windows
-    are both a sample: percentile bootstrap that draws rows and columns independently (Owen 2007, "The
-    pigeonhole bootstrap"; a little too wide, which is the safe side)."""
+    """Return the accuracy of `hits` minus that of `reference`, both [units, windows] of bool.
+
+    Units and windows are both samples. The interval is a percentile bootstrap that draws rows and columns
+    independently (Owen 2007, "The pigeonhole bootstrap"); it is slightly too wide, which is conservative.
+    """
     difference = hits.astype(float) - reference.astype(float)
     units, windows = difference.shape
     rows, columns = _crossed_draws(units, windows, resamples, seed)
@@ -331,7 +340,7 @@ def crossed_difference(
 
 @cache
 def _crossed_draws(units: int, windows: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of units [resamples, units] and of windows [resamples, windows]: for all comparisons."""
+    """Draw weights of units [resamples, units] and of windows [resamples, windows]."""
     rng = np.random.default_rng(seed)
     rows = rng.multinomial(units, np.full(units, 1 / units), size=resamples) / units
     columns = rng.multinomial(windows, np.full(windows, 1 / windows), size=resamples) / windows
@@ -345,15 +354,17 @@ def rank_correlation(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Spearman's rank correlation of two columns [n] with its percentile bootstrap interval over rows."""
+    """Return Spearman's rank correlation of two columns [n], with a percentile bootstrap over rows."""
     n, tail = len(one), 100 * (1 - confidence) / 2
     low, high = np.nanpercentile(_spearman(one, other, resamples, seed), [tail, 100 - tail])
     return Estimate(float(_spearman(one, other, 0, seed)[0]), float(low), float(high), n)
 
 
 def _spearman(one: Sequence[float], other: Sequence[float], resamples: int, seed: int) -> np.ndarray:
-    """Pearson's correlation of the ranks of two columns [n] in every sample of `_counts`: [r]; NaN where a
-    column does not vary."""
+    """Return Pearson's correlation [r] of the ranks of two columns [n] in each of the r samples of `_counts`.
+
+    It is NaN in a sample in which a column does not vary.
+    """
     counts = _counts(len(one), resamples, seed)
     centred = [_ranks(tuple(column), resamples, seed) - (len(column) + 1) / 2 for column in (one, other)]
     squares = [np.einsum("rn,rn,rn->r", counts, ranks, ranks) for ranks in centred]
@@ -363,8 +374,11 @@ def _spearman(one: Sequence[float], other: Sequence[float], resamples: int, seed
 
 @lru_cache(maxsize=2)
 def _counts(n: int, resamples: int, seed: int) -> np.ndarray:
-    """How often every sample with replacement of n values has each: [resamples, n]; without resamples, the
-    values themselves. The same for all columns of a table."""
+    """Return how often each of n values occurs in each sample with replacement: [resamples, n].
+
+    With 0 resamples, return the values themselves as one sample, [1, n]. The samples are equal for all
+    columns of a table.
+    """
     if not resamples:
         return np.ones((1, n))
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
@@ -373,8 +387,10 @@ def _counts(n: int, resamples: int, seed: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _ranks(column: tuple[float, ...], resamples: int, seed: int) -> np.ndarray:
-    """Rank of every value in the samples of `_counts` [r, n]; ties share their mean rank. The values are
-    sorted once, which sorting every sample would cost a hundred times over."""
+    """Return the rank [r, n] of every value in the r samples of `_counts`; ties share their mean rank.
+
+    The values are sorted once, which is a hundred times faster than sorting every sample.
+    """
     counts = _counts(len(column), resamples, seed)
     _, group = np.unique(column, return_inverse=True)
     order = np.argsort(group, kind="stable")
@@ -384,14 +400,14 @@ def _ranks(column: tuple[float, ...], resamples: int, seed: int) -> np.ndarray:
 
 
 def regret_curve(improvements: Sequence[tuple[int, float]], oracle: float, budget: int) -> np.ndarray:
-    """Simple regret of one search after each of its evaluations 1..`budget`: [budget], 0 is the optimum.
+    """Return the simple regret [budget] of a search after each of its evaluations 1..`budget`.
 
-    `improvements`: evaluation (the first is 1) and best reward so far, each time that it rose. A search
-    that ended early keeps its last value.
+    Regret is the oracle's reward minus the best reward so far. `improvements` holds the evaluation (from 1)
+    and the new best reward of each rise. A search that ended early keeps its last value.
     """
     evaluations, rewards = (np.array(part) for part in zip(*improvements, strict=True))
     if evaluations[0] != 1:
-        raise ValueError(f"the first improvement is evaluation 1, not {evaluations[0]}")
+        raise ValueError(f"the first improvement must be evaluation 1, not {evaluations[0]}")
     latest = np.searchsorted(evaluations, np.arange(1, budget + 1), side="right") - 1
     curve: np.ndarray = oracle - rewards[latest]
     return curve
@@ -400,17 +416,17 @@ def regret_curve(improvements: Sequence[tuple[int, float]], oracle: float, budge
 def evaluations_to_reach(
     improvements: Sequence[tuple[int, float]], oracle: float, share: float = 0.99
 ) -> int | None:
-    """The first evaluation whose reward is at least `share` of the `oracle`'s; None: never.
+    """Return the first evaluation whose reward is at least `share` of the `oracle`'s; None if there is none.
 
-    A share of a reward that is not positive means nothing: then it is the oracle's reward itself.
+    If the oracle's reward is not positive, a share of it has no meaning, and the whole reward is required.
     """
-    wanted = share * oracle if oracle > 0 else oracle
-    return next((evaluation for evaluation, reward in improvements if reward >= wanted), None)
+    threshold = share * oracle if oracle > 0 else oracle
+    return next((evaluation for evaluation, reward in improvements if reward >= threshold), None)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Means by position and their pointwise intervals, each [positions], over `n` curves."""
+    """The mean of `n` curves at each position and its pointwise interval, each [positions]."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -421,10 +437,10 @@ class Curve:
 def mean_curve(
     curves: np.ndarray, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Curve:
-    """Mean of `curves` [n, positions] at each position, with the percentile bootstrap over whole curves.
+    """Return the mean of `curves` [n, positions] at each position, with a percentile bootstrap over curves.
 
-    The intervals are pointwise, and a little too narrow for few curves (see `mean_interval`): for a
-    picture, not for a verdict.
+    The intervals are pointwise and slightly too narrow for few curves (see `mean_interval`): use them in
+    figures, not for verdicts.
     """
     n = len(curves)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
@@ -434,6 +450,6 @@ def mean_curve(
 
 
 def share_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval (1927) of the share `hits` / `n`; it stays inside 0..1 and is never empty."""
+    """Return Wilson's interval (1927) of the share `hits` / `n`; it lies in 0..1 and is never empty."""
     low, high = proportion_confint(hits, n, alpha=1 - confidence, method="wilson")
     return float(low), float(high)

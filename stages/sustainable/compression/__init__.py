@@ -1,5 +1,5 @@
-"""Compressors of models, and the accounting of what they changed."""
+"""Compressors that both studies use."""
 
 
 class CompressionError(RuntimeError):
-    """A compressor was asked to change a model and did not, or could not."""
+    """A compressor failed, or left the model unchanged."""

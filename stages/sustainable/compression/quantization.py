@@ -1,4 +1,7 @@
-"""Fewer bits: dynamic int8 by torch.ao (deprecated there, so imported in this one place), and bfloat16."""
+"""Quantization to dynamic int8 and to bfloat16.
+
+`torch.ao.quantization` is deprecated, so this is the only module that imports it.
+"""
 
 import copy
 import warnings
@@ -21,9 +24,9 @@ STATIC = torch_ao
 
 
 def quantize_dynamic_int8(model: nn.Module) -> nn.Module:
-    """int8 weights for GRU and linear layers; activations are quantized on the fly, per call.
+    """Quantize the weights of GRU and linear layers to int8; activations are quantized in each call.
 
-    Raises `CompressionError` when a layer of these kinds is left in floating point.
+    Raises `CompressionError` if a GRU or linear layer stays in floating point.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -37,22 +40,22 @@ def quantize_dynamic_int8(model: nn.Module) -> nn.Module:
 
 
 class Bfloat16(nn.Module):
-    """A model whose weights and states are bfloat16; it takes and gives float32."""
+    """A model with bfloat16 weights and states, and float32 inputs and outputs."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).bfloat16()
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """Logits [n] for `windows` [n, days, features]."""
+        """Compute logits [n] for `windows` [n, days, features]."""
         logits: torch.Tensor = self.model(windows.bfloat16())
         return logits.float()
 
 
 def to_bfloat16(model: nn.Module) -> Bfloat16:
-    """`model` in bfloat16; raises `CompressionError` when a parameter is left in another type."""
+    """Convert `model` to bfloat16; raises `CompressionError` if a parameter keeps another type."""
     converted = Bfloat16(model).eval()
     left = [name for name, value in converted.named_parameters() if value.dtype != torch.bfloat16]
     if left or not list(converted.parameters()):
-        raise CompressionError(f"not in bfloat16: {', '.join(left) or 'there are no parameters'}")
+        raise CompressionError(f"not in bfloat16: {', '.join(left) or 'the model has no parameters'}")
     return converted

@@ -1,4 +1,4 @@
-"""Unstructured pruning: the smallest weights become zero; shapes, and so the work, stay as they are."""
+"""Unstructured pruning: set the smallest weights to zero. Shapes, and therefore the work, do not change."""
 
 import copy
 from typing import Literal, TypeVar
@@ -13,11 +13,11 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def prune_weights(model: Model, share: float, scope: Scope) -> Model:
-    """A copy in which the `share` of weights with the least magnitude (L1) is zero; biases stay.
+    """Return a copy in which the `share` of weights with the smallest magnitude is zero; biases are kept.
 
-    `scope`: that share of every matrix by itself (`layer`), or of all matrices together (`global`).
-    Raises `CompressionError` when the model shows no weights (a quantized one hides them), or when fewer
-    are zero afterwards.
+    `scope`: the share of each matrix (`layer`), or of all matrices together (`global`). Raises
+    `CompressionError` if the model has no parameters to prune (a quantized one hides its weights), or if
+    fewer weights are zero afterwards.
     """
     pruned = copy.deepcopy(model)
     matrices = [value for name, value in pruned.named_parameters() if "weight" in name]
@@ -33,5 +33,5 @@ def prune_weights(model: Model, share: float, scope: Scope) -> Model:
                 matrix.copy_(part.view_as(matrix))
             zeros = sum(int((matrix == 0).sum()) for matrix in group)
             if zeros < count:
-                raise CompressionError(f"{zeros} weights are zero, {count} were asked for")
+                raise CompressionError(f"{zeros} weights are zero, {count} were requested")
     return pruned

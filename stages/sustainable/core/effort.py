@@ -1,11 +1,14 @@
-"""Running a stage, and what it took: a line on the screen, and one in a log that foretells the next run."""
+"""Run a stage, and record its wall time and its memory.
+
+The log of these records predicts the time and memory of the next run.
+"""
 
 import json
-import os
+import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,17 +16,22 @@ from typing import Any
 from sustainable.core.errors import exit_on_error
 
 LOG = Path("data/checkpoints/effort.jsonl")
-PARTS = ("--protocol", "--name")
-"""Arguments that name the part of a matrix or foreach which a stage is."""
+PART_OPTIONS = ("--protocol", "--name")
+"""Options that name the part of a DVC matrix or foreach that a stage runs."""
+
+_workers_mib = 0.0
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """`main`, with a user's mistake as one line (see `exit_on_error`); when it ends well, its wall time and
-    memory are printed, and noted in `LOG` where the program was started beside a dvc.yaml."""
-    exit_on_error(lambda: _noted(main))
+    """Run `main` and report a user's mistake as one line (see `exit_on_error`).
+
+    After a successful run, print its wall time and memory, and append them to `LOG` if the working folder has
+    a dvc.yaml.
+    """
+    exit_on_error(lambda: _run_and_record(main))
 
 
-def _noted(main: Callable[[], None]) -> None:
+def _run_and_record(main: Callable[[], None]) -> None:
     start = time.perf_counter()
     main()
     effort = effort_of(sys.argv, time.perf_counter() - start)
@@ -35,10 +43,33 @@ def _noted(main: Callable[[], None]) -> None:
 
 
 def effort_of(arguments: Sequence[str], wall_s: float) -> dict[str, Any]:
-    """Stage as DVC names it, wall seconds, and resident memory in MiB: this process's, and its largest
-    child's once a core, which is the most that can have been there at once."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    part = next((f"@{value}" for name, value in pairwise(arguments) if name in PARTS), "")
-    memory = (own + child * (os.cpu_count() or 1)) / 2**10  # Linux counts in KiB
+    """Return the stage as DVC names it, its wall seconds, and its memory in MiB.
+
+    The memory is the sum of the peaks of resident memory that the kernel recorded for this process and for
+    its workers (see `record_workers`). The sum is never below the true peak of all processes together. The
+    kernel keeps these peaks anyway, so reading them does not disturb a stage that measures; a thread that
+    samples the memory would. Other programs that a stage starts, such as `lscpu`, are not included.
+    """
+    part = next((f"@{value}" for name, value in pairwise(arguments) if name in PART_OPTIONS), "")
+    memory = peak_memory_mib() + _workers_mib
     return {"stage": Path(arguments[0]).stem + part, "wall_s": wall_s, "memory_mib": memory}
+
+
+def peak_memory_mib() -> float:
+    """Return the peak resident memory of this process, in MiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Not `ru_maxrss`: Linux carries it over when a process starts another program, so that the smallest
+        # child of a large process seems to be as large as its parent.
+        return int(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"))[0]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
+
+
+def record_workers(peaks_mib: Mapping[int, float], at_once: int) -> None:
+    """Record the peak memory of worker processes, by process id, of which at most `at_once` ran together.
+
+    A pool replaces workers that have grown, so that only the largest `at_once` count.
+    """
+    global _workers_mib
+    _workers_mib = max(_workers_mib, sum(sorted(peaks_mib.values())[-at_once:]))

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 
+from sustainable.core.effort import peak_memory_mib, record_workers
 from sustainable.core.progress import progress
 
 T = TypeVar("T")
@@ -25,5 +26,17 @@ def in_parallel(
     An exception of a task is raised here and ends the others.
     """
     count = max(1, min(workers or available_cores(), len(tasks)))
-    running = Parallel(n_jobs=count, return_as="generator")(delayed(function)(*task) for task in tasks)
-    yield from progress(running, what, len(tasks))
+    calls = (delayed(_with_peak)(function, *task) for task in tasks)
+    peaks_mib: dict[int, float] = {}
+    for result, process, peak_mib in progress(
+        Parallel(n_jobs=count, return_as="generator")(calls), what, len(tasks)
+    ):
+        peaks_mib[process] = peak_mib
+        yield result
+    peaks_mib.pop(os.getpid(), None)  # with one worker, the tasks run in this process
+    record_workers(peaks_mib, count)
+
+
+def _with_peak(function: Callable[..., T], *task: Any) -> tuple[T, int, float]:
+    """Return the result, and the id and peak memory of the process that computed it."""
+    return function(*task), os.getpid(), peak_memory_mib()

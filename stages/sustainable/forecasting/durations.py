@@ -13,8 +13,8 @@ from sustainable.forecasting.compression.runtimes import TARGETS
 from sustainable.forecasting.benchmark.blocks import BlocksParameters
 from sustainable.forecasting.benchmark.runs import RunsParameters
 from sustainable.forecasting.model.gru import Architecture, WeatherGRU, sequence_flops
-from sustainable.forecasting.compression.shrinking import ShrinkParameters, plan, width_pairs
-from sustainable.forecasting.model.training import Recipe, TrainingParameters
+from sustainable.forecasting.compression.shrinking import ShrinkParameters, plan_shrinking, width_pairs
+from sustainable.forecasting.model.training import TrainingRecipe, TrainingParameters
 
 CALIBRATION_S = 4.0
 TRAINING_WINDOWS = {"published": 1029, "audited": 701}
@@ -63,7 +63,7 @@ def minutes_by_stage(asked: Plan) -> dict[str, float]:
     return minutes | {"all": sum(minutes.values())}
 
 
-def batches(recipe: Recipe, protocol: str) -> int:
+def batches(recipe: TrainingRecipe, protocol: str) -> int:
     """Training steps of one epoch."""
     return ceil(TRAINING_WINDOWS[protocol] / recipe.batch_size)
 
@@ -74,7 +74,7 @@ def shrinking_s(asked: Plan, step_s: float) -> float:
     full = (training.hidden,) * training.layers
     whole = sequence_flops(FEATURES, full, DAYS)
     total = 0.0
-    for task in plan(full, training.seeds, asked.shrink):
+    for task in plan_shrinking(full, training.seeds, asked.shrink):
         recipe = asked.shrink.fine_tune if task.method != "scratch" else asked.shrink.controls.from_scratch
         share = sequence_flops(FEATURES, task.widths, DAYS) / whole
         steps = recipe.epochs / 2 * batches(recipe, "audited")

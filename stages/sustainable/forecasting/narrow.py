@@ -11,7 +11,12 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tasks import finish
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.forecasting.compression.shrinking import Narrow, ShrinkParameters, make_narrow, plan
+from sustainable.forecasting.compression.shrinking import (
+    ShrinkParameters,
+    ShrinkTask,
+    plan_shrinking,
+    shrink_forecaster,
+)
 from sustainable.forecasting.data import as_tensors, load_windows
 from sustainable.forecasting.model.gru import layered, load_forecaster, save_forecaster
 
@@ -34,14 +39,14 @@ def make_all_narrow(
     folder = work / fingerprint(identity)[:16]
     tasks = [
         (task, baselines[task.seed], parameters, metering, windows, folder)
-        for task in plan(widths, list(baselines), parameters)
+        for task in plan_shrinking(widths, list(baselines), parameters)
     ]
     records = list(in_metered_parallel(finish_narrow, tasks, "shrinking", metering))
     return records, {task.file: folder / task.file for task, *_ in tasks}
 
 
 def finish_narrow(
-    task: Narrow,
+    task: ShrinkTask,
     baseline: Path,
     parameters: ShrinkParameters,
     metering: MeterParameters,
@@ -57,7 +62,9 @@ def finish_narrow(
         pairs = [as_tensors(parts[name]) for name in ("train", "validation")]
         meter = choose_meter(metering).make()
         meter.start()
-        model, made = make_narrow(task, layered(load_forecaster(baseline)), pairs[0], pairs[1], parameters)
+        model, made = shrink_forecaster(
+            task, layered(load_forecaster(baseline)), pairs[0], pairs[1], parameters
+        )
         save_forecaster(weights, model)
         return {"made": made, "cost": asdict(meter.stop())}
 

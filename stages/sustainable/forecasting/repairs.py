@@ -1,8 +1,8 @@
-"""The published search on honest models, its flaws repaired one at a time.
+"""The published search with its flaws repaired, one at a time and then all together.
 
-Every variant rewards the 16 published actions by the published formula; what differs is what the formula is
-told. Since 16 actions can all be tried, the pick is the best reward, and ties are named: a searcher breaks
-them by chance.
+Every variant rewards the 16 published actions with the published formula; the variants differ in the inputs
+of the formula. All 16 actions are tried, so the choice is the best reward. Ties are reported, because a
+searcher breaks them by chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.forecasting.compression.accounting import Account, account
-from sustainable.forecasting.compression.actions import ACTIONS, Configuration, compress
+from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration, compress_forecaster
 from sustainable.compression.quantization import quantize_dynamic_int8
 from sustainable.forecasting.model.gru import correct, sequence_flops
 from sustainable.forecasting.published.reward import Metrics, RewardParameters, published_reward
@@ -31,67 +31,78 @@ from sustainable.forecasting.data import Windows
 
 @dataclass(frozen=True, config=STRICT)
 class RepairsParameters:
-    """`test_windows`: how many of the test set the published evaluation looks at; `reward`: as published."""
+    """Section `repair_search` of params.yaml."""
 
     test_windows: Annotated[int, Field(ge=1)]
+    """Number of test windows that the published evaluation uses."""
     reward: RewardParameters
+    """The published reward."""
 
 
 @plain_dataclass(frozen=True)
-class Variant:
-    """Which of the published search's flaws are repaired."""
+class RepairVariant:
+    """The flaws of the published search that a variant repairs."""
 
     name: str
     prunes: bool = False
+    """Pruning removes units."""
     counts: bool = False
+    """Stored bytes and executed operations replace the proxies."""
     validation: bool = False
+    """Accuracy is that on the validation windows, not on some test windows."""
     measured: bool = False
+    """Measured CPU time replaces the proxies."""
 
 
-VARIANTS = (
-    Variant("as published"),
-    Variant("pruning that prunes", prunes=True),
-    Variant("honest counts", counts=True),
-    Variant("validation, not test", validation=True),
-    Variant("measured cost", measured=True),
-    Variant("all four", prunes=True, counts=True, validation=True, measured=True),
+REPAIR_VARIANTS = (
+    RepairVariant("as published"),
+    RepairVariant("pruning that prunes", prunes=True),
+    RepairVariant("honest counts", counts=True),
+    RepairVariant("validation, not test", validation=True),
+    RepairVariant("measured cost", measured=True),
+    RepairVariant("all four", prunes=True, counts=True, validation=True, measured=True),
 )
 
 
 @plain_dataclass(frozen=True)
-class Tried:
-    """One action on the network of one seed: its widths and precision, counts, hits [n] on both parts, and
-    its measured CPU time by batch size."""
+class TriedAction:
+    """One action applied to the network of one seed."""
 
     action: int
     account: Account
     flops: int
+    """Operations of one forecast, from the layers' shapes."""
     test_hits: np.ndarray
+    """Which test windows [n] of bool are classified correctly."""
     validation_hits: np.ndarray
+    """Which validation windows [n] of bool are classified correctly."""
     cpu_time_ms: Mapping[int, float]
+    """Measured CPU time of one forecast, by batch size."""
 
 
 def try_actions(
     sources: Sources, seed: int, parts: Mapping[str, Windows], costs: pd.DataFrame, prunes: bool
-) -> list[Tried]:
-    """Every published action on the network of `seed`, pruned as published (not at all) or really.
+) -> list[TriedAction]:
+    """Apply every published action to the network of `seed`.
 
-    `costs` is the table of candidates; one that was refused there cannot be deployed, and so saves nothing.
+    With `prunes`, pruning removes units; otherwise it does what it does in the published study, which is
+    nothing. `costs` is the table of candidates. A candidate that was refused there cannot be deployed, and
+    therefore saves nothing.
     """
     base = sources.baseline(seed)
     inputs = {name: torch.from_numpy(parts[name].inputs) for name in ("validation", "test")}
     tried = []
-    for action in range(ACTIONS):
+    for action in range(ACTION_COUNT):
         configuration = Configuration.of_action(action)
         widths = equal_widths(base.widths, configuration.pruning) if prunes else base.widths
         if prunes:
             model: nn.Module = sources.narrow(seed, widths)
             model = quantize_dynamic_int8(model) if configuration.quantization else model
         else:
-            model = compress(base, configuration, inputs["test"][:1])
+            model = compress_forecaster(base, configuration, inputs["test"][:1])
         days, features = inputs["test"].shape[1:]
         tried.append(
-            Tried(
+            TriedAction(
                 action,
                 account(model, days, features),
                 sequence_flops(features, widths, days),
@@ -103,59 +114,67 @@ def try_actions(
     return tried
 
 
-def pick(tried: Sequence[Tried], variant: Variant, parameters: RepairsParameters) -> tuple[list[int], float]:
-    """The actions that share the best reward under a variant, and that reward."""
-    rewards = [published_reward(told(one, tried[0], variant, parameters), parameters.reward) for one in tried]
+def best_actions(
+    tried: Sequence[TriedAction], variant: RepairVariant, parameters: RepairsParameters
+) -> tuple[list[int], float]:
+    """Return the actions that share the best reward of a variant, and that reward."""
+    rewards = [
+        published_reward(rewarded_metrics(candidate, tried[0], variant, parameters), parameters.reward)
+        for candidate in tried
+    ]
     best = max(rewards)
     return [action for action, reward in enumerate(rewards) if reward == best], best
 
 
-def told(one: Tried, base: Tried, variant: Variant, parameters: RepairsParameters) -> Metrics:
-    """What the reward is told of an action; `base` is action 0, the uncompressed network.
-
-    Honest counts are the bytes that are stored and the operations that are done, in whatever type.
-    """
+def rewarded_metrics(
+    candidate: TriedAction, base: TriedAction, variant: RepairVariant, parameters: RepairsParameters
+) -> Metrics:
+    """Return the inputs of the reward for an action; `base` is action 0, the uncompressed network."""
     if variant.validation:
-        accuracy, reference = float(one.validation_hits.mean()), float(base.validation_hits.mean())
+        accuracy, reference = float(candidate.validation_hits.mean()), float(base.validation_hits.mean())
     else:
-        accuracy, reference = (float(t.test_hits[: parameters.test_windows].mean()) for t in (one, base))
+        accuracy, reference = (
+            float(t.test_hits[: parameters.test_windows].mean()) for t in (candidate, base)
+        )
     metrics = Metrics(
         accuracy=accuracy,
         accuracy_change=accuracy - reference,
-        parameter_reduction=1 - one.account.proxy_parameters / base.account.proxy_parameters,
-        flops_reduction=1 - one.account.proxy_flops / base.account.proxy_flops,
-        acted=one.action != 0,
+        parameter_reduction=1 - candidate.account.proxy_parameters / base.account.proxy_parameters,
+        flops_reduction=1 - candidate.account.proxy_flops / base.account.proxy_flops,
+        acted=candidate.action != 0,
     )
     if variant.counts:
-        stored, done = one.account.size_bytes / base.account.size_bytes, one.flops / base.flops
+        stored, done = candidate.account.size_bytes / base.account.size_bytes, candidate.flops / base.flops
         metrics = replace(metrics, parameter_reduction=1 - stored, flops_reduction=1 - done)
     if variant.measured:
-        size = max(one.cpu_time_ms)
-        saved = 1 - one.cpu_time_ms[size] / base.cpu_time_ms[size]
+        size = max(candidate.cpu_time_ms)
+        saved = 1 - candidate.cpu_time_ms[size] / base.cpu_time_ms[size]
         metrics = replace(metrics, parameter_reduction=saved, flops_reduction=saved)
     return metrics
 
 
-def outcome(tried: Sequence[Tried], variant: Variant, parameters: RepairsParameters) -> dict[str, Any]:
-    """One row: what a variant picks, and what the pick then really is.
+def repair_row(
+    tried: Sequence[TriedAction], variant: RepairVariant, parameters: RepairsParameters
+) -> dict[str, Any]:
+    """Return one row: the actions that a variant chooses, with their measured cost and accuracy.
 
-    CPU time is relative to the uncompressed network, the geometric mean over tied picks; the accuracy
-    difference is counted on all test windows, the mean over tied picks.
+    The CPU time is relative to the uncompressed network and is the geometric mean over tied actions. The
+    accuracy difference is that on all test windows and is the mean over tied actions.
     """
-    actions, reward = pick(tried, variant, parameters)
-    picks, base = [tried[action] for action in actions], tried[0]
+    actions, reward = best_actions(tried, variant, parameters)
+    chosen, base = [tried[action] for action in actions], tried[0]
     row: dict[str, Any] = {
         "variant": variant.name,
         "actions": " ".join(map(str, actions)),
         "names": " ".join(Configuration.of_action(action).name for action in actions),
         "ties": len(actions),
-        "models": len({one.account.weights_sha256 for one in picks}),
+        "models": len({candidate.account.weights_sha256 for candidate in chosen}),
         "reward": reward,
     }
     for size in base.cpu_time_ms:
-        logs = [np.log(one.cpu_time_ms[size] / base.cpu_time_ms[size]) for one in picks]
+        logs = [np.log(candidate.cpu_time_ms[size] / base.cpu_time_ms[size]) for candidate in chosen]
         row[f"cpu_time_ratio_batch_{size}"] = float(np.exp(np.mean(logs)))
-    differences = [one.test_hits.mean() - base.test_hits.mean() for one in picks]
+    differences = [candidate.test_hits.mean() - base.test_hits.mean() for candidate in chosen]
     return row | {"test_accuracy_difference": float(np.mean(differences))}
 
 
@@ -166,7 +185,10 @@ def _hits(model: nn.Module, inputs: Tensor, part: Windows) -> np.ndarray:
 def _measured(
     costs: pd.DataFrame, widths: Sequence[int], precision: str, full: Sequence[int]
 ) -> dict[int, float]:
-    """CPU time of one forecast in eager PyTorch, by batch size; of the `full` network for a refused one."""
+    """Return the CPU time of one forecast in eager PyTorch, by batch size.
+
+    For a refused candidate, return that of the `full` network.
+    """
     row = _eager_row(costs, widths, precision)
     if pd.notna(row.get("refused")):
         row = _eager_row(costs, full, "fp32")
@@ -181,6 +203,6 @@ def _eager_row(costs: pd.DataFrame, widths: Sequence[int], precision: str) -> pd
     same &= (costs["precision"] == precision) & (costs["runtime"] == "torch-eager")
     same &= costs["family"] != "masked"
     if not same.any():
-        what = f"{'x'.join(map(str, widths))} in {precision} on torch-eager"
-        raise UserError(f"candidates: there is no {what}; add its widths to shrink.widths in params.yaml")
+        missing = f"{'x'.join(map(str, widths))} in {precision} on torch-eager"
+        raise UserError(f"candidates: there is no {missing}; add its widths to shrink.widths in params.yaml")
     return costs[same].iloc[0]

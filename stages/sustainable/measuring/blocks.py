@@ -1,7 +1,7 @@
-"""Windows in randomised complete blocks: what both studies share of the measurement protocol.
+"""Randomised complete blocks: the part of the measurement protocol that both studies share.
 
-Every block holds each item once, in an order drawn from the seed. A warm-up and the cost of an empty metering
-come first. Contention is flagged in the row; no row is dropped.
+Every block holds each item once, in an order drawn from the seed. A warm-up comes first, then the cost of an
+empty metering is measured. Contention is flagged in a window's row; no row is dropped.
 """
 
 import math
@@ -15,67 +15,71 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sustainable.core.errors import UserError
-from sustainable.core.parameters import STRICT
+from sustainable.core.parameters import STRICT, Share
 from sustainable.energy.meter import Meter
 
-T = TypeVar("T")
+ItemT = TypeVar("ItemT")
 IDLE = "idle"
 WARM_UP_STEP_S = 0.5
 EMPTY_METERINGS = 20
 
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-
 
 @dataclass(frozen=True, config=STRICT)
 class WindowParameters:
-    """What every measured window keeps to, in either study.
-
-    `keep_memory`: the process does not give freed memory back to the kernel (see `process`)."""
+    """Settings of measured windows in both studies."""
 
     blocks: Annotated[int, Field(ge=2, le=1000)]
     window_s: Annotated[float, Field(ge=0.05, le=600.0)]
+    """CPU time that one window should take."""
     threads: Annotated[int, Field(ge=1, le=1024)]
     keep_memory: bool
+    """Whether the process keeps freed memory instead of returning it to the kernel (see `process`)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Seed of the order within blocks."""
     warm_up_limit_s: Annotated[float, Field(gt=0.0, le=600.0)]
+    """Longest duration of the whole warm-up."""
     warm_up_tolerance: Share
+    """Relative change of CPU time between two steps at which a model counts as warm."""
     overhead_limit: Share
+    """Largest cost of an empty metering (95th percentile), as a share of the window."""
     cpu_to_wall_floor: Share
+    """A window with less CPU time per second and thread is flagged as `waited`."""
     neighbours_limit: Share
+    """A window in which others use a larger share of all cores is flagged as `neighbours`."""
 
 
 @plain_dataclass(frozen=True)
-class Cell(Generic[T]):
+class ScheduledWindow(Generic[ItemT]):
     """One window of the design."""
 
     block: int
     position: int
-    item: T
+    item: ItemT
 
 
-def design(items: Sequence[T], blocks: int, seed: int) -> list[Cell[T]]:
-    """Every item once in each block, in an order that `seed` and the block's number alone decide."""
-    cells = []
+def design(items: Sequence[ItemT], blocks: int, seed: int) -> list[ScheduledWindow[ItemT]]:
+    """Return every item once per block, in an order that depends only on `seed` and the block's number."""
+    schedule: list[ScheduledWindow[ItemT]] = []
     for block in range(blocks):
         order = np.random.default_rng([seed, block]).permutation(len(items))
-        cells += [Cell(block, position, items[index]) for position, index in enumerate(order)]
-    return cells
+        schedule += [ScheduledWindow(block, position, items[index]) for position, index in enumerate(order)]
+    return schedule
 
 
 def flags_of(configuration: str, cpu_to_wall: float, others: float, parameters: WindowParameters) -> str:
-    """Why a window is doubtful, in words joined by `+`; empty for a good one."""
+    """Return the reasons why a window is doubtful, joined by `+`; empty if there is none."""
     waited = configuration != IDLE and cpu_to_wall < parameters.cpu_to_wall_floor * parameters.threads
-    found = {"waited": waited, "neighbours": others > parameters.neighbours_limit}
-    return "+".join(name for name, true in found.items() if true)
+    reasons = {"waited": waited, "neighbours": others > parameters.neighbours_limit}
+    return "+".join(name for name, applies in reasons.items() if applies)
 
 
 def loops_for(window_s: float, pass_s: float) -> int:
-    """How many passes of `pass_s` CPU seconds fill a window; at least one."""
+    """Return how many passes of `pass_s` CPU seconds fill a window; at least 1."""
     return max(1, math.ceil(window_s / pass_s))
 
 
 def warm_up(passes: Mapping[Any, Callable[[], None]], parameters: WindowParameters) -> None:
-    """Run every model until two successive steps agree in CPU time, or until the limit."""
+    """Run each model until two successive steps agree in CPU time, or until the limit is reached."""
     end = time.perf_counter() + parameters.warm_up_limit_s
     step_s = min(WARM_UP_STEP_S, parameters.window_s)
     for run in passes.values():
@@ -88,8 +92,10 @@ def warm_up(passes: Mapping[Any, Callable[[], None]], parameters: WindowParamete
 
 
 def meter_overhead(parameters: WindowParameters, make_meter: Callable[[], Meter], section: str) -> float:
-    """What an empty metering takes (p95), as a share of the window. Raises `UserError`, naming the key of
-    params.yaml in `section`, when that is too much."""
+    """Return the duration of an empty metering (95th percentile) as a share of the window.
+
+    Raises `UserError`, which names the key of params.yaml under `section`, if the share exceeds the limit.
+    """
     costs = [_empty_metering_s(make_meter()) for _ in range(EMPTY_METERINGS)]
     overhead = float(np.percentile(costs, 95)) / parameters.window_s
     if overhead > parameters.overhead_limit:
@@ -102,7 +108,7 @@ def meter_overhead(parameters: WindowParameters, make_meter: Callable[[], Meter]
 
 
 def seconds_per_pass(run: Callable[[], None], step_s: float) -> float:
-    """CPU seconds of one pass, from as many as fill `step_s`."""
+    """Return the mean CPU seconds of a pass, over as many passes as fill `step_s`."""
     start, count = time.process_time(), 0
     while time.process_time() - start < step_s:
         run()
@@ -118,5 +124,5 @@ def _empty_metering_s(meter: Meter) -> float:
 
 
 def throw_away(make_meter: Callable[[], Meter]) -> None:
-    """The first metering of a process probes the hardware, which takes a second or two."""
+    """Meter once and ignore the result: the first metering probes the hardware for a second or two."""
     _empty_metering_s(make_meter())

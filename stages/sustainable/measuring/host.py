@@ -1,4 +1,4 @@
-"""What was measured on: a description of this machine for whoever reads the rows."""
+"""A description of the machine on which the rows were measured."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ VECTORS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}
 
 
 def describe_host() -> dict[str, Any]:
-    """CPU, memory, system and versions; None where this system does not tell."""
+    """Return CPU, memory, system and versions; None for what the system does not report."""
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or None,
         "cores_logical": psutil.cpu_count(logical=True),
@@ -28,13 +28,13 @@ def describe_host() -> dict[str, Any]:
 
 
 def instruction_sets() -> str:
-    """The vector instructions that the processor has, whatever the libraries have been told to use."""
+    """Return the processor's vector instructions, regardless of what the libraries may use."""
     flags = (_cpuinfo("flags") or "").split()
     return ", ".join(name for flag, name in VECTORS.items() if flag in flags) or "unknown"
 
 
 def _cpuinfo(key: str) -> str | None:
-    """The first value of a key of Linux's /proc/cpuinfo; None elsewhere."""
+    """Return the first value of a key in /proc/cpuinfo; None on systems other than Linux."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return None

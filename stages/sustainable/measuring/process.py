@@ -1,4 +1,4 @@
-"""The process that measures: its threads, its cores, and what else the machine is doing meanwhile."""
+"""The measuring process: its threads, cores and allocator, and the load of other processes."""
 
 import os
 import sys
@@ -18,23 +18,23 @@ PINNED = (
     "OPENBLAS_CORETYPE",
     "NPY_DISABLE_CPU_FEATURES",
 )
-"""What `artifact.determinism` pins (importing it here would pin): measured work runs without."""
+"""The variables that `core.determinism` sets. Measured work runs without them; importing that module here
+would set them."""
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**28),
 }
-"""Settings of glibc's allocator under which a process keeps the memory that it has freed. By default it
-gives large blocks back to the kernel after every call and takes them again, page fault by page fault: an
-int8 forecast then costs up to half as much again, and differs by 10 % from window to window."""
+"""Settings of glibc's allocator that make a process keep freed memory. By default it returns large blocks to
+the kernel after every call and takes a page fault for each page when it allocates them again: an int8
+forecast then costs up to 50 % more and varies by 10 % from window to window."""
 
 
 def start_afresh(threads: int, keep_memory: bool) -> None:
-    """Begin this program again with these settings in the environment, and without the determinism pins,
-    unless it is so already.
+    """Restart this program with these settings in the environment and without the determinism pins.
 
-    The libraries read them when they are loaded and the allocator before, so a process that replaces
-    itself is the one way that always holds.
+    Does nothing if the environment is already right. The libraries read the variables when they are loaded,
+    and the allocator reads them before that, so only a restart of the process is reliable.
     """
     wanted = dict.fromkeys(THREAD_VARIABLES, str(threads)) | (KEEP_MEMORY if keep_memory else {})
     pinned = [name for name in PINNED if name in os.environ]
@@ -45,7 +45,7 @@ def start_afresh(threads: int, keep_memory: bool) -> None:
 
 
 def settle(threads: int) -> dict[str, Any]:
-    """Pin the process to as many cores as it has threads; gives what is in force."""
+    """Pin the process to as many cores as it has threads; return the settings in force."""
     import torch
 
     torch.set_num_threads(threads)
@@ -64,12 +64,14 @@ def settle(threads: int) -> dict[str, Any]:
 
 @contextmanager
 def on_all_cores() -> Iterator[None]:
-    """Every core again, for work of a settled process that is not timed."""
+    """Give a settled process all cores again, for work that is not timed."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
     settled = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))  # the kernel leaves out what is not ours
+    os.sched_setaffinity(
+        0, range(os.cpu_count() or 1)
+    )  # the kernel ignores cores that this process may not use
     try:
         yield
     finally:
@@ -78,31 +80,38 @@ def on_all_cores() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Moment:
-    """Clocks at one moment: wall, this process, and all processes on all cores, in seconds."""
+    """Clocks at one moment, in seconds."""
 
     wall_s: float
     own_cpu_s: float
+    """CPU time of this process."""
     all_cpu_s: float
+    """CPU time of all processes on all cores."""
 
 
 def now() -> Moment:
     """Read the clocks."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
-    counted = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)  # in user already
+    counted = (
+        sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    )  # already included in user
     return Moment(time.perf_counter(), time.process_time(), counted - idle)
 
 
 def neighbours_load(before: Moment, after: Moment, cores: int | None = None) -> float:
-    """Share of all cores, between two moments, that others used: other processes and, on a virtual
-    machine, time stolen by the host. At least 0: the system counts in ticks of 10 ms."""
+    """Return the share of all cores that others used between two moments.
+
+    Others are other processes and, on a virtual machine, time stolen by the host. The system counts in ticks
+    of 10 ms, so a small negative difference can occur; it is returned as 0.
+    """
     span = (after.wall_s - before.wall_s) * (cores or psutil.cpu_count() or 1)
     others = (after.all_cpu_s - before.all_cpu_s) - (after.own_cpu_s - before.own_cpu_s)
     return max(0.0, others / span) if span > 0 else 0.0
 
 
 def frequency_mhz() -> float | None:
-    """Mean clock of the cores; None where the system does not tell."""
+    """Return the mean frequency of the cores; None if the system does not report it."""
     try:
         frequency = psutil.cpu_freq()
     except (OSError, NotImplementedError):
@@ -111,7 +120,7 @@ def frequency_mhz() -> float | None:
 
 
 def temperature_c() -> float | None:
-    """The hottest sensor; None where there are none."""
+    """Return the temperature of the hottest sensor; None if there is none."""
     sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
     readings = [sensor.current for group in sensors.values() for sensor in group]
     return float(max(readings)) if readings else None

@@ -1,4 +1,4 @@
-"""What this core can do at most: operations and bytes a second, measured where the models are measured."""
+"""The roofline of a core: its highest rates of operations and of bytes, measured in the measuring process."""
 
 import time
 from collections.abc import Callable
@@ -13,18 +13,19 @@ MEASURED_S = 1.0
 
 @dataclass(frozen=True)
 class Roofline:
-    """Ceilings of one thread in fp32 (Williams et al. 2009): `flops_per_s` of a large matrix product, and
-    `bytes_per_s` between processor and memory of a + s * b, larger than any cache."""
+    """Ceilings of one thread in fp32 (Williams et al. 2009)."""
 
     flops_per_s: float
+    """Operations of a large matrix product."""
     bytes_per_s: float
+    """Traffic between processor and memory of a + s * b, on vectors larger than any cache."""
 
 
 def measure_roofline() -> Roofline:
-    """Measure both ceilings, with the threads that torch has; takes some seconds and 400 MB."""
-    one, other = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
+    """Measure both ceilings with the current number of torch threads; takes a few seconds and 400 MB."""
+    left, right = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
     product = torch.empty(MATRIX, MATRIX)
-    product_s = _best_s(lambda: torch.mm(one, other, out=product))
+    product_s = _best_s(lambda: torch.mm(left, right, out=product))
     a, b, c = (torch.rand(TRIAD_ELEMENTS) for _ in range(3))
     triad_s = _best_s(lambda: torch.add(a, b, alpha=3.0, out=c))
     moved = 3 * TRIAD_ELEMENTS * a.element_size()
@@ -32,7 +33,7 @@ def measure_roofline() -> Roofline:
 
 
 def _best_s(run: Callable[[], object]) -> float:
-    """The shortest of many runs: a ceiling is what was reached once."""
+    """Return the shortest of many runs: a ceiling is the highest rate that was reached once."""
     end, best = time.perf_counter() + MEASURED_S, float("inf")
     while time.perf_counter() < end:
         start = time.perf_counter()

@@ -1,1 +1,1 @@
-"""What study A measures: subjects, candidates, the published runs and the randomised blocks."""
+"""Measurements of study A: subjects, candidates, the published runs and the randomised blocks."""

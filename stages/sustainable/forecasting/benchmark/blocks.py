@@ -1,9 +1,9 @@
-"""Randomised complete blocks: how every protocol of study A except the published one is measured.
+"""Randomised complete blocks: the measurement protocol of study A, except for the published benchmark.
 
-Every block holds each configuration once at every batch size, among them the baseline's A/A twin, and one
-idle window, in an order drawn from the seed. A window repeats the model's pass over all test windows. The
-number of repetitions is calibrated once, on CPU time, and then frozen. If several networks were trained, each
-block measures the networks of one training seed, and the seeds take turns.
+Every block holds each configuration once at every batch size, including the baseline's A/A twin, and one idle
+window, in an order drawn from the seed. A measured window repeats the model's pass over all test windows. The
+number of repetitions is calibrated once, on CPU time, and then kept. With several training seeds, each block
+measures the networks of one seed, and the seeds alternate.
 """
 
 import time
@@ -22,7 +22,7 @@ from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
 from sustainable.energy.choice import Chosen
 from sustainable.energy.meter import Meter
-from sustainable.forecasting.benchmark.subjects import Choice, Subject
+from sustainable.forecasting.benchmark.subjects import BenchmarkChoice, Subject
 from sustainable.forecasting.compression.runtimes import Deployed
 from sustainable.measuring.blocks import (
     IDLE,
@@ -41,28 +41,30 @@ from sustainable.measuring.rows import energy_columns
 
 @dataclass(frozen=True, config=STRICT)
 class BlocksParameters(WindowParameters):
-    """The protocol's settings; `configurations` as for the published way, measured in random order."""
+    """Settings of a benchmark in randomised blocks."""
 
     method: Literal["blocks"]
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     latency_calls: Annotated[int, Field(ge=10, le=100_000)]
-    configurations: Annotated[dict[str, Choice], Field(min_length=2)]
+    """Calls per configuration and batch size for the latency percentiles."""
+    configurations: Annotated[dict[str, BenchmarkChoice], Field(min_length=2)]
+    """What is measured; the first is the uncompressed baseline, to which ratios are taken."""
 
 
-class Item(NamedTuple):
-    """What a window measures: a configuration at a batch size; an idle window has none (0)."""
+class BlockItem(NamedTuple):
+    """What a window measures: a configuration at a batch size; the batch size of an idle window is 0."""
 
     configuration: str
     batch_size: int
 
 
-Passes = Mapping[Item, Callable[[], None]]
+Passes = Mapping[BlockItem, Callable[[], None]]
 
 
-def items_of(configurations: Sequence[str], batch_sizes: Sequence[int]) -> list[Item]:
-    """What a block holds: every configuration at every batch size, and one idle window."""
-    measured = [Item(name, size) for size in batch_sizes for name in configurations]
-    return [*measured, Item(IDLE, 0)]
+def block_items(configurations: Sequence[str], batch_sizes: Sequence[int]) -> list[BlockItem]:
+    """Return the content of a block: every configuration at every batch size, and one idle window."""
+    measured = [BlockItem(name, size) for size in batch_sizes for name in configurations]
+    return [*measured, BlockItem(IDLE, 0)]
 
 
 def measure_blocks(
@@ -72,11 +74,11 @@ def measure_blocks(
     chosen: Chosen,
     journal: RowJournal,
 ) -> dict[str, Any]:
-    """Measure the whole design, a row a window into `journal`; gives what was frozen and latencies.
+    """Measure all blocks and append one row per window to `journal`.
 
-    `replicas` holds the subjects of every training seed; block b measures those of the seed whose turn it
-    is. A journal that holds rows is continued at the next window, with the loop counts that it began with.
-    `inputs` [n, days, features].
+    `replicas` holds the subjects of every training seed; block b measures those of seed number b modulo the
+    number of seeds. A journal with rows is continued at the next window, with its own loop counts.
+    `inputs` [n, days, features]. Returns the calibrated loop counts, the meter's overhead and the latencies.
     """
     seeds, subjects = list(replicas), next(iter(replicas.values()))
     passes = {seed: _passes(models, inputs, parameters) for seed, models in replicas.items()}
@@ -84,38 +86,40 @@ def measure_blocks(
     print("warming up", flush=True)
     warm_up(passes[seeds[0]], parameters)
     for others in list(passes.values())[1:]:
-        for run in others.values():  # the same code with other weights: once through is enough
+        for run in others.values():  # the same code with other weights: one pass is enough
             run()
     if not journal.rows:
         journal.append(_freeze(passes[seeds[0]], parameters, chosen.make))
     frozen, done = journal.rows[0], len(journal.rows) - 1
-    items = items_of(list(subjects), parameters.batch_sizes)
-    cells = design(items, parameters.blocks, parameters.seed)
+    items = block_items(list(subjects), parameters.batch_sizes)
+    schedule = design(items, parameters.blocks, parameters.seed)
     if done:
-        print(f"resuming after {done} of {len(cells)} windows", flush=True)
-    for cell in progress(cells[done:], "benchmark", len(cells), done, "windows"):
-        name, seed = cell.item.configuration, seeds[cell.block % len(seeds)]
-        tqdm.write(f"block {cell.block + 1} of {parameters.blocks}: {name}, batch {cell.item.batch_size}")
-        row = _window(cell.item, passes[seed], frozen["loops"], parameters, chosen)
+        print(f"resuming after {done} of {len(schedule)} windows", flush=True)
+    for scheduled in progress(schedule[done:], "benchmark", len(schedule), done, "windows"):
+        name, seed = scheduled.item.configuration, seeds[scheduled.block % len(seeds)]
+        tqdm.write(
+            f"block {scheduled.block + 1} of {parameters.blocks}: {name}, batch {scheduled.item.batch_size}"
+        )
+        row = _window(scheduled.item, passes[seed], frozen["loops"], parameters, chosen)
         labels = replicas[seed][name].labels if name in subjects else {}
-        place = {"configuration": name, "block": cell.block, "position": cell.position}
-        journal.append({**place, "training_seed": seed, **labels, **row, **_per_window(row, len(inputs))})
+        position = {"configuration": name, "block": scheduled.block, "position": scheduled.position}
+        journal.append({**position, "training_seed": seed, **labels, **row, **_per_window(row, len(inputs))})
     return frozen | {"latency": _latencies(subjects, inputs, parameters)}
 
 
 def _passes(subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters) -> Passes:
     return {
-        Item(name, size): _make_pass(subject.deployed, inputs, size)
+        BlockItem(name, size): _make_pass(subject.deployed, inputs, size)
         for size in parameters.batch_sizes
         for name, subject in subjects.items()
     }
 
 
 def _freeze(passes: Passes, parameters: BlocksParameters, make_meter: Callable[[], Meter]) -> dict[str, Any]:
-    """Loop counts by configuration and batch size, and the meter's own cost; fails when that is too high.
+    """Calibrate the loop counts and measure the meter's overhead; raise `UserError` if that is too high.
 
-    Configurations that share the baseline's model still get a count of their own: the A/A control is to
-    go through everything that a comparison goes through.
+    A configuration with the same model as the baseline is calibrated separately: the A/A control must pass
+    through every step of a comparison.
     """
     step_s = max(min(1.0, parameters.window_s), 0.05)
     loops: dict[str, dict[str, int]] = {}
@@ -126,7 +130,7 @@ def _freeze(passes: Passes, parameters: BlocksParameters, make_meter: Callable[[
 
 
 def _window(
-    item: Item,
+    item: BlockItem,
     passes: Passes,
     loops: Mapping[str, Mapping[str, int]],
     parameters: BlocksParameters,
@@ -159,7 +163,7 @@ def _window(
 
 
 def _per_window(row: Mapping[str, Any], windows: int) -> dict[str, Any]:
-    """Costs of one forecast; an idle row has none, and keeps its totals."""
+    """Return the costs per forecast; they are None for an idle window, whose row keeps its totals."""
     forecasts = row["loops"] * windows
     if forecasts == 0:
         return {"windows": 0, "cpu_time_ms": None, "latency_ms": None, "energy_mwh": None}
@@ -175,14 +179,17 @@ def _per_window(row: Mapping[str, Any], windows: int) -> dict[str, Any]:
 def _latencies(
     subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """p50, p95 and p99 of one call in ms, with the meter off, for batch 1 and the configured batch."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    """Return p50, p95 and p99 of the latency of a call in ms, for batch size 1 and the configured sizes.
+
+    No meter runs meanwhile.
+    """
+    latencies: dict[str, dict[str, dict[str, float]]] = {}
     for name, subject in subjects.items():
-        found[name] = {}
+        latencies[name] = {}
         for size in sorted({1, *parameters.batch_sizes}):
             calls = _call_times_ms(subject.deployed, inputs[:size], parameters.latency_calls)
-            found[name][str(size)] = {f"p{q}": float(np.percentile(calls, q)) for q in (50, 95, 99)}
-    return found
+            latencies[name][str(size)] = {f"p{q}": float(np.percentile(calls, q)) for q in (50, 95, 99)}
+    return latencies
 
 
 def _call_times_ms(deployed: Deployed, windows: Tensor, calls: int) -> list[float]:

@@ -1,11 +1,12 @@
-"""The deployment space: every network that was made, in every runtime and precision, scored and timed.
+"""The deployment space: every network in every runtime and precision, scored and timed.
 
-Quality is a mean over the training seeds, on validation windows alone. Time is CPU time of single calls, in
-rounds that hold every candidate once in random order, so that a drift of the machine falls on all alike.
+Quality is the mean over the training seeds, on the validation windows only. Time is the CPU time of single
+calls. It is measured in rounds; each round times every candidate once, in random order, so that a drift of
+the machine affects all candidates alike.
 """
 
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, fields
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
@@ -17,54 +18,68 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from sustainable.core.parameters import STRICT
+from sustainable.core.parameters import STRICT, Share
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
-from sustainable.forecasting.compression.runtimes import TARGETS, Deployed, Precision, Runtime, deploy
+from sustainable.forecasting.compression.runtimes import (
+    TARGETS,
+    Deployed,
+    Precision,
+    Runtime,
+    deploy,
+    deploy_unchecked,
+)
 from sustainable.compression.weights import Scope, prune_weights
 from sustainable.forecasting.model.gru import Forecaster, sequence_flops
 from sustainable.forecasting.model.scores import score
 from sustainable.forecasting.benchmark.subjects import Sources
 
 Family = Literal["grid", "diagonal", "masked"]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-Target = tuple[Precision, Runtime]
+RuntimeTarget = tuple[Precision, Runtime]
 SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
-FOUND = (*(field.name for field in fields(Account)), *(f"validation_{name}" for name in SCORES))
-"""The columns that are known of a candidate only once it is deployed."""
+DEPLOYED_COLUMNS = (*(field.name for field in fields(Account)), *(f"validation_{name}" for name in SCORES))
+"""The columns of a candidate that are known only after it is deployed."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class CandidateParameters:
-    """`masked_shares`, `masked_scopes`: unstructured sparsity of the full network, to be timed beside the
-    rest; `rounds` of timings, each of at least `window_s` seconds, at every batch size."""
+    """Section `candidates` of params.yaml."""
 
     masked_shares: list[Share]
+    """Unstructured sparsity of the full network: the shares of weights set to zero."""
     masked_scopes: list[Scope]
+    """Whether a share applies to each matrix or to all of them together."""
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     rounds: Annotated[int, Field(ge=1, le=1000)]
+    """How many times every candidate is timed at every batch size."""
     window_s: Annotated[float, Field(gt=0.0, le=60.0)]
+    """Minimum CPU time of one timing."""
     threads: Annotated[int, Field(ge=1, le=1024)]
     keep_memory: bool
+    """Whether the process keeps freed memory (see `measuring.process.KEEP_MEMORY`)."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Seed of the order within rounds."""
 
 
 @plain_dataclass(frozen=True)
 class Network:
-    """One network of the space, whatever runs it: of these widths, or the full one with zeros in it."""
+    """One network of the space, independent of its runtime."""
 
     family: Family
     widths: tuple[int, ...]
+    """Hidden units per layer."""
     masked_share: float = 0.0
+    """Share of weights set to zero; 0 unless `family` is `masked`."""
     scope: Scope | None = None
+    """Scope of the mask; None unless `family` is `masked`."""
 
     def load(self, sources: Sources, seed: int) -> Forecaster:
-        """The network as it was made from the baseline of `seed`."""
+        """Return the network that was made from the baseline of `seed`."""
         model = sources.narrow(seed, self.widths)
         return model if self.scope is None else prune_weights(model, self.masked_share, self.scope)
 
     def columns(self) -> dict[str, Any]:
-        """What names it in a table."""
+        """Return the columns that identify the network in a table."""
         widths = {f"width_{depth}": width for depth, width in enumerate(self.widths)}
         return {"family": self.family, **widths, "masked_share": self.masked_share, "scope": self.scope}
 
@@ -75,22 +90,28 @@ def networks(
     others: Sequence[tuple[int, ...]],
     parameters: CandidateParameters,
 ) -> list[Network]:
-    """The grid of `widths` (the full network among them), the `others` that are not in it, and the masked."""
+    """Return the grid of `widths`, the pairs of `others` that are not on the grid, and the masked networks.
+
+    The grid includes the network of the `full` widths.
+    """
     grid = list(product(widths, repeat=len(full)))
-    found = [Network("grid", pair) for pair in grid]
-    found += [Network("diagonal", pair) for pair in others if pair not in grid]
-    found += [
+    space = [Network("grid", pair) for pair in grid]
+    space += [Network("diagonal", pair) for pair in others if pair not in grid]
+    space += [
         Network("masked", full, share, scope)
         for scope, share in product(parameters.masked_scopes, parameters.masked_shares)
     ]
-    return found
+    return space
 
 
 def offered_targets(
     model: Forecaster, example: Tensor, sources: Sources
-) -> tuple[list[Target], dict[str, str]]:
-    """What this host can run of `TARGETS`, and why not the rest; `model` is the full network."""
-    offered: list[Target] = []
+) -> tuple[list[RuntimeTarget], dict[str, str]]:
+    """Return the members of `TARGETS` that this host can run, and the reason for each one that it cannot.
+
+    `model` is the full network, `example` [n, days, features] the windows on which it is checked.
+    """
+    offered: list[RuntimeTarget] = []
     refused = {}
     for precision, runtime in TARGETS:
         try:
@@ -104,32 +125,32 @@ def offered_targets(
 def evaluate(
     network: Network,
     seed: int,
-    targets: Sequence[Target],
+    targets: Sequence[RuntimeTarget],
     sources: Sources,
     inputs: Tensor,
     target: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """Quality of a network of one seed on every target, and its exact counts; a row a target.
+    """Score a network of one seed on every target and count its weights; one row per target.
 
-    `inputs` [n, days, features] and `target` [n] are the validation windows. Where the network does not
-    pass the checks of a target, `refused` is the reason, and nothing is known but the operations.
+    `inputs` [n, days, features] and `target` [n] are the validation windows. If the network fails the checks
+    of a target, `refused` is the reason and every column but `flops` is None.
     """
     model = network.load(sources, seed)
     flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1])
     rows = []
     for precision, runtime in _targets_of(network, targets):
-        found, refused = dict.fromkeys(FOUND), None
+        columns, refused = dict.fromkeys(DEPLOYED_COLUMNS), None
         try:
-            found = _found(deploy(model, precision, runtime, inputs, sources.cache), inputs, target)
+            columns = _quality(deploy(model, precision, runtime, inputs, sources.cache), inputs, target)
         except CompressionError as error:
             refused = str(error)
-        place = network.columns() | {"precision": precision, "runtime": runtime, "seed": seed}
-        rows.append(place | found | {"flops": flops, "refused": refused})
+        key = Candidate(network, precision, runtime).columns() | {"seed": seed}
+        rows.append(key | columns | {"flops": flops, "refused": refused})
     return rows
 
 
-def _found(deployed: Deployed, inputs: Tensor, target: np.ndarray) -> dict[str, Any]:
-    """The columns `FOUND` of one deployment."""
+def _quality(deployed: Deployed, inputs: Tensor, target: np.ndarray) -> dict[str, Any]:
+    """Return the columns `DEPLOYED_COLUMNS` of one deployment."""
     probability = torch.sigmoid(torch.from_numpy(deployed.logits(inputs, len(inputs)))).double().numpy()
     scores = asdict(score(probability, target))
     counted = asdict(account(deployed.model, inputs.shape[1], inputs.shape[2]))
@@ -137,44 +158,68 @@ def _found(deployed: Deployed, inputs: Tensor, target: np.ndarray) -> dict[str, 
     return counted | {f"validation_{name}": scores[name] for name in SCORES}
 
 
-def _targets_of(network: Network, targets: Sequence[Target]) -> list[Target]:
-    """Masked networks are timed in fp32 alone: zeros are what they are to show."""
+def _targets_of(network: Network, targets: Sequence[RuntimeTarget]) -> list[RuntimeTarget]:
+    """Return the targets of a network; a masked one runs only in fp32, to show the effect of its zeros."""
     return [pair for pair in targets if network.scope is None or pair[0] == "fp32"]
 
 
-def deployments(
+@plain_dataclass(frozen=True)
+class Candidate:
+    """One point of the deployment space: a network in a precision and a runtime."""
+
+    network: Network
+    precision: Precision
+    runtime: Runtime
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns that identify the candidate in a table (`KEY`)."""
+        return self.network.columns() | {"precision": self.precision, "runtime": self.runtime}
+
+    def deploy(self, sources: Sources, seed: int, days: int) -> Deployed:
+        """Deploy the network of `seed` for windows of `days`; `evaluate` has checked it already."""
+        model = self.network.load(sources, seed)
+        return deploy_unchecked(model, self.precision, self.runtime, days, sources.cache)
+
+
+def timed_candidates(
     every: Sequence[Network],
-    targets: Sequence[Target],
-    sources: Sources,
-    seed: int,
-    example: Tensor,
+    targets: Sequence[RuntimeTarget],
     refused: Container[tuple[Any, ...]] = frozenset(),
-) -> Iterator[tuple[dict[str, Any], Deployed]]:
-    """Every candidate of one seed whose key is not `refused`, with the columns that name it."""
-    for network in every:
-        model = network.load(sources, seed)
-        for precision, runtime in _targets_of(network, targets):
-            columns = network.columns() | {"precision": precision, "runtime": runtime}
-            if key_of(columns) not in refused:
-                yield columns, deploy(model, precision, runtime, example, sources.cache)
+) -> list[Candidate]:
+    """Return every network on each of its targets, without the candidates whose key is in `refused`."""
+    space = [Candidate(network, *pair) for network in every for pair in _targets_of(network, targets)]
+    return [candidate for candidate in space if key_of(candidate.columns()) not in refused]
+
+
+def time_candidate(deployed: Deployed, inputs: Tensor, parameters: CandidateParameters) -> dict[int, float]:
+    """Return the CPU milliseconds per forecast of a new deployment at each batch size.
+
+    `inputs` [n, days, features]. One call with the largest batch comes first and is not timed: it allocates
+    the runtime's working memory, which the first timed call of a slow model would otherwise include.
+    """
+    deployed.run(deployed.prepare(inputs[: max(parameters.batch_sizes)]))
+    return {
+        size: time_call_ms(deployed, inputs[:size], parameters.window_s) for size in parameters.batch_sizes
+    }
 
 
 def round_order(count: int, number: int, seed: int) -> np.ndarray:
-    """The order [count] in which round `number` takes the candidates."""
+    """Return the order [count] in which round `number` times the candidates."""
     return np.random.default_rng([seed, number]).permutation(count)
 
 
 def time_call_ms(deployed: Deployed, windows: Tensor, window_s: float) -> float:
-    """CPU milliseconds of one forecast in a call with all of `windows` [n, days, features].
+    """Return the CPU milliseconds per forecast of a call with all of `windows` [n, days, features].
 
-    Calls are doubled until they fill `window_s`; the last, longest series counts, and the others warm up.
+    The number of calls is doubled until a series lasts `window_s`. Only this last series counts; the shorter
+    ones before it are the warm-up.
     """
     batch = deployed.prepare(windows)
-    calls, taken = 1, 0.0
-    while taken < window_s:
-        taken = _cpu_s(deployed.run, batch, calls)
+    calls, series_s = 1, 0.0
+    while series_s < window_s:
+        series_s = _cpu_s(deployed.run, batch, calls)
         calls *= 2
-    return 1000 * taken / (calls // 2) / len(windows)
+    return 1000 * series_s / (calls // 2) / len(windows)
 
 
 def _cpu_s(run: Callable[[Any], Any], batch: Any, calls: int) -> float:
@@ -188,33 +233,38 @@ KEY = ("family", "width_0", "width_1", "masked_share", "scope", "precision", "ru
 
 
 def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells candidates apart."""
+    """Return the values of `KEY`, which identify a candidate."""
     return tuple(row[name] for name in KEY)
 
 
 def name_of(key: Sequence[Any]) -> str:
-    """A candidate in words."""
+    """Return a readable name for a candidate's key."""
     family, width_0, width_1, share, scope, precision, runtime = key
     masked = f" with {share:.0%} masked by {scope}" if family == "masked" else ""
     return f"{width_0}x{width_1}{masked} {precision} on {runtime}"
 
 
 def refusals(quality: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], str]:
-    """Why candidates were refused, by key: the first seed that was, and its reason. One seed is enough,
-    because a mean over fewer seeds than the others' compares with nothing."""
-    found: dict[tuple[Any, ...], str] = {}
+    """Return the refused candidates by key, each with the first refused seed and its reason.
+
+    One refused seed is enough: a mean over fewer seeds is not comparable with the other candidates' means.
+    """
+    reasons: dict[tuple[Any, ...], str] = {}
     for row in quality:
         if row.get("refused") is not None:
-            found.setdefault(key_of(row), f"seed {row['seed']}: {row['refused']}")
-    return found
+            reasons.setdefault(key_of(row), f"seed {row['seed']}: {row['refused']}")
+    return reasons
 
 
 def candidate_table(
     quality: Sequence[Mapping[str, Any]], timings: Sequence[Mapping[str, Any]], batch_sizes: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """A row a candidate: quality as the mean over seeds, counts of the first seed, time as the median over
-    rounds, and the spread of both. `sparsity` is the share of the full network's numbers that is gone.
-    A refused candidate has its reason instead of all these."""
+    """Return one row per candidate.
+
+    Quality is the mean over seeds, counts are those of the first seed, time is the median over rounds; the
+    spread of quality and time is included. `sparsity` is the share of the full network's weights that is
+    removed or zero. A refused candidate has only its key, `flops` and the reason in `refused`.
+    """
     by_candidate: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in quality:
         by_candidate.setdefault(key_of(row), []).append(row)
@@ -232,7 +282,7 @@ def candidate_table(
 
 
 def _quality_columns(rows: Sequence[Mapping[str, Any]], full: int) -> dict[str, Any]:
-    """One candidate from its rows, one a seed; the full network has `full` parameters."""
+    """Combine the rows of one candidate, one per seed; the full network has `full` parameters."""
     first = {name: value for name, value in rows[0].items() if name not in ("seed", "refused")}
     left = first["nonzero"] if first["family"] == "masked" else first["parameters"]
     means = {f"validation_{name}": float(np.mean([r[f"validation_{name}"] for r in rows])) for name in SCORES}
@@ -242,14 +292,16 @@ def _quality_columns(rows: Sequence[Mapping[str, Any]], full: int) -> dict[str, 
 
 
 def _blank(row: Mapping[str, Any], batch_sizes: Sequence[int]) -> dict[str, Any]:
-    """The columns of a refused candidate: what names it, and its operations."""
-    empty = dict.fromkeys([*FOUND, "validation_accuracy_sd", "seeds", "sparsity"])
-    times = {f"cpu_time_{what}_batch_{size}": None for size in batch_sizes for what in ("ms", "range")}
+    """Return the row of a refused candidate: its key, its operations, and None elsewhere."""
+    empty = dict.fromkeys([*DEPLOYED_COLUMNS, "validation_accuracy_sd", "seeds", "sparsity"])
+    times = {
+        f"cpu_time_{statistic}_batch_{size}": None for size in batch_sizes for statistic in ("ms", "range")
+    }
     return {name: row[name] for name in (*KEY, "flops")} | empty | times
 
 
 def _time_columns(times: Mapping[int, Sequence[float]], batch_sizes: Sequence[int]) -> dict[str, float]:
-    """Median and relative range over the rounds, by batch size."""
+    """Return the median and the relative range over the rounds, at each batch size."""
     columns = {}
     for size in batch_sizes:
         median = float(np.median(times[size]))

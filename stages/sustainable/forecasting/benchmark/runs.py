@@ -1,7 +1,7 @@
-"""The published way to measure: N runs, fixed order, one short pass each. Kept to be compared with.
+"""The published benchmark: N runs in a fixed order, one short pass each. Kept for comparison.
 
-Its weaknesses are its own: no warm-up, no randomised order, windows of a fraction of a second. An A/A
-twin (the baseline measured a second time under another name) shows what they amount to.
+Its weaknesses are kept on purpose: no warm-up, no randomised order, windows of a fraction of a second. An A/A
+twin (the baseline measured again under another name) shows the size of their effect.
 """
 
 import time
@@ -25,8 +25,7 @@ from sustainable.forecasting.benchmark.subjects import Subject
 
 @dataclass(frozen=True, config=STRICT)
 class RunsParameters:
-    """`configurations` are measured in this order in every run; `search` stands for the searcher's
-    best seen. The first must be the uncompressed baseline: ratios are taken to it."""
+    """Settings of the published benchmark."""
 
     method: Literal["runs"]
     runs: Annotated[int, Field(ge=2, le=1000)]
@@ -34,6 +33,8 @@ class RunsParameters:
     threads: Annotated[int, Field(ge=1, le=1024)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     configurations: Annotated[dict[str, Configuration | Literal["search"]], Field(min_length=2)]
+    """Measured in this order in every run. The first is the uncompressed baseline, to which ratios are taken;
+    `search` is the best action that the search has seen."""
 
 
 def measure_runs(
@@ -44,9 +45,9 @@ def measure_runs(
     make_meter: Callable[[], Meter],
     journal: RowJournal,
 ) -> None:
-    """Measure each model once a run and append one row each to `journal`, skipping what it holds.
+    """Measure each model once per run and append one row each to `journal`, after the rows that it holds.
 
-    A run is called a block in the rows. `inputs` [n, days, features], `target` [n].
+    The rows call a run a block. `inputs` [n, days, features], `target` [n].
     """
     torch.set_num_threads(parameters.threads)
     cells = [(run, name) for run in range(parameters.runs) for name in subjects]
@@ -56,14 +57,14 @@ def measure_runs(
     for run, name in progress(cells[done:], "benchmark", len(cells), done, "rows"):
         torch.manual_seed(parameters.seed + run)
         row = _measure(subjects[name].deployed, inputs, target, parameters.batch_size, make_meter())
-        place = {"configuration": name, "block": run, "position": list(subjects).index(name), "loops": 1}
-        journal.append({**place, **subjects[name].labels, "threads": torch.get_num_threads(), **row})
+        position = {"configuration": name, "block": run, "position": list(subjects).index(name), "loops": 1}
+        journal.append({**position, **subjects[name].labels, "threads": torch.get_num_threads(), **row})
 
 
 def _measure(
     deployed: Deployed, inputs: Tensor, target: Tensor, batch_size: int, meter: Meter
 ) -> dict[str, Any]:
-    """One pass under the meter, then one under the clock alone."""
+    """Measure one pass with the meter, then one with only the clock."""
     meter.start()
     logits = deployed.logits(inputs, batch_size)
     reading = meter.stop()

@@ -1,4 +1,4 @@
-"""What a benchmark measures: the configurations as models, with the columns that never change."""
+"""The subjects of a benchmark: each configuration as a deployed model, with its constant columns."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,49 +16,60 @@ from sustainable.core.parameters import STRICT
 from sustainable.core.tensors import serialise, tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import account
-from sustainable.forecasting.compression.actions import ACTIONS, Configuration, compress
-from sustainable.forecasting.compression.runtimes import Deployed, Precision, Runtime, deploy, in_torch
+from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration, compress_forecaster
+from sustainable.forecasting.compression.runtimes import (
+    Deployed,
+    Precision,
+    Runtime,
+    deploy,
+    deploy_in_torch,
+    deploy_unchecked,
+)
 from sustainable.forecasting.model.gru import Forecaster, Width, load_forecaster, sequence_flops, trained_in
 from sustainable.forecasting.model.frugal import frugal_predictions, logistic_last_day
 from sustainable.forecasting.data import Windows
 
-Found = Literal["search", "oracle", "ppo_stepwise", "best_uncompressed"]
-Frugal = Literal["logistic_last_day"]
+SearchedChoice = Literal["search", "oracle", "ppo_stepwise", "best_uncompressed"]
+FrugalChoice = Literal["logistic_last_day"]
 
 
 @checked_dataclass(frozen=True, config=STRICT)
 class Deployment:
-    """A network of these widths, pruned and fine-tuned where they are not the baseline's, in a runtime."""
+    """A network in a precision and a runtime."""
 
     widths: tuple[Width, ...]
+    """Hidden units per layer; fewer than the baseline's mean the pruned and fine-tuned network."""
     precision: Precision
     runtime: Runtime
 
     @property
     def name(self) -> str:
-        """As in `128x64 int8 torch-eager`."""
+        """Return a name such as `128x64 int8 torch-eager`."""
         return f"{'x'.join(map(str, self.widths))} {self.precision} {self.runtime}"
 
 
-Choice = Configuration | Deployment | Found | Frugal
+BenchmarkChoice = Configuration | Deployment | SearchedChoice | FrugalChoice
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where models come from: the folder of a protocol's models, what the search has chosen, a folder for
-    exported models, and the windows of training."""
+    """Where models come from."""
 
     models: Path
+    """Folder of a protocol's models."""
     choices: Path
+    """File of the deployments or actions that a search chose."""
     cache: Path
+    """Folder for exported models."""
     train: Windows
+    """Training windows, from which the logistic regression is fitted."""
 
     def baseline(self, seed: int) -> Forecaster:
-        """The trained network of one seed."""
+        """Load the trained network of one seed."""
         return load_forecaster(trained_in(self.models / "baseline")[seed])
 
     def narrow(self, seed: int, widths: tuple[int, ...]) -> Forecaster:
-        """The network of these widths that was pruned from it (L1) and fine-tuned, or itself."""
+        """Load the baseline of one seed, or the network of `widths` pruned from it (L1) and fine-tuned."""
         base = self.baseline(seed)
         if widths == base.widths:
             return base
@@ -67,30 +78,32 @@ class Sources:
         )
 
     def seeds(self) -> list[int]:
-        """The seeds that were trained, ascending."""
+        """Return the trained seeds in ascending order."""
         return list(trained_in(self.models / "baseline"))
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One model to measure; `labels` are the columns that its rows share, `hits` [n] its right windows."""
+    """One model to measure."""
 
     deployed: Deployed
     labels: dict[str, Any]
+    """The columns that are the same in all rows of this model."""
     hits: Tensor
+    """Which windows [n] of bool the model classifies correctly."""
 
 
 def make_subjects(
-    choices: Mapping[str, Choice],
+    choices: Mapping[str, BenchmarkChoice],
     sources: Sources,
     seed: int,
     inputs: Tensor,
     target: Tensor,
     batch_size: int,
 ) -> dict[str, Subject]:
-    """Every choice as a model made from the network of `seed`.
+    """Make a subject of every choice from the network of `seed`.
 
-    `inputs` [n, days, features], `target` [n]. Raises `UserError` when the first is not the baseline.
+    `inputs` [n, days, features], `target` [n]. Raises `UserError` if the first choice is not the baseline.
     """
     resolved = {name: _resolve(choice, sources) for name, choice in choices.items()}
     first = next(iter(resolved))
@@ -113,23 +126,26 @@ def make_subjects(
 def hits_table(
     subjects: Mapping[int, Mapping[str, Subject]], train: Windows, test: Windows
 ) -> list[dict[str, int]]:
-    """A row a training seed and test window: the day the window begins, and which configurations and frugal
-    forecasters get it right (1) or wrong (0)."""
-    frugal = {name: said == test.target for name, said in frugal_predictions(train, test).items()}
+    """Return one row per training seed and test window.
+
+    A row holds the first day of the window, and 1 or 0 for each configuration and frugal forecaster: whether
+    it classifies the window correctly.
+    """
+    frugal = {name: forecast == test.target for name, forecast in frugal_predictions(train, test).items()}
     rows = []
     for seed, models in subjects.items():
         hits = {name: subject.hits.numpy() for name, subject in models.items()} | {
-            name: right for name, right in frugal.items() if name not in models
+            name: correct for name, correct in frugal.items() if name not in models
         }
         rows += [
             {"training_seed": seed, "first_day": int(day)}
-            | {name: int(right[index]) for name, right in hits.items()}
+            | {name: int(correct[index]) for name, correct in hits.items()}
             for index, day in enumerate(test.first_day)
         ]
     return rows
 
 
-def _resolve(choice: Choice, sources: Sources) -> Configuration | Deployment | Frugal:
+def _resolve(choice: BenchmarkChoice, sources: Sources) -> Configuration | Deployment | FrugalChoice:
     match choice:
         case "search":
             return _published_choice(sources.choices)
@@ -141,7 +157,7 @@ def _resolve(choice: Choice, sources: Sources) -> Configuration | Deployment | F
 def _published_choice(path: Path) -> Configuration:
     document = read_json(path)
     action = document.get("best_seen", {}).get("action") if isinstance(document, dict) else None
-    if not isinstance(action, int) or not 0 <= action < ACTIONS:
+    if not isinstance(action, int) or not 0 <= action < ACTION_COUNT:
         raise UserError(f"{path}: best_seen.action is {action!r}; run `dvc repro rl_search` again")
     return Configuration.of_action(action)
 
@@ -153,7 +169,7 @@ def _chosen_deployment(path: Path, name: str) -> Deployment:
         return Deployment((point["width_0"], point["width_1"]), point["precision"], point["runtime"])
     except (KeyError, TypeError, ValueError):
         raise UserError(
-            f"{path}: choices.{name} is no deployment; run `dvc repro compare_searchers` again"
+            f"{path}: choices.{name} is not a deployment; run `dvc repro compare_searchers` again"
         ) from None
 
 
@@ -164,11 +180,16 @@ def _uncompressed(sources: Sources, seed: int) -> Deployment:
 def _network(choice: Configuration | Deployment, sources: Sources, seed: int, inputs: Tensor) -> Subject:
     if isinstance(choice, Configuration):
         model = sources.baseline(seed)
-        deployed = in_torch(compress(model, choice, inputs[:1]), "int8" if choice.quantization else "fp32")
+        deployed = deploy_in_torch(
+            compress_forecaster(model, choice, inputs[:1]), "int8" if choice.quantization else "fp32"
+        )
         extra: dict[str, Any] = {"pruning": choice.pruning, "quantization": choice.quantization}
     else:
         model = sources.narrow(seed, choice.widths)
-        deployed = deploy(model, choice.precision, choice.runtime, inputs, sources.cache)
+        days = inputs.shape[1]
+        deploy(model, choice.precision, choice.runtime, inputs, sources.cache)
+        # measure a second deployment: the checked one keeps the memory of the check on all windows at once
+        deployed = deploy_unchecked(model, choice.precision, choice.runtime, days, sources.cache)
         extra = {f"width_{depth}": width for depth, width in enumerate(choice.widths)}
     labels = {
         "name": choice.name,
@@ -184,7 +205,7 @@ def _network(choice: Configuration | Deployment, sources: Sources, seed: int, in
 
 
 def _logistic(train: Windows) -> Subject:
-    """The logistic regression on the last day in plain numpy, as one would deploy it."""
+    """Deploy the logistic regression on the last day in plain numpy."""
     weights, bias = (np.asarray(value, dtype=np.float32) for value in logistic_last_day(train))
 
     def run(windows: np.ndarray) -> np.ndarray:
@@ -193,17 +214,17 @@ def _logistic(train: Windows) -> Subject:
 
     deployed = Deployed(lambda windows: windows.numpy(), run, torch.nn.Identity(), "fp32", "numpy")
     tensors = {"weights": torch.from_numpy(weights), "bias": torch.from_numpy(bias)}
-    counted = len(weights) + 1
+    parameters = len(weights) + 1
     labels = {
         "name": "logistic regression",
         "runtime": "numpy",
         "precision": "fp32",
         "weights_sha256": tensors_sha256(tensors),
-        "parameters": counted,
-        "nonzero": counted,
+        "parameters": parameters,
+        "nonzero": parameters,
         "int8_parameters": 0,
         "size_bytes": len(serialise(tensors)),
-        "proxy_parameters": counted,
+        "proxy_parameters": parameters,
         "proxy_flops": 2 * len(weights),
         "flops": 2 * len(weights),
     }

@@ -11,22 +11,22 @@ from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
 from sustainable.forecasting.benchmark.candidates import (
+    Candidate,
     CandidateParameters,
     Network,
-    Target,
+    RuntimeTarget,
     evaluate,
     round_order,
-    time_call_ms,
+    time_candidate,
 )
 from sustainable.forecasting.benchmark.subjects import Sources
-from sustainable.forecasting.compression.runtimes import Deployed
 from sustainable.forecasting.data import load_windows
 
 
 def score_all(
     networks: list[Network],
     seeds: list[int],
-    targets: list[Target],
+    targets: list[RuntimeTarget],
     sources: Sources,
     windows: Path,
     metering: MeterParameters,
@@ -41,7 +41,7 @@ def score_all(
 def score_network(
     network: Network,
     seed: int,
-    targets: list[Target],
+    targets: list[RuntimeTarget],
     sources: Sources,
     windows: Path,
     metering: MeterParameters,
@@ -56,20 +56,28 @@ def score_network(
 
 
 def time_all(
-    candidates: list[tuple[dict[str, Any], Deployed]],
+    candidates: list[Candidate],
+    sources: Sources,
     inputs: torch.Tensor,
     parameters: CandidateParameters,
     metering: MeterParameters,
     journal: RowJournal,
 ) -> None:
-    """Time every candidate of one seed at every batch size; append one journal line per round."""
+    """Time every candidate of the first seed at every batch size; append one journal line per round.
+
+    A candidate is deployed for its turn and released after it. ONNX Runtime and OpenVINO never shrink a
+    session's working memory, so that all deployments of a run together take more than 5 GiB.
+    """
+    seed, days = sources.seeds()[0], inputs.shape[1]
     for number in range(len(journal.rows), parameters.rounds):
         meter = choose_meter(metering).make()
         meter.start()
         order, rows = round_order(len(candidates), number, parameters.seed), []
         for index in progress(order, f"timing, round {number + 1} of {parameters.rounds}", len(order)):
-            columns, deployed = candidates[index]
-            for size in parameters.batch_sizes:
-                taken = time_call_ms(deployed, inputs[:size], parameters.window_s)
-                rows.append(columns | {"round": number, "batch_size": size, "cpu_time_ms": taken})
+            candidate = candidates[index]
+            times_ms = time_candidate(candidate.deploy(sources, seed, days), inputs, parameters)
+            rows += [
+                candidate.columns() | {"round": number, "batch_size": size, "cpu_time_ms": time_ms}
+                for size, time_ms in times_ms.items()
+            ]
         journal.append({"rows": rows, "cost": asdict(meter.stop())})

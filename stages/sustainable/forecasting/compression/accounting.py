@@ -1,4 +1,4 @@
-"""What a model is made of: its tensors, their hash, and honest counts beside the proxies'."""
+"""Count a model's tensors: their hash, exact counts, and the proxy counts of the published study."""
 
 import contextlib
 import io
@@ -15,28 +15,32 @@ from sustainable.compression.quantization import QUANTIZED_GRU, QUANTIZED_LINEAR
 
 @dataclass(frozen=True)
 class Account:
-    """Counts of one model. `parameters` and `nonzero` include int8 weights; `size_bytes` is the
-    model stored as safetensors. The `proxy_` figures are what the published study rewarded: the
-    elements of `parameters()` and twice the multiply-adds that ptflops reports."""
+    """Counts of one model."""
 
     weights_sha256: str
+    """Hash of all tensors that determine the output."""
     parameters: int
+    """Number of weights and biases, int8 included."""
     nonzero: int
+    """How many of them are not zero."""
     int8_parameters: int
     size_bytes: int
+    """Size of the model stored as safetensors."""
     proxy_parameters: int
+    """Elements of `parameters()`, as the published study counts: 0 for a quantized layer."""
     proxy_flops: int
+    """Twice the multiply-adds that ptflops reports, as the published study counts."""
 
 
 def account(model: nn.Module, days: int, features: int) -> Account:
-    """Count `model` on windows of `days` by `features`."""
+    """Count `model` for windows of `days` by `features`."""
     tensors = model_tensors(model)
-    counted = {name: value for name, value in tensors.items() if not name.endswith((".scale", ".zero"))}
+    weights = {name: value for name, value in tensors.items() if not name.endswith((".scale", ".zero"))}
     return Account(
         weights_sha256=tensors_sha256(tensors),
-        parameters=sum(value.numel() for value in counted.values()),
-        nonzero=sum(int(torch.count_nonzero(value)) for value in counted.values()),
-        int8_parameters=sum(value.numel() for value in counted.values() if value.dtype == torch.int8),
+        parameters=sum(value.numel() for value in weights.values()),
+        nonzero=sum(int(torch.count_nonzero(value)) for value in weights.values()),
+        int8_parameters=sum(value.numel() for value in weights.values() if value.dtype == torch.int8),
         size_bytes=len(serialise(tensors)),
         proxy_parameters=sum(parameter.numel() for parameter in model.parameters()),
         proxy_flops=2 * ptflops_macs(model, days, features),
@@ -44,18 +48,18 @@ def account(model: nn.Module, days: int, features: int) -> Account:
 
 
 def ptflops_macs(model: nn.Module, days: int, features: int) -> int:
-    """Multiply-adds for one window as ptflops counts them: 0 for layers that it does not know.
+    """Return the multiply-adds for one window as ptflops counts them: 0 for layers that it does not know.
 
-    The input is given, because ptflops' own is uninitialised memory, on which a quantized model can
-    fail. Raises `CompressionError` when ptflops gives no count at all, which is not the same as 0.
+    Raises `CompressionError` if ptflops returns no count, which is different from 0.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints even when it is told not to
+    with contextlib.redirect_stdout(io.StringIO()):  # ptflops prints even with verbose=False
         macs, _ = get_model_complexity_info(
             model,
             (days, features),
             as_strings=False,
             print_per_layer_stat=False,
             verbose=False,
+            # the default input is uninitialised memory, on which a quantized model can fail
             input_constructor=lambda shape: torch.zeros(1, *shape),
         )
     if macs is None:
@@ -64,10 +68,10 @@ def ptflops_macs(model: nn.Module, days: int, features: int) -> int:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every number that determines the model's output, by name.
+    """Return every tensor that determines the model's output, by name.
 
-    Quantized layers hide theirs in packed objects; they appear here as int8 values with `.scale` and
-    `.zero`, so that equal hashes mean equal models. The zero point of dynamic int8 weights is 0.
+    Quantized layers store their weights in packed objects. They are unpacked here into int8 values with
+    `.scale` and `.zero`, so that equal hashes mean equal models. The zero point of dynamic int8 weights is 0.
     """
     tensors: dict[str, Tensor] = {}
     for name, module in model.named_modules():

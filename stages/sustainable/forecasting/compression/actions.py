@@ -1,4 +1,4 @@
-"""The 16 actions of the published search: how much to prune, and whether to quantize."""
+"""The 16 actions of the published search: a share to prune, and whether to quantize."""
 
 import copy
 import warnings
@@ -11,12 +11,12 @@ from torch import nn
 from sustainable.compression.quantization import quantize_dynamic_int8
 
 PRUNING_STEPS = 8
-ACTIONS = 2 * PRUNING_STEPS
+ACTION_COUNT = 2 * PRUNING_STEPS
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One action as settings."""
+    """The settings of one action."""
 
     pruning: float = 0.0
     """Share of output channels to remove, 0.0 to 0.7."""
@@ -29,18 +29,18 @@ class Configuration:
 
         Raises `ValueError` for an action outside 0..15.
         """
-        if not 0 <= action < ACTIONS:
-            raise ValueError(f"action {action} is not in 0..{ACTIONS - 1}")
+        if not 0 <= action < ACTION_COUNT:
+            raise ValueError(f"action {action} is not in 0..{ACTION_COUNT - 1}")
         return cls((action % PRUNING_STEPS) / 10, action >= PRUNING_STEPS)
 
     @property
     def name(self) -> str:
-        """Short name such as `P30+Q`; the uncompressed model is `FP32`."""
+        """Return a short name such as `P30+Q`; the uncompressed model is `FP32`."""
         parts = [f"P{round(self.pruning * 100)}"] if self.pruning else []
         return "+".join(parts + ["Q"] * self.quantization) or "FP32"
 
 
-def compress(model: nn.Module, configuration: Configuration, example: torch.Tensor) -> nn.Module:
+def compress_forecaster(model: nn.Module, configuration: Configuration, example: torch.Tensor) -> nn.Module:
     """Return a compressed copy of `model`, pruned first, then quantized.
 
     `example` [1, days, features].
@@ -54,13 +54,13 @@ def compress(model: nn.Module, configuration: Configuration, example: torch.Tens
 
 
 def prune_linear_outputs(model: nn.Module, ratio: float, example: torch.Tensor) -> nn.Module:
-    """Prune output channels by L1 magnitude with every GRU ignored, as the published study did.
+    """Prune output channels by L1 magnitude and ignore every GRU, as the published study did.
 
-    Only the readout is left to prune, and its single output cannot be removed, so Torch-Pruning returns the
-    model unchanged whatever the ratio. This flaw of the published study is kept on purpose: callers must
-    compare the weights before and after. `ratio` in [0, 1); `example` [1, days, features].
+    Only the readout is left to prune, and its single output cannot be removed. Torch-Pruning therefore
+    returns the model unchanged for every ratio. This flaw of the published study is kept on purpose: callers
+    must compare the weights before and after. `ratio` in [0, 1); `example` [1, days, features].
     """
-    with warnings.catch_warnings():  # the library warns about the GRU's tensors, which are ignored on purpose
+    with warnings.catch_warnings():  # Torch-Pruning warns about the tensors of the ignored GRU
         warnings.simplefilter("ignore")
         pruner = torch_pruning.pruner.MagnitudePruner(
             model,

@@ -1,4 +1,4 @@
-"""The forecaster as an ONNX model, written node by node: a few milliseconds, and always the same bytes."""
+"""Export a forecaster to ONNX node by node. This takes milliseconds and always gives the same bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,22 @@ OPSET, IR_VERSION = 17, 9
 INPUT, OUTPUT = "windows", "logits"
 
 
-def exported(model: LayeredGRU, days: int, cache: Path) -> bytes:
-    """`to_onnx`, kept in the folder `cache` under the weights' hash."""
+def cached_gru_onnx(model: LayeredGRU, days: int, cache: Path) -> bytes:
+    """Return `gru_to_onnx(model, days)`, stored in the folder `cache` under the hash of the weights."""
     path = cache / f"{tensors_sha256(model.state_dict())}-{days}-{OPSET}.{IR_VERSION}.onnx"
     if not path.is_file():
-        write_bytes(path, to_onnx(model, days))
+        write_bytes(path, gru_to_onnx(model, days))
     return path.read_bytes()
 
 
-def to_onnx(model: LayeredGRU, days: int) -> bytes:
-    """An ONNX model with input `windows` [n, days, features] and output `logits` [n].
+def gru_to_onnx(model: LayeredGRU, days: int) -> bytes:
+    """Return an ONNX model with input `windows` [n, days, features] and output `logits` [n].
 
     PyTorch's GRU applies the reset gate after the recurrent product, which ONNX calls
     `linear_before_reset`.
     """
     graph = _Graph()
-    graph.node("Transpose", [INPUT], ["states_0"], perm=[1, 0, 2])  # ONNX wants days first
+    graph.node("Transpose", [INPUT], ["states_0"], perm=[1, 0, 2])  # [days, n, features], as ONNX expects
     for depth, layer in enumerate(model.layers):
         _add_layer(graph, depth, layer, last=depth == len(model.layers) - 1)
     weight, bias = (
@@ -56,11 +56,13 @@ def to_onnx(model: LayeredGRU, days: int) -> bytes:
 
 
 def _add_layer(graph: "_Graph", depth: int, layer: nn.Module, last: bool) -> None:
-    """One GRU node; the last layer gives its final state alone, the others all states."""
-    weights = {name: _gates(value) for name, value in layer.state_dict().items()}
+    """Add one GRU node: the last layer returns only its final state, the others return all states."""
+    # W [1, 3 units, inputs], R [1, 3 units, units], B [1, 6 units]: input biases, then recurrent biases
+    weights = {name: _in_onnx_gate_order(value) for name, value in layer.state_dict().items()}
     bias = np.concatenate([weights["bias_ih_l0"], weights["bias_hh_l0"]])
-    given = {"W": weights["weight_ih_l0"], "R": weights["weight_hh_l0"], "B": bias}
-    names = [graph.constant(f"{name}_{depth}", value[None]) for name, value in given.items()]
+    constants = {"W": weights["weight_ih_l0"], "R": weights["weight_hh_l0"], "B": bias}
+    names = [graph.constant(f"{name}_{depth}", value[None]) for name, value in constants.items()]
+    # a GRU node returns all states [days, 1, n, units] and the final state [1, n, units]
     outputs = ["", "final"] if last else [f"all_{depth}"]
     width = weights["weight_hh_l0"].shape[1]
     graph.node("GRU", [f"states_{depth}", *names], outputs, hidden_size=width, linear_before_reset=1)
@@ -70,14 +72,14 @@ def _add_layer(graph: "_Graph", depth: int, layer: nn.Module, last: bool) -> Non
         graph.node("Squeeze", [f"all_{depth}", graph.axis(1)], [f"states_{depth + 1}"])
 
 
-def _gates(value: Tensor) -> np.ndarray:
-    """PyTorch orders the gates reset, update, new; ONNX update, reset, new."""
+def _in_onnx_gate_order(value: Tensor) -> np.ndarray:
+    """Reorder the gates [3 units, ...] from PyTorch (reset, update, new) to ONNX (update, reset, new)."""
     reset, update, new = value.detach().numpy().reshape(3, -1, *value.shape[1:])
     return np.concatenate([update, reset, new])
 
 
 class _Graph:
-    """Nodes and constants of a graph as it is built."""
+    """The nodes and constants of a graph under construction."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []

@@ -1,8 +1,8 @@
-"""Runtimes and precisions: a model made ready to answer, and checked against eager PyTorch.
+"""Deploy a forecaster in a runtime and a precision, and check it against eager PyTorch.
 
-A runtime that does not know a precision for a GRU often says nothing and computes as before. So only the
-pairs in `TARGETS` are offered, and each is checked twice: that its outputs are those of eager fp32 within
-`TOLERANCE`, and that where another precision was asked for, another one was used.
+A runtime that has no kernel for a GRU in some precision often falls back to fp32 without a message. Therefore
+only the pairs in `TARGETS` are supported, and each deployment is checked twice: its outputs must agree with
+eager fp32 within `LOGIT_TOLERANCE`, and a precision other than fp32 must change them.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sustainable.compression import CompressionError
-from sustainable.forecasting.compression.onnx_export import INPUT, exported
+from sustainable.forecasting.compression.onnx_export import INPUT, cached_gru_onnx
 from sustainable.compression.quantization import quantize_dynamic_int8, to_bfloat16
 from sustainable.forecasting.model.gru import Forecaster, layered, logits_of
 
@@ -31,31 +31,36 @@ TARGETS: tuple[tuple[Precision, Runtime], ...] = (
     ("fp32", "openvino"),
     ("bf16", "openvino"),
 )
-"""What can be deployed. Left out, because they leave a GRU in fp32 and say nothing: ONNX Runtime's dynamic
-quantization (it has no int8 GRU), NNCF's int8 for OpenVINO, torchao's `quantize_`; and OpenVINO's f16 on a
-CPU, which is bf16 under another name."""
+"""Supported pairs. Not supported, because they leave a GRU in fp32 without a message: ONNX Runtime's dynamic
+quantization (it has no int8 GRU), NNCF's int8 for OpenVINO and torchao's `quantize_`. OpenVINO's f16 is also
+left out: on a CPU it runs as bf16."""
 
-TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "int8": 0.5}
-"""Largest difference of a logit from eager fp32, as a share of the largest logit (at least of 1)."""
+LOGIT_TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "int8": 0.5}
+"""Largest allowed difference of a logit from eager fp32, relative to the largest logit or to 1, whichever is
+larger."""
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A model in a runtime. `prepare` turns windows [n, days, features] into what `run` takes, so that
-    timing `run` times the model alone; `run` gives logits [n] in the runtime's own array. `model` is the
-    torch module behind it, whose tensors decide the outputs, and `size_bytes` what it takes on a disk."""
+    """A model that is ready to run."""
 
     prepare: Callable[[Tensor], Any]
+    """Convert windows [n, days, features] to the input of `run`, so that timing `run` times the model
+    only."""
     run: Callable[[Any], Any]
+    """Compute logits [n], in the runtime's own array type."""
     model: nn.Module
+    """The torch module whose tensors determine the outputs."""
     precision: str
     runtime: str
     size_bytes: int | None = None
+    """Size of the exported model on disk; None for a model that is not exported."""
 
     def logits(self, windows: Tensor, batch_size: int) -> np.ndarray:
-        """Logits [n] float32, computed in batches."""
+        """Compute logits [n] float32 in batches; `windows` [n, days, features]."""
+        # copied, because a runtime may reuse the memory of its output in the next call
         parts = [np.array(self.run(self.prepare(batch))) for batch in windows.split(batch_size)]
         return np.concatenate(parts).astype(np.float32)
 
@@ -63,41 +68,53 @@ class Deployed:
 def deploy(
     model: Forecaster, precision: Precision, runtime: Runtime, example: Tensor, cache: Path
 ) -> Deployed:
-    """`model` in a runtime and precision; `example` [n, days, features] is what it is checked on.
+    """Deploy `model` and check it on `example` [n, days, features].
 
-    Exported models are kept in the folder `cache`. Raises `CompressionError` when the pair is not offered,
-    or when a check fails.
+    Exported models are stored in the folder `cache`. Raises `CompressionError` if the pair is not supported
+    or if a check fails.
+
+    ONNX Runtime and OpenVINO keep the working memory of the largest batch that a session has run: about
+    55 MiB for the check of a 256-unit forecaster on all validation windows. To keep many deployments at
+    once, check with `deploy` and keep one made by `deploy_unchecked`.
     """
-    if (precision, runtime) not in TARGETS:
-        raise CompressionError(f"{runtime} has no {precision} kernel for a GRU")
     expected = logits_of(model, example, len(example)).numpy()
-    if runtime == "torch-eager":
-        deployed = in_torch(_at_precision(model, precision), precision)
-        if precision == "fp32":  # equal weights have equal names, and so equal hashes, in every runtime
-            deployed = replace(deployed, model=layered(model))
-    else:
-        content = exported(layered(model), example.shape[1], cache)
-        make = in_onnxruntime if runtime == "onnxruntime" else in_openvino
-        deployed = make(content, precision, layered(model))
-    check_outputs(deployed, example, expected)
+    deployed = deploy_unchecked(model, precision, runtime, example.shape[1], cache)
+    check_logits(deployed, example, expected)
     return deployed
 
 
-def check_outputs(deployed: Deployed, example: Tensor, expected: np.ndarray) -> None:
-    """Raises `CompressionError` when logits are further from `expected` [n] than the precision explains,
-    or equal to them bit by bit where another precision should have changed them."""
-    found = deployed.logits(example, len(example))
-    allowed = TOLERANCE[deployed.precision] * max(1.0, float(np.abs(expected).max()))
-    furthest = float(np.abs(found - expected).max())
+def deploy_unchecked(
+    model: Forecaster, precision: Precision, runtime: Runtime, days: int, cache: Path
+) -> Deployed:
+    """Deploy `model` for windows of `days` without running it; otherwise as `deploy`."""
+    if (precision, runtime) not in TARGETS:
+        raise CompressionError(f"{runtime} has no {precision} kernel for a GRU")
+    if runtime == "torch-eager":
+        deployed = deploy_in_torch(_at_precision(model, precision), precision)
+        if precision == "fp32":
+            # one naming of the tensors for every runtime, so that equal weights have equal hashes
+            deployed = replace(deployed, model=layered(model))
+        return deployed
+    content = cached_gru_onnx(layered(model), days, cache)
+    make = deploy_in_onnxruntime if runtime == "onnxruntime" else deploy_in_openvino
+    return make(content, precision, layered(model))
+
+
+def check_logits(deployed: Deployed, example: Tensor, expected: np.ndarray) -> None:
+    """Raise `CompressionError` if the logits on `example` [n, days, features] differ from `expected` [n] by
+    more than the precision allows, or are bitwise equal to it although the precision is not fp32."""
+    logits = deployed.logits(example, len(example))
+    allowed = LOGIT_TOLERANCE[deployed.precision] * max(1.0, float(np.abs(expected).max()))
+    furthest = float(np.abs(logits - expected).max())
     name = f"{deployed.precision} on {deployed.runtime}"
     if not furthest <= allowed:  # NaN fails as well
         raise CompressionError(f"{name}: a logit is {furthest:.2g} off, {allowed:.2g} is allowed")
-    if deployed.precision != "fp32" and np.array_equal(found, expected):
-        raise CompressionError(f"{name}: outputs are those of fp32: the precision was ignored")
+    if deployed.precision != "fp32" and np.array_equal(logits, expected):
+        raise CompressionError(f"{name}: the outputs equal those of fp32: the precision was ignored")
 
 
-def in_torch(model: nn.Module, precision: str) -> Deployed:
-    """Eager PyTorch."""
+def deploy_in_torch(model: nn.Module, precision: str) -> Deployed:
+    """Deploy in eager PyTorch."""
 
     def run(windows: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -107,8 +124,8 @@ def in_torch(model: nn.Module, precision: str) -> Deployed:
     return Deployed(lambda windows: windows, run, model.eval(), precision, "torch-eager")
 
 
-def in_onnxruntime(content: bytes, precision: str, model: nn.Module) -> Deployed:
-    """ONNX Runtime on one CPU thread."""
+def deploy_in_onnxruntime(content: bytes, precision: str, model: nn.Module) -> Deployed:
+    """Deploy the ONNX model `content` in ONNX Runtime, on one CPU thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -119,18 +136,20 @@ def in_onnxruntime(content: bytes, precision: str, model: nn.Module) -> Deployed
     return Deployed(lambda windows: windows.numpy(), run, model, precision, "onnxruntime", len(content))
 
 
-def in_openvino(content: bytes, precision: str, model: nn.Module) -> Deployed:
-    """OpenVINO on one CPU thread. The precision is always named: left to itself it takes bf16 where the
-    processor has it. Raises `CompressionError` where the GRU's nodes run in another one."""
+def deploy_in_openvino(content: bytes, precision: str, model: nn.Module) -> Deployed:
+    """Deploy the ONNX model `content` in OpenVINO, on one CPU thread.
+
+    Raises `CompressionError` if the GRU nodes run in a precision other than `precision`.
+    """
     core = openvino.Core()
-    settings = {
+    settings = {  # the default precision is bf16 on processors that support it, so it is always set
         "INFERENCE_PRECISION_HINT": OPENVINO_PRECISION[precision],
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
     }
     try:
         compiled = core.compile_model(core.read_model(content), "CPU", settings)
-    except RuntimeError as error:  # it may promise a precision for which its GRU has no kernel
+    except RuntimeError as error:  # OpenVINO may list a precision for which its GRU has no kernel
         reason = " ".join(str(error).split())[:200]
         raise CompressionError(f"OpenVINO has no {precision} kernel for a GRU here: {reason}") from None
     wrong = _recurrent_types(compiled) - {OPENVINO_PRECISION[precision]}
@@ -145,13 +164,13 @@ def in_openvino(content: bytes, precision: str, model: nn.Module) -> Deployed:
 
 
 def _recurrent_types(compiled: openvino.CompiledModel) -> set[str]:
-    """The types in which the recurrent nodes of a compiled model run."""
-    found = set()
+    """Return the types in which the recurrent nodes of a compiled model run."""
+    types = set()
     for node in compiled.get_runtime_model().get_ops():
-        told = node.get_rt_info()
-        if "RNN" in str(told["layerType"].value):
-            found.add(str(told["runtimePrecision"].value))
-    return found or {"no recurrent node"}
+        info = node.get_rt_info()
+        if "RNN" in str(info["layerType"].value):
+            types.add(str(info["runtimePrecision"].value))
+    return types or {"no recurrent node"}
 
 
 def _at_precision(model: Forecaster, precision: str) -> nn.Module:

@@ -1,8 +1,8 @@
-"""Narrower forecasters: units pruned from the baseline and fine-tuned, and the controls that pruning owes.
+"""Narrower forecasters: the baseline with units pruned and fine-tuned, and controls for the pruning.
 
-The controls answer whether the trained units were worth inheriting: other units (L2 norm, or random ones)
-fine-tuned alike, and networks of that size trained from nothing, with and without the baseline as teacher.
-And the full network is trained on in the same way, so that what is due to more training is seen.
+The controls show whether the inherited units matter: units chosen by L2 norm or at random, fine-tuned in the
+same way, and networks of the same size trained from scratch, with and without the baseline as a teacher. The
+full network is also trained further, which shows the effect of more training.
 """
 
 from dataclasses import dataclass as plain_dataclass
@@ -14,90 +14,98 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from sustainable.core.parameters import STRICT
-from sustainable.forecasting.compression.units import Criterion, prune_units
+from sustainable.core.parameters import STRICT, Share
+from sustainable.forecasting.compression.units import Criterion, prune_gru_units
 from sustainable.forecasting.model.gru import LayeredArchitecture, LayeredGRU, Width, logits_of
-from sustainable.forecasting.model.training import Recipe, Trainer
+from sustainable.forecasting.model.training import TrainingRecipe, Trainer
 
-Method = Literal["l1", "l2", "random", "continued", "scratch", "distilled"]
+ShrinkMethod = Literal["l1", "l2", "random", "continued", "scratch", "distilled"]
 INHERITED: dict[str, Criterion] = {"l1": "l1", "l2": "l2", "random": "random", "continued": "l1"}
-Pair = tuple[Tensor, Tensor]
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
+LabelledWindows = tuple[Tensor, Tensor]
+"""Inputs [n, days, features] and targets [n]."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Controls:
-    """`distillation_share`: how much of a student's target is the teacher's probability."""
+    """Control networks, one per method, pair of widths and seed."""
 
     methods: Annotated[list[Literal["l2", "random", "scratch", "distilled"]], Field(min_length=1)]
     widths: Annotated[list[tuple[Width, ...]], Field(min_length=1)]
-    from_scratch: Recipe
+    from_scratch: TrainingRecipe
+    """Recipe of the methods `scratch` and `distilled`."""
     distillation_share: Share
+    """Weight of the teacher's probability in a student's target."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class ShrinkParameters:
-    """`widths`: the grid, layer by layer; `equal_shares`: shares of units that are pruned from all layers
-    alike, as the published actions do."""
+    """Section `shrink` of params.yaml."""
 
     widths: Annotated[list[Width], Field(min_length=1)]
+    """Hidden units of a layer; the grid holds every combination over the layers."""
     equal_shares: list[Share]
-    fine_tune: Recipe
+    """Shares of units pruned from every layer alike, as the published actions do."""
+    fine_tune: TrainingRecipe
+    """Recipe after pruning."""
     controls: Controls
 
 
 @plain_dataclass(frozen=True)
-class Narrow:
-    """One network to make: how, how wide, and from which seed's baseline."""
+class ShrinkTask:
+    """One network to make: by which method, of which widths, from the baseline of which seed."""
 
-    method: Method
+    method: ShrinkMethod
     widths: tuple[int, ...]
     seed: int
 
     @property
     def file(self) -> str:
-        """Its place in a folder of models."""
+        """Return its path within a folder of models."""
         return f"{self.method}/{'x'.join(map(str, self.widths))}/seed_{self.seed}.safetensors"
 
 
 def equal_widths(full: tuple[int, ...], share: float) -> tuple[int, ...]:
-    """What is left of `full` when that share of every layer's units is pruned."""
+    """Return the widths that remain after pruning `share` of the units of every layer of `full`."""
     return tuple(round(width * (1 - share)) for width in full)
 
 
 def width_pairs(full: tuple[int, ...], parameters: ShrinkParameters) -> list[tuple[int, ...]]:
-    """The grid and the equally pruned ones, without the full network, each once."""
+    """Return the widths of the grid and of the equal shares, without duplicates and without `full`."""
     grid = list(product(parameters.widths, repeat=len(full)))
     wanted = [*grid, *(equal_widths(full, share) for share in parameters.equal_shares)]
     return [widths for widths in dict.fromkeys(wanted) if widths != full]
 
 
-def plan(full: tuple[int, ...], seeds: list[int], parameters: ShrinkParameters) -> list[Narrow]:
-    """Every network to make; the wide ones first, so that workers end at the same time."""
-    tasks = [Narrow("l1", widths, seed) for widths in width_pairs(full, parameters) for seed in seeds]
-    tasks += [Narrow("continued", full, seed) for seed in seeds]
+def plan_shrinking(full: tuple[int, ...], seeds: list[int], parameters: ShrinkParameters) -> list[ShrinkTask]:
+    """Return every network to make, the widest first, so that the workers finish at about the same time."""
+    tasks = [ShrinkTask("l1", widths, seed) for widths in width_pairs(full, parameters) for seed in seeds]
+    tasks += [ShrinkTask("continued", full, seed) for seed in seeds]
     for method, widths, seed in product(parameters.controls.methods, parameters.controls.widths, seeds):
-        tasks.append(Narrow(method, widths, seed))
+        tasks.append(ShrinkTask(method, widths, seed))
     return sorted(tasks, key=lambda task: -sum(task.widths))
 
 
-def make_narrow(
-    task: Narrow, baseline: LayeredGRU, train: Pair, validation: Pair, parameters: ShrinkParameters
+def shrink_forecaster(
+    task: ShrinkTask,
+    baseline: LayeredGRU,
+    train: LabelledWindows,
+    validation: LabelledWindows,
+    parameters: ShrinkParameters,
 ) -> tuple[LayeredGRU, dict[str, Any]]:
-    """The network that `task` names, trained, and a row of what it took.
+    """Make and train the network of `task`; return it with a row that describes its training.
 
-    `train` and `validation` are inputs [n, days, features] and targets [n]; `baseline` is the trained network
-    of the task's seed.
+    `baseline` is the trained network of the task's seed; `train` and `validation` are inputs
+    [n, days, features] and targets [n].
     """
     torch.manual_seed(task.seed)
     if task.method in INHERITED:
         recipe, target = parameters.fine_tune, train[1]
         generator = torch.Generator().manual_seed(task.seed)
-        model = prune_units(baseline, task.widths, INHERITED[task.method], generator)
+        model = prune_gru_units(baseline, task.widths, INHERITED[task.method], generator)
     else:
         recipe = parameters.controls.from_scratch
         share = parameters.controls.distillation_share if task.method == "distilled" else 0.0
-        target = taught(baseline, train, share, recipe.batch_size)
+        target = distillation_target(baseline, train, share, recipe.batch_size)
         shape = baseline.architecture
         model = LayeredGRU(LayeredArchitecture(shape.features, task.widths, shape.dropout))
     trainer = Trainer(model, recipe, task.seed)
@@ -114,11 +122,11 @@ def make_narrow(
     }
 
 
-def taught(teacher: LayeredGRU, train: Pair, share: float, batch_size: int) -> Tensor:
-    """Targets [n] of a student: `share` of the teacher's probability, the rest of the truth.
+def distillation_target(teacher: LayeredGRU, train: LabelledWindows, share: float, batch_size: int) -> Tensor:
+    """Return a student's targets [n]: `share` times the teacher's probability plus the rest times the target.
 
-    Cross-entropy is linear in its target, so that this is the usual distillation loss (Hinton et al. 2015,
-    at temperature 1).
+    Cross-entropy is linear in its target, so this gives the usual distillation loss (Hinton et al. 2015, with
+    temperature 1).
     """
     probability = torch.sigmoid(logits_of(teacher, train[0], batch_size))
     return (1 - share) * train[1] + share * probability

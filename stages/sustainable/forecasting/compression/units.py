@@ -1,7 +1,8 @@
-"""Structured pruning: hidden units of a GRU are removed, and the network becomes smaller.
+"""Structured pruning: remove hidden units of a GRU, so that the network becomes smaller.
 
-Unit k of a layer is the rows k, k + H and k + 2H of its weights and biases (the three gates), the
-column k of its recurrent weights, and the column k of what reads it: the next layer, or the readout.
+In a layer with H units, unit k consists of the rows k, k + H and k + 2H (reset, update and new gate) of both
+weight matrices and both biases, of column k of the recurrent weights, and of column k of the matrix that
+reads the layer: the input weights of the next layer, or the readout.
 """
 
 from collections.abc import Sequence
@@ -11,18 +12,21 @@ import torch
 from torch import Tensor
 
 from sustainable.compression import CompressionError
-from sustainable.forecasting.model.gru import LayeredArchitecture, LayeredGRU, parameter_count
+from sustainable.forecasting.model.gru import LayeredArchitecture, LayeredGRU, gru_parameter_count
 
 Criterion = Literal["l1", "l2", "random"]
 
 
-def prune_units(
-    model: LayeredGRU, widths: Sequence[int], criterion: Criterion, generator: torch.Generator | None = None
+def prune_gru_units(
+    model: LayeredGRU,
+    widths: Sequence[int],
+    criterion: Criterion,
+    generator: torch.Generator | None = None,
 ) -> LayeredGRU:
-    """A smaller copy that keeps the most important units, `widths` of them by layer, in their order.
+    """Return a copy that keeps the `widths[layer]` most important units of each layer, in their order.
 
-    Raises `CompressionError` when a layer has not so many units, or when the parameters that are left
-    are not as many as such a network has.
+    Raises `CompressionError` if a layer has fewer units, or if the copy does not have the number of
+    parameters of such a network.
     """
     if len(widths) != len(model.widths) or any(
         not 1 <= w <= h for w, h in zip(widths, model.widths, strict=True)
@@ -32,27 +36,29 @@ def prune_units(
         unit_importance(model, depth, criterion, generator).topk(width).indices.sort().values
         for depth, width in enumerate(widths)
     ]
-    pruned = keep_units(model, kept)
+    pruned = keep_gru_units(model, kept)
     left = sum(parameter.numel() for parameter in pruned.parameters())
-    if left != parameter_count(model.architecture.features, widths):
-        raise CompressionError(f"{left} parameters are left, not those of widths {tuple(widths)}")
+    if left != gru_parameter_count(model.architecture.features, widths):
+        raise CompressionError(f"{left} parameters are left, which does not match widths {tuple(widths)}")
     return pruned
 
 
 def unit_importance(
     model: LayeredGRU, depth: int, criterion: Criterion, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Importance [units] of the units of a layer: the norm of all weights that come in and go out. What a
-    unit tells itself comes in and goes out, and counts twice.
+    """Return the importance [units] of each unit of a layer: the norm of its incoming and outgoing weights.
 
-    `random` draws it from `generator`, as the control that says what a norm is worth.
+    The recurrent weight of a unit to itself is incoming and outgoing, and counts twice. The criterion
+    `random` draws the importance from `generator`; it is the control for the norms.
     """
     units = model.widths[depth]
     if criterion == "random":
         return torch.rand(units, generator=generator)
     weights = model.state_dict()
     incoming = [weights[f"layers.{depth}.weight_{kind}_l0"].reshape(3, units, -1) for kind in ("ih", "hh")]
+    # incoming [3 gates, units, inputs] becomes [units, 3 * inputs]
     parts = [part.transpose(0, 1).reshape(units, -1) for part in incoming]
+    # outgoing: columns of [3 * units, units] and of the reader's matrix, transposed to one row per unit
     parts += [weights[f"layers.{depth}.weight_hh_l0"].T, weights[_reader(model, depth)].T]
     norms: Tensor = torch.linalg.vector_norm(
         torch.cat(parts, dim=1), ord=1 if criterion == "l1" else 2, dim=1
@@ -60,12 +66,13 @@ def unit_importance(
     return norms
 
 
-def keep_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
-    """Exact compaction: a copy that has only the units `kept` (indices by layer)."""
+def keep_gru_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
+    """Return a smaller copy with only the units `kept` (indices by layer)."""
     shape, weights = model.architecture, model.state_dict()
     widths = tuple(len(units) for units in kept)
     smaller = LayeredGRU(LayeredArchitecture(shape.features, widths, shape.dropout))
     for depth, units in enumerate(kept):
+        # the matrices stack the reset, update and new gate, with one row per unit in each
         rows = torch.cat([units + gate * model.widths[depth] for gate in range(3)])
         for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             weights[f"layers.{depth}.{kind}_l0"] = weights[f"layers.{depth}.{kind}_l0"][rows]
@@ -75,20 +82,23 @@ def keep_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
     return smaller.train(model.training)
 
 
-def mask_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
-    """A copy of full size in which nothing reads the other units: equal outputs, nothing saved."""
+def mask_gru_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
+    """Return a copy of full size with zero weights on the outputs of all units but `kept`.
+
+    Its outputs equal those of `keep_gru_units`, but it saves nothing.
+    """
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     for depth, units in enumerate(kept):
-        gone = torch.ones(model.widths[depth], dtype=torch.bool)
-        gone[units] = False
+        removed = torch.ones(model.widths[depth], dtype=torch.bool)
+        removed[units] = False
         for reader in (f"layers.{depth}.weight_hh_l0", _reader(model, depth)):
-            weights[reader][:, gone] = 0.0
+            weights[reader][:, removed] = 0.0
     masked = LayeredGRU(model.architecture)
     masked.load_state_dict(weights)
     return masked.train(model.training)
 
 
 def _reader(model: LayeredGRU, depth: int) -> str:
-    """The weights that read a layer's states: the next layer's, or the readout's."""
+    """Return the name of the weights that read a layer's states: in the next layer, or in the readout."""
     last = depth == len(model.widths) - 1
     return "readout.weight" if last else f"layers.{depth + 1}.weight_ih_l0"

@@ -1,1 +1,1 @@
-"""The GRU forecaster, its training, the frugal forecasters beside it, and scores."""
+"""The GRU forecaster and its training, the frugal reference forecasters, and scores."""

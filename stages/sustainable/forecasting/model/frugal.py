@@ -1,4 +1,4 @@
-"""Frugal forecasters: what a GRU must beat to be worth its energy."""
+"""Frugal reference forecasters, which a GRU must beat to be worth its energy."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -8,26 +8,26 @@ from sustainable.forecasting.data import Windows
 
 
 def frugal_predictions(train: Windows, test: Windows) -> dict[str, np.ndarray]:
-    """Predictions [n] in {0, 1} for the windows of `test`, by forecaster.
+    """Return the predictions [n] in {0, 1} of each forecaster for the windows of `test`.
 
-    `majority` says what was commoner in training, `persistence` that tomorrow is as today, and
-    `logistic_last_day` is a logistic regression on the window's last day.
+    `majority` predicts the more frequent class of the training set, `persistence` that tomorrow is like
+    today, and `logistic_last_day` is a logistic regression on the last day of the window.
     """
-    commoner = int(train.target.mean() >= 0.5)
+    majority = int(train.target.mean() >= 0.5)
     return {
-        "majority": np.full(len(test), commoner),
+        "majority": np.full(len(test), majority),
         "persistence": test.previous,
         "logistic_last_day": _fit_last_day(train).predict(test.inputs[:, -1]),
     }
 
 
 def frugal_probabilities(train: Windows, part: Windows) -> dict[str, np.ndarray]:
-    """Probabilities [n] float64 that the day after each window of `part` is wet, by forecaster.
+    """Return each forecaster's probabilities [n] float64 that the day after each window of `part` is wet.
 
-    `majority` gives the share of wet days in training, `persistence` how often a wet day followed in
-    training on a day as today's, and `logistic_last_day` is the regression of `frugal_predictions`.
-    At 0.5 the first two need not decide as they do there: a rule is not a frequency. Raises
-    `UserError` when no window of training ends on a wet day, or none on a dry one.
+    `majority` is the share of wet days in the training set. `persistence` is the training frequency of a wet
+    day after a day like today. `logistic_last_day` is the regression of `frugal_predictions`. For the first
+    two, a threshold of 0.5 need not give the predictions of `frugal_predictions`: a rule is not a frequency.
+    Raises `UserError` if no training window ends on a wet day, or none on a dry day.
     """
     return {
         "majority": np.full(len(part), train.target.mean()),
@@ -37,9 +37,9 @@ def frugal_probabilities(train: Windows, part: Windows) -> dict[str, np.ndarray]
 
 
 def logistic_last_day(train: Windows) -> tuple[np.ndarray, float]:
-    """The regression of `logistic_last_day` as numbers: weights [features] float64, and the bias.
+    """Return the weights [features] float64 and the bias of the regression `logistic_last_day`.
 
-    A window whose last day is x is wet with probability 1 / (1 + exp(-(x @ weights + bias))).
+    The day after a window whose last day is x is wet with probability 1 / (1 + exp(-(x @ weights + bias))).
     """
     model = _fit_last_day(train)
     return model.coef_[0].astype(np.float64), float(model.intercept_[0])
@@ -50,11 +50,11 @@ def _fit_last_day(train: Windows) -> LogisticRegression:
 
 
 def _wet_after(train: Windows) -> np.ndarray:
-    """How often training saw a wet day [2] after a dry one, and after a wet one."""
+    """Return the training frequency of a wet day [2] after a dry day and after a wet day."""
     days = np.bincount(train.previous, minlength=2)
     if not days.all():
         kind = ("dry", "wet")[int(np.argmin(days))]
         raise UserError(
-            f"no training window ends on a {kind} day; persistence needs some (see preprocess: split)"
+            f"no training window ends on a {kind} day, but persistence needs one; change split in preprocess"
         )
     return np.bincount(train.previous, weights=train.target, minlength=2) / days

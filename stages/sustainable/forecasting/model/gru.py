@@ -1,4 +1,4 @@
-"""The forecasters: GRUs that read a window of days and say whether the next day is wet."""
+"""The forecasters: GRUs that read a window of days and predict whether the next day is wet."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,25 +21,29 @@ Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 @dataclass(frozen=True, config=STRICT)
 class Architecture:
-    """The shape of the network; `dropout` acts between the layers, in training alone."""
+    """Shape of a network whose layers have equal widths."""
 
     features: Annotated[int, Field(ge=1)]
+    """Inputs per day."""
     hidden: Width
+    """Hidden units of every layer."""
     layers: Annotated[int, Field(ge=1, le=8)]
     dropout: Dropout
+    """Dropout between the layers; active only in training."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class LayeredArchitecture:
-    """The same with a width of its own for every layer."""
+    """Shape of a network whose layers can have different widths; fields as in `Architecture`."""
 
     features: Annotated[int, Field(ge=1)]
     widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
+    """Hidden units per layer."""
     dropout: Dropout
 
 
 class WeatherGRU(nn.Module):
-    """Stacked GRU and a linear readout of the last day's state; gives logits."""
+    """A stacked GRU with a linear readout of the last day's state."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -55,18 +59,18 @@ class WeatherGRU(nn.Module):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Units by layer."""
+        """Hidden units per layer."""
         return (self.architecture.hidden,) * self.architecture.layers
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Logits [n] of a wet next day for `windows` [n, days, features]."""
+        """Compute logits [n] of a wet next day for `windows` [n, days, features]."""
         states, _ = self.gru(windows)  # [n, days, hidden]
         logits: Tensor = self.readout(states[:, -1]).squeeze(-1)
         return logits
 
 
 class LayeredGRU(nn.Module):
-    """The same network with one `nn.GRU` a layer, because a stacked one has a single width."""
+    """The same network with one `nn.GRU` per layer, because the layers of a stacked GRU have equal widths."""
 
     def __init__(self, architecture: LayeredArchitecture) -> None:
         super().__init__()
@@ -78,11 +82,11 @@ class LayeredGRU(nn.Module):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Units by layer."""
+        """Hidden units per layer."""
         return self.architecture.widths
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Logits [n] of a wet next day for `windows` [n, days, features]."""
+        """Compute logits [n] of a wet next day for `windows` [n, days, features]."""
         states = windows
         for depth, layer in enumerate(self.layers):
             states, _ = layer(states if depth == 0 else self.dropout(states))  # [n, days, width]
@@ -94,7 +98,7 @@ Forecaster = WeatherGRU | LayeredGRU
 
 
 def layered(model: Forecaster) -> LayeredGRU:
-    """A copy with one `nn.GRU` a layer; the same weights, and the same outputs up to rounding."""
+    """Return a copy with one `nn.GRU` per layer: equal weights, and equal outputs up to rounding."""
     shape = model.architecture
     copied = LayeredGRU(LayeredArchitecture(shape.features, model.widths, shape.dropout))
     weights = model.state_dict()
@@ -105,7 +109,7 @@ def layered(model: Forecaster) -> LayeredGRU:
 
 
 def _layered_name(name: str) -> str:
-    """`gru.weight_ih_l1` of the stacked network is `layers.1.weight_ih_l0` of the layered one."""
+    """Convert a tensor name of the stacked network: `gru.weight_ih_l1` becomes `layers.1.weight_ih_l0`."""
     if not name.startswith("gru."):
         return name
     kind, _, depth = name.removeprefix("gru.").rpartition("_l")
@@ -113,24 +117,27 @@ def _layered_name(name: str) -> str:
 
 
 def logits_of(model: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
-    """Logits [n] for `inputs` [n, days, features], computed in batches."""
+    """Compute logits [n] for `inputs` [n, days, features] in batches."""
     model.eval()
     with torch.inference_mode():
         return torch.cat([model(batch) for batch in inputs.split(batch_size)])
 
 
 def correct(model: nn.Module, inputs: Tensor, target: Tensor, batch_size: int) -> Tensor:
-    """Which windows [n] the model gets right (bool); `inputs` [n, days, features], `target` [n]."""
+    """Return which windows [n] of bool the model classifies correctly.
+
+    `inputs` [n, days, features], `target` [n].
+    """
     return (logits_of(model, inputs, batch_size) > 0) == (target > 0.5)
 
 
 def save_forecaster(path: Path, model: Forecaster) -> None:
-    """Weights and their architecture, as one safetensors file."""
+    """Write the weights and the architecture to one safetensors file."""
     write_tensors(path, model.state_dict(), asdict(model.architecture))
 
 
 def load_forecaster(path: Path) -> Forecaster:
-    """The stored model, in evaluation mode; raises `UserError` when file and shape do not agree."""
+    """Load a model in evaluation mode; raises `UserError` if the weights do not fit the architecture."""
     tensors, shape = read_tensors(path)
     try:
         model = _build(shape)
@@ -142,11 +149,14 @@ def load_forecaster(path: Path) -> Forecaster:
 
 
 def trained_in(folder: Path) -> dict[int, Path]:
-    """The files of the networks in `folder` by training seed, ascending; raises `UserError` without any."""
-    found = {int(path.stem.removeprefix("seed_")): path for path in folder.glob("seed_*.safetensors")}
-    if not found:
+    """Return the files of the networks in `folder` by training seed, ascending.
+
+    Raises `UserError` if there are none.
+    """
+    files = {int(path.stem.removeprefix("seed_")): path for path in folder.glob("seed_*.safetensors")}
+    if not files:
         raise UserError(f"{folder}: there are no weights; `dvc repro train_baseline` makes them")
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _build(shape: dict[str, Any]) -> Forecaster:
@@ -156,16 +166,19 @@ def _build(shape: dict[str, Any]) -> Forecaster:
 
 
 def sequence_flops(features: int, widths: Sequence[int], days: int) -> int:
-    """Floating-point operations of the matrix products for one window of `days`.
+    """Count the floating-point operations of the matrix products for one window of `days`.
 
-    A multiply and an add are two. Per day and layer a GRU multiplies the input and the state by
-    three gates; element-wise work is left out, as `torch.utils.flop_counter` does.
+    A multiply-add counts as two. For each day, each of the three gates of a layer multiplies the input and
+    the state by a matrix. Element-wise operations are not counted, as in `torch.utils.flop_counter`.
     """
     layers = pairwise((features, *widths))
     return sum(2 * 3 * width * (before + width) * days for before, width in layers) + 2 * widths[-1]
 
 
-def parameter_count(features: int, widths: Sequence[int]) -> int:
-    """Weights and biases of a forecaster of these `widths`: what pruning units must leave, exactly."""
+def gru_parameter_count(features: int, widths: Sequence[int]) -> int:
+    """Count the weights and biases of a forecaster of these `widths`.
+
+    Pruning units must leave exactly this number.
+    """
     layers = pairwise((features, *widths))
     return sum(3 * width * (before + width) + 6 * width for before, width in layers) + widths[-1] + 1

@@ -1,4 +1,4 @@
-"""How good forecasts are: pure functions of probabilities and of what happened."""
+"""Scores of forecasts: pure functions of probabilities and observations."""
 
 from dataclasses import dataclass
 
@@ -6,79 +6,87 @@ import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score_loss, log_loss
 
 BINS = 10
-"""Into how many bins of equal count the calibration error sorts the forecasts."""
+"""Number of bins of equal count for the calibration error."""
 
-CLIP = 1e-6
-"""Log-loss takes probabilities as at least this, and as at most 1 - this: a wrong certainty would cost
-infinity, and here costs 13.8 nats."""
+PROBABILITY_CLIP = 1e-6
+"""The log loss clips probabilities to [PROBABILITY_CLIP, 1 - PROBABILITY_CLIP]: a wrong forecast with
+certainty then costs 13.8 nats instead of infinity."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What `score` found for `n` forecasts.
+    """Scores of `n` forecasts.
 
-    `accuracy` and `balanced_accuracy` (the mean of the classes' recalls) judge the decision at 0.5:
-    higher is better. `log_loss` (nats), `brier` (mean squared error) and `calibration_error`, all of
-    the probability: lower is better.
+    For accuracies, higher is better; for the others, lower is better.
     """
 
     n: int
     accuracy: float
+    """Share of correct decisions at a threshold of 0.5."""
     balanced_accuracy: float
+    """Mean of the recalls of both classes."""
     log_loss: float
+    """Mean negative log-likelihood of the observations, in nats."""
     brier: float
+    """Mean squared error of the probability."""
     calibration_error: float
+    """Expected calibration error (see `calibration_error`)."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Some forecasts that lie close together: their mean, how often it came true, how many they are."""
+    """A bin of forecasts with similar probabilities."""
 
     mean_forecast: float
     observed_share: float
+    """Share of observations that are 1."""
     count: int
+    """Number of forecasts in the bin."""
 
 
 def score(probability: np.ndarray, target: np.ndarray) -> Scores:
-    """The scores of `probability` [n] that `target` [n] in {0, 1} is 1.
+    """Score `probability` [n], the forecast that `target` [n] in {0, 1} is 1.
 
-    A forecast says 1 where `probability > 0.5`. Probabilities are clipped to [CLIP, 1 - CLIP] for
-    the log-loss alone. Raises `ValueError` when there is no forecast, or one that is no probability,
-    and when `target` does not hold both classes: the balanced accuracy would have no meaning.
+    The decision is 1 if `probability > 0.5`. Only the log loss clips the probabilities. Raises `ValueError`
+    if there are no forecasts, if one is not a probability, or if `target` has only one class, for which the
+    balanced accuracy is undefined.
     """
     probability, target = _checked(probability, target)
     if len(np.unique(target)) != 2:
         raise ValueError("the target must hold both classes")
-    said = (probability > 0.5).astype(np.int64)
+    decision = (probability > 0.5).astype(np.int64)
     return Scores(
         n=len(target),
-        accuracy=float(accuracy_score(target, said)),
-        balanced_accuracy=float(balanced_accuracy_score(target, said)),
-        log_loss=float(log_loss(target, np.clip(probability, CLIP, 1 - CLIP))),
+        accuracy=float(accuracy_score(target, decision)),
+        balanced_accuracy=float(balanced_accuracy_score(target, decision)),
+        log_loss=float(log_loss(target, np.clip(probability, PROBABILITY_CLIP, 1 - PROBABILITY_CLIP))),
         brier=float(brier_score_loss(target, probability)),
         calibration_error=calibration_error(probability, target),
     )
 
 
 def calibration_error(probability: np.ndarray, target: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error of `probability` [n] for `target` [n] over bins of equal count:
-    |mean forecast - observed share| of each bin of `reliability`, weighted by the bin's count."""
+    """Return the expected calibration error of `probability` [n] for `target` [n].
+
+    It is the mean of |mean forecast - observed share| over the bins of `reliability`, weighted by their
+    counts.
+    """
     rows = reliability(probability, target, bins)
-    off = sum(row.count * abs(row.mean_forecast - row.observed_share) for row in rows)
-    return float(off / len(target))
+    error = sum(row.count * abs(row.mean_forecast - row.observed_share) for row in rows)
+    return float(error / len(target))
 
 
 def reliability(probability: np.ndarray, target: np.ndarray, bins: int = BINS) -> list[Bin]:
-    """The forecasts `probability` [n] for `target` [n] in {0, 1}, sorted into `bins` of equal count,
-    lowest first.
+    """Sort the forecasts `probability` [n] for `target` [n] in {0, 1} into `bins` of equal count, lowest
+    first.
 
-    Equal forecasts stay in one bin, else the order of the rows would decide: with ties the counts
-    differ, and there may be fewer bins (one, where the forecast is always the same).
+    Equal forecasts stay in one bin, because otherwise the order of the rows would decide. With ties, the
+    counts therefore differ and there can be fewer bins: one if all forecasts are equal.
     """
     probability, target = _checked(probability, target)
     if bins < 1:
         raise ValueError("at least one bin is needed")
-    below = np.searchsorted(np.sort(probability), probability)  # how many forecasts are lower
+    below = np.searchsorted(np.sort(probability), probability)  # [n]: how many forecasts are lower
     member = below * bins // len(probability)
     return [
         Bin(float(probability[inside].mean()), float(target[inside].mean()), int(inside.sum()))
@@ -87,10 +95,10 @@ def reliability(probability: np.ndarray, target: np.ndarray, bins: int = BINS) -
 
 
 def _checked(probability: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays of their own kind; float64, so that a clip at 1 - 1e-6 is one."""
+    """Return both as arrays of float64 and int64; in float32, 1 - 1e-6 would not be exact."""
     probability, target = np.asarray(probability, dtype=np.float64), np.asarray(target)
     if probability.ndim != 1 or probability.shape != target.shape or not len(target):
-        raise ValueError(f"shapes {probability.shape} and {target.shape}: [n] and [n] are needed, n >= 1")
+        raise ValueError(f"shapes {probability.shape} and {target.shape}: both must be [n], with n >= 1")
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("a forecast is not between 0 and 1")
     if not np.isin(target, (0, 1)).all():

@@ -1,8 +1,8 @@
-"""Training of the forecaster: deterministic, checkpointed, and resumable to the same weights.
+"""Training of the forecaster: deterministic, with checkpoints; a resumed run ends with the same weights.
 
-Randomness of an epoch (order of windows, dropout) comes from the seed and the epoch's number alone,
-so a resumed run needs no generator state. The optimizer is fused: its square root is the one that
-agrees between CPU makers.
+The randomness of an epoch (order of windows, dropout) depends only on the seed and the epoch's number, so a
+resumed run needs no generator state. The optimizer is fused, because the square root of the fused
+implementation is the one that gives equal results on CPUs of different makers.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -26,63 +26,78 @@ from sustainable.core.progress import progress
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.forecasting.model.gru import Architecture, Dropout, Forecaster, WeatherGRU, Width
 
-PositiveInt = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Recipe:
-    """How to train. Training ends after `epochs`, or when the validation loss has not improved for
-    `patience_epochs`; the weights of the lowest validation loss are kept in both cases."""
+class TrainingRecipe:
+    """How to train a forecaster. The weights with the lowest validation loss are kept."""
 
     optimizer: Literal["AdamW"]
     learning_rate: Rate
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
     batch_size: PositiveInt
     epochs: PositiveInt
+    """Maximum number of epochs."""
     patience_epochs: PositiveInt
+    """Training ends earlier if the validation loss has not improved for this many epochs."""
     cosine_period_epochs: PositiveInt
+    """Epochs in which the learning rate falls to its minimum along a cosine."""
     minimum_learning_rate: Annotated[float, Field(ge=0.0, le=1.0)]
     checkpoint_epochs: PositiveInt
+    """Epochs between checkpoints."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingParameters:
-    """The network, the recipe, and the seeds: each seed gives one trained model."""
+    """Section `train_baseline` of params.yaml, under a protocol."""
 
     hidden: Width
     layers: Annotated[int, Field(ge=1, le=8)]
     dropout: Dropout
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    recipe: Recipe
+    """One model is trained per seed."""
+    recipe: TrainingRecipe
 
     def new_model(self, features: int, seed: int) -> WeatherGRU:
-        """An untrained network, with the weights that `seed` gives it."""
+        """Return an untrained network, initialised from `seed`."""
         torch.manual_seed(seed)
         return WeatherGRU(Architecture(features, self.hidden, self.layers, self.dropout))
 
 
 @plain_dataclass
-class Progress:
-    """What a checkpoint holds beside tensors: the curve so far, and the cost of each sitting."""
+class TrainingProgress:
+    """The part of a checkpoint that is not tensors."""
 
     epoch: int = 0
+    """Number of completed epochs."""
     best_epoch: int = 0
     best_loss: float = float("inf")
+    """Lowest validation loss so far."""
     history: list[dict[str, float]] = field(default_factory=list)
+    """One row per epoch."""
     sittings: list[dict[str, Any]] = field(default_factory=list)
+    """Cost of each sitting, which is the part of a run between two interruptions."""
 
 
 class Trainer:
-    """One training run: `fit` goes from the last checkpoint, if there is one, to the end."""
+    """One training run. `fit` starts from the last checkpoint, if there is one."""
 
     def __init__(
-        self, model: Forecaster, recipe: Recipe, seed: int, checkpoint: Path | None = None, identity: str = ""
+        self,
+        model: Forecaster,
+        recipe: TrainingRecipe,
+        seed: int,
+        checkpoint: Path | None = None,
+        identity: str = "",
     ) -> None:
-        """Trains `model` in place. `seed` decides the order of windows and the dropout; `identity` is a
-        fingerprint of recipe and data: a checkpoint of another run is not used. Without a checkpoint
-        nothing is kept on the way."""
+        """Prepare to train `model` in place.
+
+        `seed` determines the order of windows and the dropout. `checkpoint` is the file to resume from and to
+        write; None for no checkpoints. `identity` is a fingerprint of recipe and data: a checkpoint with
+        another identity is ignored.
+        """
         self.model, self.recipe, self.seed = model, recipe, seed
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -91,7 +106,7 @@ class Trainer:
             self.optimizer, recipe.cosine_period_epochs, eta_min=recipe.minimum_learning_rate
         )
         self.best = _copy(self.model)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.checkpoint, self.identity = checkpoint, identity
         self._resume()
 
@@ -101,11 +116,11 @@ class Trainer:
         validation: tuple[Tensor, Tensor],
         cost_so_far: Callable[[], dict[str, Any]] = dict,
     ) -> Forecaster:
-        """Train on (inputs [n, days, features], target [n] float in [0, 1]); gives the best model.
+        """Train and return the model with the lowest validation loss.
 
-        `cost_so_far` reads what this sitting has cost; it is kept with every checkpoint, so that
-        the cost of a resumed run is the sum of its sittings (a killed one counts to its last
-        checkpoint).
+        `train` and `validation` are inputs [n, days, features] and targets [n], float in [0, 1].
+        `cost_so_far` returns the cost of this sitting. It is stored with every checkpoint, so that the cost
+        of a resumed run is the sum of its sittings; an interrupted one counts up to its last checkpoint.
         """
         recipe, earlier = self.recipe, list(self.progress.sittings)
         epochs = range(self.progress.epoch, recipe.epochs)
@@ -121,7 +136,7 @@ class Trainer:
         return self.model.eval()
 
     def _shown(self, epochs: range) -> Iterable[int]:
-        """Progress is shown of trainings that are long enough to have checkpoints."""
+        """Show progress, but only for trainings that are long enough to have checkpoints."""
         if self.checkpoint is None:
             return epochs
         what = f"training, seed {self.seed}"
@@ -144,7 +159,7 @@ class Trainer:
         state.history.append({**row, "validation_loss": loss})
 
     def _descend(self, inputs: Tensor, target: Tensor) -> float:
-        """One pass over the training windows in random order; the mean loss per window."""
+        """Train on all windows once in random order; return the mean loss per window."""
         self.model.train()
         total = 0.0
         for batch in torch.randperm(len(target)).split(self.recipe.batch_size):
@@ -156,7 +171,7 @@ class Trainer:
         return total / len(target)
 
     def validation_loss(self, validation: tuple[Tensor, Tensor]) -> float:
-        """Mean binary cross-entropy of the model as it is; `validation` as for `fit`."""
+        """Return the mean binary cross-entropy of the current model; `validation` as for `fit`."""
         inputs, target = validation
         self.model.eval()
         with torch.inference_mode():
@@ -178,13 +193,13 @@ class Trainer:
         write_tensors(self.checkpoint, tensors, json.loads(json.dumps(description)))
 
     def _resume(self) -> None:
-        """Take up the last checkpoint; a damaged one, or another run's, is left for a fresh start."""
+        """Load the last checkpoint; start from scratch if it is damaged or has another identity."""
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         try:
             tensors, description = read_tensors(self.checkpoint)
         except UserError as error:
-            print(f"starting afresh: {error}", flush=True)
+            print(f"starting from scratch: {error}", flush=True)
             return
         if description.get("identity") != self.identity:
             return
@@ -196,7 +211,7 @@ class Trainer:
             state.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": description["groups"]})
         self.scheduler.load_state_dict(description["scheduler"])
-        self.progress = Progress(**description["progress"])
+        self.progress = TrainingProgress(**description["progress"])
         print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
 
 

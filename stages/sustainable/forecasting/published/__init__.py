@@ -1,1 +1,1 @@
-"""The first source's own protocol: 16 actions, reward, environment, agent, benchmark."""
+"""The protocol of the published study: reward, environment, agent, and evaluation of its 16 actions."""

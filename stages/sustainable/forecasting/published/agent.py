@@ -1,4 +1,4 @@
-"""PPO from Stable-Baselines3 as the searcher, and what it did while it learned."""
+"""PPO from Stable-Baselines3 as the searcher, and a record of its actions and rewards."""
 
 import time
 from dataclasses import dataclass as plain_dataclass
@@ -17,7 +17,7 @@ from sustainable.core.parameters import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class AgentParameters:
-    """Training of the agent; everything not named here is Stable-Baselines3's default."""
+    """Training of the agent; all other settings are Stable-Baselines3's defaults."""
 
     timesteps: Annotated[int, Field(ge=1)]
     steps_per_update: Annotated[int, Field(ge=2)]
@@ -27,11 +27,12 @@ class AgentParameters:
 
 @plain_dataclass
 class Episodes:
-    """What was tried, in order: one action and its reward a step."""
+    """The actions of a training run and their rewards, one per step."""
 
     actions: list[int] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    """Duration of the training."""
 
 
 class _Recorder(BaseCallback):
@@ -54,8 +55,10 @@ class _Recorder(BaseCallback):
 def train_agent(
     environment: gymnasium.Env[Any, Any], parameters: AgentParameters, silent: bool = False
 ) -> tuple[PPO, Episodes]:
-    """Train PPO; gives the agent and every action and reward. The fused Adam keeps the weights the
-    same on every CPU (see `artifact.determinism`)."""
+    """Train PPO and return the agent with all its actions and rewards.
+
+    The optimizer is the fused Adam, which gives equal weights on every CPU (see `core.determinism`).
+    """
     agent = PPO(
         "MlpPolicy",
         environment,
@@ -73,8 +76,10 @@ def train_agent(
 
 
 def learning_curve(episodes: Episodes, interval: int) -> list[dict[str, float]]:
-    """Mean reward and share of the commonest action for every `interval` steps (the last may be
-    shorter)."""
+    """Return the mean reward and the share of the most frequent action for every `interval` steps.
+
+    The last interval can be shorter.
+    """
     rows = []
     for start in range(0, len(episodes.actions), interval):
         actions = np.array(episodes.actions[start : start + interval])

@@ -13,11 +13,11 @@ OBSERVED = ("accuracy", "accuracy_change", "parameter_reduction", "flops_reducti
 
 
 class SustainableAIAgentEnv(gymnasium.Env[np.ndarray, np.int64]):
-    """One action compresses the baseline, is rewarded, and ends the episode.
+    """An environment whose episodes have one step: the action compresses the baseline.
 
-    The action is a code of `actions` configurations; the observation [4] float32 holds `OBSERVED`:
-    the baseline's at reset, the compressed model's after the step. Each configuration is evaluated
-    once and remembered: the same action always gives the same reward.
+    There are `actions` discrete actions. The observation [4] float32 holds `OBSERVED`: the baseline's after
+    `reset`, the compressed model's after `step`. Each action is evaluated once and its result is stored, so
+    the same action always gives the same reward.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class SustainableAIAgentEnv(gymnasium.Env[np.ndarray, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Back to the baseline, whose metrics are observed."""
+        """Start an episode; the observation is the baseline's."""
         super().reset(seed=seed)
         return self._start, {}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Compress as `action` says; the episode is over."""
+        """Compress by `action`; this ends the episode."""
         observation, reward = self.evaluate(int(action))
         return observation, reward, True, False, {}
 
     def evaluate(self, action: int) -> tuple[np.ndarray, float]:
-        """Observation and reward of an action, from memory after the first time."""
+        """Return the observation and the reward of an action; evaluate it only the first time."""
         if action not in self._known:
             metrics = self._evaluate(action)
             self._known[action] = (_observation(metrics), float(self._reward(metrics)))
@@ -55,7 +55,7 @@ class SustainableAIAgentEnv(gymnasium.Env[np.ndarray, np.int64]):
 
 
 class IdleEnv(SustainableAIAgentEnv):
-    """Does nothing: what PPO costs by itself, as the yardstick of the environment's own cost."""
+    """An environment that does nothing, which shows the cost of PPO itself."""
 
     def __init__(self, actions: int) -> None:
         nothing = Metrics(0.0, 0.0, 0.0, 0.0)

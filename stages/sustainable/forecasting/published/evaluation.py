@@ -1,4 +1,4 @@
-"""Evaluation of the published actions: compress, count by the proxies, score."""
+"""Evaluation of the published actions: compress, count with the proxies, score."""
 
 from dataclasses import dataclass as plain_dataclass
 from typing import Annotated, Any, Literal
@@ -11,31 +11,34 @@ from torch import Tensor, nn
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
-from sustainable.forecasting.compression.actions import Configuration, compress
+from sustainable.forecasting.compression.actions import Configuration, compress_forecaster
 from sustainable.forecasting.model.gru import correct
 from sustainable.forecasting.published.reward import Metrics
 
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationParameters:
-    """Which windows score a candidate: the first `windows` of `split`, in batches."""
+    """The windows on which an action is scored."""
 
     split: Literal["validation", "test"]
     windows: Annotated[int, Field(ge=1)]
+    """Number of windows, from the start of the split."""
     batch_size: Annotated[int, Field(ge=1)]
 
 
 @plain_dataclass(frozen=True)
 class Evaluated:
-    """One candidate: its configuration, what the agent is told, and the honest account."""
+    """One evaluated action."""
 
     configuration: Configuration
     metrics: Metrics
+    """The figures from which the reward is computed."""
     account: Account | None
+    """The counts of the compressed model; None if the compressor failed."""
 
 
 class Evaluator:
-    """Compresses a model by action and scores it on `inputs` [n, days, features], `target` [n]."""
+    """Compress a model by action and score it on `inputs` [n, days, features], `target` [n]."""
 
     def __init__(self, model: nn.Module, inputs: Tensor, target: Tensor, batch_size: int) -> None:
         self._model, self._inputs, self._target, self._batch_size = model, inputs, target, batch_size
@@ -44,10 +47,10 @@ class Evaluator:
         self.baseline = Metrics(accuracy, 0.0, 0.0, 0.0, acted=False)
 
     def evaluate(self, action: int) -> Evaluated:
-        """Compress as `action` says; a compressor that fails gives metrics that say so."""
+        """Compress by `action`; if the compressor fails, the metrics have `failed=True`."""
         configuration = Configuration.of_action(action)
         try:
-            model = compress(self._model, configuration, self._inputs[:1])
+            model = compress_forecaster(self._model, configuration, self._inputs[:1])
         except CompressionError:
             return Evaluated(configuration, Metrics(0.0, 0.0, 0.0, 0.0, failed=True), None)
         counted, accuracy = self._account(model), self._accuracy(model)
@@ -68,7 +71,7 @@ class Evaluator:
 
 
 def as_row(action: int, evaluated: Evaluated, reward: float) -> dict[str, Any]:
-    """One line of the table of evaluated actions."""
+    """Return one row of the table of evaluated actions."""
     metrics, counted = evaluated.metrics, evaluated.account
     return {
         "action": action,
@@ -86,13 +89,13 @@ def as_row(action: int, evaluated: Evaluated, reward: float) -> dict[str, Any]:
 
 
 def tied_best(rewards: list[float]) -> list[int]:
-    """The actions (indices) that share the highest reward, ascending."""
+    """Return the actions (indices) that share the highest reward, ascending."""
     best = max(rewards)
     return [action for action, reward in enumerate(rewards) if reward == best]
 
 
 def evaluation_set(parts: dict[str, Any], parameters: EvaluationParameters) -> tuple[Tensor, Tensor]:
-    """Inputs and targets that score the candidates."""
+    """Return the inputs [windows, days, features] and targets [windows] on which actions are scored."""
     part = parts[parameters.split]
     inputs, target = torch.from_numpy(part.inputs), torch.from_numpy(part.target)
     return inputs[: parameters.windows], target[: parameters.windows]

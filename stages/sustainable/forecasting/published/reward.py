@@ -1,4 +1,4 @@
-"""The published reward, as a pure function of named metrics."""
+"""The published reward as a pure function of metrics."""
 
 from dataclasses import dataclass as plain_dataclass
 from typing import Annotated
@@ -14,33 +14,41 @@ Penalty = Annotated[float, Field(le=0.0, ge=-1000.0)]
 
 @dataclass(frozen=True, config=STRICT)
 class RewardParameters:
-    """Weights of the reward; `accuracy_floor` is a share of the baseline's accuracy."""
+    """Constants of the published reward."""
 
     accuracy_scale: Scale
     flops_scale: Scale
     parameters_scale: Scale
     inaction: Penalty
+    """Reward of the action that does nothing."""
     error: Penalty
+    """Reward of an action whose compressor fails."""
     accuracy_floor: Annotated[float, Field(ge=0.0, le=1.0)]
+    """Share of the baseline's accuracy below which the whole `accuracy_scale` is lost."""
 
 
 @plain_dataclass(frozen=True)
 class Metrics:
-    """What the agent is told of a configuration; reductions are shares of the baseline's figure."""
+    """The figures of a configuration from which the reward is computed."""
 
     accuracy: float
     accuracy_change: float
+    """Accuracy minus that of the baseline."""
     parameter_reduction: float
+    """Reduction of the parameters, as a share of the baseline's."""
     flops_reduction: float
+    """Reduction of the operations, as a share of the baseline's."""
     acted: bool = True
+    """Whether the action is another than doing nothing."""
     failed: bool = False
+    """Whether the compressor failed."""
 
 
 def published_reward(metrics: Metrics, weights: RewardParameters) -> float:
-    """Proxies gained, minus a heavy penalty for lost accuracy; doing nothing and failing cost.
+    """Return the reward: the reduction of the proxies, minus a penalty for lost accuracy.
 
-    The source gives the constants, not the formula; this is our reading of it. Under the floor the
-    whole `accuracy_scale` is lost, above it the scale times the loss.
+    The source gives the constants but not the formula; this is our reading of it. Below the accuracy floor
+    the penalty is `accuracy_scale`; above it, `accuracy_scale` times the lost accuracy.
     """
     if metrics.failed:
         return weights.error

@@ -13,7 +13,7 @@ from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
-from sustainable.forecasting.compression.actions import ACTIONS, Configuration
+from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration
 from sustainable.forecasting.model.gru import Forecaster
 from sustainable.forecasting.published.agent import AgentParameters, Episodes, learning_curve, train_agent
 from sustainable.forecasting.published.environment import IdleEnv, SustainableAIAgentEnv
@@ -53,17 +53,19 @@ def search_as_published(
     meter.start()
     start = time.perf_counter()
     evaluator = Evaluator(model, inputs, target, parameters.evaluation.batch_size)
-    evaluated = [evaluator.evaluate(action) for action in progress(range(ACTIONS), "evaluating", ACTIONS)]
+    evaluated = [
+        evaluator.evaluate(action) for action in progress(range(ACTION_COUNT), "evaluating", ACTION_COUNT)
+    ]
     evaluation_s = time.perf_counter() - start
     environment = SustainableAIAgentEnv(
-        ACTIONS,
+        ACTION_COUNT,
         evaluator.baseline,
         evaluate=lambda action: evaluated[action].metrics,
         reward=lambda metrics: published_reward(metrics, parameters.reward),
     )
     agent, episodes = train_agent(environment, parameters.agent)
     cost = total_cost([asdict(meter.stop())])
-    rewards = [environment.evaluate(action)[1] for action in range(ACTIONS)]
+    rewards = [environment.evaluate(action)[1] for action in range(ACTION_COUNT)]
     rows = enumerate(zip(evaluated, rewards, strict=True))
     return SearchResult(
         [as_row(action, candidate, reward) for action, (candidate, reward) in rows],
@@ -99,6 +101,6 @@ def action_and_reward(action: int, rewards: Sequence[float]) -> dict[str, Any]:
 
 def agent_speed(episodes: Episodes, parameters: AgentParameters) -> dict[str, float]:
     """Return PPO's steps per second, and those on an environment that does nothing (measured now)."""
-    _, idle = train_agent(IdleEnv(ACTIONS), parameters, silent=True)
+    _, idle = train_agent(IdleEnv(ACTION_COUNT), parameters, silent=True)
     here, alone = (len(run.actions) / run.seconds for run in (episodes, idle))
     return {"steps_per_s": here, "idle_steps_per_s": alone, "share_of_idle_speed": here / alone}

@@ -1,4 +1,4 @@
-"""One search by name, as a worker process runs it, and what is written of it."""
+"""Run one search by name, in a worker process, and describe its result."""
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
@@ -12,17 +12,19 @@ from sustainable.forecasting.search.searchers import SEARCHERS
 
 @dataclass(frozen=True)
 class Search:
-    """What a searcher did with one seed; `steps` are evaluations, trials or environment steps."""
+    """The result of a searcher with one seed."""
 
     searcher: str
     seed: int
     improvements: list[Improvement]
     distinct: int
+    """Number of distinct evaluations."""
     steps: int
+    """Evaluations, trials or environment steps, depending on the searcher."""
 
 
 def run_search(landscape: Landscape, budget: int, searcher: str, seed: int, parameters: Any) -> Search:
-    """Search `landscape` with at most `budget` distinct evaluations. The same in every process."""
+    """Search `landscape` with at most `budget` distinct evaluations; the result is equal in every process."""
     use_deterministic_torch()
     ledger = Ledger(landscape, budget)
     steps = SEARCHERS[searcher](ledger, seed, parameters)
@@ -30,19 +32,21 @@ def run_search(landscape: Landscape, budget: int, searcher: str, seed: int, para
 
 
 def improvement_rows(searches: Sequence[Search]) -> list[dict[str, Any]]:
-    """A row each time that a search's best reward rose."""
+    """Return one row for each rise of a search's best reward."""
     return [
         {"searcher": search.searcher, "seed": search.seed}
-        | {"evaluation": found.evaluation, "reward": found.reward, **found.point._asdict()}
+        | {"evaluation": rise.evaluation, "reward": rise.reward, **rise.point._asdict()}
         | {"distinct": search.distinct}
         for search in searches
-        for found in search.improvements
+        for rise in search.improvements
     ]
 
 
 def describe_choices(landscape: Landscape, budget: int, first: Sequence[Search]) -> dict[str, Any]:
-    """The deployments worth measuring: the references, and what each searcher of `first` (all of one
-    seed) has chosen, with the evaluation at which it did."""
+    """Describe the deployments to measure: the references, and the choice of each search of `first`.
+
+    The searches of `first` have the same seed. A choice comes with the evaluation at which it was made.
+    """
     references = {
         "baseline": landscape.baseline,
         "best_uncompressed": landscape.best_uncompressed,

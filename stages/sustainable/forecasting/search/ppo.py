@@ -1,4 +1,7 @@
-"""PPO from Stable-Baselines3 and sb3-contrib as searchers of the deployment space."""
+"""PPO from Stable-Baselines3 and sb3-contrib as searchers of the deployment space.
+
+Each searcher returns its number of environment steps.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,7 +10,7 @@ from typing import Annotated, Any
 import gymnasium
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
@@ -18,76 +21,80 @@ from sustainable.forecasting.search.landscape import BudgetSpent, Ledger
 from sustainable.forecasting.search.single_step import continuous_env, published_env
 from sustainable.forecasting.search.stepwise import StepwiseEnv
 
-Count = Annotated[int, Field(ge=1)]
-
 
 @dataclass(frozen=True, config=STRICT)
 class PpoParameters:
-    """Training of an agent; everything not named here is Stable-Baselines3's default, but gamma 1.
+    """Training of an agent; gamma is 1, and all other settings are Stable-Baselines3's defaults."""
 
-    `timesteps` ends an agent that keeps repeating itself. An update comes after `steps_per_update` steps
-    in each of the parallel `environments`.
-    """
-
-    timesteps: Count
-    environments: Count
+    timesteps: PositiveInt
+    """Maximum number of steps; it ends an agent that only repeats points."""
+    environments: PositiveInt
+    """Number of parallel environments."""
     steps_per_update: Annotated[int, Field(ge=2)]
+    """Steps in each environment before an update."""
     batch_size: Annotated[int, Field(ge=2)]
-    epochs: Count
+    epochs: PositiveInt
+    """Passes over the collected steps per update."""
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     entropy: Annotated[float, Field(ge=0.0, le=10.0)]
+    """Coefficient of the entropy bonus."""
     gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)]
-    units: tuple[Count, ...]
+    units: tuple[PositiveInt, ...]
+    """Hidden units per layer of the policy and value networks."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class UnmaskedParameters:
-    """`error`: the reward of an action that is not possible."""
+    """Settings added for the searcher without masks."""
 
     error: Annotated[float, Field(le=0.0, ge=-1000.0)]
+    """Reward of an impossible action."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class WarmParameters:
-    """The first `random_evaluations` distinct ones are random (and counted); the best `elite_share` of
-    them is imitated for `imitation_epochs` before PPO goes on."""
+    """Settings added for the searcher that starts by imitating random points."""
 
-    random_evaluations: Count
+    random_evaluations: PositiveInt
+    """Distinct random points evaluated first; they count towards the budget."""
     elite_share: Annotated[float, Field(gt=0.0, le=1.0)]
-    imitation_epochs: Count
+    """Share of these points, the best ones, that is imitated."""
+    imitation_epochs: PositiveInt
 
 
 def search_published(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """The published agent: one of 16 actions. Gives the steps taken, like all searchers below."""
+    """Search with the published agent, which chooses one of 16 actions."""
     return _learn(_agent(PPO, lambda: published_env(ledger), seed, parameters), parameters)
 
 
 def search_continuous(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """One continuous action: three pruned shares and a switch."""
+    """Search with one continuous action: three shares to prune, and a switch for int8."""
     return _learn(_agent(PPO, lambda: continuous_env(ledger), seed, parameters), parameters)
 
 
 def search_stepwise(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """Four masked decisions with a shaped reward."""
+    """Search with four masked decisions and a shaped reward."""
     return _learn(_agent(MaskablePPO, lambda: StepwiseEnv(ledger), seed, parameters), parameters)
 
 
 def search_unshaped(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """Four masked decisions, of which only the last is paid."""
+    """Search with four masked decisions and a reward only for the last one."""
     return _learn(
         _agent(MaskablePPO, lambda: StepwiseEnv(ledger, shaped=False), seed, parameters), parameters
     )
 
 
 def search_unmasked(ledger: Ledger, seed: int, parameters: tuple[PpoParameters, UnmaskedParameters]) -> int:
-    """Four decisions with a shaped reward, of which an impossible one is punished."""
+    """Search with four unmasked decisions and a shaped reward; an impossible decision is penalised."""
     training, unmasked = parameters
     return _learn(_agent(PPO, lambda: StepwiseEnv(ledger, error=unmasked.error), seed, training), training)
 
 
 def search_warm(ledger: Ledger, seed: int, parameters: tuple[PpoParameters, WarmParameters]) -> int:
-    """Masked and shaped, from a policy that imitates the best of some random evaluations. Those count as
-    steps too."""
+    """Search with masks and a shaped reward, from a policy that imitates the best of some random points.
+
+    The random evaluations count as steps.
+    """
     training, warm = parameters
     agent = _agent(MaskablePPO, lambda: StepwiseEnv(ledger), seed, training)
     points = list(ledger.landscape.grid())
@@ -102,8 +109,10 @@ def search_warm(ledger: Ledger, seed: int, parameters: tuple[PpoParameters, Warm
 def _agent(
     kind: type[Any], make: Callable[[], gymnasium.Env[Any, Any]], seed: int, parameters: PpoParameters
 ) -> Any:
-    """An untrained agent. The fused Adam keeps the weights the same on every CPU (see
-    `artifact.determinism`)."""
+    """Return an untrained agent.
+
+    The optimizer is the fused Adam, which gives equal weights on every CPU (see `core.determinism`).
+    """
     return kind(
         "MlpPolicy",
         DummyVecEnv([make] * parameters.environments),
@@ -121,23 +130,25 @@ def _agent(
 
 
 def _learn(agent: Any, parameters: PpoParameters) -> int:
-    """Train until the budget or the steps are used up; gives the steps."""
+    """Train until the budget or the steps are spent; return the number of steps."""
     with suppress(BudgetSpent):
         agent.learn(parameters.timesteps)
     return int(agent.num_timesteps)
 
 
 def _imitate_best(agent: MaskablePPO, ledger: Ledger, parameters: WarmParameters) -> None:
-    """Raise the likelihood of the best points' decisions: cross-entropy, all of them a step."""
-    asked = sorted(ledger.asked(), key=lambda pair: -pair[1].reward)
-    best = [point for point, _ in asked[: max(1, round(parameters.elite_share * len(asked)))]]
+    """Minimise the cross-entropy of the best points' decisions; each step uses all of them."""
+    ranked = sorted(ledger.evaluated(), key=lambda pair: -pair[1].reward)
+    best = [point for point, _ in ranked[: max(1, round(parameters.elite_share * len(ranked)))]]
     environment = StepwiseEnv(ledger)
     seen = []
     for point in best:
         observation, _ = environment.reset()
         for action in environment.actions_of(point):
             seen.append((observation, action, environment.action_masks()))
-            observation = environment.step(np.int64(action))[0]  # the last is known, so it is free
+            observation = environment.step(np.int64(action))[
+                0
+            ]  # the point was evaluated before, so this is free
     observations, actions, masks = (np.array(part) for part in zip(*seen, strict=True))
     inputs, chosen, possible = (torch.from_numpy(part) for part in (observations, actions, masks))
     for _ in range(parameters.imitation_epochs):

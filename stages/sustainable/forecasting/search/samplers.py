@@ -1,4 +1,7 @@
-"""Optuna's samplers as searchers: TPE, CMA-ES, NSGA-II."""
+"""Searchers that use Optuna's samplers: TPE, CMA-ES and NSGA-II.
+
+Each returns its number of trials, repeated points included.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -11,41 +14,55 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sustainable.core.parameters import STRICT
-from sustainable.forecasting.search.landscape import BudgetSpent, Ledger, Outcome, Point, Target
+from sustainable.forecasting.search.landscape import (
+    BudgetSpent,
+    Ledger,
+    SearchOutcome,
+    Point,
+    SearchTarget,
+)
 
 Trials = Annotated[int, Field(ge=1)]
 Decode = Callable[[optuna.Trial], Point]
-SEPARATOR = " on "
+TARGET_SEPARATOR = " on "
 
 
 @dataclass(frozen=True, config=STRICT)
 class TpeParameters:
-    """`trials` ends a search that keeps repeating itself; `startup` trials are random."""
+    """Settings of TPE."""
 
     trials: Trials
+    """Maximum number of trials; it ends a search that only repeats points."""
     startup: Annotated[int, Field(ge=1)]
+    """Number of random trials at the start."""
     multivariate: bool
 
 
 @dataclass(frozen=True, config=STRICT)
 class CmaesParameters:
-    """As above; the population is a generation's."""
+    """Settings of CMA-ES."""
 
     trials: Trials
+    """Maximum number of trials; it ends a search that only repeats points."""
     population: Annotated[int, Field(ge=2)]
+    """Points per generation."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Nsga2Parameters:
-    """As above; the population is a generation's."""
+    """Settings of NSGA-II."""
 
     trials: Trials
+    """Maximum number of trials; it ends a search that only repeats points."""
     population: Annotated[int, Field(ge=2)]
+    """Points per generation."""
 
 
 def search_tpe(ledger: Ledger, seed: int, parameters: TpeParameters) -> int:
-    """Tree-structured Parzen estimator (Bergstra et al. 2011): widths as ordered, targets as categories.
-    Gives the number of trials."""
+    """Search with a tree-structured Parzen estimator (Bergstra et al. 2011).
+
+    Widths are ordered integers, targets are categories.
+    """
     sampler = _quiet(
         lambda: TPESampler(
             seed=seed, n_startup_trials=parameters.startup, multivariate=parameters.multivariate
@@ -55,9 +72,11 @@ def search_tpe(ledger: Ledger, seed: int, parameters: TpeParameters) -> int:
 
 
 def search_cmaes(ledger: Ledger, seed: int, parameters: CmaesParameters) -> int:
-    """CMA-ES with margin (Hamano et al. 2022) over integers. It knows no categories, so the target is
-    an index as well, in alphabetical order, which tells it of a distance that means nothing. Gives the
-    number of trials."""
+    """Search with CMA-ES with margin (Hamano et al. 2022) over integers.
+
+    CMA-ES has no categories, so the target is an index too, in alphabetical order. The distance between such
+    indices has no meaning.
+    """
     landscape, last = ledger.landscape, len(ledger.landscape.widths) - 1
 
     def decode(trial: optuna.Trial) -> Point:
@@ -74,8 +93,10 @@ def search_cmaes(ledger: Ledger, seed: int, parameters: CmaesParameters) -> int:
 
 
 def search_nsga2(ledger: Ledger, seed: int, parameters: Nsga2Parameters) -> int:
-    """NSGA-II (Deb et al. 2002) on the two objectives apart, ln CPU time and lost accuracy; what it
-    finds is judged by the reward like the rest. Gives the number of trials."""
+    """Search with NSGA-II (Deb et al. 2002) on two objectives: ln of CPU time, and lost accuracy.
+
+    Its points are compared by the reward, like those of the other searchers.
+    """
     sampler = NSGAIISampler(seed=seed, population_size=parameters.population)
     return _search(
         ledger,
@@ -88,13 +109,13 @@ def search_nsga2(ledger: Ledger, seed: int, parameters: Nsga2Parameters) -> int:
 
 
 def _mixed(ledger: Ledger) -> Decode:
-    """Widths as indices into the ascending axis (their order means something), targets as categories."""
+    """Return a decoder with widths as indices into the ascending axis, and targets as categories."""
     landscape, last = ledger.landscape, len(ledger.landscape.widths) - 1
-    names = {SEPARATOR.join(target): target for target in landscape.targets}
+    names = {TARGET_SEPARATOR.join(target): target for target in landscape.targets}
 
     def decode(trial: optuna.Trial) -> Point:
         first, second = (trial.suggest_int(name, 0, last) for name in ("width_0", "width_1"))
-        target: Target = names[trial.suggest_categorical("target", list(names))]
+        target: SearchTarget = names[trial.suggest_categorical("target", list(names))]
         return Point(landscape.widths[first], landscape.widths[second], *target)
 
     return decode
@@ -106,9 +127,9 @@ def _search(
     trials: int,
     decode: Decode,
     directions: list[str],
-    values: Callable[[Outcome], tuple[float, ...]],
+    values: Callable[[SearchOutcome], tuple[float, ...]],
 ) -> int:
-    """Ask and tell until the budget or the trials are used up; gives the number of trials."""
+    """Run trials until the budget or `trials` is spent; return the number of trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=sampler, directions=directions)
     with suppress(BudgetSpent):
@@ -117,7 +138,7 @@ def _search(
 
 
 def _quiet(make: Callable[[], BaseSampler]) -> BaseSampler:
-    """Optuna warns that what we ask for may change in later versions; ours is pinned."""
+    """Make a sampler without Optuna's warning about experimental options; our version is pinned."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return make()

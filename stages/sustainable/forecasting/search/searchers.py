@@ -1,4 +1,4 @@
-"""The searchers by name, and the simple ones: random and evolution."""
+"""All searchers by name, and the two simple ones: random search and evolution."""
 
 from collections import deque
 from collections.abc import Callable
@@ -16,22 +16,27 @@ from sustainable.forecasting.search.landscape import BudgetSpent, DeploymentRewa
 
 @dataclass(frozen=True, config=STRICT)
 class RandomParameters:
-    """Nothing to choose."""
+    """Random search has no settings."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class EvolutionParameters:
-    """`children` ends a search that keeps repeating itself; `tournament` members compete to be parent."""
+    """Settings of regularised evolution."""
 
     children: Annotated[int, Field(ge=1)]
+    """Maximum number of children; it ends a search that only repeats points."""
     population: Annotated[int, Field(ge=2)]
     tournament: Annotated[int, Field(ge=1)]
+    """Number of members that compete to be the parent of a child."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Searchers:
-    """Each searcher's own parameters. The ablations of `ppo_stepwise` are trained as it is, so that one
-    thing alone differs; what is theirs is what they add."""
+    """The parameters of each searcher.
+
+    The variants of `ppo_stepwise` are trained with its parameters, so that they differ from it in one thing
+    only; their sections here hold only what they add.
+    """
 
     random: RandomParameters
     evolution: EvolutionParameters
@@ -45,7 +50,7 @@ class Searchers:
     ppo_stepwise_warm: ppo.WarmParameters
 
     def by_name(self) -> dict[str, Any]:
-        """What each function of `SEARCHERS` takes as its parameters, in the order of the paper."""
+        """Return the parameters of each function of `SEARCHERS`, in the order of the paper."""
         stepwise = self.ppo_stepwise
         added: dict[str, Any] = {
             "ppo_stepwise_unshaped": stepwise,
@@ -57,17 +62,20 @@ class Searchers:
 
 @dataclass(frozen=True, config=STRICT)
 class SearchersParameters:
-    """`budget`: distinct evaluations a search may ask for; `seeds` searches each, from `first_seed` on."""
+    """Section `compare_searchers` of params.yaml."""
 
     budget: Annotated[int, Field(ge=1)]
+    """Distinct evaluations per search."""
     seeds: Annotated[int, Field(ge=1, le=1000)]
+    """Searches per searcher."""
     first_seed: Annotated[int, Field(ge=0, lt=2**31)]
+    """Seed of the first search; the others follow by one."""
     reward: DeploymentReward
     searchers: Searchers
 
 
 def search_random(ledger: Ledger, seed: int, parameters: RandomParameters) -> int:
-    """Every point of the grid in random order: drawn without replacement. Gives the points drawn."""
+    """Evaluate the points of the grid in random order; return their number."""
     points = list(ledger.landscape.grid())
     with suppress(BudgetSpent):
         for index in np.random.default_rng(seed).permutation(len(points)):
@@ -76,11 +84,13 @@ def search_random(ledger: Ledger, seed: int, parameters: RandomParameters) -> in
 
 
 def search_evolution(ledger: Ledger, seed: int, parameters: EvolutionParameters) -> int:
-    """Regularised evolution (Real et al. 2019): the best of a random tournament has a mutated child, and
-    the oldest member dies. Gives the number of evaluations, repeated ones included."""
+    """Search with regularised evolution (Real et al. 2019); return the evaluations, repeated ones included.
+
+    The best of a random tournament gets a mutated child, and the oldest member is removed.
+    """
     rng = np.random.default_rng(seed)
     grid = list(ledger.landscape.grid())
-    population: deque[tuple[Point, float]] = deque(maxlen=parameters.population)  # full: drops the oldest
+    population: deque[tuple[Point, float]] = deque(maxlen=parameters.population)  # drops the oldest
     born = 0
     with suppress(BudgetSpent):
         while born < parameters.population + parameters.children:
@@ -96,7 +106,7 @@ def search_evolution(ledger: Ledger, seed: int, parameters: EvolutionParameters)
 
 
 def _mutated(point: Point, ledger: Ledger, rng: np.random.Generator) -> Point:
-    """Another value on one of the axes width 0, width 1, target."""
+    """Return `point` with another value on one of the axes width 0, width 1 and target."""
     landscape = ledger.landscape
     axes: list[tuple[Any, ...]] = [landscape.widths, landscape.widths, landscape.targets]
     genes: list[Any] = [point.width_0, point.width_1, (point.precision, point.runtime)]
@@ -119,5 +129,5 @@ SEARCHERS: dict[str, Callable[[Ledger, int, Any], int]] = {
     "ppo_stepwise_unmasked": ppo.search_unmasked,
     "ppo_stepwise_warm": ppo.search_warm,
 }
-"""A searcher asks a ledger, which counts; it takes a seed and its own parameters, ends by itself when
-the budget is spent, and gives how many steps it took (evaluations, trials or environment steps)."""
+"""A searcher takes a ledger that counts its evaluations, a seed and its parameters. It ends when the budget
+is spent and returns its number of steps (evaluations, trials or environment steps)."""

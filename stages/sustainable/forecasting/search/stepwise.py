@@ -1,4 +1,4 @@
-"""The deployment search as a sequence of four decisions, in which impossible ones can be masked."""
+"""The deployment search as a sequence of four decisions, with masks for the impossible ones."""
 
 import math
 from typing import Any
@@ -7,23 +7,23 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from sustainable.forecasting.search.landscape import Landscape, Ledger, Point, Target
+from sustainable.forecasting.search.landscape import Landscape, Ledger, Point, SearchTarget
 
 DECISIONS = 4
 
 
 class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
-    """Choose the width of layer 0, of layer 1, the precision, then the runtime; the last is evaluated.
+    """Choose the width of layer 0, the width of layer 1, the precision and the runtime, then evaluate.
 
-    Actions are indices into the decision's own axis, in one space as large as the longest axis.
-    The observation [9] float32 in 0..1 is the decision's one-hot [4], the choices so far [4] (index as
-    a share of the axis, 0 while open), and the FLOPs that the choices leave, as a share of the
-    baseline's, with everything open left uncompressed.
+    Actions are indices into the axis of the current decision; the action space is as large as the longest
+    axis. The observation [9] float32 in 0..1 holds a one-hot of the decision [4], the choices so far [4]
+    (index as a share of the axis; 0 if not chosen yet), and the operations as a share of the baseline's, with
+    open choices taken as uncompressed.
 
-    With `shaped`, each step also pays the rise of the potential -ln(that share), which starts at 0 and
-    is 0 again at the end (Ng, Harada and Russell 1999, with gamma 1): the rewards of an episode sum to
-    the reward of its point, so the best policy is the same. An action that is out of range or not
-    offered ends the episode with the reward `error`; masks keep an agent from it.
+    With `shaped`, each step also gives the rise of the potential -ln(share of operations), which is 0 at the
+    start and at the end of an episode (Ng, Harada and Russell 1999, with gamma 1). The rewards of an episode
+    then sum to the reward of its point, so the optimal policy is unchanged. An action that is out of range or
+    not offered ends the episode with the reward `error`; the masks prevent it.
     """
 
     def __init__(self, ledger: Ledger, shaped: bool = True, error: float = -10.0) -> None:
@@ -37,13 +37,13 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Nothing chosen: the baseline."""
+        """Start an episode with no choice made."""
         super().reset(seed=seed)
         self._choices = []
         return self._observation(), {}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Decide; raises `BudgetSpent` when the fourth decision asks for a point too many."""
+        """Make one decision; raises `BudgetSpent` if the fourth leads to a new point beyond the budget."""
         before = self._potential()
         if not self.action_masks()[action]:
             return self._observation(), self._error - before, True, False, {}
@@ -53,18 +53,20 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
         return self._observation(), self._ledger.evaluate(self._point()).reward - before, True, False, {}
 
     def action_masks(self) -> np.ndarray:
-        """Which actions are possible now, [actions] of bool (the name that sb3-contrib asks for)."""
+        """Return which actions are possible now, [actions] of bool. sb3-contrib requires this name."""
         decision = len(self._choices)
         allowed = np.zeros(self._actions, dtype=np.bool_)
         allowed[: len(self.axes[decision])] = True
         if decision == DECISIONS - 1:
             precision = self.axes[2][self._choices[2]]
-            offered = [Target(precision, name) in self._ledger.landscape.targets for name in self.axes[3]]
+            offered = [
+                SearchTarget(precision, name) in self._ledger.landscape.targets for name in self.axes[3]
+            ]
             allowed[: len(offered)] = offered
         return allowed
 
     def actions_of(self, point: Point) -> list[int]:
-        """The four actions that lead to `point`."""
+        """Return the four actions that lead to `point`."""
         return [axis.index(value) for axis, value in zip(self.axes, point, strict=True)]
 
     def _point(self) -> Point:
@@ -90,7 +92,7 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
 
 
 def axes_of(landscape: Landscape) -> tuple[tuple[Any, ...], ...]:
-    """Widths, widths, precisions and runtimes: what each of the four decisions chooses from."""
+    """Return the values of the four decisions: widths, widths, precisions and runtimes."""
     precisions = tuple(sorted({target.precision for target in landscape.targets}))
     runtimes = tuple(sorted({target.runtime for target in landscape.targets}))
     return landscape.widths, landscape.widths, precisions, runtimes

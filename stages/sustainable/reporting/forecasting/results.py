@@ -22,13 +22,13 @@ from sustainable.statistics import (
     difference_interval,
     equivalence_p,
     holm,
-    log_ratios,
+    paired_log_ratios,
     mcnemar_p,
     minimum_detectable_ratio,
     paired_ratio,
     redundancy,
     sign_flip_p,
-    summarise,
+    summarise_values,
 )
 
 BASELINE, TWIN, IDLE = "baseline", "baseline_twin", "idle"
@@ -219,7 +219,7 @@ def _line(
         same_as=same_as,
         counts={name: int(first[name]) for name in COUNTS},
         hits=hits,
-        outcomes={outcome: summarise(own[outcome].to_list()) for outcome in OUTCOMES},
+        outcomes={outcome: summarise_values(own[outcome].to_list()) for outcome in OUTCOMES},
         compared=compared,
         watts_range=None if key == BASELINE else _watts_range(own, base),
         flagged=int(own["flags"].notna().sum()),
@@ -228,7 +228,7 @@ def _line(
 
 def _compare(own: pd.DataFrame, base: pd.DataFrame, outcome: str, parameters: ReportParameters) -> Comparison:
     values, reference = own[outcome].to_list(), base[outcome].to_list()
-    logs = log_ratios(values, reference)
+    logs = paired_log_ratios(values, reference)
     doubtful = (own["flags"].notna() | base["flags"].notna()).to_list()
     clean = [float("nan") if bad else value for value, bad in zip(values, doubtful, strict=True)]
     enough = len(logs) > 2

@@ -21,14 +21,14 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
 
     from sustainable.policies.policy import Actor
     from sustainable.policies.learning.recipes import Algorithm, Recipe
-    from sustainable.forecasting.compression.shrinking import Method
+    from sustainable.forecasting.compression.shrinking import ShrinkMethod
 
     Subjects = Iterator[tuple[str, dict[str, Tensor]]]
 
 PROTOCOL = "published"
 WINDOWS, VALIDATION, EPOCHS = 64, 32, 3
 """A batch is 64 windows: three steps. Emulated, a step takes about half a minute."""
-NARROW: "tuple[tuple[Method, tuple[int, int]], ...]" = (("l2", (64, 64)), ("distilled", (16, 16)))
+NARROW: "tuple[tuple[ShrinkMethod, tuple[int, int]], ...]" = (("l2", (64, 64)), ("distilled", (16, 16)))
 POLICIES: "tuple[tuple[Algorithm, str], ...]" = (
     ("PPO", "CartPole-v1"),
     ("PPO", "Pendulum-v1"),
@@ -144,7 +144,7 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
 
     from sustainable.core.parameters import read_section
     from sustainable.forecasting.model.gru import layered, logits_of
-    from sustainable.forecasting.compression.shrinking import Narrow, ShrinkParameters, make_narrow
+    from sustainable.forecasting.compression.shrinking import ShrinkTask, ShrinkParameters, shrink_forecaster
     from sustainable.forecasting.model.training import Trainer, TrainingParameters
     from sustainable.forecasting.data import PreprocessParameters, preprocess
 
@@ -168,8 +168,8 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
     controls = replace(shrinking.controls, from_scratch=replace(shrinking.controls.from_scratch, epochs=1))
     shorter = replace(shrinking, fine_tune=replace(shrinking.fine_tune, epochs=1), controls=controls)
     for method, widths in NARROW:
-        task = Narrow(method, widths, training.seeds[0])
-        narrow, _ = make_narrow(task, layered(model), train, validation, shorter)
+        task = ShrinkTask(method, widths, training.seeds[0])
+        narrow, _ = shrink_forecaster(task, layered(model), train, validation, shorter)
         yield f"GRU {'x'.join(map(str, widths))} {method}", narrow.state_dict()
 
 
