@@ -77,7 +77,7 @@ class Declaration:
     statement: str | None = None
     """The claim in words, with thresholds as in `rule`. None: as paper/published.yaml has it."""
     decided_by: tuple[str, ...] = ()
-    """Outputs of the pipeline that decide the claim, which `make claim-X` computes again; empty if none does."""
+    """Outputs that decide the claim: `make claim-X` computes them again. Empty if no row decides it."""
     also_reads: tuple[str, ...] = ()
     """Other outputs that the judge reads: computed again only if a stage that runs makes them."""
     needs: tuple[Need, ...] = ()

@@ -140,8 +140,8 @@ PUBLISHED_CLAIMS = (
     Declaration(
         id="A2",
         source="study_a",
-        rule="in randomised blocks, the energy ratio to the baseline is above 1: its interval excludes 1, the "
-        "effect exceeds the A/A noise floor, and both hold without flagged windows; decided only on counted "
+        rule="in randomised blocks, the energy ratio to the baseline is above 1: its interval excludes 1, "
+        "the effect exceeds the A/A noise floor, and both hold without flagged windows; decided only on counted "
         "energy",
         judge=judge_quantization,
         decided_by=COST_FILES,
@@ -151,8 +151,8 @@ PUBLISHED_CLAIMS = (
         id="A3",
         source="study_a",
         rule="in randomised blocks, the energy ratio and the latency ratio to the baseline are below 1: each "
-        "interval excludes 1, each effect exceeds the A/A noise floor, and both hold without flagged windows; "
-        "the energy half is decided only on counted energy",
+        "interval excludes 1, each effect exceeds the A/A noise floor, and both hold without flagged "
+        "windows; the energy half is decided only on counted energy",
         judge=judge_published_saving,
         decided_by=COST_FILES,
         needs=("latency", "energy counter"),

@@ -1,7 +1,7 @@
 """Findings F1 to F16: the second source's takeaways and guidelines, each judged on the rows.
 
-A confirmed finding is printed with its figures and a refuted one is struck out. Policies that have not learned
-are left out.
+A confirmed finding is printed with its figures and a refuted one is struck out. Policies that have not
+learned are left out.
 """
 
 import math
@@ -271,8 +271,8 @@ POLICY_FINDINGS = (
         id="F4",
         source="study_b",
         statement="Decisions are sequential: energy accumulates over the steps of an episode.",
-        rule="none: by the way they are counted, the logarithm of an episode's cost ratio is the sum of those "
-        "of its steps and of a step's cost, which no measurement can refute; only rows that contradict each "
+        rule="none: by the way they are counted, the logarithm of an episode's cost ratio is the sum of "
+        "those of its steps and of a step's cost, which no measurement can refute; only rows that contradict each "
         "other can",
         judge=judge_accumulation,
         decided_by=(WINDOWS_FILE,),
@@ -319,8 +319,8 @@ POLICY_FINDINGS = (
         id="F8",
         source="study_b",
         statement="Account for the overhead of compression.",
-        rule="share of quantized policies whose call certainly costs more than the uncompressed one under the "
-        "same runtime: confirmed if its Wilson interval lies above one half, refuted if below",
+        rule="share of quantized policies whose call certainly costs more than the uncompressed one under "
+        "the same runtime: confirmed if its Wilson interval lies above one half, refuted if below",
         judge=judge_overhead,
         decided_by=(WINDOWS_FILE,),
         also_reads=READ_FOR_RETURNS,
@@ -392,7 +392,7 @@ def _early(policies: Policies) -> list[str]:
 
 
 def _share(hits: int, of: int, parameters: ReportParameters) -> Estimate | None:
-    """Share with Wilson's interval. It assumes independence, which policies of one environment lack in part."""
+    """Share with Wilson's interval, which assumes independence: policies of one environment have less."""
     return Estimate(hits / of, *share_interval(hits, of, parameters.confidence), of) if of else None
 
 
