@@ -141,8 +141,8 @@ PUBLISHED_CLAIMS = (
         id="A2",
         source="study_a",
         rule="in randomised blocks, the energy ratio to the baseline is above 1: its interval excludes 1, "
-        "the effect exceeds the A/A noise floor, and both hold without flagged windows; decided only on counted "
-        "energy",
+        "the effect exceeds the A/A noise floor, and both hold without flagged windows; decided only on "
+        "counted energy",
         judge=judge_quantization,
         decided_by=COST_FILES,
         needs=("energy counter",),

@@ -149,9 +149,9 @@ POLICY_CLAIMS = (
         rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
         "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
         "over training seeds below 1, effect above the A/A noise floor, the same without flagged windows; "
-        "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its whole "
-        "interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; otherwise "
-        "inconclusive",
+        "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
+        "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
+        "otherwise inconclusive",
         judge=judge_step,
         decided_by=(ROW_FILES["policies"],),
         also_reads=READ_FOR_RETURNS,
@@ -175,8 +175,8 @@ POLICY_CLAIMS = (
         rule="resident memory of a fresh process divided by that of the uncompressed policy under the same "
         "runtime, intervals over processes; an interval wider than {memory_percent:g} % decides nothing; "
         "quantization: refuted if an interval lies below 1 beyond the A/A control, confirmed if all exclude "
-        "a fall of {memory_percent:g} %; pruning: confirmed if all lie within a fall of {least_fall_percent:g} "
-        "to {most_fall_percent:g} %, refuted if one lies outside",
+        "a fall of {memory_percent:g} %; pruning: confirmed if all lie within a fall of "
+        "{least_fall_percent:g} to {most_fall_percent:g} %, refuted if one lies outside",
         judge=judge_memory,
         decided_by=(ROW_FILES["memory"],),
         needs=("resident memory of processes",),
@@ -186,8 +186,9 @@ POLICY_CLAIMS = (
         id="B4",
         source="study_b",
         rule="time: the CPU time per call of PTDQ and PTSQ divided by that of the fp32 policy in eager "
-        "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a fresh "
-        "process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies below",
+        "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a "
+        "fresh process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies "
+        "below",
         judge=judge_library_overhead,
         decided_by=(ROW_FILES["policies"], ROW_FILES["memory"]),
         also_reads=READ_FOR_RETURNS,

@@ -272,8 +272,8 @@ POLICY_FINDINGS = (
         source="study_b",
         statement="Decisions are sequential: energy accumulates over the steps of an episode.",
         rule="none: by the way they are counted, the logarithm of an episode's cost ratio is the sum of "
-        "those of its steps and of a step's cost, which no measurement can refute; only rows that contradict each "
-        "other can",
+        "those of its steps and of a step's cost, which no measurement can refute; only rows that contradict "
+        "each other can",
         judge=judge_accumulation,
         decided_by=(WINDOWS_FILE,),
         also_reads=READ_FOR_RETURNS,
