@@ -52,12 +52,12 @@ def judge_claim(declaration: Declaration, analysis: Analysis, statements: Mappin
 
 
 def testability(declaration: Declaration, energy: str) -> str:
-    """Whether a host can test a claim. `energy` says so for claims about energy: `testable: ...`, or `not
-    testable: ...`."""
+    """Whether this host can test a claim. `energy` is the answer for energy: `testable: ...` or `not testable:
+    ...`, with the meter."""
     if declaration.untestable:
         return f"not testable: {declaration.untestable}"
     others = [need for need in declaration.needs if need != "energy counter"]
-    text = "testable: " + " and ".join(others)
+    text = "testable: " + ", ".join(others)
     if "energy counter" not in declaration.needs:
         return text
     return f"{text}; energy {energy}" if others else energy

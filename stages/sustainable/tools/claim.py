@@ -49,12 +49,12 @@ def main() -> None:
     if arguments.claim is None:
         raise UserError(f"no claim is named; name one of {claim_ranges()}")
     plan = plan_of(arguments.claim, shipped)
-    shipped.check()
     claim = shipped.claims[plan.claim]
     print(f"{plan.claim}: {claim['statement']}\nshipped verdict: {claim['verdict']}", flush=True)
     if not plan.stages:
         print(f"{plan.claim} not testable: {plan.declaration.untestable}")
         sys.exit(OPEN)
+    shipped.check()
     run = ClaimFolder(shipped, arguments.folder or FOLDER / plan.claim, plan)
     state = prepare_run(run, arguments.fresh)
     announce(run, state)

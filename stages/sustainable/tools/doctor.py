@@ -25,7 +25,7 @@ from sustainable.verification.folders import merge
 from sustainable.verification.lock import read_yaml
 from sustainable.verification.place import REFERENCE, ROOT
 
-PROFILES = ROOT / "stages/profiles"
+PROFILES_FOLDER = ROOT / "stages/profiles"
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     metering = read_section(arguments.params, "metering", MeterParameters)
     checks = check_host(arguments.params.resolve().parent, lambda: time.sleep(1.0))
     claims = testable_claims(metering)
-    efforts = forecast_run(parameters_of(arguments.params, arguments.profile))
+    efforts = forecast_run(profile_parameters(arguments.params, arguments.profile))
     if arguments.json:
         document = {
             "host": [asdict(check) for check in checks],
@@ -46,14 +46,14 @@ def main() -> None:
         print_diagnosis(checks, claims, efforts)
 
 
-def parameters_of(params: Path, profile: str) -> dict[str, Any]:
+def profile_parameters(params: Path, profile: str) -> dict[str, Any]:
     """The content of params.yaml under a profile; raises `UserError`, listing them, for an unknown one."""
     content: dict[str, Any] = read_yaml(params)
     if profile == "paper":
         return content
-    path = PROFILES / f"{profile}.yaml"
+    path = PROFILES_FOLDER / f"{profile}.yaml"
     if not path.is_file():
-        known = ", ".join(["paper", *sorted(path.stem for path in PROFILES.glob("*.yaml"))])
+        known = ", ".join(["paper", *sorted(path.stem for path in PROFILES_FOLDER.glob("*.yaml"))])
         raise UserError(f"{profile}: unknown profile; name one of {known}")
     merge(content, read_yaml(path))
     return content

@@ -28,7 +28,7 @@ def baseline_work(params: Params, part: str, cores: int) -> float:
     recipe = training["recipe"]
     epochs = min(recipe["epochs"], BEST_EPOCH[part] + recipe["patience_epochs"])
     cost = _cost([training["hidden"]] * training["layers"]) / _cost([256, 256])
-    return ceil(len(training["seeds"]) / cores) * epochs * cost * EPOCH_S
+    return float(ceil(len(training["seeds"]) / cores) * epochs * cost * EPOCH_S
 
 
 def shrink_work(params: Params, part: str, cores: int) -> float:
@@ -41,7 +41,7 @@ def shrink_work(params: Params, part: str, cores: int) -> float:
     for method, widths in product(controls["methods"], controls["widths"]):
         recipe = controls["from_scratch"] if method in scratch else shrink["fine_tune"]
         epochs += recipe["epochs"] * _share(widths, full)
-    return len(training["seeds"]) * epochs / 2 * FINE_TUNE_EPOCH_S / cores
+    return float(len(training["seeds"]) * epochs / 2 * FINE_TUNE_EPOCH_S / cores
 
 
 def candidates_work(params: Params, part: str, cores: int) -> float:
@@ -52,7 +52,7 @@ def candidates_work(params: Params, part: str, cores: int) -> float:
     dense = len(_pairs(shrink)) + len(shrink["equal_shares"])
     scoring = SCORING_S * (dense + masked) * len(params["train_baseline"]["audited"]["seeds"]) / cores
     timed = (6 * dense + masked) * len(candidates["batch_sizes"])
-    return scoring + candidates["rounds"] * timed * 2.5 * candidates["window_s"]
+    return float(scoring + candidates["rounds"] * timed * 2.5 * candidates["window_s"])
 
 
 def search_work(params: Params, part: str, cores: int) -> float:
@@ -61,7 +61,7 @@ def search_work(params: Params, part: str, cores: int) -> float:
 
 def searchers_work(params: Params, part: str, cores: int) -> float:
     compared = params["compare_searchers"]
-    return compared["seeds"] * len(compared["searchers"]) * compared["budget"] / cores
+    return float(compared["seeds"] * len(compared["searchers"]) * compared["budget"] / cores)
 
 
 def repairs_work(params: Params, part: str, cores: int) -> float:
@@ -87,7 +87,7 @@ def policy_training_work(params: Params, part: str, cores: int) -> float:
         for algorithm, environments in training["cells"].items()
         for environment in environments
     )
-    return len(training["seeds"]) * seconds / cores
+    return float(len(training["seeds"]) * seconds / cores)
 
 
 def compression_work(params: Params, part: str, cores: int) -> float:
@@ -95,7 +95,7 @@ def compression_work(params: Params, part: str, cores: int) -> float:
     policies = len(training["seeds"]) * sum(map(len, training["cells"].values()))
     variants = len(asked["others"]) + 3 * len(asked["shares"])  # two norms for units, one for weights
     episodes = variants * asked["episodes_minimum"] + asked["episodes_maximum"]
-    return policies * (PREPARING_S + episodes * EPISODE_S) / cores
+    return float(policies * (PREPARING_S + episodes * EPISODE_S) / cores)
 
 
 def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
@@ -104,7 +104,7 @@ def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
     windows, workload, memory = asked["windows"], asked["workload"], asked["memory"]
     cells = sum(map(len, asked["cells"].values()))
     doses = len(workload["doses_us"]) * len(workload["configurations"])
-    return (
+    return float(
         cells * _design_s(windows, len(asked["configurations"]), windows["window_s"])
         + _design_s(windows, doses, workload["window_s"])
         + PROCESS_S * memory["repeats"] * len(memory["configurations"]) / cores
