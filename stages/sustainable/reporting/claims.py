@@ -51,9 +51,9 @@ def judge_claim(declaration: Declaration, analysis: Analysis, statements: Mappin
     )
 
 
-def testability(declaration: Declaration, energy: str) -> str:
-    """Whether this host can test a claim. `energy` is the answer for energy: `testable: ...` or `not testable:
-    ...`, with the meter."""
+def describe_testability(declaration: Declaration, energy: str) -> str:
+    """Whether this host can test a claim. `energy` is the answer for energy: `testable: ...` or
+    `not testable: ...`, with the meter."""
     if declaration.untestable:
         return f"not testable: {declaration.untestable}"
     others = [need for need in declaration.needs if need != "energy counter"]

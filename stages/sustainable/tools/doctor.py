@@ -14,7 +14,7 @@ from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.meter import carries_energy_claims
 from sustainable.measuring.diagnosis import HostCheck, check_host
-from sustainable.reporting.claims import DECLARATIONS, testability
+from sustainable.reporting.claims import DECLARATIONS, describe_testability
 from sustainable.verification.claim.forecast import (
     Effort,
     forecast_efforts,
@@ -76,7 +76,7 @@ def testable_claims(metering: MeterParameters) -> dict[str, str]:
         if carries_energy_claims(evidence)
         else f"not testable: {chosen.name} gives {evidence}; {chosen.reason}"
     )
-    return {claim: testability(declaration, energy) for claim, declaration in DECLARATIONS.items()}
+    return {claim: describe_testability(declaration, energy) for claim, declaration in DECLARATIONS.items()}
 
 
 def print_diagnosis(checks: Sequence[HostCheck], claims: dict[str, str], efforts: Sequence[Effort]) -> None:

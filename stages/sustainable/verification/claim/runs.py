@@ -60,8 +60,11 @@ class Shipped:
 
     def changed(self) -> list[str]:
         """The shipped files that have changed since they were shipped, by path in the project."""
-        sums = self.place.sums().items()
-        return [f"{REFERENCE}/{name}" for name, digest in sums if file_sha256(self.folder / name) != digest]
+        files = {self.folder / name: digest for name, digest in self.place.sums().items()}
+        changed = [
+            path for path, digest in files.items() if not path.is_file() or file_sha256(path) != digest
+        ]
+        return [path.relative_to(self.root).as_posix() for path in changed]
 
     def holds(self, output: str) -> bool:
         """Whether an output of the pipeline is shipped, whole."""

@@ -28,7 +28,7 @@ def baseline_work(params: Params, part: str, cores: int) -> float:
     recipe = training["recipe"]
     epochs = min(recipe["epochs"], BEST_EPOCH[part] + recipe["patience_epochs"])
     cost = _cost([training["hidden"]] * training["layers"]) / _cost([256, 256])
-    return float(ceil(len(training["seeds"]) / cores) * epochs * cost * EPOCH_S
+    return float(ceil(len(training["seeds"]) / cores) * epochs * cost * EPOCH_S)
 
 
 def shrink_work(params: Params, part: str, cores: int) -> float:
@@ -41,7 +41,7 @@ def shrink_work(params: Params, part: str, cores: int) -> float:
     for method, widths in product(controls["methods"], controls["widths"]):
         recipe = controls["from_scratch"] if method in scratch else shrink["fine_tune"]
         epochs += recipe["epochs"] * _share(widths, full)
-    return float(len(training["seeds"]) * epochs / 2 * FINE_TUNE_EPOCH_S / cores
+    return float(len(training["seeds"]) * epochs / 2 * FINE_TUNE_EPOCH_S / cores)
 
 
 def candidates_work(params: Params, part: str, cores: int) -> float:
