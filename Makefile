@@ -17,7 +17,7 @@ help: ## list these commands
 setup: .venv/ready ## make the virtual environment .venv from requirements.txt (about 2 minutes)
 
 doctor: .venv/ready ## what this host can support, and how long reproduce will take here (a few seconds)
-	@python -m sustainable.tools.doctor
+	@python -m sustainable.tools.doctor --profile $(PROFILE)
 
 reproduce: .venv/ready ## run the whole pipeline and say where the results lie (95 minutes on 2 cores)
 	@if [ "$(PROFILE)" != paper ]; then exec python -m sustainable.tools.profiles $(PROFILE); fi; dvc repro

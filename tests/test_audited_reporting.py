@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from judging import judged
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.audited import (
     control_lines,
@@ -13,7 +14,7 @@ from sustainable.reporting.forecasting.audited import (
     repair_lines,
     summarise_audited,
 )
-from sustainable.reporting.forecasting.audited_claims import judge_audited
+from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
 from sustainable.reporting.forecasting.audited_figures import draw_audited
 from sustainable.reporting.forecasting.results import AuditedParameters, PoliciesParameters, ReportParameters
 from sustainable.reporting.forecasting.run import accepted
@@ -115,8 +116,13 @@ def make_candidates():
 
 def claims_of(audited, searching=None, agreement=None):
     agreement = agreement or {"flops": {64: Estimate(0.95, 0.93, 0.97, 12)}}
-    judged = judge_audited(audited, searching or make_searches(), agreement, PARAMETERS)
-    return {claim.id: claim for claim in judged}
+    return judged(
+        AUDITED_CLAIMS,
+        audited=audited,
+        searching=searching or make_searches(),
+        agreement=agreement,
+        parameters=PARAMETERS,
+    )
 
 
 def test_ratios_have_training_seeds_as_their_unit():

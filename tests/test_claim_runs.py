@@ -9,35 +9,32 @@ import yaml
 
 from imports import STAGES
 from sustainable.core.errors import UserError, exit_on_error
-from sustainable.core.files import write_json
+from sustainable.core.files import write_text
+from sustainable.core.hashing import file_sha256
 from sustainable.core.parameters import read_section
 from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
+from sustainable.reporting.claims import DECLARATIONS
+from sustainable.reporting.declaration import Declaration
 from sustainable.tools import claim as script
 from sustainable.verification.claim import runs as claim_runs
-from sustainable.verification.claim.efforts import (
-    DECLARED_MIB,
-    DVC_S,
-    WITNESS,
-    Effort,
-    cut_shares,
-    foretell,
-    found_efforts,
-    shipped_efforts,
-)
 from sustainable.verification.claim.runs import (
-    EVIDENCE,
     ClaimFolder,
-    Evidence,
-    Plan,
+    ClaimPlan,
     Shipped,
+    claims_by_id,
     origins,
     plan_of,
-    read_claims,
     stages_of,
 )
-from sustainable.verification.claim.verdicts import CONTRADICTED, OPEN, REPRODUCED, figures, outcome
+from sustainable.verification.claim.verdicts import (
+    CONTRADICTED,
+    OPEN,
+    REPRODUCED,
+    compare_values,
+    compare_verdicts,
+)
 from sustainable.verification.folders import copy
-from sustainable.verification.lock import declared_commands, inside
+from sustainable.verification.lock import inside
 
 ROOT = STAGES.parent
 WEIGHTS = ("data/models/published/baseline", "data/models/policies")
@@ -67,28 +64,26 @@ def missing(plan, shipped, steps):
     every = [out for stage in pipeline.values() for out in stage.outputs]
     there, made, lacking = {out for out in every if shipped.holds(out)}, set(), []
     for step in steps:
-        for path in pipeline[step].inputs:
+        for path in pipeline[step].data:  # code and templates are in git
             parts = [out for out in every if inside(out, path) or inside(path, out)]
             if not (all(part in there for part in parts) if parts else (ROOT / path).exists()):
                 lacking.append((step, path))
         made |= set(pipeline[step].outputs)
         there |= made
-    return lacking + [path for path in plan.evidence.decides if path not in made]
+    return lacking + [path for path in plan.declaration.decided_by if path not in made]
 
 
 def test_every_claim_that_is_shipped_can_be_run():
-    assert set(EVIDENCE) == set(read_claims(ROOT / "data/reference/claims.json"))
+    assert list(DECLARATIONS) == list(claims_by_id(ROOT / "data/reference/claims.json"))
 
 
 def test_every_stage_is_declared(shipped):
-    declared = declared_commands(
-        yaml.safe_load((ROOT / "dvc.yaml").read_text()), yaml.safe_load((ROOT / "params.yaml").read_text())
-    )
-    for name in EVIDENCE:
-        assert set(plan_of(name, shipped).steps) <= declared.keys(), name
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].keys()
+    for name in DECLARATIONS:
+        assert {step.partition("@")[0] for step in plan_of(name, shipped).steps} <= declared, name
 
 
-@pytest.mark.parametrize("name", EVIDENCE)
+@pytest.mark.parametrize("name", DECLARATIONS)
 def test_the_stages_suffice_and_none_is_superfluous(shipped, name):
     plan = plan_of(name, shipped)
     assert missing(plan, shipped, plan.steps) == []
@@ -116,7 +111,7 @@ def test_few_stages_run_where_the_small_weights_are_shipped(names, expected):
 
 
 def test_weights_that_are_not_shipped_are_trained():
-    stages = stages_of(EVIDENCE["A5"].decides, WithoutWeights(ROOT))
+    stages = stages_of(DECLARATIONS["A5"].decided_by, WithoutWeights(ROOT))
     assert stages == ["preprocess@published", "train_baseline@published", "rl_search@published"]
 
 
@@ -130,8 +125,16 @@ def test_what_is_shipped_and_what_is_made_here_is_told():
 
 def test_of_a_cut_stage_only_what_decides_is_taken():
     shipped = WithWeights(ROOT)
-    evidence = Evidence(("data/benchmark/memory.csv",), ("data/policies/returns.csv",), {"a": 1})
-    found = origins(Plan("B3", evidence, ["compress_policies", "benchmark_policies"]), shipped)
+    declaration = Declaration(
+        "B3",
+        "study_b",
+        "a rule",
+        judge=None,
+        decided_by=("data/benchmark/memory.csv",),
+        also_reads=("data/policies/returns.csv",),
+        cut={"a": 1},
+    )
+    found = origins(ClaimPlan(declaration, ["compress_policies", "benchmark_policies"]), shipped)
     assert found["data/benchmark/memory.csv"] == "recomputed here"
     assert found["data/policies/returns.csv"] == "shipped"
     assert found["data/models/quantized_policies"] == "recomputed here"
@@ -144,8 +147,25 @@ def test_an_unknown_claim_is_one_line_that_lists_them(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert stopped.value.code == 1
     assert said.count("\n") == 1
-    assert "'A9' is no claim; there are A1, A2" in said
-    assert "F16" in said
+    assert "A9: unknown claim; name one of A1 to A5, C1 to C5, B1 to B4, F1 to F16" in said
+
+
+def test_a_claim_may_be_named_in_lower_case():
+    assert plan_of("a5", Shipped(ROOT)).claim == "A5"
+
+
+def test_a_missing_shipped_file_is_restored_from_git_and_not_computed_again(tmp_path):
+    rows = tmp_path / "data/reference/benchmark/audited.csv"
+    write_text(rows, "a row")
+    sums = tmp_path / "data/reference/SHA256SUMS"
+    write_text(sums, f"{file_sha256(rows)}  benchmark/audited.csv\n")
+    Shipped(tmp_path).check()
+    assert Shipped(tmp_path).changed() == []
+    rows.write_text("another row")
+    assert Shipped(tmp_path).changed() == ["data/reference/benchmark/audited.csv"]
+    rows.unlink()
+    with pytest.raises(UserError, match=r"git checkout -- data/reference/benchmark/audited\.csv"):
+        Shipped(tmp_path).check()
 
 
 def judged(verdict, evidence="CPU time: clock"):
@@ -159,20 +179,20 @@ def judged(verdict, evidence="CPU time: clock"):
         ("inconclusive", "inconclusive", REPRODUCED, "reproduced: inconclusive"),
         ("confirmed", "refuted", CONTRADICTED, "contradicted: refuted here, confirmed"),
         ("refuted", "confirmed", CONTRADICTED, "contradicted: confirmed here, refuted"),
-        ("refuted", "inconclusive", OPEN, "undecided here: inconclusive, and refuted in the shipped run. B"),
+        ("refuted", "inconclusive", OPEN, "undecided here: inconclusive; refuted in the shipped run. B"),
         ("confirmed", "not testable on this host", OPEN, "undecided here: not testable on this host"),
         ("not testable on this host", "refuted", OPEN, "decided here: refuted"),
         ("not testable on this host", "inconclusive", OPEN, "undecided in both"),
     ],
 )
 def test_verdicts_are_compared(shipped, here, status, begins):
-    found = outcome(judged(shipped), judged(here))
+    found = compare_verdicts(judged(shipped), judged(here))
     assert found[0] == status
     assert found[1].startswith(begins)
 
 
 def test_a_claim_that_only_counts_must_come_out_alike():
-    found = outcome(judged("inconclusive", "exact count"), judged("confirmed", "exact count"))
+    found = compare_verdicts(judged("inconclusive", "exact count"), judged("confirmed", "exact count"))
     assert found[0] == CONTRADICTED
 
 
@@ -181,7 +201,7 @@ def test_figures_stand_side_by_side():
         ratio = {"estimate": estimate, "low": 0.25, "high": 1.0, "n": 3}
         return {"values": {"part": {"ratio": ratio}, "ties": [8, 9], "whole": None} | extra}
 
-    assert figures(values(0.5, {}), values(2.0, {"more": True})) == [
+    assert compare_values(values(0.5, {}), values(2.0, {"more": True})) == [
         ("more", "none", "True"),
         ("ties", "8, 9", "8, 9"),
         ("whole", "none", "none"),
@@ -189,47 +209,10 @@ def test_figures_stand_side_by_side():
     ]
 
 
-STEPS = ("preprocess@audited", "train_baseline@audited", "benchmark@audited")
-
-
-def test_a_forecast_scales_what_computes_and_not_what_measures(tmp_path):
-    efforts = [("train_baseline@audited", 60.0, 400.0), ("benchmark@audited", 600.0, 500.0)]
-    efforts = [dict(zip(("stage", "wall_s", "memory_mib"), one, strict=True)) for one in efforts]
-    write_json(tmp_path / "effort.json", efforts)
-    write_json(tmp_path / "metrics/published/training_cost.json", {"cpu_time_s": 100.0})
-    write_json(tmp_path / "benchmark/policies.conditions.json", {"host": {"cores_logical": 2}})
-    here_s = {WITNESS: 300.0, "preprocess@audited": 3.0, "report": 40.0}  # a third as fast, twice the cores
-    found = foretell(Plan("C1", Evidence(), STEPS), tmp_path, here_s, 4, ROOT / "params.yaml")
-    assert [effort.wall_s - DVC_S for effort in found] == [3.0, 90.0, 600.0, 40.0]
-    assert [effort.memory_mib for effort in found] == [DECLARED_MIB, 400.0, 500.0, DECLARED_MIB]
-
-
-def test_a_cut_takes_its_share():
-    stages = ["compress_policies", "benchmark_policies"]
-    params = ROOT / "params.yaml"
-    shares = cut_shares(Plan("B3", EVIDENCE["B3"], stages), params)
-    assert set(shares) == set(stages)
-    assert all(0 < share < 0.5 for share in shares.values())
-    assert cut_shares(Plan("B1", EVIDENCE["B1"], stages), params) == {}
-
-
-def test_of_a_stage_that_ran_twice_the_last_counts(tmp_path):
-    log = tmp_path / "data/checkpoints/effort.jsonl"
-    log.parent.mkdir(parents=True)
-    lines = [{"stage": "shrink", "wall_s": wall, "memory_mib": 5.0} for wall in (1.0, 2.0)]
-    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"stage": "cut')
-    assert found_efforts(tmp_path) == {"shrink": Effort("shrink", 2.0, 5.0)}
-    assert found_efforts(tmp_path / "nowhere") == {}
-    assert shipped_efforts(tmp_path) == {}
-    (tmp_path / "effort.json").write_text('[{"stage": "shrink"}]')
-    with pytest.raises(UserError, match=r"effort\.json: no list of stages"):
-        shipped_efforts(tmp_path)
-
-
 @pytest.mark.parametrize("name", ["B3", "F9"])
 def test_a_cut_leaves_what_decides_as_it_is(tmp_path, name):
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
-    claim_runs.merge(parameters, EVIDENCE[name].cut)
+    claim_runs.merge(parameters, DECLARATIONS[name].cut)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     copy(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     whole, left = (
@@ -293,7 +276,7 @@ def test_a_run_that_stops_goes_on_where_it_was(stand_in, tmp_path):
     assert stand_in.steps[len(before) :] == ["rl_search@published", "report"]
     assert (state.done, state.sittings) == (run.plan.steps, 2)
     assert journal.is_file()
-    assert again.found()["verdict"] == "refuted"
+    assert again.judged()["verdict"] == "refuted"
     assert folder_of(tmp_path, "A5").earlier() == state
     again.begin([])
     assert not journal.exists()
@@ -329,18 +312,40 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     assert (run.folder / "thesis.txt").exists()
 
 
-def test_a_claim_that_no_row_tells_takes_the_report_alone(monkeypatch, capsys, tmp_path):
-    here_s = dict.fromkeys(Shipped(ROOT).pipeline, 1.0)
-    monkeypatch.setattr(script, "forecast_here", lambda project: here_s)
+@pytest.mark.parametrize(("changed", "advice"), [([], "the same command continues"), (["x.csv"], "-- x.csv")])
+def test_a_stage_that_fails_on_changed_rows_says_how_to_restore_them(
+    stand_in, tmp_path, monkeypatch, changed, advice
+):
+    monkeypatch.setattr(Shipped, "changed", lambda self: changed)
+    run = folder_of(tmp_path, "C3")
+    stand_in.failing = {"report"}
+    with pytest.raises(UserError, match=f"stage report failed .*{advice}"):
+        run.run(run.begin([]))
+
+
+def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(script, "measure_slowdown", lambda reference: 1.0)
+    monkeypatch.setattr(Shipped, "check", lambda self: None)
     folder = tmp_path / "claim"
-    monkeypatch.setattr(sys, "argv", ["claim.py", "F12", "--folder", str(folder)])
-    for said in ("together", "this has run before"):
+    monkeypatch.setattr(sys, "argv", ["claim.py", "c3", "--folder", str(folder)])
+    for said in ("together", "this claim has run before"):
         with pytest.raises(SystemExit) as stopped:
             script.main()
         assert stopped.value.code == REPRODUCED
         printed = capsys.readouterr().out
         assert said in printed
-        assert "F12 reproduced: not testable on this host here as in the shipped run" in printed
+        assert "C3 reproduced: inconclusive here and in the shipped run" in printed
     result = json.loads((folder / script.RESULT).read_text())
     assert result["here"] == result["shipped"]
-    assert result["found"]["minutes"] > 0
+    assert result["forecast"]["minutes"] > 1
+    assert stand_in.steps == ["compare_searchers", "report"]
+
+
+def test_a_claim_that_no_row_tests_is_answered_without_a_run(stand_in, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["claim.py", "F12", "--folder", str(tmp_path / "claim")])
+    with pytest.raises(SystemExit) as stopped:
+        script.main()
+    assert stopped.value.code == OPEN
+    assert "F12 not testable: no row counts cache misses" in capsys.readouterr().out
+    assert stand_in.steps == []
+    assert not (tmp_path / "claim").exists()

@@ -22,7 +22,7 @@ from sustainable.core.hashing import file_sha256
 from sustainable.core.tensors import read_tensors, tensors_sha256, write_tensors
 from sustainable.energy.meter import Reading
 from sustainable.measuring.blocks import EMPTY_METERINGS, design
-from sustainable.tools import doctor, profiles
+from sustainable.tools import profiles
 
 STAMP = "smoke run, not evidence"
 
@@ -109,20 +109,6 @@ def test_a_window_too_short_for_evidence_is_refused(pipeline, changed_params):
     command = stage_command(pipeline, "benchmark", changed_params("profile", "paper"), "remeasured")
     done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=False)
     refused(done, "window_s: 0.3 s is too short for evidence")
-
-
-def test_the_doctor_tells_what_can_be_tested_and_how_long_it_takes(project, capsys):
-    script = [sys.executable, str(project / "stages/doctor.py")]
-    done = subprocess.run([*script, "--json"], cwd=project, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert {"processor", "RAPL", "GPU", "frequency", "temperature", "TeX", "disk"} <= {
-        finding["what"] for finding in told["findings"]
-    }
-    audited = {f"{letter}{number}" for letter in "AC" for number in range(1, 6)}
-    assert set(told["claims"]) == audited | {"B1", "B2", "B3", "B4"}
-    assert told["minutes"]["all"] == pytest.approx(sum(told["minutes"].values()) / 2)
-    doctor.show([], told["claims"], told["minutes"])
-    assert "claims on this host" in capsys.readouterr().out
 
 
 def test_the_published_configurations_are_two_models(rows):

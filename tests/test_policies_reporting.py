@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from judging import judged
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.results import AuditedParameters, PoliciesParameters, ReportParameters
-from sustainable.reporting.policies.claims import judge_policies
+from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
 from sustainable.reporting.policies.figures import draw_policies
-from sustainable.reporting.policies.findings import find_policies
+from sustainable.reporting.policies.findings import POLICY_FINDINGS
 from sustainable.reporting.policies.run import PoliciesRun, check_cells, checked_table
 from sustainable.reporting.policies.summary import (
     POLICY_TABLES,
@@ -196,7 +197,11 @@ def summarised(**changes) -> Policies:
 
 
 def claims_of(**changes):
-    return {claim.id: claim for claim in judge_policies(summarised(**changes), PUBLISHED, PARAMETERS)}
+    return judge_on(POLICY_CLAIMS, summarised(**changes))
+
+
+def judge_on(declarations, policies):
+    return judged(declarations, PUBLISHED["claims"], policies=policies, parameters=PARAMETERS)
 
 
 def cell_of(policies, environment):
@@ -331,9 +336,10 @@ def test_too_few_blocks_decide_nothing():
 def test_without_a_learned_policy_nothing_is_claimed_and_all_are_named():
     policies = summarised(learned=())
     assert policies.unlearned == [f"{name} PPO" for name in ENVIRONMENTS]
-    claims = judge_policies(policies, PUBLISHED, PARAMETERS)
-    assert [claim.verdict for claim in claims if claim.id != "B3"] == [INCONCLUSIVE] * 3
-    assert not [one for one in find_policies(policies, PARAMETERS) if one.verdict == REFUTED]
+    claims = judge_on(POLICY_CLAIMS, policies)
+    assert [claims[name].verdict for name in ("B1", "B2", "B4")] == [INCONCLUSIVE] * 3
+    findings = judge_on(POLICY_FINDINGS, policies).values()
+    assert not [finding for finding in findings if finding.verdict == REFUTED]
 
 
 def test_seeds_that_have_not_learned_are_left_out_one_by_one():
@@ -354,17 +360,17 @@ def test_counted_energy_decides_itself():
 
 
 def test_findings_follow_the_rows():
-    found = {
-        one.statement.split(":")[0].split(".")[0]: one for one in find_policies(summarised(), PARAMETERS)
-    }
-    verdict = {name: one.verdict for name, one in found.items()}
-    assert verdict["Energy efficiency is not model size reduction"] == CONFIRMED
-    assert verdict["Better performance means longer episodes, and so more energy in total"] == CONFIRMED
-    assert verdict["Episode lengths vary by chance, and total energy with them"] == REFUTED  # 1 % here
-    assert verdict["Account for the overhead of compression"] == CONFIRMED
-    assert verdict["Battery life may not improve with compression"] == NOT_TESTABLE
-    cheap = find_policies(summarised(rows=make_rows(calls={"ptdq": 4.0, "ptsq": 4.0})), PARAMETERS)
-    assert next(one for one in cheap if "overhead" in one.statement).verdict == REFUTED
+    findings = judge_on(POLICY_FINDINGS, summarised())
+    verdicts = {name: finding.verdict for name, finding in findings.items()}
+    assert verdicts["F1"] == CONFIRMED  # smaller policies save nothing
+    assert verdicts["F3"] == CONFIRMED  # better policies live longer
+    assert verdicts["F5"] == REFUTED  # lengths vary by 1 % here
+    assert verdicts["F8"] == CONFIRMED  # quantized calls cost more
+    assert verdicts["F13"] == NOT_TESTABLE  # no battery
+    assert (findings["F13"].evidence, findings["F13"].reason) == ("none", "No row comes from a battery.")
+    assert findings["F10"].evidence == "data/benchmark/policies.csv, data/benchmark/workload.csv"
+    cheap = summarised(rows=make_rows(calls={"ptdq": 4.0, "ptsq": 4.0}))
+    assert judge_on(POLICY_FINDINGS, cheap)["F8"].verdict == REFUTED
 
 
 def test_a_lost_row_or_an_unknown_policy_is_named():
@@ -393,8 +399,8 @@ def test_every_template_renders_and_a_smoke_run_is_stamped(project, learned):
     run = make_run(learned=learned, rows=make_rows().assign(profile="smoke"))
     policies = summarise_policies(run, PARAMETERS)
     assert policies.stamps == ["smoke run"]
-    claims = judge_policies(policies, PUBLISHED, PARAMETERS)
-    findings = find_policies(policies, PARAMETERS)
+    claims = list(judge_on(POLICY_CLAIMS, policies).values())
+    findings = list(judge_on(POLICY_FINDINGS, policies).values())
     values = policies_values(run, policies, claims, findings, PUBLISHED)
     values |= {"stamp": "smoke run, not evidence", "parameters": PARAMETERS}
     folder = project / "paper/templates"

@@ -10,15 +10,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from judging import analysis_of, judged
 from sustainable.core.errors import UserError
 from sustainable.reporting import latex
 from sustainable.reporting.forecasting.figures import draw_published
 from sustainable.reporting.forecasting.published_claims import (
-    Measured,
-    accuracy_claim,
-    discovery_claim,
-    judge,
-    proxy_claim,
+    PUBLISHED_CLAIMS,
+    judge_accuracy,
+    judge_discovery,
+    judge_published_proxies,
 )
 from sustainable.reporting.forecasting.results import (
     COLUMNS,
@@ -116,9 +116,17 @@ def published(project):
 
 
 def verdicts(rows, published):
-    measured = Measured(summarised(make_rows(blocks=10)), summarised(rows), PARAMETERS.minimum_blocks)
-    claims = judge(measured, ACTIONS, BEST, published)
-    return {claim.id: claim.verdict for claim in claims}, {claim.id: claim for claim in claims}
+    results = {"published": summarised(make_rows(blocks=10)), "remeasured": summarised(rows)}
+    claims = judged(
+        PUBLISHED_CLAIMS,
+        published["claims"],
+        results=results,
+        actions=ACTIONS,
+        best_action=BEST,
+        published_action=published["best_action"],
+        parameters=PARAMETERS,
+    )
+    return {name: claim.verdict for name, claim in claims.items()}, claims
 
 
 def test_equal_models_are_named_and_ratios_are_right():
@@ -223,7 +231,7 @@ def test_counted_energy_does(published):
 def test_too_few_blocks_give_no_verdict(published):
     found, claims = verdicts(make_rows("counter", blocks=11), published)
     assert (found["A2"], found["A3"]) == (INCONCLUSIVE, INCONCLUSIVE)
-    assert "12 blocks are needed, there are 11" in claims["A2"].reason
+    assert "11 blocks were measured, 12 are needed" in claims["A2"].reason
 
 
 def test_a_busy_neighbour_makes_verdicts_inconclusive_or_leaves_them():
@@ -257,8 +265,9 @@ def test_missing_energy_is_counted_and_leaves_the_rest(published):
 
 def test_one_window_less_refutes_equal_accuracy():
     results = summarised(make_rows(), manual_quantization=69)
-    assert accuracy_claim("", results).verdict == REFUTED
-    assert "manual_quantization: 69" in accuracy_claim("", results).reason
+    judgement = judge_accuracy(analysis_of(results={"published": results}))
+    assert judgement.verdict == REFUTED
+    assert "100 windows right; these differ: manual_quantization: 69" in judgement.reason
 
 
 def test_accuracy_is_compared_on_the_same_windows():
@@ -285,19 +294,22 @@ def test_what_the_search_cost_is_paid_back():
 
 
 def test_the_proxy_claim_follows_the_table():
-    assert proxy_claim("", ACTIONS).verdict == CONFIRMED
+    assert judge_published_proxies(analysis_of(actions=ACTIONS)).verdict == CONFIRMED
     for column, row, value in (("proxy_flops", 9, 1), ("proxy_parameters", 3, 70)):
         changed = ACTIONS.copy()
         changed.loc[row, column] = value
-        assert proxy_claim("", changed).verdict == REFUTED
+        assert judge_published_proxies(analysis_of(actions=changed)).verdict == REFUTED
 
 
 def test_a_discovery_is_the_only_best_action():
+    def discovery(best, published=11):
+        return judge_discovery(analysis_of(best_action=best, published_action=published))
+
     alone = BEST | {"actions_sharing_best_reward": [11], "best_seen": {"action": 11}}
-    assert discovery_claim("", alone, 11).verdict == CONFIRMED
-    assert discovery_claim("", alone, 10).verdict == REFUTED
-    assert discovery_claim("", BEST | {"best_seen": {"action": 11}}, 11).verdict == REFUTED
-    assert "8 of 16 actions share" in discovery_claim("", BEST, 11).reason
+    assert discovery(alone).verdict == CONFIRMED
+    assert discovery(alone, published=10).verdict == REFUTED
+    assert discovery(BEST | {"best_seen": {"action": 11}}).verdict == REFUTED
+    assert "8 of 16 actions share" in discovery(BEST).reason
 
 
 @given(st.text())

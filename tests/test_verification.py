@@ -278,7 +278,7 @@ def test_candidates_are_compared_by_runtime_on_the_mean(tmp_path):
 
 
 def claim(key, verdict, evidence="counter"):
-    from sustainable.reporting.forecasting.published_claims import Claim
+    from sustainable.reporting.declaration import Claim
 
     return Claim(key, "said", "rule", verdict, "because", evidence)
 

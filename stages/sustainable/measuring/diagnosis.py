@@ -1,4 +1,4 @@
-"""What this host can support: meters, clocks, sensors, neighbours, TeX, room."""
+"""What this host supports: meters, clocks, sensors, TeX, disk, memory, and the load of other processes."""
 
 import shutil
 import subprocess
@@ -16,72 +16,73 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing looked at: whether it is as the artifact would like it, and what was found."""
+class HostCheck:
+    """One property of the host. `ok`: whether it is as the artifact would like it."""
 
-    what: str
-    good: bool
-    found: str
+    name: str
+    ok: bool
+    detail: str
 
 
-def examine(folder: Path, watch: Callable[[], None]) -> list[Finding]:
-    """What this host can support; `watch` is called while the load of other processes is measured."""
+def check_host(folder: Path, wait: Callable[[], None]) -> list[HostCheck]:
+    """Check this host. `folder`: where the pipeline would run; `wait` is called while the load of other
+    processes is measured."""
     host = describe_host()
     before = now()
-    watch()
+    wait()
     load = neighbours_load(before, now())
     free_gib = shutil.disk_usage(folder).free / 2**30
     cores = f"{host['cpu']}, {host['cores_logical']} logical cores (one thread is measured)"
     return [
-        Finding("processor", True, cores),
-        Finding(
+        HostCheck("processor", True, cores),
+        HostCheck(
             "instructions", "AVX2" in host["isa"], f"{host['isa']}; bitwise reproducible training needs AVX2"
         ),
         *_meters(),
         _governor(),
-        Finding(
+        HostCheck(
             "temperature",
             temperature_c() is not None,
             _or_none(temperature_c(), "C", "no sensor is readable"),
         ),
-        Finding("load by others", load <= 0.05, f"{100 * load:.1f} % of all cores now (limit: 5 %)"),
+        HostCheck("load by others", load <= 0.05, f"{100 * load:.1f} % of all cores now (limit: 5 %)"),
         _tex(),
-        Finding("disk", free_gib > 3, f"{free_gib:.0f} GiB free (3 are needed)"),
-        Finding("memory", host["memory_gib"] >= 3, f"{host['memory_gib']} GiB (2 are needed)"),
+        HostCheck("disk", free_gib > 3, f"{free_gib:.0f} GiB free (3 are needed)"),
+        HostCheck("memory", host["memory_gib"] >= 3, f"{host['memory_gib']} GiB (2 are needed)"),
     ]
 
 
-def _meters() -> list[Finding]:
-    findings = []
+def _meters() -> list[HostCheck]:
+    checks = []
     try:
         zones = find_zones()
         names = ", ".join(sorted({zone.component for zone in zones}))
-        findings.append(Finding("RAPL", True, f"readable: {names}"))
+        checks.append(HostCheck("RAPL", True, f"readable: {names}"))
     except MeterError as error:
-        findings.append(Finding("RAPL", False, str(error)))
+        checks.append(HostCheck("RAPL", False, str(error)))
     try:
         library = load_library()
-        findings.append(Finding("GPU", True, f"{library.nvmlDeviceGetCount()} seen by NVML"))
+        checks.append(HostCheck("GPU", True, f"{library.nvmlDeviceGetCount()} seen by NVML"))
     except MeterError as error:
-        findings.append(Finding("GPU", False, str(error)))
-    return findings
+        checks.append(HostCheck("GPU", False, str(error)))
+    return checks
 
 
-def _governor() -> Finding:
+def _governor() -> HostCheck:
     try:
         name = GOVERNOR.read_text().strip()
     except OSError:
         clock = _or_none(frequency_mhz(), "MHz", "unknown")
-        return Finding("frequency", False, f"no governor is readable (clock: {clock})")
-    return Finding("frequency", name == "performance", f"governor {name} (steady clocks: performance)")
+        return HostCheck("frequency", False, f"no governor is readable (clock: {clock})")
+    return HostCheck("frequency", name == "performance", f"governor {name} (steady clocks: performance)")
 
 
-def _tex() -> Finding:
+def _tex() -> HostCheck:
     path = shutil.which("pdflatex")
     if path is None:
-        return Finding("TeX", False, "no pdflatex: tables and figures without paper.pdf")
+        return HostCheck("TeX", False, "no pdflatex: tables and figures without paper.pdf")
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return Finding(
+    return HostCheck(
         "TeX", done.returncode == 0, done.stdout.splitlines()[0] if done.stdout else "pdflatex fails"
     )
 

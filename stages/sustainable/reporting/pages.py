@@ -16,8 +16,9 @@ from sustainable.reporting.forecasting.audited import (
     proxy_agreement,
     summarise_audited,
 )
-from sustainable.reporting.forecasting.audited_claims import CHOICE, judge_audited
-from sustainable.reporting.forecasting.published_claims import Claim, Measured, judge
+from sustainable.reporting.claims import judge_claims
+from sustainable.reporting.declaration import Analysis, Claim
+from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.evidence import minutes_of, rows_sha256
 from sustainable.reporting.policies.summary import (
     POLICY_TABLES,
@@ -26,8 +27,6 @@ from sustainable.reporting.policies.summary import (
     policies_values,
     summarise_policies,
 )
-from sustainable.reporting.policies.claims import judge_policies
-from sustainable.reporting.policies.findings import find_policies
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.forecasting.results import (
     BASELINE,
@@ -122,20 +121,16 @@ def find(
     costs = run.metrics["audited"]["searchers_cost"]
     searching = summarise_searches(run.improvements, run.choices, costs, parameters)
     agreement = proxy_agreement(run.candidates, audited.batch_sizes, parameters)
-    measured = Measured(results["published"], results["remeasured"], parameters.minimum_blocks)
-    claims = judge(measured, run.actions, run.best, published)
-    claims += judge_audited(audited, searching, agreement, parameters)
     policies = summarise_policies(policies_run, parameters)
-    return Findings(
-        results,
-        audited,
-        searching,
-        agreement,
-        claims,
-        policies,
-        judge_policies(policies, published_policies, parameters),
-        find_policies(policies, parameters),
+    action = int(published["best_action"])
+    analysis = Analysis(
+        results, run.actions, run.best, audited, searching, agreement, policies, action, parameters
     )
+    judged = judge_claims(analysis, published["claims"] | published_policies["claims"])
+    study_a, study_b, takeaways = (
+        [claim for claim in judged if claim.id[0] in letters] for letters in ("AC", "B", "F")
+    )
+    return Findings(results, audited, searching, agreement, study_a, policies, study_b, takeaways)
 
 
 def label_configurations(keys: Sequence[str], published: Mapping[str, Any]) -> dict[str, str]:

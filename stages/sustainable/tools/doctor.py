@@ -1,97 +1,72 @@
-"""What this host can support, which claims are testable here, and how long `make reproduce` will take."""
+"""What this host supports, which claims it can test, and how long `make reproduce` will take here."""
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
-
-from sustainable.core.errors import exit_on_error
-from sustainable.core.parallel import available_cores
-from sustainable.core.parameters import read_protocols, read_section
-from sustainable.forecasting.benchmark.candidates import CandidateParameters
-from sustainable.forecasting.durations import Plan, minutes_by_stage
-from sustainable.forecasting.benchmark.blocks import BlocksParameters
+from sustainable.core.errors import UserError, exit_on_error
+from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
-from sustainable.measuring.diagnosis import Finding, examine
 from sustainable.energy.meter import carries_energy_claims
-from sustainable.forecasting.benchmark.runs import RunsParameters
-from sustainable.policies.learning.recipes import PolicyTrainingParameters
-from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
-from sustainable.policies.durations import seconds_by_stage
-from sustainable.forecasting.search.searchers import SearchersParameters
-from sustainable.forecasting.compression.shrinking import ShrinkParameters
-from sustainable.forecasting.model.training import TrainingParameters
-from sustainable.policies.compression.evaluation import CompressParameters
+from sustainable.measuring.diagnosis import HostCheck, check_host
+from sustainable.reporting.claims import DECLARATIONS, describe_testability
+from sustainable.verification.claim.forecast import (
+    Effort,
+    forecast_efforts,
+    measure_slowdown,
+    shipped_efforts,
+)
+from sustainable.verification.folders import merge
+from sustainable.verification.lock import read_yaml
+from sustainable.verification.place import REFERENCE, ROOT
+
+PROFILES_FOLDER = ROOT / "stages/profiles"
 
 
 def main() -> None:
     arguments = parse_arguments()
-    use_deterministic_torch()
     metering = read_section(arguments.params, "metering", MeterParameters)
-    findings = examine(arguments.params.resolve().parent, lambda: time.sleep(1.0))
-    minutes = forecast(arguments.params, arguments.metrics)
-    claims = testable(metering)
+    checks = check_host(arguments.params.resolve().parent, lambda: time.sleep(1.0))
+    claims = testable_claims(metering)
+    efforts = forecast_run(profile_parameters(arguments.params, arguments.profile))
     if arguments.json:
         document = {
-            "findings": [asdict(finding) for finding in findings],
+            "host": [asdict(check) for check in checks],
             "claims": claims,
-            "minutes": minutes,
+            "minutes": {effort.stage: effort.wall_s / 60 for effort in efforts},
         }
         json.dump(document, sys.stdout, indent=2, sort_keys=True)
         print()
     else:
-        show(findings, claims, minutes)
+        print_diagnosis(checks, claims, efforts)
 
 
-def forecast(params: Path, metrics: Path) -> dict[str, float]:
-    """Minutes by stage of both studies, and of `all`."""
-    minutes = minutes_by_stage(read_plan(params, metrics))
-    seconds = seconds_by_stage(
-        read_section(params, "train_policies", PolicyTrainingParameters),
-        read_section(params, "compress_policies", CompressParameters),
-        read_section(params, "benchmark_policies", PolicyBenchmarkParameters),
-        available_cores(),
-    )
-    minutes |= {stage: value / 60 for stage, value in seconds.items()}
-    return minutes | {"all": sum(value for stage, value in minutes.items() if stage != "all")}
+def profile_parameters(params: Path, profile: str) -> dict[str, Any]:
+    """The content of params.yaml under a profile; raises `UserError`, listing them, for an unknown one."""
+    content: dict[str, Any] = read_yaml(params)
+    if profile == "paper":
+        return content
+    path = PROFILES_FOLDER / f"{profile}.yaml"
+    if not path.is_file():
+        known = ", ".join(["paper", *sorted(path.stem for path in PROFILES_FOLDER.glob("*.yaml"))])
+        raise UserError(f"{profile}: unknown profile; name one of {known}")
+    merge(content, read_yaml(path))
+    return content
 
 
-def read_plan(params: Path, metrics: Path) -> Plan:
-    """What params.yaml asks for; `metrics` is the folder of the shipped run's metrics."""
-    training = {
-        protocol: read_section(params, "train_baseline", TrainingParameters, protocol)
-        for protocol in read_protocols(params)
-    }
-    searchers = read_section(params, "compare_searchers", SearchersParameters)
-    return Plan(
-        training=training,
-        epochs={name: epochs_of(metrics / name / "baseline.json", own) for name, own in training.items()},
-        shrink=read_section(params, "shrink", ShrinkParameters),
-        candidates=read_section(params, "candidates", CandidateParameters),
-        searches=searchers.seeds * len(searchers.searchers.by_name()),
-        runs=read_section(params, "benchmark", RunsParameters, "published"),
-        blocks={
-            name: read_section(params, "benchmark", BlocksParameters, name)
-            for name in ("remeasured", "audited")
-        },
-    )
+def forecast_run(params: dict[str, Any]) -> list[Effort]:
+    """What every stage of the pipeline will take here."""
+    reference = ROOT / REFERENCE
+    return forecast_efforts(shipped_efforts(reference), reference, params, measure_slowdown(reference))
 
 
-def epochs_of(metrics: Path, training: TrainingParameters) -> int:
-    """How many epochs a training takes: as many as the longest shipped one, else as many as there can be."""
-    try:
-        seeds = json.loads(metrics.read_text(encoding="utf-8"))["seeds"]
-        return max(int(model["epochs"]) for model in seeds.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return training.recipe.epochs
-
-
-def testable(metering: MeterParameters) -> dict[str, str]:
-    """For each claim, whether this host can decide it."""
+def testable_claims(metering: MeterParameters) -> dict[str, str]:
+    """For each claim, whether this host can test it."""
     chosen = choose_meter(metering)
     meter = chosen.make()
     meter.start()
@@ -101,35 +76,26 @@ def testable(metering: MeterParameters) -> dict[str, str]:
         if carries_energy_claims(evidence)
         else f"not testable: {chosen.name} gives {evidence}; {chosen.reason}"
     )
-    exact = "testable: exact counts"
-    time_too = "testable: CPU time and exact counts"
-    published = {
-        "A1": exact,
-        "A2": energy,
-        "A3": f"latency testable; energy {energy}",
-        "A4": exact,
-        "A5": exact,
-    }
-    audited = {"C1": time_too, "C2": time_too, "C3": exact, "C4": time_too, "C5": exact}
-    policies = dict.fromkeys(("B1", "B2", "B4"), f"{time_too}; energy {energy}")
-    return published | audited | policies | {"B3": "testable: resident memory of processes"}
+    return {claim: describe_testability(declaration, energy) for claim, declaration in DECLARATIONS.items()}
 
 
-def show(findings: list[Finding], claims: dict[str, str], minutes: dict[str, float]) -> None:
-    for finding in findings:
-        print(f"{'ok  ' if finding.good else 'note'}  {finding.what:16}{finding.found}")
+def print_diagnosis(checks: Sequence[HostCheck], claims: dict[str, str], efforts: Sequence[Effort]) -> None:
+    """All of it for a reader; the sum of all stages comes last."""
+    for check in checks:
+        print(f"{'ok  ' if check.ok else 'note'}  {check.name:16}{check.detail}")
     print("\nclaims on this host")
-    for claim, what in claims.items():
-        print(f"      {claim:16}{what}")
-    print("\n`make reproduce` here, after set-up, in minutes (a forecast)")
-    for stage, value in minutes.items():
-        print(f"      {stage:22}{value:6.1f}")
+    for claim, text in claims.items():
+        print(f"      {claim:16}{text}")
+    print("\n`make reproduce` here, after set-up, in minutes (a forecast for an idle host)")
+    for effort in efforts:
+        print(f"      {effort.stage:26}{effort.wall_s / 60:8.1f}")
+    print(f"      {'together':26}{sum(effort.wall_s for effort in efforts) / 60:8.1f}")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--metrics", type=Path, default=Path("data/metrics"))
+    parser.add_argument("--profile", default="paper", help="forecast this profile (default: paper)")
     parser.add_argument("--json", action="store_true", help="for machines")
     return parser.parse_args()
 

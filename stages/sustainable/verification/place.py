@@ -9,6 +9,7 @@ from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.verification.lock import Stage, read_lock, read_yaml
 
+ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = "data/reference"
 SUMS, MANIFEST = "SHA256SUMS", "manifest.json"
 UNLISTED = (SUMS, "README.md")

@@ -1,104 +1,84 @@
-"""Our own claims, on the audited protocol: a statement, a rule over rows, and the verdict of the rule."""
+"""Claims C1 to C5: our own, judged on the audited protocol, with training seeds as the unit of intervals."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from sustainable.reporting.declaration import (
+    EXACT_COUNT,
+    HIT_TABLES,
+    ROW_FILES,
+    Analysis,
+    Declaration,
+    Judgement,
+)
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
-from sustainable.reporting.forecasting.published_claims import Claim
 from sustainable.reporting.forecasting.results import TWIN, ReportParameters
-from sustainable.reporting.forecasting.searching import SearcherLine, Searching
+from sustainable.reporting.forecasting.searching import SearcherLine
 from sustainable.reporting.templates import difference_text, small_ratio_text
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio, weakest
 
 CHOICE, ORACLE = "ppo_stepwise", "oracle"
+AUDITED_FILES = (ROW_FILES["audited"], HIT_TABLES["audited"], "data/benchmark/audited.conditions.json")
 
 
-def judge_audited(
-    audited: Audited,
-    searching: Searching,
-    agreement: Mapping[str, Mapping[int, Estimate]],
-    parameters: ReportParameters,
-) -> list[Claim]:
-    """Claims C1 to C5."""
-    return [
-        saving_claim(audited, parameters),
-        runtime_claim(audited, parameters),
-        searcher_claim(searching),
-        proxy_claim(agreement, parameters),
-        frugal_claim(audited),
-    ]
-
-
-def saving_claim(audited: Audited, parameters: ReportParameters) -> Claim:
-    """C1: the saving that was aimed at, at an accuracy that is no worse than declared."""
-    target, margin = parameters.audited.target_speed_up, parameters.audited.accuracy_margin
+def judge_saving(analysis: Analysis) -> Judgement:
+    """C1: the target saving, at an accuracy that is not inferior by the declared margin."""
+    audited, parameters = analysis.audited, analysis.parameters
+    bound = 1 / parameters.audited.target_speed_up
     line = audited.lines[CHOICE]
     verdicts = [
-        at_most(ratio, 1 / target, audited.blocks, parameters)
+        at_most(ratio, bound, audited.blocks, parameters)
         for timing in line.timings.values()
         for ratio in (timing.ratio, timing.clean)
     ]
-    kept = not_inferior(line.over_seeds, margin)
-    return Claim(
-        id="C1",
-        statement=f"The deployment that the step-by-step PPO chooses needs at least {target:g} times less "
-        "CPU time per forecast than the eager FP32 baseline, at non-inferior accuracy.",
-        rule="at every batch size the CPU time ratio's interval over training seeds lies below "
-        f"1/{target:g}, the same without flagged windows; the interval over seeds of the accuracy difference "
-        f"lies above -{margin:g}",
-        verdict=weakest([*verdicts, kept]),
-        reason=f"{_ratios(line, audited)} Accuracy difference over {audited.seeds} seeds "
-        f"{difference_text(line.over_seeds)}; over seeds and windows at once "
-        f"{difference_text(line.crossed)}.",
+    accuracy = not_inferior(line.over_seeds, parameters.audited.accuracy_margin)
+    return Judgement(
+        verdict=weakest([*verdicts, accuracy]),
+        reason=f"{_ratios(line, audited)} Accuracy difference over {audited.seeds} seeds: "
+        f"{difference_text(line.over_seeds)}; over seeds and test windows: {difference_text(line.crossed)}.",
         evidence="CPU time: clock; accuracy: exact count",
-        values={"choice": _figures(line), "oracle": _figures(audited.lines[ORACLE]), "accuracy": kept},
+        values={"choice": _figures(line), "oracle": _figures(audited.lines[ORACLE]), "accuracy": accuracy},
     )
 
 
-def runtime_claim(audited: Audited, parameters: ReportParameters) -> Claim:
-    """C2: what compression adds to the best runtime."""
+def judge_runtime(analysis: Analysis) -> Judgement:
+    """C2: what compression adds to the fastest runtime."""
+    audited = analysis.audited
     line = audited.lines[CHOICE]
     verdicts = [
-        at_most(timing.to_uncompressed, 1.0, audited.blocks, parameters) for timing in line.timings.values()
+        at_most(timing.to_uncompressed, 1.0, audited.blocks, analysis.parameters)
+        for timing in line.timings.values()
     ]
-    found = ", ".join(
+    ratios = ", ".join(
         f"batch {size}: {small_ratio_text(timing.to_uncompressed)}" for size, timing in line.timings.items()
     )
-    quickest = {size: audited.lines[key] for size, key in audited.quickest.items()}
-    runtimes = ", ".join(f"{own.runtime} (batch {size})" for size, own in quickest.items())
-    return Claim(
-        id="C2",
-        statement="Compression saves CPU time against the best uncompressed runtime as well.",
-        rule="at every batch size the interval over seeds of the CPU time ratio to the quickest runtime of "
-        "the full network in fp32 lies below 1",
+    fastest = {size: audited.lines[key] for size, key in audited.quickest.items()}
+    runtimes = ", ".join(f"{line.runtime} (batch {size})" for size, line in fastest.items())
+    return Judgement(
         verdict=weakest(verdicts),
-        reason=f"The quickest runtime of the full network is {runtimes}; ratios to it: {found}.",
+        reason=f"The fastest runtime of the full network is {runtimes}; ratios to it: {ratios}.",
         evidence="CPU time: clock",
         values={
             "choice": _figures(line),
-            "uncompressed": {str(size): _figures(own) for size, own in quickest.items()},
+            "uncompressed": {str(size): _figures(line) for size, line in fastest.items()},
         },
     )
 
 
-def searcher_claim(searching: Searching) -> Claim:
-    """C3: is reinforcement learning the better searcher?"""
+def judge_searchers(analysis: Analysis) -> Judgement:
+    """C3: whether reinforcement learning is the better searcher."""
+    searching = analysis.searching
     best = searching.lines[CHOICE]
     rivals = {name: line.against for name, line in searching.lines.items() if not line.is_rl and line.against}
-    worse = [name for name, found in rivals.items() if found.low > 0]
-    beaten = [name for name, found in rivals.items() if found.high < 0]
+    worse = [name for name, difference in rivals.items() if difference.low > 0]
+    beaten = [name for name, difference in rivals.items() if difference.high < 0]
     undecided = CONFIRMED if len(beaten) == len(rivals) else INCONCLUSIVE
-    compared = "; ".join(f"{name} {difference_text(found)}" for name, found in rivals.items())
-    return Claim(
-        id="C3",
-        statement="A reinforcement-learning agent finds the compression with fewer evaluations than other "
-        "searchers do.",
-        rule="the step-by-step PPO's mean regret over the budget is lower than that of every searcher that "
-        "learns no policy: each difference's interval over seeds lies below 0; refuted if one lies above",
+    compared = "; ".join(f"{name} {difference_text(difference)}" for name, difference in rivals.items())
+    return Judgement(
         verdict=REFUTED if worse else undecided,
-        reason=f"Mean regret over {searching.budget} evaluations: {best.mean_regret.estimate:.3f} nats. Its "
-        f"difference to the others: {compared}."
+        reason=f"Mean regret over {searching.budget} evaluations: {best.mean_regret.estimate:.3f} nats. "
+        f"Minus that of the others: {compared}."
         if best.mean_regret
         else "Too few seeds.",
         evidence="exact count on the table of candidates",
@@ -106,61 +86,112 @@ def searcher_claim(searching: Searching) -> Claim:
     )
 
 
-def proxy_claim(agreement: Mapping[str, Mapping[int, Estimate]], parameters: ReportParameters) -> Claim:
-    """C4: whether operations may stand for a measurement."""
-    needed = parameters.audited.rank_agreement
-    found = agreement["flops"].values()
-    if all(one.low >= needed for one in found):
+def judge_proxies(analysis: Analysis) -> Judgement:
+    """C4: whether counted operations can replace a measurement."""
+    needed, agreement = analysis.parameters.audited.rank_agreement, analysis.agreement
+    operations = agreement["flops"].values()
+    if all(correlation.low >= needed for correlation in operations):
         verdict = CONFIRMED
     else:
-        verdict = REFUTED if any(one.high < needed for one in found) else INCONCLUSIVE
+        verdict = REFUTED if any(one.high < needed for one in operations) else INCONCLUSIVE
     text = "; ".join(
         f"{proxy.replace('_', ' ')} "
-        + ", ".join(f"{one.estimate:.2f} (batch {size})" for size, one in by.items())
-        for proxy, by in agreement.items()
+        + ", ".join(f"{one.estimate:.2f} (batch {size})" for size, one in by_size.items())
+        for proxy, by_size in agreement.items()
     )
-    return Claim(
-        id="C4",
-        statement="Counted operations rank deployments as measured CPU time does.",
-        rule=f"Spearman's correlation of operations with CPU time over all candidates is at least {needed:g} "
-        "at every batch size, by its whole interval; refuted where the whole interval is below",
+    return Judgement(
         verdict=verdict,
         reason=f"Rank correlation with CPU time: {text}.",
         evidence="CPU time: clock; proxies: exact count",
         values={
-            proxy: {str(size): asdict(one) for size, one in by.items()} for proxy, by in agreement.items()
+            proxy: {str(size): asdict(one) for size, one in by_size.items()}
+            for proxy, by_size in agreement.items()
         },
     )
 
 
-def frugal_claim(audited: Audited) -> Claim:
+def judge_frugal(analysis: Analysis) -> Judgement:
     """C5: whether the network is worth its energy at all."""
+    audited = analysis.audited
     against = audited.against_frugal
-    better = [name for name, found in against.items() if found.low > 0]
-    worse = [name for name, found in against.items() if found.high < 0]
+    better = [name for name, difference in against.items() if difference.low > 0]
+    worse = [name for name, difference in against.items() if difference.high < 0]
     undecided = CONFIRMED if len(better) == len(against) else INCONCLUSIVE
     text = "; ".join(
-        f"{name.replace('_', ' ')} {audited.accuracies[name]:.3f}, difference {difference_text(found)}"
-        for name, found in against.items()
+        f"{name.replace('_', ' ')} {audited.accuracies[name]:.3f}, difference {difference_text(difference)}"
+        for name, difference in against.items()
     )
     regression = _ratios(audited.lines["logistic_last_day"], audited)
-    return Claim(
+    return Judgement(
+        verdict=REFUTED if worse else undecided,
+        reason=f"Accuracy {audited.accuracies['baseline']:.3f}; {text}. The regression: {regression}",
+        evidence=EXACT_COUNT,
+        values={
+            "accuracies": dict(audited.accuracies),
+            "differences": {name: asdict(difference) for name, difference in against.items()},
+        },
+    )
+
+
+AUDITED_CLAIMS = (
+    Declaration(
+        id="C1",
+        source="ours",
+        statement="The deployment that the step-by-step PPO chooses needs at least {target_speed_up:g} times "
+        "less CPU time per forecast than the eager FP32 baseline, at non-inferior accuracy.",
+        rule="at every batch size, the CPU time ratio's interval over training seeds lies below "
+        "1/{target_speed_up:g}, with and without flagged windows; the accuracy difference's interval over "
+        "seeds lies above -{accuracy_margin:g}",
+        judge=judge_saving,
+        decided_by=AUDITED_FILES,
+        needs=("CPU time", "exact counts"),
+    ),
+    Declaration(
+        id="C2",
+        source="ours",
+        statement="Compression also saves CPU time against the fastest uncompressed runtime.",
+        rule="at every batch size, the interval over seeds of the CPU time ratio to the fastest runtime of "
+        "the full network in fp32 lies below 1",
+        judge=judge_runtime,
+        decided_by=AUDITED_FILES,
+        needs=("CPU time", "exact counts"),
+    ),
+    Declaration(
+        id="C3",
+        source="ours",
+        statement="A reinforcement-learning agent finds the compression with fewer evaluations than other "
+        "searchers.",
+        rule="the step-by-step PPO's mean regret over the budget is lower than that of every searcher that "
+        "learns no policy: each difference's interval over seeds lies below 0; refuted if one lies above",
+        judge=judge_searchers,
+        decided_by=("data/search/improvements.csv", "data/search/choices.json"),
+        needs=("exact counts",),
+    ),
+    Declaration(
+        id="C4",
+        source="ours",
+        statement="Counted operations rank deployments as measured CPU time does.",
+        rule="at every batch size, the whole interval of Spearman's correlation between operations and CPU "
+        "time over all candidates is at least {rank_agreement:g}; refuted if a whole interval is below",
+        judge=judge_proxies,
+        decided_by=("data/search/candidates.csv",),
+        needs=("CPU time", "exact counts"),
+    ),
+    Declaration(
         id="C5",
+        source="ours",
         statement="The uncompressed network forecasts better than every frugal forecaster.",
         rule="the interval, over training seeds and test windows, of its accuracy minus that of each frugal "
         "forecaster lies above 0; refuted if one lies below",
-        verdict=REFUTED if worse else undecided,
-        reason=f"Accuracy {audited.accuracies['baseline']:.3f}; {text}. The regression: {regression}",
-        evidence="exact count",
-        values={
-            "accuracies": dict(audited.accuracies),
-            "differences": {name: asdict(found) for name, found in against.items()},
-        },
-    )
+        judge=judge_frugal,
+        decided_by=AUDITED_FILES,
+        needs=("exact counts",),
+    ),
+)
 
 
 def at_most(ratio: Ratio | None, bound: float, blocks: int, parameters: ReportParameters) -> str:
-    """Whether a ratio is at most `bound`, by its whole interval; too few blocks decide nothing."""
+    """Whether a ratio's whole interval is at most `bound`; inconclusive with too few blocks."""
     if ratio is None or blocks < parameters.minimum_blocks:
         return INCONCLUSIVE
     if ratio.high <= bound:
@@ -169,7 +200,7 @@ def at_most(ratio: Ratio | None, bound: float, blocks: int, parameters: ReportPa
 
 
 def not_inferior(difference: Estimate | None, margin: float) -> str:
-    """Whether an accuracy difference is above -`margin`, by its whole interval."""
+    """Whether an accuracy difference's whole interval is above -`margin`."""
     if difference is None:
         return INCONCLUSIVE
     if difference.low > -margin:
@@ -186,7 +217,7 @@ def _ratios(line: AuditedLine, audited: Audited) -> str:
     )
 
 
-def _figures(line: AuditedLine) -> dict[str, Any]:
+def _figures(line: AuditedLine) -> Mapping[str, Any]:
     return {
         "name": line.name,
         "accuracy": line.accuracy,
@@ -196,7 +227,7 @@ def _figures(line: AuditedLine) -> dict[str, Any]:
     }
 
 
-def _searched(line: SearcherLine) -> dict[str, Any]:
+def _searched(line: SearcherLine) -> Mapping[str, Any]:
     wanted = ("mean_regret", "final_regret", "found", "against")
     numbers = {name: value and asdict(value) for name in wanted for value in [getattr(line, name)]}
     return numbers | {"near_after": line.near_after, "near": line.near, "seeds": line.seeds}

@@ -1,7 +1,7 @@
-"""The claims of study B: a statement, a rule over rows, and the verdict that the rule gives.
+"""Claims B1 to B4: what the second source says, judged on whole episodes and fresh processes.
 
-Where energy is modelled it restates CPU time, so a claim about energy is decided as one about CPU time, and
-says that energy itself cannot be tested. Policies that have not learned are named and left out.
+Modelled energy restates CPU time, so a claim about energy is then decided on CPU time, and its reason says
+that energy itself cannot be tested. Policies that have not learned are named and left out.
 """
 
 import math
@@ -10,13 +10,13 @@ from dataclasses import asdict
 from typing import Any
 
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
-from sustainable.reporting.forecasting.published_claims import Claim
-from sustainable.reporting.policies.summary import Policies
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.declaration import ROW_FILES, Analysis, Declaration, Judgement
+from sustainable.reporting.forecasting.results import BASELINE, TWIN, PoliciesParameters, ReportParameters
 from sustainable.reporting.policies.costs import Cell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
-from sustainable.reporting.forecasting.results import BASELINE, TWIN, PoliciesParameters, ReportParameters
-from sustainable.reporting.templates import declared_percent, percent, ratio_text
-from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.policies.summary import Policies
+from sustainable.reporting.templates import declared_percent, ratio_text
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,
@@ -30,55 +30,50 @@ from sustainable.statistics import (
 )
 
 LIBRARY = ("ptdq", "ptsq")
+READ_FOR_RETURNS = ("data/policies/table.json", "data/policies/returns.csv")
+NO_WINDOWS: Mapping[str, Any] = {"cells": {"PPO": [], "TRPO": []}}
+TWO_POLICIES = {"cells": {"PPO": ["SimulatedWorkload-v0"], "TRPO": ["Hopper-v5"]}}
+"""The policy that is measured at several doses, and the one whose memory is read."""
+FEWEST = ["baseline", "baseline_twin"]
+MEMORY_ONLY = {
+    "train_policies": TWO_POLICIES,
+    "benchmark_policies": {
+        **NO_WINDOWS,
+        "workload": {"doses_us": [0.0, 500.0], "configurations": FEWEST, "window_s": 0.05, "timed_steps": 10},
+    },
+}
+DOSES_ONLY = {
+    "train_policies": TWO_POLICIES,
+    "benchmark_policies": {**NO_WINDOWS, "memory": {"repeats": 2, "configurations": FEWEST}},
+}
 
 
-def judge_policies(
-    policies: Policies, published: Mapping[str, Any], parameters: ReportParameters
-) -> list[Claim]:
-    """Claims B1 to B4."""
-    said = published["claims"]
-    return [
-        step_claim(said["B1"], policies, parameters),
-        episode_claim(said["B2"], policies, parameters),
-        memory_claim(said["B3"], policies, parameters),
-        overhead_claim(said["B4"], policies, parameters),
-    ]
-
-
-def step_claim(statement: str, policies: Policies, parameters: ReportParameters) -> Claim:
-    """B1: bytes are counted; a step's cost is compared under one runtime."""
-    outcome = decided_on(policies, "step")
-    pairs = policies.pairs
+def judge_step(analysis: Analysis) -> Judgement:
+    """B1: bytes are counted; the cost of a step is compared under one runtime."""
+    policies, parameters = analysis.policies, analysis.parameters
+    outcome, pairs = decided_on(policies, "step"), policies.pairs
     whole = sorted({line.key for _, line in pairs if line.to_reference_size >= 1})
     saved = [(cell, line) for cell, line in pairs if certainly(cell, line, outcome, "lower", parameters)]
     keeping = [(cell, line) for cell, line in saved if keeps(line)]
     excluded = [(cell, line) for cell, line in pairs if excludes_saving(cell, line, outcome, parameters)]
     size = INCONCLUSIVE if not pairs else (REFUTED if whole else CONFIRMED)
     cost = REFUTED if keeping else (CONFIRMED if pairs and len(excluded) == len(pairs) else INCONCLUSIVE)
-    return Claim(
-        id="B1",
-        statement=statement,
-        rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if some "
-        "compressed policy costs less a step than the uncompressed one under the same runtime (interval over "
-        "training seeds below 1, effect above the A/A noise floor, the same without flagged windows; not "
-        "corrected for the number of comparisons) and "
-        f"keeps {100 * SURVIVES:.0f} % of the return by its whole interval; confirmed if every interval "
-        f"excludes a saving of {percent(parameters.equivalence_margin)}; else inconclusive",
+    return Judgement(
         verdict=weakest([size, cost]),
         reason=f"{basis(policies)} Bytes: {size}"
         + (f" (not smaller: {_named(policies, whole)})" if whole else "")
         + f". {cost_name(policies)} of a step: {cost}; {len(saved)} of {len(pairs)} comparisons show a "
-        f"saving, {len(keeping)} of them keep the return{_best(policies, keeping, outcome)}."
+        f"saving, {len(keeping)} of them with the return kept{_best(policies, keeping, outcome)}."
         f"{left_out(policies)}",
-        evidence=evidence(policies, "bytes: exact count"),
-        values=_values(policies, pairs, outcome, {"bytes": size, "cost": cost}, keeping),
+        evidence=evidence_class(policies, "bytes: exact count"),
+        values=_values(policies, outcome, {"bytes": size, "cost": cost}, keeping),
     )
 
 
-def episode_claim(statement: str, policies: Policies, parameters: ReportParameters) -> Claim:
-    """B2: does an episode cost less for any other reason than that it ends early?"""
-    outcome = decided_on(policies, "episode")
-    pairs = policies.pairs
+def judge_episode(analysis: Analysis) -> Judgement:
+    """B2: whether an episode costs less for any reason other than its early end."""
+    policies, parameters = analysis.policies, analysis.parameters
+    outcome, pairs = decided_on(policies, "episode"), policies.pairs
     fallen = [(cell, line) for cell, line in pairs if certainly(cell, line, outcome, "lower", parameters)]
     against = [(cell, line) for cell, line in fallen if keeps(line)]
     shorter = [(cell, line) for cell, line in fallen if collapsed(line) and ends_sooner(line)]
@@ -87,44 +82,29 @@ def episode_claim(statement: str, policies: Policies, parameters: ReportParamete
     if fallen and len(shorter) == len(fallen):
         verdict = CONFIRMED
     never = sum(not cell.ends_early for cell, _ in fallen)
-    return Claim(
-        id="B2",
-        statement=statement,
-        rule="an episode's cost has fallen where its ratio to the uncompressed policy under the same runtime "
-        "lies below 1 (as in B1); refuted if it has fallen for a policy that keeps "
-        f"{100 * SURVIVES:.0f} % of the return by its whole interval; confirmed if every policy for which "
-        "it has fallen has lost that return and ends its episodes sooner, each by its whole interval",
+    return Judgement(
         verdict=verdict,
         reason=f"{basis(policies)} {cost_name(policies)} of an episode falls in {len(fallen)} of "
         f"{len(pairs)} comparisons: {len(shorter)} with the return lost and shorter episodes, "
         f"{len(against)} with the return kept{_best(policies, against, outcome)}, "
-        f"{len(unexplained)} without shorter episodes and with the "
-        f"return lost or in doubt; {never} in environments whose episodes never end early."
-        f"{left_out(policies)}",
-        evidence=evidence(policies, "returns and steps: exact count"),
-        values=_values(policies, pairs, outcome, {"fallen": len(fallen), "shorter": len(shorter)}, against),
+        f"{len(unexplained)} with the return lost or in doubt, but without shorter episodes; {never} in "
+        f"environments whose episodes never end early.{left_out(policies)}",
+        evidence=evidence_class(policies, "returns and steps: exact count"),
+        values=_values(policies, outcome, {"fallen": len(fallen), "shorter": len(shorter)}, against),
     )
 
 
-def memory_claim(statement: str, policies: Policies, parameters: ReportParameters) -> Claim:
+def judge_memory(analysis: Analysis) -> Judgement:
     """B3: resident memory of fresh processes."""
+    policies, declared = analysis.policies, analysis.parameters.policies
     lines = policies.memory
-    floor = _memory_floor(lines)
+    floor, change = _memory_floor(lines), declared_percent(declared.memory_change)
     quantized = [line for line in lines.values() if line.method in QUANTIZERS]
     pruned = [line for line in lines.values() if line.method in PRUNERS]
-    declared = parameters.policies
-    change, (least, most) = declared_percent(declared.memory_change), declared.memory_fall
     kept = [not_lowered(line, floor, declared) for line in quantized]
     fallen = [lowered_as_claimed(line, declared) for line in pruned]
     first, second = (weakest(verdicts) if verdicts else INCONCLUSIVE for verdicts in (kept, fallen))
-    return Claim(
-        id="B3",
-        statement=statement,
-        rule="resident memory of a fresh process over that of the uncompressed policy under the same "
-        f"runtime, intervals over processes; none wider than {change} carries the claim; "
-        "quantization: refuted if one lies below 1 beyond the A/A control, confirmed if all exclude a fall "
-        f"of {change}; pruning: confirmed if all lie within a fall of {100 * least:g} to "
-        f"{declared_percent(most)}, refuted if one lies outside",
+    return Judgement(
         verdict=weakest([first, second]),
         reason=f"Quantization does not lower it: {first} ({_memory_text(policies, quantized)}). "
         f"Pruning lowers it by about {change}: {second} ({_memory_text(policies, pruned)}).",
@@ -137,55 +117,106 @@ def memory_claim(statement: str, policies: Policies, parameters: ReportParameter
     )
 
 
-def overhead_claim(statement: str, policies: Policies, parameters: ReportParameters) -> Claim:
-    """B4: what the library's own int8 modules cost a call, and a process."""
+def judge_library_overhead(analysis: Analysis) -> Judgement:
+    """B4: what the library's own int8 modules cost per call, and per process."""
+    policies = analysis.policies
     pairs = [(cell, line) for cell, line in policies.pairs if line.key in LIBRARY]
-    verdicts = [overhead(cell, line, parameters) for cell, line in pairs]
+    verdicts = [overhead(cell, line, analysis.parameters) for cell, line in pairs]
     time = weakest(verdicts) if verdicts else INCONCLUSIVE
     floor = _memory_floor(policies.memory)
     lines = [policies.memory[key] for key in LIBRARY if key in policies.memory]
     memory = weakest([raised(line, floor) for line in lines]) if lines else INCONCLUSIVE
-    dearer = sum(verdict == CONFIRMED for verdict in verdicts)
-    return Claim(
-        id="B4",
-        statement=statement,
-        rule="time: CPU time of one call of PTDQ and PTSQ over the fp32 policy's in eager torch, meter off, "
-        "is above 1 in every learned policy (as in B1); memory: resident memory of a fresh process over the "
-        "baseline's lies above 1 beyond the A/A control; refuted if one lies below",
+    calls = {f"{cell.name}: {line.key}": line.effects["policy"].same_runtime for cell, line in pairs}
+    costlier = sum(verdict == CONFIRMED for verdict in verdicts)
+    return Judgement(
         verdict=weakest([time, memory]),
-        reason=f"Time of a call: {time}; dearer in {dearer} of {len(pairs)} comparisons"
-        f"{_range([line.effects['policy'].same_runtime for _, line in pairs])}. "
-        f"Memory: {memory} ({_memory_text(policies, lines)}).{left_out(policies)}",
+        reason=f"Time per call: {time}; higher in {costlier} of {len(pairs)} comparisons"
+        f"{_range(list(calls.values()))}. Memory: {memory} ({_memory_text(policies, lines)})."
+        f"{left_out(policies)}",
         evidence="time: clock, meter off; resident memory: operating system's count",
         values={
             "time": time,
             "memory": memory,
-            "calls": {
-                f"{cell.name}: {line.key}": _numbers(line.effects["policy"].same_runtime)
-                for cell, line in pairs
-            },
+            "calls": {name: _numbers(ratio) for name, ratio in calls.items()},
         },
     )
 
 
+POLICY_CLAIMS = (
+    Declaration(
+        id="B1",
+        source="study_b",
+        rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
+        "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
+        "over training seeds below 1, effect above the A/A noise floor, the same without flagged windows; "
+        "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
+        "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
+        "otherwise inconclusive",
+        judge=judge_step,
+        decided_by=(ROW_FILES["policies"],),
+        also_reads=READ_FOR_RETURNS,
+        needs=("CPU time", "exact counts", "energy counter"),
+    ),
+    Declaration(
+        id="B2",
+        source="study_b",
+        rule="the cost of an episode falls if its ratio to the uncompressed policy under the same runtime "
+        "lies below 1 (as in B1); refuted if it falls for a policy that keeps {kept_percent:g} % of the "
+        "return by its whole interval; confirmed if every policy for which it falls has lost that return and "
+        "ends its episodes sooner, each by its whole interval",
+        judge=judge_episode,
+        decided_by=(ROW_FILES["policies"],),
+        also_reads=READ_FOR_RETURNS,
+        needs=("CPU time", "exact counts", "energy counter"),
+    ),
+    Declaration(
+        id="B3",
+        source="study_b",
+        rule="resident memory of a fresh process divided by that of the uncompressed policy under the same "
+        "runtime, intervals over processes; an interval wider than {memory_percent:g} % decides nothing; "
+        "quantization: refuted if an interval lies below 1 beyond the A/A control, confirmed if all exclude "
+        "a fall of {memory_percent:g} %; pruning: confirmed if all lie within a fall of "
+        "{least_fall_percent:g} to {most_fall_percent:g} %, refuted if one lies outside",
+        judge=judge_memory,
+        decided_by=(ROW_FILES["memory"],),
+        needs=("resident memory of processes",),
+        cut=MEMORY_ONLY,
+    ),
+    Declaration(
+        id="B4",
+        source="study_b",
+        rule="time: the CPU time per call of PTDQ and PTSQ divided by that of the fp32 policy in eager "
+        "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a "
+        "fresh process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies "
+        "below",
+        judge=judge_library_overhead,
+        decided_by=(ROW_FILES["policies"], ROW_FILES["memory"]),
+        also_reads=READ_FOR_RETURNS,
+        needs=("CPU time", "exact counts", "resident memory of processes"),
+    ),
+)
+
+
 def decided_on(policies: Policies, outcome: str) -> str:
-    """The energy where a counter has read it, else CPU time."""
+    """The outcome that decides: counted energy if there is any, otherwise CPU time."""
     return f"energy_{outcome}" if carries_energy_claims(policies.cpu_evidence) else outcome
 
 
 def cost_name(policies: Policies) -> str:
+    """What the cost is called in a sentence."""
     return "Energy" if carries_energy_claims(policies.cpu_evidence) else "CPU time"
 
 
 def basis(policies: Policies) -> str:
-    """What decides, in one sentence; empty where energy itself was counted."""
+    """What the claim is decided on, in one sentence; empty if energy itself was counted."""
     if carries_energy_claims(policies.cpu_evidence):
         return ""
     meaning = EVIDENCE.get(policies.cpu_evidence, "mixed classes")
     return f"Decided on CPU time; energy itself: {NOT_TESTABLE} ({policies.cpu_evidence}: {meaning})."
 
 
-def evidence(policies: Policies, also: str) -> str:
+def evidence_class(policies: Policies, also: str) -> str:
+    """The class of evidence of a cost, and of what else is counted."""
     if carries_energy_claims(policies.cpu_evidence):
         return f"energy: {policies.cpu_evidence}; {also}"
     return f"CPU time: clock; energy: {policies.cpu_evidence}, {NOT_TESTABLE}; {also}"
@@ -211,7 +242,7 @@ def certainly(cell: Cell, line: PolicyLine, outcome: str, claimed: str, paramete
 
 
 def excludes_saving(cell: Cell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
-    """Whether the whole interval leaves no room for a saving of the equivalence margin."""
+    """Whether the whole interval excludes a saving of the equivalence margin."""
     ratio = line.effects[outcome].same_runtime
     enough = cell.blocks >= parameters.minimum_blocks
     return enough and ratio is not None and ratio.low > 1 / (1 + parameters.equivalence_margin)
@@ -234,14 +265,14 @@ def ends_sooner(line: PolicyLine) -> bool:
 
 
 def overhead(cell: Cell, line: PolicyLine, parameters: ReportParameters) -> str:
-    """Whether one call costs more than uncompressed."""
+    """Verdict on whether one call costs more than the uncompressed one."""
     if certainly(cell, line, "policy", "higher", parameters):
         return CONFIRMED
     return REFUTED if certainly(cell, line, "policy", "lower", parameters) else INCONCLUSIVE
 
 
 def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) -> str:
-    """Whether memory has not fallen, by an interval that could show the change that is spoken of."""
+    """Verdict on whether memory has not fallen, from an interval narrow enough to show the claimed change."""
     found, change = line.same_runtime, declared.memory_change
     if found is None or not line.precise(change):
         return INCONCLUSIVE
@@ -251,7 +282,7 @@ def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) ->
 
 
 def lowered_as_claimed(line: MemoryLine, declared: PoliciesParameters) -> str:
-    """Whether memory has fallen by about what is claimed, by an interval that could show it."""
+    """Verdict on whether memory has fallen by about what is claimed, from an interval narrow enough."""
     found, (least, most) = line.same_runtime, declared.memory_fall
     if found is None or not line.precise(declared.memory_change):
         return INCONCLUSIVE
@@ -261,7 +292,7 @@ def lowered_as_claimed(line: MemoryLine, declared: PoliciesParameters) -> str:
 
 
 def raised(line: MemoryLine, floor: float) -> str:
-    """Whether memory has risen above the baseline's."""
+    """Verdict on whether memory has risen above the baseline's."""
     found = line.process
     if found is None or (found.low <= 1 <= found.high) or abs(math.log(found.estimate)) <= floor:
         return INCONCLUSIVE
@@ -269,7 +300,7 @@ def raised(line: MemoryLine, floor: float) -> str:
 
 
 def _memory_floor(lines: Mapping[str, MemoryLine]) -> float:
-    """What the baseline's memory differs from itself; nothing where no twin was measured."""
+    """How much the baseline's memory differs from its twin's; 0 if no twin was measured."""
     twin = lines[TWIN].process if TWIN in lines else None
     return noise_floor(twin) if twin is not None else 0.0
 
@@ -285,11 +316,11 @@ def _named(policies: Policies, keys: Sequence[str]) -> str:
     return ", ".join(policies.labels[key] for key in keys)
 
 
-def _best(policies: Policies, found: Sequence[tuple[Cell, PolicyLine]], outcome: str) -> str:
-    """The largest saving among those found, in brackets."""
+def _best(policies: Policies, savings: Sequence[tuple[Cell, PolicyLine]], outcome: str) -> str:
+    """The largest of some savings, in brackets."""
     known = [
         (ratio.estimate, cell, line, ratio)
-        for cell, line in found
+        for cell, line in savings
         for ratio in [line.effects[outcome].same_runtime]
         if ratio is not None
     ]
@@ -310,17 +341,16 @@ def _range(ratios: Sequence[Ratio | None]) -> str:
 
 def _values(
     policies: Policies,
-    pairs: Sequence[tuple[Cell, PolicyLine]],
     outcome: str,
     parts: Mapping[str, Any],
-    found: Sequence[tuple[Cell, PolicyLine]],
+    deciding: Sequence[tuple[Cell, PolicyLine]],
 ) -> dict[str, Any]:
     return {
         **parts,
         "outcome": outcome,
         "baseline": BASELINE,
         "left_out": policies.unlearned,
-        "deciding": [f"{cell.name}: {line.key}" for cell, line in found],
+        "deciding": [f"{cell.name}: {line.key}" for cell, line in deciding],
         "comparisons": {
             f"{cell.name}: {line.key}": {
                 "ratio": _numbers(line.effects[outcome].same_runtime),
@@ -328,7 +358,7 @@ def _values(
                 "size_ratio": line.to_reference_size,
                 "kept": line.kept and asdict(line.kept),
             }
-            for cell, line in pairs
+            for cell, line in policies.pairs
         },
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
-from sustainable.reporting.forecasting.published_claims import Claim
+from sustainable.reporting.declaration import Claim
 from sustainable.reporting.pages import Report, latex_pages, metrics_of
 from sustainable.statistics import CONFIRMED, REFUTED
 from sustainable.verification.items import RESTORE, Item, Origin, compared, skipped

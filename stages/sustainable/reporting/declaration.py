@@ -1,0 +1,119 @@
+"""A claim is one declaration: claims.json, `make doctor`, `make claim-X` and the docs follow from it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.forecasting.audited import Audited
+from sustainable.reporting.forecasting.results import ReportParameters, Results
+from sustainable.reporting.forecasting.searching import Searching
+from sustainable.reporting.policies.summary import Policies
+from sustainable.statistics import NOT_TESTABLE, Estimate
+
+Source = Literal["study_a", "study_b", "ours"]
+Need = Literal["exact counts", "CPU time", "latency", "resident memory of processes", "energy counter"]
+EXACT_COUNT = "exact count"
+"""Class of evidence of a claim that must have the same verdict on every host."""
+HIT_TABLES = {name: f"data/benchmark/{name}.hits.csv" for name in ("published", "remeasured", "audited")}
+ROW_FILES = {name: f"data/benchmark/{name}.csv" for name in (*HIT_TABLES, "policies", "workload", "memory")}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that is computed from a run, for the judges.
+
+    `results` are study A's benchmarks by name; `agreement` is the rank correlation by proxy and batch size;
+    `best_action` is the outcome of the published search.
+    """
+
+    results: Mapping[str, Results]
+    actions: pd.DataFrame
+    best_action: Mapping[str, Any]
+    audited: Audited
+    searching: Searching
+    agreement: Mapping[str, Mapping[int, Estimate]]
+    policies: Policies
+    published_action: int
+    parameters: ReportParameters
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge decides. `evidence`: class of the evidence; None: the files that decide the claim."""
+
+    verdict: str
+    reason: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    evidence: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One judged claim, as claims.json has it. `evidence`: the class of evidence that it rests on."""
+
+    id: str
+    statement: str
+    rule: str
+    verdict: str
+    reason: str
+    evidence: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One claim: what it says, what decides it, and how."""
+
+    id: str
+    """A letter and a number: A and B are the sources' claims, C ours, F the second source's takeaways."""
+    source: Source
+    """Who makes the claim: a section of paper/published.yaml, or this artifact."""
+    rule: str
+    """How the verdict follows from the rows. `{name}` prints a threshold, see `thresholds`."""
+    judge: Callable[[Analysis], Judgement]
+    statement: str | None = None
+    """The claim in words, with thresholds as in `rule`. None: as paper/published.yaml has it."""
+    decided_by: tuple[str, ...] = ()
+    """Outputs that decide the claim: `make claim-X` computes them again. Empty if no row decides it."""
+    also_reads: tuple[str, ...] = ()
+    """Other outputs that the judge reads: computed again only if a stage that runs makes them."""
+    needs: tuple[Need, ...] = ()
+    """What the host must be able to count or measure."""
+    cut: Mapping[str, Any] = field(default_factory=dict)
+    """Changes of params.yaml for `make claim-X`: what decides is measured as always, the rest is left out."""
+    untestable: str | None = None
+    """Why no run of this pipeline can test the claim."""
+
+
+def thresholds(parameters: ReportParameters, published_action: int) -> dict[str, float]:
+    """The numbers that rules and statements print, by name; declared before anything was measured."""
+    audited, policies, margin = parameters.audited, parameters.policies, parameters.equivalence_margin
+    least, most = policies.memory_fall
+    return {
+        "published_action": published_action,
+        "target_speed_up": audited.target_speed_up,
+        "accuracy_margin": audited.accuracy_margin,
+        "rank_agreement": audited.rank_agreement,
+        "kept_percent": 100 * SURVIVES,
+        "equivalence_percent": 100 * margin,
+        "equivalence_ratio": 1 + margin,
+        "memory_percent": 100 * policies.memory_change,
+        "least_fall_percent": 100 * least,
+        "most_fall_percent": 100 * most,
+        "prediction_percent": 100 * policies.prediction_margin,
+    }
+
+
+def untestable(id: str, statement: str, why: str) -> Declaration:
+    """A takeaway of the second source that no row of this pipeline can test."""
+    return Declaration(
+        id=id,
+        source="study_b",
+        statement=statement,
+        rule="no row measures this",
+        judge=lambda analysis: Judgement(NOT_TESTABLE, f"{why.capitalize()}.", evidence="none"),
+        untestable=why,
+    )

@@ -1,0 +1,126 @@
+"""How long each stage takes here and how much memory it needs.
+
+A forecast is what the stage took in the shipped run, times what the parameters ask for relative to the
+shipped ones, times how much slower this host is.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from sustainable.core.effort import LOG
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json
+from sustainable.core.parallel import available_cores
+from sustainable.verification.claim.workload import BATCH_SIZE, WORK
+from sustainable.verification.lock import read_lock
+from sustainable.verification.place import ROOT
+
+EFFORT = "effort.json"
+REFERENCE_TRAINING = "train_baseline@published"
+"""The training whose metered CPU time tells the speed of the shipped run's host. It runs on one core, so that
+CPU time is also what its wall time would have been on an idle host."""
+MEASURING = ("benchmark", "benchmark_policies")
+"""Stages that measure for as long as params.yaml says, on every host."""
+DVC_S = 5.0
+"""What DVC takes to start and to hash, per stage."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Wall seconds and peak memory (MiB, see `core.effort`) of one stage."""
+
+    stage: str
+    wall_s: float
+    memory_mib: float
+
+
+def shipped_efforts(reference: Path) -> dict[str, Effort]:
+    """What every stage took in the shipped run, in the pipeline's order."""
+    path = reference / EFFORT
+    return _by_stage(read_json(path), path)
+
+
+def recorded_efforts(folder: Path) -> dict[str, Effort]:
+    """What the stages took that ran in `folder`; of a stage that ran twice, the last time."""
+    path = folder / LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return _by_stage([json.loads(line) for line in lines if line.endswith("}")], path)
+
+
+def _by_stage(entries: Any, path: Path) -> dict[str, Effort]:
+    try:
+        return {entry["stage"]: Effort(**entry) for entry in entries}
+    except (TypeError, KeyError):
+        raise UserError(f"{path}: not a list of stages and what they took; restore it from git") from None
+
+
+def forecast_efforts(
+    stages: Iterable[str],
+    reference: Path,
+    params: Mapping[str, Any],
+    slowdown: float,
+    cores: int | None = None,
+) -> list[Effort]:
+    """What `stages` will take here under the parameters `params`. `reference`: the shipped run's folder;
+    `slowdown`: see `measure_slowdown`; `cores`: of this host, if not those of this process.
+
+    Raises `UserError` for a stage that effort.json does not list.
+    """
+    shipped, before = shipped_efforts(reference), shipped_parameters(reference)
+    cores, cores_before = cores or available_cores(), shipped_cores(reference)
+    efforts = []
+    for stage in stages:
+        if stage not in shipped:
+            raise UserError(
+                f"{reference / EFFORT}: stage {stage} is missing; restore the file from git, or run "
+                "`make reproduce` and `make reference`"
+            )
+        name, _, part = stage.partition("@")
+        scale = 1.0 if name in MEASURING else slowdown
+        if name in WORK:
+            scale *= WORK[name](params, part, cores) / WORK[name](before, part, cores_before)
+        seconds = idle_seconds(shipped[stage], reference)
+        efforts.append(Effort(stage, scale * seconds + DVC_S, shipped[stage].memory_mib))
+    return efforts
+
+
+def idle_seconds(effort: Effort, reference: Path) -> float:
+    """Seconds of a shipped stage on an idle host: of the reference training, its CPU time if that is less."""
+    if effort.stage != REFERENCE_TRAINING:
+        return effort.wall_s
+    return min(effort.wall_s, reference_cpu_s(reference))
+
+
+def reference_cpu_s(reference: Path) -> float:
+    return float(read_json(reference / "metrics/published/training_cost.json")["cpu_time_s"])
+
+
+def shipped_parameters(reference: Path) -> Mapping[str, Any]:
+    """params.yaml of the shipped run: the report depends on all of it."""
+    return read_lock(reference / "dvc.lock")["report"].parameters
+
+
+def shipped_cores(reference: Path) -> int:
+    """Logical cores of the shipped run's host."""
+    return int(read_json(reference / "host.json")["measured_on"]["policies"]["cores_logical"])
+
+
+def measure_slowdown(reference: Path) -> float:
+    """CPU seconds of a training step here over those in the shipped run; takes a few seconds."""
+    metrics = reference / "metrics/published"
+    windows = read_json(metrics / "preprocess.json")["train"]["windows"]
+    epochs = sum(seed["epochs"] for seed in read_json(metrics / "baseline.json")["seeds"].values())
+    command = [sys.executable, "-m", "sustainable.verification.claim.calibration"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "stages")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"the speed of this host could not be measured: {last}")
+    return float(done.stdout) * int(epochs) * ceil(windows / BATCH_SIZE) / reference_cpu_s(reference)

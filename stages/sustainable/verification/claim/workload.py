@@ -1,0 +1,150 @@
+"""How much work the parameters ask a stage to do, so that a forecast can scale what the stage took before.
+
+Each function takes params.yaml as a mapping, the part of a stage (`audited` of `benchmark@audited`) and the
+number of cores, and gives roughly the wall seconds on the host of the shipped run. Only ratios are used.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from math import ceil
+from typing import Any
+
+Params = Mapping[str, Any]
+BATCH_SIZE = 64
+"""Of the published training, whose steps are the unit of speed (see `calibration`)."""
+BEST_EPOCH = {"published": 276, "audited": 20}
+"""Epoch with the lowest validation loss in the shipped run (of several seeds, about their mean)."""
+EPOCH_S, FINE_TUNE_EPOCH_S = 3.4, 2.3
+"""An epoch of the full network under the published and the audited protocol."""
+SCORING_S, EPISODE_S, PREPARING_S, PROCESS_S = 0.5, 0.03, 3.0, 3.0
+"""Scoring a network; an episode; preparing a policy for int8; a process whose memory is read."""
+TRAINING_STEPS_PER_S = {"PPO": 5000.0, "TRPO": 5000.0, "SAC": 50.0, "TD3": 75.0, "DDPG": 75.0}
+SMALLEST_SHARE = 0.05
+"""Time of a training step of the smallest network, as a share of the full one's."""
+
+
+def baseline_work(params: Params, part: str, cores: int) -> float:
+    training = params["train_baseline"][part]
+    recipe = training["recipe"]
+    epochs = min(recipe["epochs"], BEST_EPOCH[part] + recipe["patience_epochs"])
+    cost = _cost([training["hidden"]] * training["layers"]) / _cost([256, 256])
+    return float(ceil(len(training["seeds"]) / cores) * epochs * cost * EPOCH_S)
+
+
+def shrink_work(params: Params, part: str, cores: int) -> float:
+    """Training stops early: about half of the epochs that are allowed are needed."""
+    training, shrink = params["train_baseline"]["audited"], params["shrink"]
+    full = [training["hidden"]] * training["layers"]
+    pruned = [*_pairs(shrink), *([(1 - share) * width for width in full] for share in shrink["equal_shares"])]
+    controls, scratch = shrink["controls"], ("scratch", "distilled")
+    epochs = sum(shrink["fine_tune"]["epochs"] * _share(widths, full) for widths in pruned)
+    for method, widths in product(controls["methods"], controls["widths"]):
+        recipe = controls["from_scratch"] if method in scratch else shrink["fine_tune"]
+        epochs += recipe["epochs"] * _share(widths, full)
+    return float(len(training["seeds"]) * epochs / 2 * FINE_TUNE_EPOCH_S / cores)
+
+
+def candidates_work(params: Params, part: str, cores: int) -> float:
+    """Scoring shares the cores. Timing does not: every precision and runtime in every round, each for about
+    2.5 windows, because the number of calls is doubled until it fills one."""
+    candidates, shrink = params["candidates"], params["shrink"]
+    masked = len(candidates["masked_shares"]) * len(candidates["masked_scopes"])
+    dense = len(_pairs(shrink)) + len(shrink["equal_shares"])
+    scoring = SCORING_S * (dense + masked) * len(params["train_baseline"]["audited"]["seeds"]) / cores
+    timed = (6 * dense + masked) * len(candidates["batch_sizes"])
+    return float(scoring + candidates["rounds"] * timed * 2.5 * candidates["window_s"])
+
+
+def search_work(params: Params, part: str, cores: int) -> float:
+    return float(params["rl_search"][part]["agent"]["timesteps"])
+
+
+def searchers_work(params: Params, part: str, cores: int) -> float:
+    compared = params["compare_searchers"]
+    return float(compared["seeds"] * len(compared["searchers"]) * compared["budget"] / cores)
+
+
+def repairs_work(params: Params, part: str, cores: int) -> float:
+    return float(len(params["train_baseline"]["audited"]["seeds"]))
+
+
+def benchmark_work(params: Params, part: str, cores: int) -> float:
+    """Seconds of a benchmark: runs, or warm-up, windows in blocks, and latencies."""
+    asked = params["benchmark"][part]
+    configurations = len(asked["configurations"])
+    if asked["method"] == "runs":
+        return float(asked["runs"] * configurations)
+    items = configurations * len(asked["batch_sizes"])
+    warm_up = min(asked["warm_up_limit_s"], 1.5 * items) + min(1.0, asked["window_s"]) * items
+    latencies = 0.03 * configurations * asked["latency_calls"]
+    return float(warm_up + (items + 1) * asked["blocks"] * asked["window_s"] + latencies)
+
+
+def policy_training_work(params: Params, part: str, cores: int) -> float:
+    training = params["train_policies"]
+    seconds = sum(
+        training["recipes"][environment][algorithm]["steps"] / TRAINING_STEPS_PER_S[algorithm]
+        for algorithm, environments in training["cells"].items()
+        for environment in environments
+    )
+    return float(len(training["seeds"]) * seconds / cores)
+
+
+def compression_work(params: Params, part: str, cores: int) -> float:
+    training, asked = params["train_policies"], params["compress_policies"]
+    policies = len(training["seeds"]) * sum(map(len, training["cells"].values()))
+    variants = len(asked["others"]) + 3 * len(asked["shares"])  # two norms for units, one for weights
+    episodes = variants * asked["episodes_minimum"] + asked["episodes_maximum"]
+    return float(policies * (PREPARING_S + episodes * EPISODE_S) / cores)
+
+
+def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
+    """Seconds of all windows, doses and readings of memory."""
+    asked = params["benchmark_policies"]
+    windows, workload, memory = asked["windows"], asked["workload"], asked["memory"]
+    cells = sum(map(len, asked["cells"].values()))
+    doses = len(workload["doses_us"]) * len(workload["configurations"])
+    return float(
+        cells * _design_s(windows, len(asked["configurations"]), windows["window_s"])
+        + _design_s(windows, doses, workload["window_s"])
+        + PROCESS_S * memory["repeats"] * len(memory["configurations"]) / cores
+    )
+
+
+WORK: Mapping[str, Callable[[Params, str, int], float]] = {
+    "train_baseline": baseline_work,
+    "shrink": shrink_work,
+    "candidates": candidates_work,
+    "rl_search": search_work,
+    "compare_searchers": searchers_work,
+    "repair_search": repairs_work,
+    "benchmark": benchmark_work,
+    "train_policies": policy_training_work,
+    "compress_policies": compression_work,
+    "benchmark_policies": policy_benchmark_work,
+}
+"""By stage; the work of the others (preprocess, report) does not depend on the parameters."""
+
+
+def _pairs(shrink: Params) -> list[Sequence[float]]:
+    return list(product(shrink["widths"], repeat=2))
+
+
+def _cost(widths: Sequence[float]) -> float:
+    """Operations per day of a stacked GRU, up to a factor."""
+    return sum(width * (width + below) for width, below in zip(widths, [4, *widths], strict=False))
+
+
+def _share(widths: Sequence[float], full: Sequence[float]) -> float:
+    """Time of a training step, as a share of the full network's."""
+    return SMALLEST_SHARE + (1 - SMALLEST_SHARE) * _cost(widths) / _cost(full)
+
+
+def _design_s(windows: Params, places: int, window_s: float) -> float:
+    """Seconds of one design: warm-up, then all places and an idle window in every block.
+
+    Windows hold the same episodes for all configurations, so on average they take 1.5 times as long as the
+    baseline's; what is timed beside each takes 0.2 s.
+    """
+    block_s = (places + 1) * (1.5 * window_s + 0.2)
+    return float(min(windows["warm_up_limit_s"], places) + windows["blocks"] * block_s)

@@ -1,0 +1,132 @@
+"""The forecast of durations: shipped efforts, scaled by what the parameters ask for and by the host."""
+
+import json
+from copy import deepcopy
+
+import pytest
+import yaml
+
+from imports import STAGES
+from sustainable.core.errors import UserError
+from sustainable.reporting.claims import DECLARATIONS
+from sustainable.verification.claim.forecast import (
+    DVC_S,
+    MEASURING,
+    REFERENCE_TRAINING,
+    Effort,
+    forecast_efforts,
+    measure_slowdown,
+    recorded_efforts,
+    reference_cpu_s,
+    shipped_cores,
+    shipped_efforts,
+    shipped_parameters,
+)
+from sustainable.verification.claim.workload import WORK
+from sustainable.verification.folders import merge
+
+ROOT = STAGES.parent
+REFERENCE = ROOT / "data/reference"
+SHIPPED = shipped_efforts(REFERENCE)
+CORES = shipped_cores(REFERENCE)
+
+
+@pytest.fixture
+def params():
+    """As the shipped run had them."""
+    return deepcopy(dict(shipped_parameters(REFERENCE)))
+
+
+def seconds(params, slowdown=1.0, cores=CORES):
+    efforts = forecast_efforts(SHIPPED, REFERENCE, params, slowdown, cores)
+    return {effort.stage: effort.wall_s - DVC_S for effort in efforts}
+
+
+def test_every_stage_has_a_forecast():
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].keys()
+    assert {stage.partition("@")[0] for stage in SHIPPED} == declared
+    assert WORK.keys() <= declared
+
+
+def test_the_same_run_on_the_same_host_takes_as_long(params):
+    for stage, wall_s in seconds(params).items():
+        expected = SHIPPED[stage].wall_s
+        if stage == REFERENCE_TRAINING:  # others used that host meanwhile
+            expected = min(expected, reference_cpu_s(REFERENCE))
+        assert wall_s == pytest.approx(expected)
+
+
+def test_a_slower_host_takes_longer_to_compute_and_not_to_measure(params):
+    before, after = seconds(params), seconds(params, slowdown=3.0)
+    for stage in before:
+        expected = 1.0 if stage.partition("@")[0] in MEASURING else 3.0
+        assert after[stage] == pytest.approx(expected * before[stage])
+
+
+def test_more_cores_help_the_stages_that_share_them(params):
+    before, after = seconds(params), seconds(params, cores=2 * CORES)
+    assert after["shrink"] == pytest.approx(before["shrink"] / 2)
+    assert after["train_policies"] == pytest.approx(before["train_policies"] / 2)
+    assert after["train_baseline@published"] == before["train_baseline@published"]  # one seed
+    assert after["benchmark@audited"] == before["benchmark@audited"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "section", "changes"),
+    [
+        ("train_baseline@published", "train_baseline", {"published": {"recipe": {"epochs": 163}}}),
+        ("shrink", "shrink", {"widths": [256, 64, 8]}),
+        ("candidates", "candidates", {"rounds": 1}),
+        ("compare_searchers", "compare_searchers", {"seeds": 10}),
+        ("benchmark@remeasured", "benchmark", {"remeasured": {"blocks": 10}}),
+        ("benchmark@audited", "benchmark", {"audited": {"window_s": 1.0}}),
+        ("train_policies", "train_policies", {"seeds": [11]}),
+        ("compress_policies", "compress_policies", {"shares": [0.5]}),
+        ("benchmark_policies", "benchmark_policies", {"windows": {"blocks": 6}}),
+    ],
+)
+def test_less_is_asked_for_and_takes_less(params, stage, section, changes):
+    before = seconds(params)
+    merge(params[section], changes)
+    after = seconds(params)
+    assert after[stage] < 0.7 * before[stage]
+    unaffected = {"preprocess@audited", "report", "rl_search@published"}
+    assert {stage: after[stage] for stage in unaffected} == {stage: before[stage] for stage in unaffected}
+
+
+@pytest.mark.parametrize("profile", ["smoke", "full"])
+def test_a_smoke_run_takes_minutes_and_a_full_run_days(profile):
+    asked = yaml.safe_load((ROOT / "params.yaml").read_text())
+    merge(asked, yaml.safe_load((ROOT / f"stages/profiles/{profile}.yaml").read_text()))
+    hours = sum(seconds(asked).values()) / 3600
+    assert (0.02 < hours < 0.3) if profile == "smoke" else (24 < hours < 240)
+
+
+@pytest.mark.parametrize("name", ["B3", "F9"])
+def test_a_shortened_claim_takes_its_share(params, name):
+    before = seconds(params)
+    merge(params, DECLARATIONS[name].cut)
+    after = seconds(params)
+    for stage in ("compress_policies", "benchmark_policies"):
+        assert 0 < after[stage] < 0.5 * before[stage]
+
+
+def test_a_stage_without_a_shipped_time_is_named(params):
+    with pytest.raises(UserError, match=r"effort\.json: stage polish is missing; restore"):
+        forecast_efforts(["polish"], REFERENCE, params, 1.0)
+
+
+def test_of_a_stage_that_ran_twice_the_last_counts(tmp_path):
+    log = tmp_path / "data/checkpoints/effort.jsonl"
+    log.parent.mkdir(parents=True)
+    lines = [{"stage": "shrink", "wall_s": wall, "memory_mib": 5.0} for wall in (1.0, 2.0)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"stage": "cut')
+    assert recorded_efforts(tmp_path) == {"shrink": Effort("shrink", 2.0, 5.0)}
+    assert recorded_efforts(tmp_path / "nowhere") == {}
+    (tmp_path / "effort.json").write_text('[{"stage": "shrink"}]')
+    with pytest.raises(UserError, match=r"effort\.json: not a list of stages"):
+        shipped_efforts(tmp_path)
+
+
+def test_the_host_is_timed_by_training_steps():
+    assert 0.01 < measure_slowdown(REFERENCE) < 100
