@@ -35,7 +35,6 @@ from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, UNLISTED, 
 from sustainable.verification.tiers.integrity import (
     check_entries,
     check_inputs,
-    check_outputs,
     check_sums,
     pins,
     recorded_md5,
@@ -89,7 +88,7 @@ def refuse_changed_rows(place: Place) -> None:
     for item in check_sums(place):
         if item.name not in rendered | described and item.status == "FAIL":
             raise UserError(f"{item.name}: expected {item.expected}, found {item.found}; {item.advice}")
-    for check in (check_entries, check_outputs, check_inputs):
+    for check in (check_entries, check_inputs):
         for item in check(place):
             if item.status == "FAIL" and item.stage != REPORT:
                 raise UserError(f"{item.name}: expected {item.expected}, found {item.found}; {item.advice}")
@@ -131,19 +130,23 @@ def _redirected(word: str, stage: Stage, place: Place, folder: Path) -> str:
 
 def rendered_stage(place: Place, rendered: Path) -> Stage:
     """The report stage as it was run just now."""
-    stage = place.declared[REPORT]
-    inputs = {path: md5 or _data_md5(place, path) for path, md5 in stage.inputs.items()}
-    outputs = {path: md5_of(rendered / path) for path in stage.outputs}
-    return replace(stage, inputs=inputs, outputs=outputs)
+    stage = with_recorded_inputs(place, place.declared[REPORT])
+    return replace(stage, outputs={path: md5_of(rendered / path) for path in stage.outputs})
 
 
-def _data_md5(place: Place, path: str) -> str:
-    md5 = recorded_md5(place.artifacts, path) or (
-        md5_of(place.root / path) if (place.root / path).is_file() else None
-    )
+def with_recorded_inputs(place: Place, stage: Stage) -> Stage:
+    """A declared stage with the MD5 that the shipped run's data have."""
+    inputs = {path: md5 or _recorded(place, stage, path) for path, md5 in stage.inputs.items()}
+    return replace(stage, inputs=inputs)
+
+
+def _recorded(place: Place, stage: Stage, path: str) -> str:
+    md5 = recorded_md5(place.artifacts, path)
+    if md5 is None and (place.root / path).is_file():
+        return md5_of(place.root / path)
     if md5 is None:
         raise UserError(
-            f"dvc.yaml: {REPORT} reads {path}, which the shipped run does not have; `make reproduce`"
+            f"dvc.yaml: {stage.name} reads {path}, which the shipped run does not have; run `make reproduce`"
         )
     return md5
 
@@ -168,7 +171,7 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
     """The manifest with new entries of what the report rendered, and everything derived derived again."""
     tiers = declared_tiers(place.root)
     artifacts = {
-        path: _hashes(entry) | declared_of(path, stages[entry["stage"]], tiers)
+        path: entry | declared_of(path, stages[entry["stage"]], tiers)
         for path, entry in place.artifacts.items()
         if entry["stage"] != REPORT
     }
@@ -178,10 +181,6 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
         print(f"{PAPER}: no TeX here, so the manifest no longer lists the PDF")
     claims = claim_entries(rendered / "paper/claims.json")
     return place.manifest | {"artifacts": artifacts, "claims": claims, "sources": renewed_sources(place)}
-
-
-def _hashes(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: entry[key] for key in ("sha256", "md5", "size", "content")}
 
 
 def renewed_sources(place: Place) -> dict[str, str]:
@@ -223,9 +222,12 @@ def write_descriptions(folder: Path, manifest: Mapping[str, Any], project: Path,
     """Write repro.yaml, the RO-Crate and `SHA256SUMS` of the reference in `folder`."""
     write_witness(folder, folder / WITNESS)
     write_crate(folder, manifest["artifacts"], folder / CRATE, project=project, published=published)
-    files = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    write_sums(folder)
+
+
+def write_sums(folder: Path) -> None:
+    """Write `SHA256SUMS` of the reference in `folder`."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(_files(folder))}
     lines = [f"{file_sha256(path)}  {name}\n" for name, path in files.items() if name not in UNLISTED]
     write_text(folder / SUMS, "".join(lines))
 

@@ -85,7 +85,7 @@ def repro_document(reference: Path) -> Entry:
     }
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Writes what stands twice twice: no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:

@@ -43,8 +43,8 @@ def check_entries(place: Place) -> Iterator[Item]:
         if entry["shipped"] is None:
             continue
         file = place.root / entry["shipped"]
-        found = f"{file_sha256(file)} {file.stat().st_size}" if file.is_file() else None
-        expected, advice = f"{entry['sha256']} {entry['size']}", f"`git checkout -- {entry['shipped']}`"
+        found = f"{file_sha256(file)} {md5_of(file)}" if file.is_file() else None
+        expected, advice = f"{entry['sha256']} {entry['md5']}", f"`git checkout -- {entry['shipped']}`"
         name = f"{MANIFEST}: {path}"
         yield compared("T0", name, "shipped", expected, found, stage=entry["stage"], advice=advice)
 
@@ -101,26 +101,6 @@ def recorded_md5(artifacts: Mapping[str, Mapping[str, object]], path: str) -> st
     prefix = path + "/"
     files = {name: str(entry["md5"]) for name, entry in artifacts.items() if name.startswith(prefix)}
     return folder_md5({name.removeprefix(prefix): md5 for name, md5 in files.items()}) if files else None
-
-
-def check_outputs(place: Place) -> Iterator[Item]:
-    """Check that the shipped outputs of each stage are those that the lock records."""
-    for stage in place.lock.values():
-        for path, expected in stage.outputs.items():
-            shipped = _shipped(place, path)
-            if shipped is not None:
-                name = f"{path} is the output of {stage.name}"
-                yield compared("T0", name, "shipped", expected, _md5(shipped), stage=stage.name)
-
-
-def _shipped(place: Place, output: str) -> Path | None:
-    """The shipped copy of an output; None if some of it is not shipped."""
-    entries = [
-        entry for path, entry in place.artifacts.items() if path == output or path.startswith(output + "/")
-    ]
-    if not entries or any(entry["shipped"] is None for entry in entries):
-        return None
-    return place.reference / shipped_name(output)
 
 
 def shipped_name(path: str) -> str:

@@ -24,7 +24,6 @@ from sustainable.verification.tiers.integrity import (
     check_entries,
     check_inputs,
     check_making,
-    check_outputs,
     check_packages,
     check_sources,
     check_sums,
@@ -133,7 +132,10 @@ def safely(tier: Tier, name: str, check: Callable[[], Iterable[Item]]) -> list[I
     return items
 
 
-ROWS_AND_PAGES = ("params.yaml", "paper/*", "stages/sustainable/reporting/*", f"{REFERENCE}/*")
+REPORTED = (
+    "params.yaml", "paper/*", "stages/sustainable/reporting/*", f"{REFERENCE}/paper/*",
+    f"{REFERENCE}/claims.json", *(f"{REFERENCE}/{folder}/*" for folder in ROW_FOLDERS),
+)  # fmt: skip
 MECHANISMS = (
     Mechanism("T0", "sums", check_sums, (f"{REFERENCE}/*",)),
     Mechanism("T0", "manifest entries against files", check_entries, (f"{REFERENCE}/*",)),
@@ -141,7 +143,6 @@ MECHANISMS = (
     Mechanism("T0", "sources", check_sources),
     Mechanism("T0", "making of stages", check_making),
     Mechanism("T0", "inputs of stages", check_inputs),
-    Mechanism("T0", "outputs of stages", check_outputs),
     Mechanism("T0", "tracked copies", check_tracked),
     Mechanism("T0", "installed packages", check_packages, ("requirements.txt",)),
     Mechanism("T0", "RO-Crate", check_crate, (f"{REFERENCE}/*",)),
@@ -149,12 +150,12 @@ MECHANISMS = (
     Mechanism("T1", "weights", check_weights, (f"{REFERENCE}/models/*", f"{REFERENCE}/policies/table.json",
               f"{REFERENCE}/metrics/*", f"{REFERENCE}/benchmark/published.csv")),
     Mechanism("T1", "oracle", check_oracle, ("params.yaml", f"{REFERENCE}/search/*")),
-    Mechanism("T1", "figures", check_figures, (f"{REFERENCE}/{MANIFEST}",)),
+    Mechanism("T1", "figures", check_figures, ("shipped/*", f"{REFERENCE}/{MANIFEST}")),
     Mechanism("T1", "repro.yaml", check_repro, (f"{REFERENCE}/*",)),
-    Mechanism("T1", "pages", _pages, ROWS_AND_PAGES),
-    Mechanism("T4", "claims", _claims, ROWS_AND_PAGES),
-    Mechanism("T4", "manifest verdicts", _manifest_claims, ROWS_AND_PAGES),
-    Mechanism("T4", "metrics", _metrics, ROWS_AND_PAGES),
-    Mechanism("T4", "tracing", _tracing, ROWS_AND_PAGES),
+    Mechanism("T1", "pages", _pages, REPORTED),
+    Mechanism("T4", "claims", _claims, REPORTED),
+    Mechanism("T4", "manifest verdicts", _manifest_claims, (*REPORTED, f"{REFERENCE}/{MANIFEST}")),
+    Mechanism("T4", "metrics", _metrics, REPORTED),
+    Mechanism("T4", "tracing", _tracing, REPORTED),
 )  # fmt: skip
 NEED_REPORT = (_pages, _claims, _manifest_claims, _metrics, _tracing)
