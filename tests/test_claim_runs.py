@@ -37,7 +37,7 @@ from sustainable.verification.claim.runs import (
 )
 from sustainable.verification.claim.verdicts import CONTRADICTED, OPEN, REPRODUCED, figures, outcome
 from sustainable.verification.folders import copy
-from sustainable.verification.lock import declared_commands, inside
+from sustainable.verification.lock import declared_stages, inside
 
 ROOT = STAGES.parent
 WEIGHTS = ("data/models/published/baseline", "data/models/policies")
@@ -81,9 +81,8 @@ def test_every_claim_that_is_shipped_can_be_run():
 
 
 def test_every_stage_is_declared(shipped):
-    declared = declared_commands(
-        yaml.safe_load((ROOT / "dvc.yaml").read_text()), yaml.safe_load((ROOT / "params.yaml").read_text())
-    )
+    texts = [(ROOT / name).read_text() for name in ("dvc.yaml", "params.yaml")]
+    declared = declared_stages(ROOT, *map(yaml.safe_load, texts))
     for name in EVIDENCE:
         assert set(plan_of(name, shipped).steps) <= declared.keys(), name
 

@@ -15,7 +15,7 @@ from sustainable.core.errors import UserError, exit_on_error
 from sustainable.verification.folders import copy_project, merge, replaceable, repro
 from sustainable.verification.place import ROOT
 
-PROFILES = ("smoke", "full")
+RUN_IN_A_FOLDER = ("smoke", "full")
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         "--folder", type=Path, help="where (default: .smoke or .full); a smoke run's folder is replaced"
     )
     arguments = parser.parse_args()
-    if arguments.profile not in PROFILES:
+    if arguments.profile not in RUN_IN_A_FOLDER:
         raise UserError(f"PROFILE={arguments.profile}: unknown; choose paper, smoke or full")
     folder = arguments.folder or Path(f".{arguments.profile}")
     if arguments.profile == "smoke" or not (folder / "dvc.lock").is_file():

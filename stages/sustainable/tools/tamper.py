@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import sustainable.core.determinism  # noqa: F401  (first: as `verify` does)
 
 from sustainable.core.errors import UserError, exit_on_error
-from sustainable.core.parallel import in_parallel
+from sustainable.core.parallel import available_cores, in_parallel
 from sustainable.verification.place import ROOT
 from sustainable.verification.tamper.attacks import Attack, Watch, attacked, attacks, released_copy
 from sustainable.verification.tiers.shipped import MECHANISMS
@@ -86,6 +86,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mechanisms", action="store_true", help="a table of what each mechanism alone catches"
     )
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
     return parser.parse_args()
 
 

@@ -225,14 +225,16 @@ def differences(recorded: Stage, present: Stage) -> list[str]:
         found += _changed_paths(kind, before, now)
     before, now = leaves(recorded.parameters), leaves(present.parameters)
     changed = [key for key in {**before, **now} if before.get(key, "none") != now.get(key, "none")]
-    listed = [f"{key} {before.get(key, 'none')} -> {now.get(key, 'none')}" for key in changed[:SHOWN]]
+    listed = [
+        f"{key} {before.get(key, 'none')} -> {now.get(key, 'none')}" for key in changed[:NAMED_PARAMETERS]
+    ]
     if changed:
-        more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        more = f" and {len(changed) - NAMED_PARAMETERS} more" if len(changed) > NAMED_PARAMETERS else ""
         found.append("parameters: " + ", ".join(listed) + more)
     return found
 
 
-SHOWN = 5
+NAMED_PARAMETERS = 5
 """How many changed parameters a line names."""
 
 

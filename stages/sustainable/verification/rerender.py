@@ -63,7 +63,7 @@ def rerender(root: Path) -> list[str]:
         refuse_other_verdicts(place.reference / "claims.json", rendered / "paper/claims.json")
         stage = rendered_stage(place, rendered)
         shutil.rmtree(new, ignore_errors=True)
-        fill(place, new, rendered, stage)
+        write_reference(place, new, rendered, stage)
     changed = changed_files(place.reference, new)
     copies = {path: new / shipped_name(path) for path in TRACKED}
     for path, source in copies.items():
@@ -151,7 +151,7 @@ def _recorded(place: Place, stage: Stage, path: str) -> str:
     return md5
 
 
-def fill(place: Place, folder: Path, rendered: Path, stage: Stage) -> None:
+def write_reference(place: Place, folder: Path, rendered: Path, stage: Stage) -> None:
     """Write the whole reference to `folder`: measured files as they are, the others renewed."""
     shutil.copytree(place.reference, folder)
     stages = {**place.lock, REPORT: stage}

@@ -171,7 +171,7 @@ def _single(seed: int) -> Iterator[Attack]:
 
 def _described(path: str, change: Callable[[Path], object], left: Sequence[str], root: Path) -> None:
     change(root / path)
-    forgery.describe(root, left)
+    forgery.rewrite_descriptions(root, left)
 
 
 def _other_hash(artifact: str, key: str, path: Path) -> None:

@@ -246,10 +246,10 @@ def reseal(root: Path) -> None:
     place = Place(root)
     _reseal_manifest(place)
     _reseal_lock(place)
-    describe(root)
+    rewrite_descriptions(root)
 
 
-def describe(root: Path, left: Sequence[str] = ()) -> None:
+def rewrite_descriptions(root: Path, left: Sequence[str] = ()) -> None:
     """Rewrite the hashes in repro.yaml, the RO-Crate (unless in `left`) and `SHA256SUMS`."""
     reference = root / REFERENCE
     digests = {
