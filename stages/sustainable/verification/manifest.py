@@ -19,14 +19,8 @@ from sustainable.verification.tiers.verdicts import read_claims
 PAPER = "paper/paper.pdf"
 """Not an output that DVC knows: it is only made if TeX is installed."""
 SETTINGS = "stages/sustainable/verification/verify.yaml"
-SOURCES = (
-    SETTINGS,
-    "params.yaml",
-    "dvc.yaml",
-    "requirements.txt",
-    "paper/published.yaml",
-    "data/raw/seattle-weather.csv",
-)
+SOURCES = (SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml")
+"""What a run is made from besides code and the raw data, whose file params.yaml names."""
 LEFT_OUT = (
     "data/processed/*", "data/models/audited/*", "data/models/quantized_policies/*", "paper/figures/*",
     "paper/report.html", "paper/paper.pdf",
@@ -44,13 +38,13 @@ def declared_tiers(root: Path) -> dict[str, str]:
 
 def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
     """The manifest of the run in `root`."""
-    tiers = declared_tiers(root)
+    tiers, csv = declared_tiers(root), read_yaml(root / "params.yaml")["csv"]
     artifacts = {path: entry_of(root, path, stage, tiers) for path, stage in made_files(root, stages)}
     return {
         "version": 1,
         "artifacts": artifacts,
         "claims": claim_entries(root / "paper/claims.json"),
-        "sources": {name: file_sha256(root / name) for name in SOURCES},
+        "sources": {name: file_sha256(root / name) for name in (*SOURCES, csv)},
     }
 
 

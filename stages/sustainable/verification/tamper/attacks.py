@@ -18,8 +18,8 @@ from sustainable.core.files import read_json, write_json
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.verification.export.witness import CRATE, WITNESS
 from sustainable.verification.items import Item, strictly
-from sustainable.verification.lock import CODE_PREFIXES
 from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, Place
+from sustainable.verification.rerender import TRACKED
 from sustainable.verification.tamper import forgery
 from sustainable.verification.tiers.shipped import MECHANISMS, Mechanism
 
@@ -60,7 +60,10 @@ def attacks(root: Path, seed: int) -> list[Attack]:
     """Every forgery that is tried on the project in `root`."""
     place = Place(root)
     files = [f"{REFERENCE}/{name}" for name in place.shipped_files()]
-    found = [_on("one byte", path, partial(forgery.flip, seed=f"{seed} {path}")) for path in _flipped(place)]
+    found = [
+        _on(f"one byte of {what}", path, partial(forgery.flip, seed=f"{seed} {path}"))
+        for what, path in _flipped(place)
+    ]
     found += [_on("file removed", path, Path.unlink) for path in _some(files)]
     extra = f"{REFERENCE}/benchmark/extra.csv"
     found += [_on("file added", extra, lambda path: path.write_text("configuration\n"))]
@@ -88,16 +91,26 @@ def _some(names: Sequence[str]) -> list[str]:
     return list(names[:: max(1, len(names) // FEW)])
 
 
-def _flipped(place: Place) -> Iterator[str]:
-    """Every shipped file, the sources, and some of the code and the templates."""
-    yield from (f"{REFERENCE}/{name}" for name in [*place.shipped_files(), SUMS])
-    yield from (*place.manifest["sources"], "dvc.lock", "paper/claims.json", "data/metrics/benchmark.json")
+def one_of_each_kind(root: Path, seed: int) -> list[Attack]:
+    """One forgery of every kind."""
+    found: dict[tuple[str, bool], Attack] = {}
+    for attack in attacks(root, seed):
+        found.setdefault((attack.kind, attack.resealed), attack)
+    return list(found.values())
+
+
+def _flipped(place: Place) -> Iterator[tuple[str, str]]:
+    """Every shipped file, the sources, and some of the code and the templates, each with what it is."""
+    yield from (("a shipped file", f"{REFERENCE}/{name}") for name in [*place.shipped_files(), SUMS])
+    yield from (("a source", name) for name in place.manifest["sources"])
+    yield from (("a tracked copy", name) for name in TRACKED)
     declared = {place.root / path for stage in place.declared.values() for path in stage.code}
-    code = {file for path in declared for file in (path.rglob("*.py") if path.is_dir() else [path])}
-    names = {file.relative_to(place.root).as_posix() for file in code if file.stat().st_size}
-    yield from _some(sorted(name for name in names if name.startswith(CODE_PREFIXES)))
-    templates = (place.root / "paper/templates").iterdir()
-    yield from _some(sorted(path.relative_to(place.root).as_posix() for path in templates))
+    code = {file for path in declared for file in (path.rglob("*") if path.is_dir() else [path])}
+    names = {file.relative_to(place.root).as_posix() for file in code if file.suffix in (".py", ".j2")}
+    for what, folder in (("code", "stages/"), ("a template", "paper/")):
+        for name in _some(sorted(name for name in names if name.startswith(folder))):
+            if (place.root / name).stat().st_size:
+                yield what, name
 
 
 def _rows(seed: int) -> Iterator[Attack]:

@@ -21,7 +21,7 @@ RENDERED = "shipped"
 
 def check_splits(place: Place) -> Iterator[Item]:
     """Recompute windows, splits and their metrics of both protocols from the raw data."""
-    csv, params = place.root / "data/raw/seattle-weather.csv", place.root / "params.yaml"
+    csv, params = place.root / place.parameters["csv"], place.root / "params.yaml"
     state = file_sha256(csv) + file_sha256(params)
     for protocol in place.parameters["protocols"]:
         for path, found in _split_hashes(state, csv, params, protocol).items():
