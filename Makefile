@@ -1,4 +1,4 @@
-# Each target sets up what it needs first. `make` alone lists them.
+# Each target first sets up what it needs. `make` without a target lists them.
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
 	'import sys; print("$(name)") if (3, 11) <= sys.version_info[:2] <= (3, 13) else None' 2>/dev/null)))
@@ -14,12 +14,12 @@ PROFILE ?= paper
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-setup: .venv/ready ## make the virtual environment .venv from requirements.txt (about 2 minutes)
+setup: .venv/ready ## create the virtual environment .venv from requirements.txt (about 2 minutes)
 
-doctor: .venv/ready ## what this host can support, and how long reproduce will take here (a few seconds)
+doctor: .venv/ready ## show what this host supports and how long reproduce will take here (a few seconds)
 	@python -m sustainable.tools.doctor --profile $(PROFILE)
 
-reproduce: .venv/ready ## run the whole pipeline and say where the results lie (95 minutes on 2 cores)
+reproduce: .venv/ready ## run the whole pipeline and print where the results are (95 minutes on 2 cores)
 	@if [ "$(PROFILE)" != paper ]; then exec python -m sustainable.tools.profiles $(PROFILE); fi; dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"
@@ -28,49 +28,57 @@ reproduce: .venv/ready ## run the whole pipeline and say where the results lie (
 	@echo "measured rows                data/benchmark/"
 	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
 
-verify: .venv/ready ## is this the shipped artifact, and do its claims follow? (5 seconds; RUN=1: and is your run like it?)
-	@python -m sustainable.tools.verify $(if $(RUN),--run)
+verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RUN=1: compare your own run with it)
+	@python -m sustainable.tools.verify $(if $(RUN),--run) $(if $(STRICT),--strict)
 
-tables: .venv/ready ## the paper's tables and figures again from the shipped rows, in the folder shipped (20 seconds)
+tables: .venv/ready ## render the paper's tables and figures from the shipped rows into the folder shipped (20 seconds)
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
 		--references paper/references.bib --data data/reference --out shipped --claims shipped/claims.json \
 		--summary shipped/benchmark.json
 
-claim-%: .venv/ready ## run what one claim needs, here: make claim-A5 (it says first how long that takes)
+claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*
 
-tamper: .venv/ready ## forge a copy in 331 ways: does verify see every one? (4 minutes)
+tamper: .venv/ready ## forge a copy in 343 ways and check that verify notices each (6 minutes)
 	@python -m sustainable.tools.tamper
 
-reference: .venv/ready-dev ## for maintainers: take the present run as the new reference
-	@python -m sustainable.tools.reference
+reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages again)
+	@python -m sustainable.tools.reference $(if $(PAGES),--pages)
 
-test: .venv/ready-dev ## unit tests and the whole pipeline small (about 18 minutes)
+test: .venv/ready-dev ## run the unit tests and a small version of the whole pipeline (about 18 minutes)
 	@python -m pytest
 
-test-cpu: .venv/ready ## do weights agree bit by bit between kinds of CPU? (6 minutes; needs Debian's qemu-user for the emulated ones)
+test-cpu: .venv/ready ## check that weights agree bit by bit between kinds of CPU (6 minutes; emulated CPUs need Debian's qemu-user)
 	@python -m sustainable.tools.cpu
 
-smoke: .venv/ready ## the whole pipeline, small, in the folder .smoke (6 minutes): no evidence
+smoke: .venv/ready ## run a small version of the whole pipeline in the folder .smoke (6 minutes; not evidence)
 	@python -m sustainable.tools.profiles smoke
 
-lint: .venv/ready-dev ## style and types
+lint: .venv/ready-dev ## check style and types
 	@ruff check
 	@ruff format --check
 	@mypy
 
-clean: ## remove outputs that the pipeline can rebuild (DVC's cache and .venv stay)
+clean: ## remove outputs that the pipeline can rebuild (keeps DVC's cache and .venv)
 	@rm -rf .smoke dvc_plots data/processed data/models data/training data/search data/benchmark data/checkpoints
 	@rm -rf paper/tables paper/figures paper/paper.tex paper/paper.pdf paper/report.html
 
 .venv/ready: requirements.txt
 	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.11, 3.12 or 3.13 is needed; install one, or name it: make PYTHON=..." >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "make: PYTHON=$(PYTHON) is not Python 3.11, 3.12 or 3.13; name one that is" >&2; exit 1; }
 	@echo "setting up .venv with $(PYTHON), a few minutes"
 	@$(PYTHON) -m venv .venv
 	@python -m pip install -qq --disable-pip-version-check --requirement requirements.txt
 	@python -m pip check
-	@if [ ! -e .git ]; then dvc config --local core.no_scm true; fi
 	@touch $@
+
+# In an unpacked archive DVC would ask for git.
+ifeq ($(wildcard .git),)
+.venv/ready: | .dvc/config.local
+.dvc/config.local:
+	@printf '[core]\n    no_scm = true\n' > $@
+endif
 
 .venv/ready-dev: requirements-dev.txt .venv/ready
 	@python -m pip install -qq --disable-pip-version-check --requirement requirements-dev.txt

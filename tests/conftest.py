@@ -33,7 +33,7 @@ def project() -> Path:
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which the whole pipeline, small, has run once (without git)."""
     folder = tmp_path_factory.mktemp("pipeline")
-    profiles.prepare(folder)
+    profiles.prepare_profile(folder)
     done = profiles.repro(folder, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
     yield folder

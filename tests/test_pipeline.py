@@ -17,7 +17,7 @@ import yaml
 
 import report
 from conftest import stage_command
-from sustainable.core.errors import exit_on_error
+from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.hashing import file_sha256
 from sustainable.core.tensors import read_tensors, tensors_sha256, write_tensors
 from sustainable.energy.meter import Reading
@@ -438,11 +438,11 @@ def test_a_failing_stage_leaves_the_pipeline_repairable(pipeline):
 
 def test_a_smoke_run_refuses_a_folder_that_is_not_its_own(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(SystemExit, match="not an earlier smoke run"):
-        profiles.prepare(tmp_path)
+    with pytest.raises(UserError, match="not an earlier smoke run"):
+        profiles.prepare_profile(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_smoke_parameters_change_only_keys_that_exist():
-    with pytest.raises(KeyError, match="epoch is no key"):
+    with pytest.raises(KeyError, match="epoch is not a key"):
         profiles.merge({"a": {"epochs": 1}}, {"a": {"epoch": 2}})

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import tensors_sha256, write_tensors
 from sustainable.verification.content import content_sha256
-from sustainable.verification.items import Item, compared, counts, skipped
+from sustainable.verification.items import Item, compared, counts, current, skipped, strictly
 from sustainable.verification.lock import (
     Stage,
     comparable,
-    declared_commands,
+    declared_stages,
+    differences,
     filled,
     folder_md5,
     in_order,
@@ -31,12 +32,12 @@ from sustainable.verification.manifest import tier_of
 from sustainable.verification.tiers.integrity import root_sha256, shipped_name
 from sustainable.verification.tiers.statistical import (
     Margin,
-    Measured,
+    MeasuredTable,
     check_candidates,
     check_measured,
     difference_of_means,
-    judged,
-    log_ratios,
+    item_of_ratio,
+    log_ratios_to_baseline,
 )
 from sustainable.verification.tiers.verdicts import check_verdicts
 
@@ -117,17 +118,96 @@ def test_stages_are_ordered_by_what_they_read():
         in_order([stage("a", ["y"], ["x"]), stage("b", ["x"], ["y"])])
 
 
-def test_every_stage_of_the_lock_has_the_declared_command(project):
+def test_every_declared_stage_has_been_run(project):
     from sustainable.verification.lock import read_yaml
 
     lock = read_lock(project / "dvc.lock")
-    declared = declared_commands(read_yaml(project / "dvc.yaml"), read_yaml(project / "params.yaml"))
+    declared = declared_stages(project, read_yaml(project / "dvc.yaml"), read_yaml(project / "params.yaml"))
     assert declared.keys() == lock.keys()
-    assert all(" ".join(lock[name].command.split()) == command for name, command in declared.items())
+    assert all(stage.outputs.keys() == lock[name].outputs.keys() for name, stage in declared.items())
+
+
+PIPELINE = {
+    "stages": {
+        "train": {
+            "matrix": {"part": "${parts}"},
+            "cmd": "python stages/train.py --part ${item.part}\n  --out ${out}",
+            "params": ["train.${item.part}", "meter"],
+            "deps": ["data/raw.csv", "stages/lib", "stages/train.py"],
+            "outs": ["data/${item.part}"],
+            "metrics": [{"data/${item.part}.json": {"cache": False}}],
+        }
+    }
+}
+PARAMETERS = {
+    "parts": ["a", "b"],
+    "out": "data",
+    "train": {"a": {"epochs": 3}, "b": {"epochs": 4}},
+    "meter": "x",
+}
+
+
+@pytest.fixture
+def declared(tmp_path):
+    (tmp_path / "stages/lib").mkdir(parents=True)
+    text_file(tmp_path, "stages/lib/one.py", "1\n")
+    text_file(tmp_path, "stages/train.py", "2\n")
+    return lambda parameters=PARAMETERS: declared_stages(tmp_path, PIPELINE, parameters)["train@b"]
+
+
+def test_a_declared_stage_has_its_variant_filled_in_and_folders_hashed(declared, tmp_path):
+    stage = declared()
+    assert stage.command == "python stages/train.py --part b --out data"
+    assert stage.parameters == {"train.b": {"epochs": 4}, "meter": "x"}
+    assert stage.code == {path: md5_of(tmp_path / path) for path in ("stages/lib", "stages/train.py")}
+    assert list(stage.outputs) == ["data/b", "data/b.json"]
+
+
+def test_what_differs_from_the_recorded_stage_is_named(declared, tmp_path):
+    recorded = declared()
+    assert differences(recorded, declared()) == []
+    text_file(tmp_path, "stages/lib/one.py", "3\n")
+    other = declared(
+        PARAMETERS | {"out": "elsewhere", "train": {"b": {"epochs": 5, "seed": 1}}, "parts": ["b"]}
+    )
+    assert differences(recorded, other) == [
+        "command: data -> elsewhere",
+        "code: stages/lib changed (1 changed)",
+        "parameters: train.b.epochs 4 -> 5, train.b.seed none -> 1",
+    ]
+
+
+def test_stale_items_are_failures_only_at_a_release():
+    stale = current("making of train", ["code: a.py changed (1 changed)"], "train")
+    assert (stale.status, current("making of train", []).status) == ("stale", "ok")
+    assert stale.line.endswith("making of train  [shipped]  code: a.py changed (1 changed)")
+    (failed,) = strictly([stale])
+    assert failed.status == "FAIL"
+    assert "found code: a.py changed" in failed.line and "`make reproduce`" in failed.line
+
+
+def test_a_failure_outweighs_stale_rows():
+    from sustainable.tools.verify import exit_status
+
+    ok, failed = compared("T0", "a", "shipped", "1", "1"), compared("T0", "a", "shipped", "1", "2")
+    stale = current("making of train", ["code"])
+    assert [exit_status(items) for items in ([ok], [ok, stale], [stale, failed])] == [0, 3, 1]
+
+
+def test_flipped_forecasts_are_counted_by_configuration(tmp_path):
+    from sustainable.verification.tiers.hits import flipped
+
+    one = text_file(tmp_path, "one.csv", "training_seed,first_day,a,oracle\n1,5,1,1\n1,6,0,1\n")
+    other = text_file(tmp_path, "other.csv", "training_seed,first_day,a,oracle\n1,5,1,0\n1,6,1,0\n")
+    assert flipped(one, other) == ({"a": 1, "oracle": 2}, 2)
+    assert flipped(one, other, ("oracle",)) == ({"a": 1}, 2)
+    days = text_file(tmp_path, "days.csv", "training_seed,first_day,a,oracle\n1,5,1,0\n1,7,1,0\n")
+    with pytest.raises(ValueError, match="other windows"):
+        flipped(one, days)
 
 
 def test_a_lock_that_is_none_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"dvc\.lock: no dvc\.lock of this pipeline"):
+    with pytest.raises(UserError, match=r"dvc\.lock: not a dvc\.lock of this pipeline"):
         read_lock(text_file(tmp_path, "dvc.lock", "schema: 2\n"))
     with pytest.raises(UserError, match="cannot be read"):
         read_lock(text_file(tmp_path, "other.lock", "a: [\n"))
@@ -150,8 +230,8 @@ def test_items_count_by_tier_and_a_skipped_one_is_no_pass():
     nothing = compared("T1", "gone", "shipped", None, None)
     items = [ok, failed, nothing, skipped("T3", "rows", "not measured")]
     assert [item.status for item in items] == ["ok", "FAIL", "FAIL", "skipped"]
-    assert counts(items)["T1"] == {"ok": 0, "FAIL": 2, "skipped": 0}
-    assert counts(items)["T3"] == {"ok": 0, "FAIL": 0, "skipped": 1}
+    assert counts(items)["T1"] == {"ok": 0, "FAIL": 2, "stale": 0, "skipped": 0}
+    assert counts(items)["T3"] == {"ok": 0, "FAIL": 0, "stale": 0, "skipped": 1}
     assert "expected 1, found 2; first stage that differs: train" in failed.line
     assert skipped("T3", "rows", "why").line.startswith("skipped T3  rows  [shipped]  why")
 
@@ -160,7 +240,7 @@ def test_the_first_pattern_gives_the_tier():
     tiers = {"data/*_cost.json": "none", "data/*": "T1"}
     assert tier_of("data/metrics/training_cost.json", tiers) == "none"
     assert tier_of("data/metrics/baseline.json", tiers) == "T1"
-    with pytest.raises(UserError, match="no pattern fits paper/x"):
+    with pytest.raises(UserError, match="no pattern matches paper/x"):
         tier_of("paper/x", tiers)
 
 
@@ -175,7 +255,7 @@ def test_the_root_depends_on_every_hash():
     assert root_sha256({"a": "1", "b": "2"}) != root_sha256({"a": "1", "b": "3"})
 
 
-MEASURED = Measured("rows.csv", "cost")
+MEASURED = MeasuredTable("rows.csv", "cost")
 WIDE = Margin(0.25, 0.95)
 
 
@@ -191,13 +271,13 @@ def rows(ratios, base=2.0):
 
 
 def test_ratios_are_those_within_a_block():
-    table = log_ratios(rows([0.5, 0.25], base=3.0), MEASURED)
+    table = log_ratios_to_baseline(rows([0.5, 0.25], base=3.0), MEASURED)
     assert table["configuration"].unique().tolist() == ["small"]
     assert table["log"].tolist() == pytest.approx([math.log(0.5), math.log(0.25)])
 
 
 def test_the_difference_leaves_the_seeds_out_of_the_error():
-    own = log_ratios(rows([1.0, 2.0, 1.0, 2.0]), MEASURED)  # all of its spread is the seeds'
+    own = log_ratios_to_baseline(rows([1.0, 2.0, 1.0, 2.0]), MEASURED)  # all of its spread is the seeds'
     same = difference_of_means(own, own, 0.95)
     assert (same.estimate, same.low, same.high) == (0.0, 0.0, 0.0)
     assert difference_of_means(own.head(2), own, 0.95) is None  # a block a seed leaves nothing for the error
@@ -236,7 +316,7 @@ def test_hosts_agree_differ_or_remain_undecided(tmp_path):
         assert item.origin == "recomputed here"
     lacking = written(tmp_path, "own.csv", rows(noisy).query("configuration != 'small'"))
     (item,) = check_measured(lacking, reference, MEASURED, WIDE)
-    assert (item.status, item.detail) == ("skipped", "it was not measured here")
+    assert (item.status, item.detail) == ("skipped", "not measured here")
 
 
 def test_another_model_under_the_same_name_is_not_compared(tmp_path):
@@ -245,7 +325,7 @@ def test_another_model_under_the_same_name_is_not_compared(tmp_path):
     own, reference = written(tmp_path, "own.csv", other), written(tmp_path, "reference.csv", named)
     (item,) = check_measured(own, reference, MEASURED, WIDE)
     assert item.status == "skipped"
-    assert "another model here (8x8) than there (32x16)" in item.detail
+    assert "other models: here 8x8, there 32x16" in item.detail
 
 
 @given(st.floats(0.01, 100), st.floats(0.0, 0.2))
@@ -254,7 +334,7 @@ def test_the_margin_is_symmetric_in_the_logarithm(ratio, half):
 
     for sign in (1, -1):
         centre = sign * 0.1
-        found = judged("x", Estimate(centre, centre - half, centre + half, 5), math.log(ratio), WIDE)
+        found = item_of_ratio("x", Estimate(centre, centre - half, centre + half, 5), math.log(ratio), WIDE)
         assert found.status == ("ok" if 0.1 + half <= math.log(1.25) else "skipped")
 
 

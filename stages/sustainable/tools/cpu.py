@@ -1,8 +1,9 @@
-"""Do CPUs agree, bit by bit? A little of both studies' training on this CPU and on emulated ones, by hash.
+"""Check that CPUs agree bit by bit: run a little of both studies' training here and on emulated CPUs.
 
-Every leg is a fresh process. Legs with the pins must all give the same; the controls, which run without them
-or with other functions of the C library, must not, or the comparison could not fail. Emulated CPUs need
-`qemu-x86_64`; without it they are skipped, which shows nothing. Exit status 1 where a leg is not as it must.
+Every leg is a fresh process. Legs with the determinism pins must all give the same hashes. The controls,
+which run without pins or with other functions of the C library, must differ; otherwise the comparison could
+not fail. Emulated CPUs need `qemu-x86_64`; without it their legs are skipped, which shows nothing. Exit
+status 1 if a leg is not as expected.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from sustainable.core.errors import exit_on_error
 from sustainable.core.files import write_json
 from sustainable.core.parallel import available_cores
 from sustainable.core.parameters import read_csv_path
-from sustainable.verification.cpu.comparison import Outcome, compare, legs
+from sustainable.verification.cpu.comparison import LegOutcome, compare, legs
 
 SUBJECT, DIGITS = 30, 8
 
@@ -31,7 +32,7 @@ def main() -> None:
         f"{len(wanted)} processes on {host['model']}, some emulated: about 5 minutes on 2 cores", flush=True
     )
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="cpu_witness.") as folder:
+    with tempfile.TemporaryDirectory(prefix="cpu-") as folder:
         outcomes = compare(
             wanted,
             arguments.params,
@@ -41,7 +42,7 @@ def main() -> None:
             arguments.limit,
         )
     seconds = time.monotonic() - start
-    for line in [*table(outcomes), "", *findings(outcomes), "", conclusion(outcomes, seconds)]:
+    for line in [*hash_table(outcomes), "", *findings(outcomes), "", conclusion(outcomes, seconds)]:
         print(line)
     passed = not wrong(outcomes)
     if arguments.out is not None:
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def processor() -> dict[str, str]:
-    """Maker and model of this machine's CPU, as the kernel names them."""
+    """Maker and model of this machine's CPU, from /proc/cpuinfo."""
     known: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
@@ -58,17 +59,18 @@ def processor() -> dict[str, str]:
     return {"maker": known.get("vendor_id", "unknown"), "model": known.get("model name", "unknown")}
 
 
-def wrong(outcomes: Sequence[Outcome]) -> list[str]:
-    """The legs that are not what they must be."""
+def wrong(outcomes: Sequence[LegOutcome]) -> list[str]:
+    """The legs whose verdict is not the expected one."""
     return [one.leg.name for one in outcomes if not one.as_expected and one.verdict != "skipped"]
 
 
-def skipped(outcomes: Sequence[Outcome]) -> list[str]:
+def skipped_legs(outcomes: Sequence[LegOutcome]) -> list[str]:
+    """The legs that were skipped."""
     return [one.leg.name for one in outcomes if one.verdict == "skipped"]
 
 
-def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """A line a subject, a column a leg, under the leg's number."""
+def hash_table(outcomes: Sequence[LegOutcome]) -> list[str]:
+    """One row per subject, one column per leg, headed by the leg's number."""
     columns = [
         (f"[{number}]", one.result["hashes"])
         for number, one in enumerate(outcomes, 1)
@@ -80,8 +82,8 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
     return [f"{name:{SUBJECT}} " + " ".join(f"{cell:{DIGITS}}" for cell in cells) for name, cells in rows]
 
 
-def findings(outcomes: Sequence[Outcome]) -> list[str]:
-    """A line a leg; under it what differs (of a control, whose differences are meant, the largest)."""
+def findings(outcomes: Sequence[LegOutcome]) -> list[str]:
+    """One line per leg, and below it what differs; of a control, which must differ, only the largest."""
     lines = []
     for number, one in enumerate(outcomes, 1):
         lines.append(f"[{number}] {line_of(one)}")
@@ -92,8 +94,8 @@ def findings(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def line_of(outcome: Outcome) -> str:
-    """One leg: its name, what the libraries saw of the CPU, and what it came to."""
+def line_of(outcome: LegOutcome) -> str:
+    """One leg: its name, the CPU as the libraries see it, and its verdict."""
     leg, verdict = outcome.leg, outcome.verdict
     name = f"{leg.name} (emulated)" if leg.cpu else leg.name
     if outcome.result is None:
@@ -112,34 +114,34 @@ def line_of(outcome: Outcome) -> str:
 
 
 def place_of(difference: Mapping[str, Any]) -> str:
-    """Where a subject differs, and by how much."""
+    """Where a subject differs and by how much."""
     if difference["tensor"] is None:
         return f"{difference['subject']}: the hash differs, but no tensor does"
     where = f"{difference['subject']}: first in {difference['tensor']}"
     if difference["largest"] is None:
-        return f"{where}, which is missing or of another shape"
+        return f"{where}, which is missing or has another shape"
     share = difference["differing"] / difference["elements"]
     return f"{where}; {share:.2%} of elements, by at most {difference['largest']:.1e}"
 
 
-def conclusion(outcomes: Sequence[Outcome], seconds: float) -> str:
+def conclusion(outcomes: Sequence[LegOutcome], seconds: float) -> str:
     """The last line."""
     agree = "; ".join(one.leg.name for one in outcomes if one.verdict == one.leg.expects == "same")
     minutes = f"({seconds / 60:.1f} minutes)"
     if wrong(outcomes):
         return f"FAILED: {'; '.join(wrong(outcomes))} {minutes}"
-    if skipped(outcomes):
-        return f"agree: native; {agree}. NOT SHOWN, as skipped: {'; '.join(skipped(outcomes))} {minutes}"
+    if skipped_legs(outcomes):
+        return f"agree: native; {agree}. NOT SHOWN, as skipped: {'; '.join(skipped_legs(outcomes))} {minutes}"
     return f"agree bit by bit: native; {agree}. Every control differs {minutes}"
 
 
-def document(outcomes: Sequence[Outcome], host: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """All of it, for machines: `complete` where nothing was skipped, `passed` where nothing is wrong."""
+def document(outcomes: Sequence[LegOutcome], host: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """The report for machines. `complete`: nothing was skipped; `passed`: nothing is wrong."""
     return {
         "host": dict(host),
         "passed": not wrong(outcomes),
-        "complete": not skipped(outcomes),
-        "skipped": skipped(outcomes),
+        "complete": not skipped_legs(outcomes),
+        "skipped": skipped_legs(outcomes),
         "seconds": round(seconds, 1),
         "legs": [asdict(one) | {"as_expected": one.as_expected} for one in outcomes],
     }
@@ -148,7 +150,7 @@ def document(outcomes: Sequence[Outcome], host: Mapping[str, str], seconds: floa
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--out", type=Path, help="where to write all of it as JSON")
+    parser.add_argument("--out", type=Path, help="where to write the report as JSON")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")
     return parser.parse_args()

@@ -1,7 +1,8 @@
-"""The whole pipeline under another profile, in a folder of its own.
+"""Run the whole pipeline under another profile, in a separate folder.
 
-`smoke` is short: a check that everything runs, and no evidence. `full` is what the shipped run leaves out for
-the sake of time. What a profile changes in params.yaml stands in stages/profiles/<profile>.yaml.
+`smoke` is short: it checks that everything runs, and is not evidence. `full` adds what the shipped run leaves
+out to save time. stages/profiles/<profile>.yaml holds what a profile changes in params.yaml. The profile
+`paper` is params.yaml itself: `make reproduce` runs it in place.
 """
 
 import argparse
@@ -10,35 +11,39 @@ from pathlib import Path
 
 import yaml
 
+from sustainable.core.errors import UserError, exit_on_error
 from sustainable.verification.folders import copy_project, merge, replaceable, repro
+from sustainable.verification.place import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
+RUN_IN_A_FOLDER = ("smoke", "full")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("profile", choices=("smoke", "full"))
+    parser.add_argument("profile", help="smoke or full")
     parser.add_argument(
-        "--folder", type=Path, help="where (default: .smoke or .full); a smoke run's is made anew"
+        "--folder", type=Path, help="where (default: .smoke or .full); a smoke run's folder is replaced"
     )
     arguments = parser.parse_args()
+    if arguments.profile not in RUN_IN_A_FOLDER:
+        raise UserError(f"PROFILE={arguments.profile}: unknown; choose paper, smoke or full")
     folder = arguments.folder or Path(f".{arguments.profile}")
     if arguments.profile == "smoke" or not (folder / "dvc.lock").is_file():
-        prepare(folder, arguments.profile)
+        prepare_profile(folder, arguments.profile)
     status = repro(folder).returncode
     if status == 0:
         evidence = "smoke run, not evidence: " if arguments.profile == "smoke" else ""
-        print(f"{evidence}look at {folder}/paper/report.html")
+        print(f"{evidence}open {folder}/paper/report.html")
     sys.exit(status)
 
 
-def prepare(folder: Path, profile: str = "smoke") -> None:
-    """Make `folder` a copy of the project with the profile's parameters and DVC without git.
+def prepare_profile(folder: Path, profile: str = "smoke") -> None:
+    """Make `folder` a copy of the project with the profile's parameters, and DVC set up without git.
 
-    A folder that exists is replaced if it is an earlier run of this kind, and refused otherwise.
+    Replaces an earlier run of this kind; raises `UserError` for any other folder.
     """
     if not replaceable(ROOT, folder):
-        sys.exit(f"profiles.py: {folder} is not an earlier {profile} run; name another folder")
+        raise UserError(f"{folder}: not an earlier {profile} run; name another folder with --folder")
     copy_project(ROOT, folder)
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     merge(
@@ -48,4 +53,4 @@ def prepare(folder: Path, profile: str = "smoke") -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_on_error(main)

@@ -1,5 +1,7 @@
-"""For maintainers: take the present run as the new reference, `data/reference`. Shows the differences
-first."""
+"""For maintainers: take the present run as the new reference, `data/reference`, and show what it changes.
+
+With --pages nothing is measured: claims, tables, figures and pages are rendered again from the shipped rows.
+"""
 
 import argparse
 import json
@@ -13,29 +15,44 @@ import pandas as pd
 
 from sustainable.core.effort import LOG
 from sustainable.core.errors import UserError, exit_on_error
-from sustainable.core.files import read_json, write_json, write_text
-from sustainable.core.hashing import file_sha256
-from sustainable.verification.export.crate import write_crate
-from sustainable.verification.tiers.integrity import root_sha256, shipped_name
+from sustainable.core.files import read_json, write_json
+from sustainable.verification.folders import copy
 from sustainable.verification.lock import md5_of, read_lock, read_yaml
-from sustainable.verification.manifest import SETTINGS, Declared, host_of, manifest_of
-from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, Place
+from sustainable.verification.manifest import SETTINGS, host_of, manifest_of
+from sustainable.verification.place import MANIFEST, REFERENCE, ROOT, Place
+from sustainable.verification.rerender import rerender, write_descriptions
+from sustainable.verification.tiers.integrity import root_sha256, shipped_name
 from sustainable.verification.tiers.verdicts import read_claims
-from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 
-ROOT = Path(__file__).resolve().parents[3]
-CODE = ("stages", "paper/templates", "paper/published.yaml", "params.yaml", "dvc.yaml", "requirements.txt")
-KEPT = ("README.md", "tolerances.json")
-"""Files of the reference that no run makes."""
+COMMITTED = (
+    "stages",
+    "paper/templates",
+    "paper/published.yaml",
+    "params.yaml",
+    "dvc.yaml",
+    "requirements.txt",
+)
+"""What must be in git before a run of it becomes the reference."""
 
 
 def main() -> None:
     arguments = parse_arguments()
     root = arguments.root.resolve()
+    if arguments.pages:
+        changed = rerender(root)
+        print("\n".join(changed))
+        print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums())}")
+    else:
+        take(root)
+    print("now `make verify`, and commit data/reference, data/metrics, dvc.lock and paper/claims.json")
+
+
+def take(root: Path) -> None:
+    """Take the run in `root` as the reference."""
     refuse_uncommitted(root)
     refuse_no_evidence(root)
-    manifest = manifest_of(root, read_lock(root / "dvc.lock"), Declared.of(root))
-    refuse_stale(root)
+    manifest = manifest_of(root, read_lock(root / "dvc.lock"))
+    refuse_changed(root)
     show_differences(root, manifest)
     new = root / f"{REFERENCE}.new"
     shutil.rmtree(new, ignore_errors=True)
@@ -43,12 +60,11 @@ def main() -> None:
     shutil.rmtree(root / REFERENCE)
     new.rename(root / REFERENCE)
     print(f"{REFERENCE}: {len(manifest['artifacts'])} artifacts, {root_sha256(Place(root).sums())}")
-    print("now `make verify`, and commit data/reference, data/metrics, dvc.lock and paper/claims.json")
 
 
 def refuse_uncommitted(root: Path) -> None:
-    """The code that a reference claims to come from must be in git."""
-    changed = run_git(root, "status", "--porcelain", "--", *CODE)
+    """Raise `UserError` unless the code that the run was made with is in git."""
+    changed = run_git(root, "status", "--porcelain", "--", *COMMITTED)
     if changed:
         raise UserError(
             f"uncommitted: {changed.split()[1]}; commit the code first, run `make reproduce` again"
@@ -56,16 +72,19 @@ def refuse_uncommitted(root: Path) -> None:
 
 
 def run_git(root: Path, *arguments: str) -> str:
-    """What a git command prints; `UserError` where there is no git."""
+    """Return what a git command prints; raises `UserError` outside a git repository."""
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise UserError(f"{root}: no git here; a reference is taken in a clone")
+        raise UserError(f"{root}: not a git repository; take the reference in a clone")
     return done.stdout
 
 
 def refuse_no_evidence(root: Path) -> None:
-    """No smoke run, and none that was disturbed, may become the reference. On an idle machine, too, the odd
-    short window is flagged; verdicts that flagged windows would change are inconclusive in any case."""
+    """Raise `UserError` for a smoke run or a disturbed one.
+
+    A few short windows are flagged on an idle machine too; verdicts that they would change are inconclusive
+    in any case.
+    """
     limit = float(read_yaml(root / SETTINGS)["flagged_limit"])
     for path in sorted((root / "data/benchmark").glob("*.csv")):
         rows = pd.read_csv(path)
@@ -82,16 +101,18 @@ def refuse_no_evidence(root: Path) -> None:
             )
 
 
-def refuse_stale(root: Path) -> None:
-    """dvc.lock is that of the files here."""
+def refuse_changed(root: Path) -> None:
+    """Raise `UserError` unless dvc.lock describes the files here."""
     for stage in read_lock(root / "dvc.lock").values():
         for path, md5 in {**stage.code, **stage.outputs}.items():
             if md5_of(root / path) != md5:
-                raise UserError(f"{path}: not as dvc.lock says of {stage.name}; run `make reproduce` first")
+                raise UserError(
+                    f"{path}: differs from what dvc.lock records for {stage.name}; run `make reproduce` first"
+                )
 
 
 def show_differences(root: Path, manifest: Mapping[str, Any]) -> None:
-    """What the new reference changes: artifacts by tier, and verdicts."""
+    """Print what the new reference changes: artifacts by tier, and verdicts."""
     old_path = root / REFERENCE / MANIFEST
     old = read_json(old_path) if old_path.is_file() else {"artifacts": {}, "claims": {}}
     for path, entry in manifest["artifacts"].items():
@@ -110,9 +131,8 @@ def show_differences(root: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def fill(root: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Everything that is shipped, into `folder`."""
-    for name in KEPT:
-        copy(root / REFERENCE / name, folder / name)
+    """Write everything that is shipped to `folder`."""
+    copy(root / REFERENCE / "README.md", folder / "README.md")
     for path, entry in manifest["artifacts"].items():
         if entry["shipped"]:
             copy(root / path, folder / shipped_name(path))
@@ -120,21 +140,11 @@ def fill(root: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
     write_json(folder / "host.json", host_of(root))
     write_json(folder / "effort.json", list(latest_efforts((root / LOG).read_text(encoding="utf-8"))))
     write_json(folder / MANIFEST, manifest)
-    write_witness(folder, folder / WITNESS)
-    day = run_git(root, "log", "-1", "--format=%cs").strip()
-    write_crate(folder, manifest["artifacts"], folder / CRATE, project=root, published=day)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md")
-    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    write_text(folder / SUMS, "".join(lines))
-
-
-def copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    write_descriptions(folder, manifest, root, run_git(root, "log", "-1", "--format=%cs").strip())
 
 
 def latest_efforts(log: str) -> Iterator[dict[str, Any]]:
-    """The last entry of every stage of the log of efforts."""
+    """The last entry of every stage in the log of efforts."""
     efforts = [json.loads(line) for line in log.splitlines()]
     yield from {effort["stage"]: effort for effort in efforts}.values()
 
@@ -142,6 +152,9 @@ def latest_efforts(log: str) -> Iterator[dict[str, Any]]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
+    parser.add_argument(
+        "--pages", action="store_true", help="only render the pages again from the shipped rows"
+    )
     return parser.parse_args()
 
 

@@ -1,8 +1,13 @@
-"""The self-test for doubters: a copy of the artifact is forged in many ways; `verify` must see every one."""
+"""A test of verification itself: forge a copy of the artifact in many ways; `verify` must notice each.
+
+With --mechanisms only one forgery of each kind is tried, and a table says which kinds are caught by a single
+mechanism of verification: what would escape without it.
+"""
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,51 +15,70 @@ import sustainable.core.determinism  # noqa: F401  (first: as `verify` does)
 
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parallel import available_cores, in_parallel
-from sustainable.verification.tamper.attacks import Attack, Watch, attacks, copy_of, damaged
+from sustainable.verification.place import ROOT
+from sustainable.verification.tamper.attacks import (
+    Attack,
+    Watch,
+    attacked,
+    attacks,
+    one_of_each_kind,
+    released_copy,
+)
+from sustainable.verification.tiers.shipped import MECHANISMS
 
-ROOT = Path(__file__).resolve().parents[3]
+Seen = tuple[str, dict[str, str]]
+"""The kind of a forgery and, by mechanism, the item that failed."""
 
 
 def main() -> None:
     arguments = parse_arguments()
     root = arguments.root.resolve()
     if (root / "data/benchmark").is_dir():
-        print("this folder holds a run of your own; what is forged is a copy of the shipped files alone")
-    tried = attacks(root, arguments.seed)
-    cores = available_cores()
-    shares = [(root, arguments.seed, first, cores) for first in range(cores)]
-    start = time.perf_counter()
-    caught = 0
-    for lines in in_parallel(try_share, shares, "shares of the forgeries"):
-        for seen, line in lines:
-            caught += seen
-            print(line)
-    print(f"caught/tried: {caught}/{len(tried)} ({time.perf_counter() - start:.0f} s)")
-    if caught < len(tried):
+        print("this folder holds a run of your own; only the shipped files are copied and forged")
+    count, cores, start = len(attacks(root, arguments.seed)), arguments.workers, time.perf_counter()
+    shares = [(root, arguments.seed, first, cores, arguments.mechanisms) for first in range(cores)]
+    seen = [
+        one for share in in_parallel(try_share, shares, "shares of the forgeries", cores) for one in share
+    ]
+    caught = sum(bool(mechanisms) for _, mechanisms in seen)
+    if arguments.mechanisms:
+        print("\n".join(mechanism_table(seen)))
+    print(f"caught/tried: {caught}/{count} ({time.perf_counter() - start:.0f} s)")
+    if caught < count:
         sys.exit(1)
 
 
-def try_share(root: Path, seed: int, first: int, step: int) -> list[tuple[bool, str]]:
-    """Every `step`-th forgery in a copy of its own: whether it was seen, and a line on it."""
+def try_share(root: Path, seed: int, first: int, step: int, mechanisms: bool) -> list[Seen]:
+    """Try a share of the forgeries in a separate copy. Neighbours stay together: they share results."""
+    tried = one_of_each_kind(root, seed) if mechanisms else attacks(root, seed)
+    length = -(-len(tried) // step)
     with TemporaryDirectory(prefix="tamper-") as scratch:
         folder = Path(scratch)
-        copy_of(root, folder)
+        released_copy(root, folder)
         watch = Watch(folder)
-        before = watch.look()
-        if before:
-            raise UserError(
-                f"the artifact fails before anything is forged: {before[0].line}; run `make verify`"
-            )
-        return [try_attack(watch, attack) for attack in attacks(root, seed)[first::step]]
+        for item in watch.first_failures(1).values():
+            raise UserError(f"the artifact fails before anything is forged: {item.line}; run `make verify`")
+        return [try_attack(watch, one, mechanisms) for one in tried[first * length : (first + 1) * length]]
 
 
-def try_attack(watch: Watch, attack: Attack) -> tuple[bool, str]:
-    """One forgery: seen or not, and by which item."""
-    with damaged(watch.folder, attack):
-        failed = watch.look()
-    if not failed:
-        return False, f"MISSED  {attack.name}"
-    return True, f"caught  {attack.name}: {failed[0].tier} {failed[0].name}"
+def try_attack(watch: Watch, attack: Attack, mechanisms: bool) -> Seen:
+    """Try one forgery, and print whether it was caught, and by which item. With `mechanisms` a second
+    mechanism that catches it is looked for."""
+    with attacked(watch.folder, attack):
+        failing = {name: item.name for name, item in watch.first_failures(2 if mechanisms else 1).items()}
+    by = "; ".join(f"{name}: {item}" for name, item in failing.items())
+    print(f"caught  {attack.name}: {by}" if failing else f"MISSED  {attack.name}", flush=True)
+    return attack.kind + (", every hash rewritten" if attack.resealed else ""), failing
+
+
+def mechanism_table(seen: Sequence[Seen]) -> list[str]:
+    """A table in Markdown: the kinds of forgery that only one mechanism catches."""
+    lines = ["| mechanism | tier | catches alone | kinds of forgery |", "|---|---|---:|---|"]
+    for mechanism in MECHANISMS:
+        alone = [kind for kind, failing in seen if list(failing) == [mechanism.name]]
+        lines.append(f"| {mechanism.name} | {mechanism.tier} | {len(alone)} | {'; '.join(alone)} |")
+    several = [kind for kind, failing in seen if len(failing) > 1]
+    return [*lines, f"| two or more of them | | {len(several)} | {'; '.join(several)} |"]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -63,6 +87,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=1, help="draws bytes and rows: another seed, other forgeries"
     )
+    parser.add_argument(
+        "--mechanisms", action="store_true", help="a table of what each mechanism alone catches"
+    )
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
     return parser.parse_args()
 
 

@@ -1,7 +1,9 @@
-"""Is this the shipped artifact, does this host reproduce it, do the claims follow from the rows?
+"""Is this the shipped artifact, do its claims follow from the rows, and does this host reproduce it?
 
-Without --run nothing is trained or measured. With it, the run that `make reproduce` has left is compared with
-the reference. Exit status 1 when anything fails; what was skipped is listed and is no pass.
+Without --run nothing is trained or measured. With it, the run that `make reproduce` left is compared with the
+reference. Exit status: 0 if everything is ok, 1 if anything failed, 3 if nothing failed but rows are stale
+(measured by other code or parameters than this checkout's). At a release version a stale item is a failure.
+Skipped items are listed and never count as a pass.
 """
 
 import argparse
@@ -17,50 +19,68 @@ from sustainable.core.errors import exit_on_error
 from sustainable.core.files import write_json
 from sustainable.reporting.evidence import rows_sha256
 from sustainable.verification.tiers.integrity import root_sha256
-from sustainable.verification.items import TIERS, Item, counts
+from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, counts, strictly
 from sustainable.verification.tiers.own_run import check_run
-from sustainable.verification.place import Place
+from sustainable.verification.place import ROOT, Place
 from sustainable.verification.tiers.shipped import check_shipped
 
-ROOT = Path(__file__).resolve().parents[3]
+STALE = 3
 
 
 def main() -> None:
     arguments = parse_arguments()
     start = time.perf_counter()
     root = arguments.root.resolve()
+    place = Place(root)
     items = check_run(root) if arguments.run else check_shipped(root)
+    if arguments.strict or not place.in_development:
+        items = strictly(items)
     for item in items:
         print(item.line)
-    summarise(items)
-    place = Place(root)
     hashes = {"reference": root_sha256(place.sums()), "rows": rows_sha256(place.reference)}
-    print(f"reference {hashes['reference']}")
+    print(f"\nreference {hashes['reference']}")
     print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
-    print(f"{time.perf_counter() - start:.1f} s; all items in {arguments.out.name}")
+    print(f"{time.perf_counter() - start:.1f} s; all items in {arguments.out.name}\n")
     write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
-    if any(item.status == "FAIL" for item in items):
-        sys.exit(1)
+    print_summary(items)
+    sys.exit(exit_status(items))
 
 
-def summarise(items: Sequence[Item]) -> None:
-    """Counts by tier, what was not checked, and what failed."""
-    print()
-    for tier, found in counts(items).items():
-        numbers = ", ".join(f"{count} {status}" for status, count in found.items())
-        print(f"{tier}  {numbers:<32} {TIERS[tier]}")
+def exit_status(items: Sequence[Item]) -> int:
+    """0: all ok; 1: a failure; 3: no failure, but stale rows."""
+    found = {item.status for item in items}
+    return 1 if "FAIL" in found else STALE if "stale" in found else 0
+
+
+def print_summary(items: Sequence[Item]) -> None:
+    """Print counts by tier, what was not checked, what failed, and what is stale."""
+    for tier, by_status in counts(items).items():
+        numbers = ", ".join(f"{count} {status}" for status, count in by_status.items())
+        print(f"{tier}  {numbers:<36} {TIERS[tier]}")
     for item in (item for item in items if item.status == "skipped"):
         print(f"not checked: {item.tier} {item.name}")
     failed = [item for item in items if item.status == "FAIL"]
     for item in failed[:20]:
         print(f"FAILED: {item.tier} {item.name}: {item.advice}")
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
+    stale = [item for item in items if item.status == "stale"]
+    stages = [str(item.stage) for item in stale if item.stage is not None]
+    others = [item.name for item in stale if item.stage is None]
+    if stages:
+        print(f"stale: {len(stages)} stages were measured by other code: {', '.join(stages)}")
+    if others:
+        print(f"stale: {', '.join(others)}: changed since the pages were rendered (`make reference PAGES=1`)")
+    if stale:
+        print(f"allowed in a development version only; {MEASURE_AGAIN}")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
     parser.add_argument("--run", action="store_true", help="compare the run of this host with the reference")
+    parser.add_argument(
+        "--strict", action="store_true", help="stale counts as failure, as at a release version"
+    )
     parser.add_argument("--out", type=Path, default=Path("verify.json"), help="the report for machines")
     return parser.parse_args()
 

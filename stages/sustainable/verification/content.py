@@ -1,4 +1,4 @@
-"""Hashes of artifacts by what they hold: the same table or the same weights, however the file is written."""
+"""Hashes of artifacts by content: equal tables or weights have equal hashes, however the file is written."""
 
 import csv
 import hashlib
@@ -14,9 +14,11 @@ from sustainable.core.hashing import file_sha256
 
 
 def content_sha256(path: Path) -> str:
-    """SHA-256 of an artifact's content: a CSV's cells (numbers by value), a JSON's value, the tensors of a
-    safetensors file (as `artifact.tensors.tensors_sha256` counts them); of other files the bytes.
-    Raises `UserError` when the file cannot be read as what its name says."""
+    """SHA-256 of an artifact's content: the cells of a CSV (numbers by value), the value of a JSON file, the
+    tensors of a safetensors file (as `core.tensors.tensors_sha256` hashes them); the bytes of other files.
+
+    Raises `UserError` if the file cannot be read as what its suffix says.
+    """
     try:
         return HASHES.get(path.suffix, file_sha256)(path)
     except (OSError, ValueError, csv.Error, SafetensorError) as error:
@@ -24,7 +26,7 @@ def content_sha256(path: Path) -> str:
 
 
 def table_sha256(path: Path) -> str:
-    """Of the header and the rows of a CSV; 1.0 and 1.00 are one number, and line ends do not count."""
+    """Hash header and rows of a CSV; 1.0 and 1.00 are the same number, and line ends are ignored."""
     hashed = hashlib.sha256()
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.reader(file):
@@ -33,8 +35,8 @@ def table_sha256(path: Path) -> str:
 
 
 def _value(cell: str) -> str:
-    """A number in its shortest form, other text as it is. A hash of digits alone stays text: as a number it
-    would lose digits."""
+    """A number in its shortest form, other text unchanged. A hash that has only digits stays text: as a
+    number it would lose digits."""
     try:
         return repr(float(cell)) if len(cell) < 32 else cell
     except ValueError:
@@ -42,13 +44,13 @@ def _value(cell: str) -> str:
 
 
 def json_sha256(path: Path) -> str:
-    """Of a JSON value, whatever the order of its keys and its white space."""
+    """Hash a JSON value; the order of keys and white space are ignored."""
     value = json.loads(path.read_text(encoding="utf-8"))
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def weights_sha256(path: Path) -> str:
-    """Of names, types, shapes and values of tensors."""
+def safetensors_sha256(path: Path) -> str:
+    """Hash names, types, shapes and values of tensors."""
     with safe_open(path, framework="numpy") as file:
         tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     return hashlib.sha256(save(tensors)).hexdigest()
@@ -57,5 +59,5 @@ def weights_sha256(path: Path) -> str:
 HASHES: dict[str, Callable[[Path], str]] = {
     ".csv": table_sha256,
     ".json": json_sha256,
-    ".safetensors": weights_sha256,
+    ".safetensors": safetensors_sha256,
 }

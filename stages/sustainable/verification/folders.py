@@ -1,4 +1,4 @@
-"""Copies of the project in folders of their own, where stages run and this project stays as it is."""
+"""Copies of the project in other folders, so that stages can run there and leave this project unchanged."""
 
 import os
 import shutil
@@ -21,14 +21,14 @@ COPIED = (
 
 
 def replaceable(project: Path, folder: Path) -> bool:
-    """Whether `folder` may be made anew: it is missing, empty, or an earlier copy, and not the project."""
+    """Whether `folder` may be replaced: it is missing, empty, or an earlier copy, and not the project."""
     if folder.resolve() == project.resolve():
         return False
     return not folder.exists() or not any(folder.iterdir()) or (folder / ".dvc" / "config.local").is_file()
 
 
 def copy_project(project: Path, folder: Path) -> None:
-    """Make `folder` (see `replaceable`) a copy of what the pipeline starts from, and DVC's without git."""
+    """Make `folder` (see `replaceable`) a copy of what the pipeline needs, with DVC set up without git."""
     if folder.exists():
         shutil.rmtree(folder)
     (folder / ".dvc").mkdir(parents=True)  # first, so that a copy that is cut short can be replaced
@@ -39,7 +39,7 @@ def copy_project(project: Path, folder: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """A file or a folder, in the place of what is there."""
+    """Copy a file or a folder, replacing what is there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.rmtree(target, ignore_errors=True)
@@ -69,7 +69,7 @@ def merge(base: dict[str, Any], changes: Mapping[str, Any], section: str = "") -
 
 
 def repro(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """`dvc repro` in `folder`, with the Python that runs this."""
+    """Run `dvc repro` in `folder` with this Python."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
     return subprocess.run(

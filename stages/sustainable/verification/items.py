@@ -1,17 +1,17 @@
-"""What `make verify` says of one thing: a line for people, an entry for machines."""
+"""The result of one check: a line for people, an entry for machines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Tier = Literal["T0", "T1", "T2", "T3", "T4"]
-Status = Literal["ok", "FAIL", "skipped"]
+Status = Literal["ok", "FAIL", "stale", "skipped"]
 Origin = Literal["shipped", "recomputed here"]
 
 TIERS: dict[Tier, str] = {
-    "T0": "integrity: the shipped files are whole and fit each other",
-    "T1": "exact: what was recomputed has the reference's hash",
-    "T2": "numeric: within measured tolerances",
+    "T0": "integrity: the shipped files are complete and consistent",
+    "T1": "exact: recomputed results have the reference's hash",
+    "T2": "numeric: forecasts agree within the declared limit",
     "T3": "statistical: measured ratios agree within the declared margin",
     "T4": "claims: verdicts and printed numbers follow from the rows",
 }
@@ -19,37 +19,41 @@ TIERS: dict[Tier, str] = {
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that was checked, or not: `skipped` never counts as a pass, and its `detail` says why.
-
-    `expected` and `found` are given where they differ, `stage` is the first stage that differs, `advice` what
-    to do; `reached` is the strongest tier that an artifact reached, where it was compared.
-    """
+    """The result of one check."""
 
     tier: Tier
     name: str
     status: Status
+    """`stale`: the shipped rows were measured by other code or parameters than this checkout's. `skipped`:
+    not checked, which never counts as a pass."""
     origin: Origin
     detail: str = ""
+    """For `skipped` the reason."""
     expected: str | None = None
     found: str | None = None
     stage: str | None = None
+    """The first stage that differs; None if no stage made it."""
     advice: str | None = None
     reached: Tier | None = None
+    """The strongest tier that a compared artifact reached."""
 
     @property
     def line(self) -> str:
-        """One line; a failure says what was expected, what was found, and what to do."""
+        """One line. A failure says what was expected, what was found, and what to do."""
         text = f"{self.status:<7} {self.tier}  {self.name}  [{self.origin}]"
         if self.detail:
             text += f"  {self.detail}"
+        if self.status == "stale":
+            text += f"  {self.found}"
         if self.status == "FAIL":
             text += f"  expected {self.expected}, found {self.found}"
-            text += f"; first stage that differs: {self.stage or 'none, it is no output of a stage'}"
+            text += f"; first stage that differs: {self.stage or 'none (not an output of a stage)'}"
             text += f"; {self.advice}"
         return text
 
 
-RESTORE = "restore it from git or from the release that it came with"
+RESTORE = "restore it from git or from the release"
+MEASURE_AGAIN = "`make reproduce` measures again, then `make reference` takes the run as the reference"
 
 
 def compared(
@@ -63,20 +67,37 @@ def compared(
     advice: str = RESTORE,
     detail: str = "",
 ) -> Item:
-    """`ok` where both are there and equal, else `FAIL`."""
+    """Return `ok` if both values are present and equal, else `FAIL`."""
     if expected is not None and expected == found:
         return Item(tier, name, "ok", origin, detail, stage=stage, reached=tier)
     return Item(tier, name, "FAIL", origin, detail, expected or "nothing", found or "nothing", stage, advice)
 
 
+def current(
+    name: str, differences: Sequence[str], stage: str | None = None, origin: Origin = "shipped"
+) -> Item:
+    """Return `ok` without `differences` from what the reference run was made with, else `stale`."""
+    if not differences:
+        return Item("T0", name, "ok", origin, stage=stage, reached="T0")
+    expected = "what the reference run was made with"
+    return Item("T0", name, "stale", origin, "", expected, "; ".join(differences), stage, MEASURE_AGAIN)
+
+
+def strictly(items: Sequence[Item]) -> list[Item]:
+    """Turn every `stale` item into a failure, as at a release version."""
+    return [replace(item, status="FAIL") if item.status == "stale" else item for item in items]
+
+
 def skipped(tier: Tier, name: str, why: str, origin: Origin = "shipped") -> Item:
-    """What was not checked, and why."""
+    """Return an item for something that was not checked, with the reason."""
     return Item(tier, name, "skipped", origin, why)
 
 
 def counts(items: Sequence[Item]) -> dict[Tier, dict[Status, int]]:
-    """How many items of every tier had which status."""
-    found: dict[Tier, dict[Status, int]] = {tier: {"ok": 0, "FAIL": 0, "skipped": 0} for tier in TIERS}
+    """Count the items by tier and status."""
+    table: dict[Tier, dict[Status, int]] = {
+        tier: {"ok": 0, "FAIL": 0, "stale": 0, "skipped": 0} for tier in TIERS
+    }
     for item in items:
-        found[item.tier][item.status] += 1
-    return found
+        table[item.tier][item.status] += 1
+    return table

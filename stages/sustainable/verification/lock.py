@@ -1,10 +1,11 @@
-"""The pipeline as dvc.yaml declares it and dvc.lock records it, read without DVC, which loads for seconds."""
+"""The pipeline as dvc.yaml declares it and dvc.lock records it. DVC itself takes seconds to load."""
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,27 @@ import yaml
 
 from sustainable.core.errors import UserError
 
-CODE = ("stages/", "paper/templates", "paper/references.bib")
-"""Where inputs lie that are written, and not made by a stage."""
+CODE_PREFIXES = ("stages/", "paper/templates", "paper/references.bib")
+"""Paths of inputs that are code or templates."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as it was run: parameters by their dotted key, inputs and outputs by path with their MD5 (of a
-    folder, as DVC counts it, it ends in `.dir`)."""
+    """A stage as it was run (from dvc.lock) or as it would run (from dvc.yaml)."""
 
     name: str
     command: str
     parameters: Mapping[str, Any]
+    """By dotted key."""
     inputs: Mapping[str, str]
+    """MD5 by path; DVC's MD5 of a folder ends in `.dir`."""
     outputs: Mapping[str, str]
+    """As `inputs`."""
 
     @property
     def code(self) -> dict[str, str]:
-        """The inputs that are code or templates."""
-        return {path: md5 for path, md5 in self.inputs.items() if path.startswith(CODE)}
+        """The inputs that are code or templates: files, or whole folders."""
+        return {path: md5 for path, md5 in self.inputs.items() if path.startswith(CODE_PREFIXES)}
 
     @property
     def data(self) -> dict[str, str]:
@@ -49,19 +52,21 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_lock(path: Path) -> dict[str, Stage]:
-    """The stages of a dvc.lock, every stage after those whose outputs it reads."""
+    """Read the stages of a dvc.lock, every stage after those whose outputs it reads."""
     content = read_yaml(path)
     try:
-        found = [_stage(name, body) for name, body in content["stages"].items()]
+        stages = [_stage(name, body) for name, body in content["stages"].items()]
     except (TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: no dvc.lock of this pipeline (at {error}); restore it from git") from None
-    return {stage.name: stage for stage in in_order(found)}
+        raise UserError(
+            f"{path}: not a dvc.lock of this pipeline (at {error}); restore it from git"
+        ) from None
+    return {stage.name: stage for stage in in_order(stages)}
 
 
 def _stage(name: str, body: Mapping[str, Any]) -> Stage:
     return Stage(
         name=name,
-        command=body["cmd"],
+        command=" ".join(body["cmd"].split()),
         parameters=comparable(body.get("params", {}).get("params.yaml", {})),
         inputs={entry["path"]: entry["md5"] for entry in body.get("deps", [])},
         outputs={entry["path"]: entry["md5"] for entry in body.get("outs", [])},
@@ -69,7 +74,7 @@ def _stage(name: str, body: Mapping[str, Any]) -> Stage:
 
 
 def in_order(stages: Iterable[Stage]) -> list[Stage]:
-    """Stages sorted so that each follows those that it reads from."""
+    """Sort stages so that each follows those that it reads from."""
     left, done = list(stages), []
     while left:
         ready = [stage for stage in left if not any(reads(stage, other) for other in left)]
@@ -91,7 +96,7 @@ def inside(path: str, folder: str) -> bool:
 
 
 def upstream(stages: Mapping[str, Stage], name: str) -> list[str]:
-    """The stages whose outputs lead to the stage `name`, and itself, in the pipeline's order."""
+    """The stage `name` and all stages that it depends on, in the pipeline's order."""
     wanted = {name}
     for stage in reversed(list(stages.values())):
         if any(reads(stages[follower], stage) for follower in wanted):
@@ -100,12 +105,12 @@ def upstream(stages: Mapping[str, Stage], name: str) -> list[str]:
 
 
 def made_by(stages: Mapping[str, Stage], path: str) -> str | None:
-    """The stage that makes `path`."""
+    """The stage that makes `path`, or None."""
     return next((name for name, one in stages.items() if any(inside(path, out) for out in one.outputs)), None)
 
 
 def md5_of(path: Path) -> str:
-    """MD5 of a file's bytes; of a folder, of the sorted list of its files and theirs, as DVC counts it."""
+    """MD5 of a file, or of a folder as DVC computes it: over the sorted list of its files and their MD5."""
     if not path.is_dir():
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
@@ -113,7 +118,7 @@ def md5_of(path: Path) -> str:
 
 
 def folder_md5(files: Mapping[str, str]) -> str:
-    """DVC's MD5 of a folder, from those of its files by their path in it."""
+    """DVC's MD5 of a folder, from the MD5 of its files by path in it."""
     listed = [{"md5": files[path], "relpath": path} for path in sorted(files)]
     return (
         hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
@@ -121,7 +126,7 @@ def folder_md5(files: Mapping[str, str]) -> str:
 
 
 def value_at(parameters: Any, key: str) -> Any:
-    """The value of a dotted key in nested mappings; `KeyError` when there is none."""
+    """The value of a dotted key in nested mappings; raises `KeyError` if there is none."""
     for part in key.split("."):
         if not isinstance(parameters, Mapping):
             raise KeyError(key)
@@ -130,7 +135,7 @@ def value_at(parameters: Any, key: str) -> Any:
 
 
 def comparable(value: Any) -> Any:
-    """A parameter with its numbers as numbers: DVC writes 1e-06, which YAML 1.1 reads as text."""
+    """Convert text to numbers where possible: DVC writes 1e-06, which YAML 1.1 reads as text."""
     if isinstance(value, Mapping):
         return {key: comparable(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -143,18 +148,50 @@ def comparable(value: Any) -> Any:
     return value
 
 
-def declared_commands(pipeline: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, str]:
-    """The command of every stage that dvc.yaml declares, its `matrix` and `foreach` written out."""
-    found = {}
-    for name, body in pipeline["stages"].items():
-        for suffix, context in _parts(body, parameters):
-            command = body.get("do", body)["cmd"]
-            found[name + suffix] = filled(command, {**parameters, **context})
-    return found
+def declared_stages(root: Path, pipeline: Any, parameters: Mapping[str, Any]) -> dict[str, Stage]:
+    """The stages that dvc.yaml declares, `matrix` and `foreach` expanded, with hashes of the present code.
+
+    Hashes of data and outputs are left empty. Raises `UserError` if dvc.yaml is not this pipeline's.
+    """
+    md5 = cache(lambda path: md5_of(root / path) if (root / path).exists() else "missing")
+    try:
+        return {
+            name + suffix: _declared(name + suffix, body.get("do", body), {**parameters, **context}, md5)
+            for name, body in pipeline["stages"].items()
+            for suffix, context in _variants(body, parameters)
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"dvc.yaml: not this pipeline's (at {error}); restore it from git") from None
 
 
-def _parts(body: Mapping[str, Any], parameters: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    """`@part` and the names that it defines, for every part of a stage."""
+def _declared(
+    name: str, body: Mapping[str, Any], context: Mapping[str, Any], md5: Callable[[str], str]
+) -> Stage:
+    inputs = [filled(path, context) for path in body.get("deps", [])]
+    outputs = [
+        filled(out if isinstance(out, str) else next(iter(out)), context)
+        for kind in ("outs", "metrics", "plots")
+        for out in body.get(kind, [])
+    ]
+    return Stage(
+        name=name,
+        command=filled(body["cmd"], context),
+        parameters=comparable(_used(body.get("params", []), context)),
+        inputs={path: md5(path) if path.startswith(CODE_PREFIXES) else "" for path in inputs},
+        outputs=dict.fromkeys(outputs, ""),
+    )
+
+
+def _used(keys: Sequence[Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a stage lists; `params.yaml:` without keys means all of them."""
+    if any(isinstance(key, Mapping) for key in keys):
+        return {key: value for key, value in context.items() if key not in ("key", "item")}
+    names = [filled(key, context) for key in keys]
+    return {name: value_at(context, name) for name in names}
+
+
+def _variants(body: Mapping[str, Any], parameters: Mapping[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
+    """`@name` and the variables that it defines, for every variant of a stage."""
     if "matrix" in body:
         ((axis, values),) = body["matrix"].items()
         return [(f"@{value}", {"item": {axis: value}}) for value in _resolved(values, parameters)]
@@ -165,7 +202,7 @@ def _parts(body: Mapping[str, Any], parameters: Mapping[str, Any]) -> Sequence[t
 
 
 def _resolved(value: Any, parameters: Mapping[str, Any]) -> Any:
-    """`${name}` as the parameter that it names, whatever its type."""
+    """Replace `${name}` by the parameter that it names, whatever its type."""
     match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
     return value_at(parameters, match[1]) if match else value
 
@@ -173,3 +210,55 @@ def _resolved(value: Any, parameters: Mapping[str, Any]) -> Any:
 def filled(text: str, context: Mapping[str, Any]) -> str:
     """`text` with every `${a.b}` replaced from `context`, and single spaces."""
     return " ".join(re.sub(r"\$\{([\w.]+)\}", lambda match: str(value_at(context, match[1])), text).split())
+
+
+def differences(recorded: Stage, present: Stage) -> list[str]:
+    """How `present` differs from the stage as it was run: command, code, inputs, outputs, parameters."""
+    found = []
+    if recorded.command != present.command:
+        found.append(f"command: {_first_word(recorded.command, present.command)}")
+    for kind, before, now in (
+        ("code", recorded.code, present.code),
+        ("inputs", dict.fromkeys(recorded.data, ""), dict.fromkeys(present.data, "")),
+        ("outputs", dict.fromkeys(recorded.outputs, ""), dict.fromkeys(present.outputs, "")),
+    ):
+        found += _changed_paths(kind, before, now)
+    before, now = leaves(recorded.parameters), leaves(present.parameters)
+    changed = [key for key in {**before, **now} if before.get(key, "none") != now.get(key, "none")]
+    listed = [
+        f"{key} {before.get(key, 'none')} -> {now.get(key, 'none')}" for key in changed[:NAMED_PARAMETERS]
+    ]
+    if changed:
+        more = f" and {len(changed) - NAMED_PARAMETERS} more" if len(changed) > NAMED_PARAMETERS else ""
+        found.append("parameters: " + ", ".join(listed) + more)
+    return found
+
+
+NAMED_PARAMETERS = 5
+"""How many changed parameters a line names."""
+
+
+def _first_word(before: str, now: str) -> str:
+    """The first word that differs in two commands."""
+    pairs = zip([*before.split(), "its end"], [*now.split(), "its end"], strict=False)
+    old, new = next(pair for pair in pairs if pair[0] != pair[1])
+    return f"{old} -> {new}"
+
+
+def _changed_paths(kind: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    groups = {
+        "changed": [path for path in before if path in now and before[path] != now[path]],
+        "added": [path for path in now if path not in before],
+        "removed": [path for path in before if path not in now],
+    }
+    first = next((f"{paths[0]} {how}" for how, paths in groups.items() if paths), None)
+    numbers = ", ".join(f"{len(paths)} {how}" for how, paths in groups.items() if paths)
+    return [f"{kind}: {first} ({numbers})"] if first else []
+
+
+def leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by dotted key."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    join = f"{prefix}." if prefix else ""
+    return {key: leaf for name, one in value.items() for key, leaf in leaves(one, f"{join}{name}").items()}

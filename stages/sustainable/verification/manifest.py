@@ -1,8 +1,6 @@
-"""The manifest of a run: every artifact with its hashes, where it comes from, and the tier that it must
-reach."""
+"""The manifest of a run: every artifact with its hashes, its origin, and the tier that it must reach."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,145 +11,126 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.parameters import read_csv_path
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
-from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
+from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 from sustainable.verification.items import Item, compared
 from sustainable.verification.lock import Stage, inside, md5_of, read_yaml
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
-from sustainable.verification.tiers.tolerances import tolerances_for, tolerances_of
 from sustainable.verification.tiers.verdicts import read_claims
 
 PAPER = "paper/paper.pdf"
-"""No output that DVC knows: it is there only where TeX is."""
+"""Not an output that DVC knows: it is only made if TeX is installed."""
 SETTINGS = "stages/sustainable/verification/verify.yaml"
-SOURCES = (
-    SETTINGS,
-    "params.yaml",
-    "dvc.yaml",
-    "requirements.txt",
-    "paper/published.yaml",
-)
+SOURCES = (SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml")
+"""What a run is made from besides code and the raw data, whose file params.yaml names."""
 LEFT_OUT = (
     "data/processed/*", "data/models/audited/*", "data/models/quantized_policies/*", "paper/figures/*",
     "paper/report.html", "paper/paper.pdf",
 )  # fmt: skip
-"""Artifacts that are not shipped: too large, or rendered again in seconds. Their hashes are."""
+"""Artifacts of which only the hashes are shipped: too large, or rendered in seconds."""
 
 
-@dataclass(frozen=True)
-class Declared:
-    """What is declared of artifacts: the tier by pattern of paths (the first that fits counts), and measured
-    tolerances by pattern and column."""
-
-    tiers: Mapping[str, str]
-    tolerances: Mapping[str, Mapping[str, float | None]]
-
-    @classmethod
-    def of(cls, root: Path) -> "Declared":
-        """As the project in `root` declares it; raises `UserError` for a file that is not what it should
-        be."""
-        try:
-            tiers = {str(key): str(tier) for key, tier in read_yaml(root / SETTINGS)["tiers"].items()}
-        except (KeyError, TypeError, AttributeError):
-            raise UserError(f"{SETTINGS}: tiers are missing; restore the file from git") from None
-        return cls(tiers, tolerances_of(root / REFERENCE / "tolerances.json"))
+def declared_tiers(root: Path) -> dict[str, str]:
+    """The tier by pattern of paths (the first that matches counts), from verify.yaml; raises `UserError`."""
+    try:
+        return {str(key): str(tier) for key, tier in read_yaml(root / SETTINGS)["tiers"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{SETTINGS}: tiers are missing; restore the file from git") from None
 
 
-def manifest_of(root: Path, stages: Mapping[str, Stage], declared: Declared) -> dict[str, Any]:
+def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
     """The manifest of the run in `root`."""
-    artifacts = {path: entry_of(root, path, stage, declared) for path, stage in outputs_of(root, stages)}
-    if PAPER in artifacts:
-        artifacts[PAPER]["tex"] = tex_version()
-    claims = {
-        str(claim["id"]): {"verdict": claim["verdict"], "sha256": fingerprint(claim)}
-        for claim in read_claims(root / "paper/claims.json")
-    }
-    csv = str(read_csv_path(root / "params.yaml"))
+    tiers, csv = declared_tiers(root), str(read_csv_path(root / "params.yaml"))
+    artifacts = {path: entry_of(root, path, stage, tiers) for path, stage in made_files(root, stages)}
     return {
         "version": 1,
         "artifacts": artifacts,
-        "claims": claims,
+        "claims": claim_entries(root / "paper/claims.json"),
         "sources": {name: file_sha256(root / name) for name in (*SOURCES, csv)},
     }
 
 
-def outputs_of(root: Path, stages: Mapping[str, Stage]) -> Iterator[tuple[str, Stage]]:
-    """Every file that a stage has made, with the stage; raises `UserError` for an output that is not
-    there."""
+def claim_entries(path: Path) -> dict[str, dict[str, str]]:
+    """Verdict and hash of every claim of a claims.json."""
+    return {
+        str(claim["id"]): {"verdict": claim["verdict"], "sha256": fingerprint(claim)}
+        for claim in read_claims(path)
+    }
+
+
+def made_files(root: Path, stages: Mapping[str, Stage]) -> Iterator[tuple[str, Stage]]:
+    """Every file that a stage made, with the stage; raises `UserError` for a missing output."""
     for stage in stages.values():
         for out in stage.outputs:
             path = root / out
             if not path.exists():
-                raise UserError(f"{path}: missing, though {stage.name} makes it; `make reproduce` first")
+                raise UserError(f"{path}: missing, though {stage.name} makes it; run `make reproduce` first")
             files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
             for file in files:
                 yield file.relative_to(root).as_posix(), stage
-    if (root / PAPER).is_file():
+    if "report" in stages and (root / PAPER).is_file():
         yield PAPER, stages["report"]
 
 
-def entry_of(root: Path, path: str, stage: Stage, declared: Declared) -> dict[str, Any]:
-    """The manifest's entry of one artifact."""
+def entry_of(root: Path, path: str, stage: Stage, tiers: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest's entry of one artifact of the run in `root`."""
     return {
         "sha256": file_sha256(root / path),
-        "md5": md5_of(root / path),  # DVC's, so that whole folders can be held against its lock
+        "md5": md5_of(root / path),  # DVC's, so that whole folders can be compared with its lock
         "size": (root / path).stat().st_size,
         "content": content_sha256(root / path),
-        "stage": stage.name,
-        **declared_of(path, stage, declared),
+        **declared_of(path, stage, tiers),
+        **({"tex": tex_version()} if path == PAPER else {}),
     }
 
 
-def declared_of(path: str, stage: Stage, declared: Declared) -> dict[str, Any]:
-    """What an entry says beside the file's own hashes: it follows from the lock and the parameters."""
+def declared_of(path: str, stage: Stage, tiers: Mapping[str, str]) -> dict[str, Any]:
+    """The part of an entry that follows from the lock and the declared tiers."""
     left_out = any(fnmatch(path, pattern) for pattern in LEFT_OUT)
-    tolerances = tolerances_for(path, declared.tolerances)
     return {
-        **({"tolerances": dict(tolerances)} if tolerances else {}),
         "stage": stage.name,
         "parameters": fingerprint(dict(stage.parameters)),
         "code": fingerprint(stage.code),
         "inputs": sorted(stage.data),
-        "tier": tier_of(path, declared.tiers),
+        "tier": tier_of(path, tiers),
         "shipped": None if left_out else f"{REFERENCE}/{shipped_name(path)}",
     }
 
 
 def check_manifest(place: Place) -> Iterator[Item]:
-    """Every output of the lock is in the manifest, whole, and each entry says what follows from the lock and
-    from the declared tiers."""
-    declared = Declared.of(place.root)
+    """Check that the manifest has every output of the lock, complete, and that each entry says what follows
+    from the lock and from the declared tiers."""
+    tiers = declared_tiers(place.root)
     for stage in place.lock.values():
-        own = {
+        entries = {
             path: entry
             for path, entry in place.artifacts.items()
             if any(inside(path, out) for out in stage.outputs) or (entry["stage"] == stage.name)
         }
-        wrong = [path for path in own if _says_otherwise(own[path], declared_of(path, stage, declared))]
-        wrong += [out for out, md5 in stage.outputs.items() if recorded_md5(own, out) != md5]
+        wrong = [path for path in entries if _contradicts(entries[path], declared_of(path, stage, tiers))]
+        wrong += [out for out, md5 in stage.outputs.items() if recorded_md5(entries, out) != md5]
         expected = f"{len(stage.outputs)} outputs, as locked and declared"
-        found = expected if not wrong else f"{wrong[0]} is not ({len(wrong)} in all)"
+        found = expected if not wrong else f"{wrong[0]} differs ({len(wrong)} in all)"
         name = f"{MANIFEST}: entries of {stage.name}"
         yield compared("T0", name, "shipped", expected, found, stage=stage.name)
 
 
-def _says_otherwise(entry: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
-    return any(entry.get(key) != value for key, value in {"tolerances": None, **declared}.items())
+def _contradicts(entry: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
+    return any(entry.get(key) != value for key, value in declared.items())
 
 
 def tier_of(path: str, tiers: Mapping[str, str]) -> str:
-    """The tier that an artifact must reach; raises `UserError` where none is declared."""
+    """The tier that an artifact must reach; raises `UserError` if none is declared."""
     for pattern, tier in tiers.items():
         if fnmatch(path, pattern):
             return tier
-    raise UserError(f"{SETTINGS}: tiers: no pattern fits {path}; add one")
+    raise UserError(f"{SETTINGS}: tiers: no pattern matches {path}; add one")
 
 
 def host_of(root: Path) -> dict[str, Any]:
-    """The host of a run as its measuring stages have described it, and every pinned package."""
+    """The host of a run as its measuring stages described it, and every pinned package."""
     folder = root / "data/benchmark"
     described = {
         name: read_json(folder / f"{name}.conditions.json")["host"] for name in ("audited", "policies")
     }
-    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    packages = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    packages = pins((root / "requirements.txt").read_text(encoding="utf-8"))
     return {"measured_on": described, "packages": packages}

@@ -1,4 +1,4 @@
-"""Where things lie: the project, its shipped run, and a run of one's own."""
+"""Where things lie: the project, the shipped run in it, and a run made on this host."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +7,10 @@ from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
-from sustainable.verification.lock import Stage, read_lock, read_yaml
+from sustainable.verification.lock import Stage, declared_stages, read_lock, read_yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The folder of this project."""
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = "data/reference"
@@ -18,7 +21,7 @@ UNLISTED = (SUMS, "README.md")
 
 @dataclass(frozen=True)
 class Place:
-    """The project's folder `root`; what is read of it is read once."""
+    """A copy of the project. Each file is read at most once."""
 
     root: Path
 
@@ -28,12 +31,12 @@ class Place:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """manifest.json; raises `UserError` when it is missing or no manifest."""
+        """manifest.json; raises `UserError` if it is missing or not a manifest."""
         path = self.reference / MANIFEST
-        found = read_json(path)
-        if not isinstance(found, dict) or not {"artifacts", "claims", "sources"} <= found.keys():
-            raise UserError(f"{path}: no manifest; restore it from git or from the release")
-        return found
+        content = read_json(path) if path.is_file() else None
+        if not isinstance(content, dict) or not {"artifacts", "claims", "sources"} <= content.keys():
+            raise UserError(f"{path}: missing or not a manifest; restore it from git or from the release")
+        return content
 
     @property
     def artifacts(self) -> dict[str, dict[str, Any]]:
@@ -54,10 +57,20 @@ class Place:
         """The stages of the run in this folder."""
         return read_lock(self.root / "dvc.lock")
 
+    @cached_property
+    def declared(self) -> dict[str, Stage]:
+        """The stages as dvc.yaml, params.yaml and the code of this checkout declare them."""
+        return declared_stages(self.root, read_yaml(self.root / "dvc.yaml"), self.parameters)
+
     @property
     def has_own_run(self) -> bool:
-        """Whether the pipeline was run here: dvc.lock and the tracked metrics are that run's then."""
+        """Whether the pipeline was run here; dvc.lock and the tracked metrics are then that run's."""
         return (self.root / "data/benchmark").is_dir()
+
+    @property
+    def in_development(self) -> bool:
+        """Whether CITATION.cff names a development version, which may have stale items."""
+        return str(read_yaml(self.root / "CITATION.cff")["version"]).endswith(".dev")
 
     def sums(self) -> dict[str, str]:
         """`SHA256SUMS` as path (in the reference) -> SHA-256."""
@@ -69,8 +82,8 @@ class Place:
             raise UserError(f"{path}: missing or damaged; restore it from git or from the release") from None
 
     def shipped_files(self) -> list[str]:
-        """The files of the reference, by path in it, but for those in `UNLISTED`."""
-        found = (path for path in self.reference.rglob("*") if path.is_file())
+        """The files of the reference by path in it, without those in `UNLISTED`."""
+        files = (path for path in self.reference.rglob("*") if path.is_file())
         return sorted(
-            name for path in found if (name := path.relative_to(self.reference).as_posix()) not in UNLISTED
+            name for path in files if (name := path.relative_to(self.reference).as_posix()) not in UNLISTED
         )

@@ -1,4 +1,4 @@
-"""Runs `verification.cpu` under several CPUs and says where they compute something else, and by how much."""
+"""Run `cpu.computation` on several CPUs, and find where their results differ and by how much."""
 
 import json
 import os
@@ -19,16 +19,18 @@ from torch import Tensor
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import read_tensors
 from sustainable.measuring.process import PINNED, THREAD_VARIABLES
+from sustainable.verification.cpu.computation import TENSOR_SEPARATOR
 
 EMULATOR = "qemu-x86_64"
-SKIPPED = f"skipped: {EMULATOR} is not there; install qemu-user (Debian, Ubuntu: apt-get install qemu-user)"
-SEPARATOR = "/"
+SKIPPED = (
+    f"skipped: {EMULATOR} is not installed; install qemu-user (Debian, Ubuntu: apt-get install qemu-user)"
+)
 STAGES = Path(__file__).resolve().parents[2]
 NO_AVX512 = {
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
 }
-"""All that a process can be told natively beyond the pins: MKL listens on Intel's CPUs alone."""
+"""What can be hidden from a native process beyond the pins. MKL reads its variable on Intel CPUs only."""
 NO_FMA = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4,-AVX2"}
 """The C library then takes its older exp, log, pow, sin and cos: 1 in 1000 values has another last bit."""
 
@@ -38,39 +40,42 @@ Verdict = Literal["reference", "same", "different", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Leg:
-    """One process: on which CPU (None: this machine's own), with pins or without, and what it is to give when
-    held against the leg `against`."""
+    """One process of the comparison."""
 
     name: str
     expects: Expectation
+    """The expected result of comparing it with the leg `against`."""
     against: str = "native"
     cpu: str | None = None
+    """The emulated CPU; None for this machine's own."""
     pins: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one leg gave. `result`: the worker's JSON, or None with the reason in `problem`; `differences`: an
-    entry for every subject with another hash than that of the leg it is held against, in order."""
+class LegOutcome:
+    """The result of one leg."""
 
     leg: Leg
     verdict: Verdict
     problem: str = ""
+    """Why there is no result."""
     seconds: float = 0.0
     result: Mapping[str, Any] | None = None
+    """The worker's JSON."""
     differences: Sequence[Mapping[str, Any]] = ()
+    """An entry for every subject whose hash differs from that of the leg `against`, in order."""
 
     @property
     def as_expected(self) -> bool:
-        """Whether it is what it must be; what was skipped shows nothing, and is neither."""
+        """Whether the verdict is the expected one; a skipped leg shows nothing, so it is not."""
         return self.verdict == self.leg.expects
 
 
 def legs(maker: str) -> list[Leg]:
-    """What is compared on a machine whose CPU is `maker`'s (as CPUID spells it). The first is the reference.
+    """The legs to compare on a CPU of `maker` (as CPUID spells it). The first is the reference.
 
-    The emulated control is a CPU of the other maker: without pins, one of the same may well agree.
+    The emulated control is a CPU of the other maker: without pins, one of the same maker may agree.
     """
     other = "EPYC" if maker == "GenuineIntel" else "Haswell"
     return [
@@ -87,22 +92,23 @@ def legs(maker: str) -> list[Leg]:
 
 def compare(
     wanted: Sequence[Leg], params: Path, csv: Path, folder: Path, workers: int, limit_s: float
-) -> list[Outcome]:
-    """Run every leg, so many at once, and hold each against the one that it names. Tensors go to `folder`.
-    A leg that takes longer than `limit_s`, or dies, has failed. Raises `UserError` where it is no x86-64."""
+) -> list[LegOutcome]:
+    """Run every leg, `workers` at a time, and compare each with the leg that it names.
+
+    Tensors go to `folder`. A leg that dies or takes longer than `limit_s` has failed. Raises `UserError` on a
+    machine that is not x86-64.
+    """
     if platform.machine() != "x86_64":
-        raise UserError(
-            f"this machine is {platform.machine()}: bitwise agreement is claimed for x86-64 alone"
-        )
+        raise UserError(f"this machine is {platform.machine()}; bitwise agreement is only claimed for x86-64")
     longest_first = sorted(wanted, key=lambda leg: leg.cpu is None)
     with ThreadPoolExecutor(workers) as pool:
         ran = list(pool.map(lambda leg: run(leg, params, csv, folder, limit_s), longest_first))
     found = {outcome.leg.name: outcome for outcome in ran}
-    return [judge(found[leg.name], found[leg.against].result, folder) for leg in wanted]
+    return [judge_leg(found[leg.name], found[leg.against].result, folder) for leg in wanted]
 
 
-def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> Outcome:
-    """One leg in a fresh process, not yet judged: `skipped`, `failed`, or `reference` with its result."""
+def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> LegOutcome:
+    """Run one leg in a fresh process: returns `skipped`, `failed`, or `reference` with its result."""
     command = [
         sys.executable,
         "-m",
@@ -113,7 +119,7 @@ def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> Outc
     if leg.cpu is not None:
         emulator = shutil.which(EMULATOR)
         if emulator is None:
-            return Outcome(leg, "skipped", SKIPPED)
+            return LegOutcome(leg, "skipped", SKIPPED)
         command = [emulator, "-cpu", leg.cpu, *command]
     kept = {name: value for name, value in os.environ.items() if name not in {*PINNED, *THREAD_VARIABLES}}
     environment = kept | {"PYTHONPATH": str(STAGES)} | dict(leg.environment)
@@ -123,21 +129,21 @@ def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> Outc
             command, env=environment, capture_output=True, text=True, check=False, timeout=limit_s
         )
     except subprocess.TimeoutExpired:
-        return Outcome(leg, "failed", f"not done within {limit_s:.0f} s", limit_s)
+        return LegOutcome(leg, "failed", f"not finished within {limit_s:.0f} s", limit_s)
     seconds = time.monotonic() - start
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return Outcome(leg, "failed", last, seconds)
-    return Outcome(leg, "reference", seconds=seconds, result=json.loads(done.stdout.splitlines()[-1]))
+        return LegOutcome(leg, "failed", last, seconds)
+    return LegOutcome(leg, "reference", seconds=seconds, result=json.loads(done.stdout.splitlines()[-1]))
 
 
 def tensors_of(name: str, folder: Path) -> Path:
-    """Where a leg's tensors lie."""
+    """The file of a leg's tensors."""
     return folder / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
 
 
-def judge(outcome: Outcome, against: Mapping[str, Any] | None, folder: Path) -> Outcome:
-    """The outcome with its verdict: its hashes held against the result that its leg names."""
+def judge_leg(outcome: LegOutcome, against: Mapping[str, Any] | None, folder: Path) -> LegOutcome:
+    """Return the outcome with its verdict, from comparing its hashes with those of the leg it names."""
     leg = outcome.leg
     if outcome.result is None or leg.expects == "reference":
         return outcome
@@ -153,20 +159,20 @@ def judge(outcome: Outcome, against: Mapping[str, Any] | None, folder: Path) -> 
 
 
 def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Subjects with another hash, or with none, in the order of computing."""
+    """Subjects whose hash differs or is missing, in the order of computation."""
     return [name for name in dict.fromkeys([*expected, *found]) if expected.get(name) != found.get(name)]
 
 
 def part(name: str, subject: str, folder: Path) -> dict[str, Tensor]:
-    """The tensors of one subject of a leg; none where there is no such subject."""
+    """The tensors of one subject of a leg; empty if the leg has no such subject."""
     tensors, _ = read_tensors(tensors_of(name, folder))
-    start = subject + SEPARATOR
+    start = subject + TENSOR_SEPARATOR
     return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
 
 
 def first_difference(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The first tensor, by name, that differs (None: they all agree), how many of all elements do, and by
-    how much at most (`largest`; None where a tensor is missing or has another shape)."""
+    """The first differing tensor by name (None: all agree), the number of differing elements, and the largest
+    difference (None if a tensor is missing or has another shape)."""
     first, differing, elements, largest = None, 0, 0, 0.0
     for name in sorted({*expected, *found}):
         if name not in expected or name not in found or expected[name].shape != found[name].shape:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
 PROTOCOL = "published"
 WINDOWS, VALIDATION, EPOCHS = 64, 32, 3
 """A batch is 64 windows: three steps. Emulated, a step takes about half a minute."""
-NARROW: "tuple[tuple[ShrinkMethod, tuple[int, int]], ...]" = (("l2", (64, 64)), ("distilled", (16, 16)))
+NARROW_MODELS: "tuple[tuple[ShrinkMethod, tuple[int, int]], ...]" = (
+    ("l2", (64, 64)),
+    ("distilled", (16, 16)),
+)
 POLICIES: "tuple[tuple[Algorithm, str], ...]" = (
     ("PPO", "CartPole-v1"),
     ("PPO", "Pendulum-v1"),
@@ -40,12 +43,12 @@ DYNAMICS = ("CartPole-v1", "Pendulum-v1", "Hopper-v5", "HalfCheetah-v5", "Simula
 DYNAMICS_STEPS = 300
 SEED = 7
 VALUES = 96
-SEPARATOR = "/"
+TENSOR_SEPARATOR = "/"
 
 
 def main() -> None:
     arguments = parse_arguments()
-    prepare(arguments.pins)
+    set_pins(arguments.pins)
     from sustainable.core.determinism import use_deterministic_torch
     from sustainable.core.tensors import tensors_sha256, write_tensors
 
@@ -55,7 +58,7 @@ def main() -> None:
         for subject, tensors in subjects(arguments.params, arguments.csv)
     }
     flat = {
-        SEPARATOR.join((subject, name)): value
+        TENSOR_SEPARATOR.join((subject, name)): value
         for subject, part in found.items()
         for name, value in part.items()
     }
@@ -64,7 +67,7 @@ def main() -> None:
     print(json.dumps({"seen": seen(), "cpu_seconds": time.process_time(), "hashes": hashes}))
 
 
-def prepare(pins: bool) -> None:
+def set_pins(pins: bool) -> None:
     """Set the pins, or keep them from being set: a module that pins nothing takes its place."""
     late = {"numpy", "torch"} & sys.modules.keys()
     assert not late, f"{late} came before the pins"
@@ -167,7 +170,7 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
     shrinking = read_section(params, "shrink", ShrinkParameters)
     controls = replace(shrinking.controls, from_scratch=replace(shrinking.controls.from_scratch, epochs=1))
     shorter = replace(shrinking, fine_tune=replace(shrinking.fine_tune, epochs=1), controls=controls)
-    for method, widths in NARROW:
+    for method, widths in NARROW_MODELS:
         task = ShrinkTask(method, widths, training.seeds[0])
         narrow, _ = shrink_forecaster(task, layered(model), train, validation, shorter)
         yield f"GRU {'x'.join(map(str, widths))} {method}", narrow.state_dict()

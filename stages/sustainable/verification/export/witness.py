@@ -50,9 +50,9 @@ SAME = (
 """Claim, path in its `values`, path in the metrics: the number that must stand in both files."""
 
 AVERAGED = {"published": "benchmark/published.csv", "remeasured": "benchmark/remeasured.csv"}
-OUTCOMES = ("cpu_time_ms", "latency_ms")
-EXACT = {"mode": "absolute", "tolerance": "0"}
-NEAR = {"mode": "relative", "tolerance": "1e-9"}
+AVERAGED_COLUMNS = ("cpu_time_ms", "latency_ms")
+EXACTLY = {"mode": "absolute", "tolerance": "0"}
+WITHIN_ROUNDING = {"mode": "relative", "tolerance": "1e-9"}
 """How numbers are compared; means nearly: ours is of floats, claims-cli's of the decimals as written. Its own
 way, to the digits that are given, would take 0.54 for 0.5."""
 
@@ -85,7 +85,7 @@ def repro_document(reference: Path) -> Entry:
     }
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Writes what stands twice twice: no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -122,7 +122,7 @@ def _words(claims: Sequence[Mapping[str, Any]], index: int) -> Iterator[Entry]:
 
 
 def _members(value: Mapping[str, Any], *keys: str) -> str:
-    """As `artifact.files.write_json` writes them, but for line breaks, which claims-cli ignores."""
+    """As `core.files.write_json` writes them, but for line breaks, which claims-cli ignores."""
     return json.dumps({key: value[key] for key in keys}, sort_keys=True)[1:-1]
 
 
@@ -140,7 +140,7 @@ def _main_numbers(index: int, claim: Mapping[str, Any]) -> Iterator[Entry]:
         for name in chosen:
             path, number = found[name]
             address = {"artifact": CLAIMS, "pointer": _pointer(str(index), "values", *path)}
-            yield {"kind": "metric", "name": name, **address, "reported": repr(number), **EXACT}
+            yield {"kind": "metric", "name": name, **address, "reported": repr(number), **EXACTLY}
 
 
 def _numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int | float]]:
@@ -173,7 +173,7 @@ def _same_in_metrics(index: int, claim: Mapping[str, Any], metrics: Any) -> Iter
             _side("claim", CLAIMS, _pointer(str(index), "values", *here)),
             _side("metrics", METRICS, _pointer(*there)),
         ]
-        yield {"kind": "correspondence", "name": path, **EXACT, "sides": sides}
+        yield {"kind": "correspondence", "name": path, **EXACTLY, "sides": sides}
 
 
 def _side(name: str, artifact: str, pointer: str) -> Entry:
@@ -237,7 +237,7 @@ def _means(reference: Path, way: str, lines: Mapping[str, Mapping[str, float]]) 
     evidence = []
     for name, line in lines.items():
         blocks = sorted(int(block) for block in rows.loc[rows["configuration"] == name, "block"])
-        for outcome in OUTCOMES:
+        for outcome in AVERAGED_COLUMNS:
             cells = [_cell(table, outcome, {"configuration": name, "block": block}) for block in blocks]
             evidence.append(_aggregate(f"{outcome} of {name}", "mean", line[outcome], cells))
     text = f"The times of a forecast in {METRICS}, {way}, are the means over the blocks of {table}."
@@ -245,7 +245,8 @@ def _means(reference: Path, way: str, lines: Mapping[str, Mapping[str, float]]) 
 
 
 def _aggregate(name: str, statistic: str, value: float, members: Collection[Entry]) -> Entry:
+    compared = WITHIN_ROUNDING if statistic == "mean" else EXACTLY
     return {
-        "kind": "aggregate", "name": name, "statistic": statistic, "reported": repr(value),
-        **(NEAR if statistic == "mean" else EXACT), "count": len(members), "members": list(members),
+        "kind": "aggregate", "name": name, "statistic": statistic, "reported": repr(value), **compared,
+        "count": len(members), "members": list(members),
     }  # fmt: skip

@@ -1,6 +1,7 @@
-"""Tier T1: what is computed again here has the reference's hash."""
+"""Tier T1: results that are recomputed here have the reference's hash."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,48 +11,44 @@ from sustainable.core.files import read_json, read_rows, write_json
 from sustainable.core.hashing import file_sha256
 from sustainable.core.parameters import read_section
 from sustainable.reporting.latex import tex_version
-from sustainable.verification.content import content_sha256, weights_sha256
+from sustainable.verification.content import content_sha256, safetensors_sha256
 from sustainable.verification.items import Item, compared, skipped
 from sustainable.verification.place import REFERENCE, Place
 
 RENDERED = "shipped"
-"""Where `make tables` puts what it renders from the reference rows."""
+"""The folder in which `make tables` renders the reference rows."""
 
 
-def check_windows(place: Place) -> Iterator[Item]:
-    """Windows, splits and their metrics of both protocols, made again from the raw data."""
-    from sustainable.forecasting.data import (
-        PreprocessParameters,
-        preprocess,
-        save_windows,
-    )
-
+def check_splits(place: Place) -> Iterator[Item]:
+    """Recompute windows, splits and their metrics of both protocols from the raw data."""
+    csv, params = place.root / place.parameters["csv"], place.root / "params.yaml"
+    state = file_sha256(csv) + file_sha256(params)
     for protocol in place.parameters["protocols"]:
-        parameters = read_section(place.root / "params.yaml", "preprocess", PreprocessParameters, protocol)
-        parts, described = preprocess(place.root / place.parameters["csv"], parameters)
-        with TemporaryDirectory() as scratch:
-            made = {
-                f"data/processed/{protocol}/windows.safetensors": Path(scratch) / "windows.safetensors",
-                f"data/metrics/{protocol}/preprocess.json": Path(scratch) / "preprocess.json",
-            }
-            windows, metrics = made.values()
-            save_windows(windows, parts)
-            write_json(metrics, described)
-            for path, file in made.items():
-                yield same_content(place, path, file)
+        for path, found in _split_hashes(state, csv, params, protocol).items():
+            entry = place.artifacts.get(path)
+            expected, stage = (entry["content"], entry["stage"]) if entry else (None, None)
+            advice = "the same data and code give a different result on this host: run `make test-cpu`"
+            yield compared("T1", path, "recomputed here", expected, found, stage=stage, advice=advice)
 
 
-def same_content(place: Place, path: str, file: Path) -> Item:
-    """A file that was made here against the content that the manifest gives for `path`."""
-    entry = place.artifacts.get(path)
-    expected, stage = (entry["content"], entry["stage"]) if entry else (None, None)
-    found = content_sha256(file)
-    advice = "the same data and code give another result on this host: see `make test-cpu`"
-    return compared("T1", path, "recomputed here", expected, found, stage=stage, advice=advice)
+@lru_cache(maxsize=4)
+def _split_hashes(state: str, csv: Path, params: Path, protocol: str) -> dict[str, str]:
+    """Hashes by content of what preprocessing makes; computed once for the same bytes (`state`)."""
+    from sustainable.forecasting.data import PreprocessParameters, preprocess, save_windows
+
+    parts, described = preprocess(csv, read_section(params, "preprocess", PreprocessParameters, protocol))
+    with TemporaryDirectory() as scratch:
+        windows, metrics = Path(scratch) / "windows.safetensors", Path(scratch) / "preprocess.json"
+        save_windows(windows, parts)
+        write_json(metrics, described)
+        return {
+            f"data/processed/{protocol}/windows.safetensors": content_sha256(windows),
+            f"data/metrics/{protocol}/preprocess.json": content_sha256(metrics),
+        }
 
 
 def check_weights(place: Place) -> Iterator[Item]:
-    """The shipped weights, hashed again, are those that the metrics and the measured rows name."""
+    """Check that the shipped weights have the hashes that the metrics and the measured rows name."""
     baseline = read_json(place.reference / "metrics/published/baseline.json")
     rows = read_rows(place.reference / "benchmark/published.csv", ("configuration", "weights_sha256"))
     measured = set(rows.loc[rows["configuration"] == "baseline", "weights_sha256"])
@@ -68,15 +65,15 @@ def check_weights(place: Place) -> Iterator[Item]:
 
 
 def _weights(path: Path, named: set[Any], stage: str) -> Item:
-    """A file of weights against the hash that every table gives it."""
+    """Compare a file of weights with the hashes that the tables give it."""
     name = "weights " + path.as_posix().split(f"{REFERENCE}/", 1)[-1]
-    found = weights_sha256(path) if path.is_file() else None
+    found = safetensors_sha256(path) if path.is_file() else None
     expected = " and ".join(sorted(map(str, named)))
     return compared("T1", name, "recomputed here", expected, found, stage=stage)
 
 
 def check_figures(place: Place) -> Iterator[Item]:
-    """Figures, page and PDF that `make tables` has rendered here, if it has."""
+    """Check the figures, page and PDF that `make tables` rendered here, if it was run."""
     folder = place.root / RENDERED
     paths = [path for path in place.artifacts if _is_rendered(path)]
     if not folder.is_dir():
@@ -95,7 +92,7 @@ def check_figures(place: Place) -> Iterator[Item]:
 
 
 def _other_tex(file: Path, version: str) -> str | None:
-    """Why a compiled paper cannot have the reference's bytes; None where it must."""
+    """Why a compiled paper cannot have the reference's bytes; None if it must."""
     if not file.is_file():
         return "no PDF was compiled here: it needs TeX"
     own = tex_version()
@@ -107,7 +104,7 @@ def _is_rendered(path: str) -> bool:
 
 
 def check_oracle(place: Place) -> Iterator[Item]:
-    """The best deployment that the shipped choices name is the best of the shipped table."""
+    """Check that the oracle of the shipped choices is the best deployment of the shipped table."""
     from sustainable.forecasting.search.landscape import (
         DeploymentReward,
         Landscape,
@@ -115,7 +112,7 @@ def check_oracle(place: Place) -> Iterator[Item]:
 
     reward = DeploymentReward(**place.parameters["compare_searchers"]["reward"])
     table = read_rows(place.reference / "search/candidates.csv", ("family",))
-    best = max(one.reward for one in Landscape.of_table(table, reward).outcomes.values())
+    best = max(outcome.reward for outcome in Landscape.of_table(table, reward).outcomes.values())
     path = place.reference / "search/choices.json"
     try:
         named = read_json(path)["choices"]["oracle"]["reward"]

@@ -1,10 +1,9 @@
-"""Tier T3: measured rows of two hosts. Ratios to the baseline are compared, never joules or seconds.
+"""Tier T3: compare the measured rows of two hosts by ratios to the baseline, never by joules or seconds.
 
 Both hosts measure the same models in blocks. The logarithm of a configuration's ratio to the baseline of its
-block has a mean on each host; their difference is given with Welch's interval over blocks, each training
-seed's own mean taken out, because both hosts have the same seeds. It is `equivalent` when the whole interval
-lies within the declared margin (two one-sided tests), `different` when all of it lies outside, and otherwise
-undecided.
+block has a mean on each host. Their difference gets Welch's interval over blocks; the mean of each training
+seed is subtracted first, because both hosts have the same seeds. The item is `ok` if the whole interval lies
+within the declared margin (two one-sided tests), `FAIL` if all of it lies outside, and otherwise undecided.
 """
 
 import math
@@ -21,61 +20,62 @@ from sustainable.reporting.forecasting.results import BASELINE, IDLE
 from sustainable.statistics import Estimate, student_interval
 from sustainable.verification.items import Item, skipped
 
-CANDIDATES = "data/search/candidates.csv"
-COMPONENTS = ["family", "width_0", "width_1", "masked_share", "scope", "precision", "runtime"]
-"""What names a candidate."""
+CANDIDATE_TABLE = "data/search/candidates.csv"
+CANDIDATE_KEYS = ["family", "width_0", "width_1", "masked_share", "scope", "precision", "runtime"]
+"""The columns that name a candidate."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A table of measured rows: the `value` that is compared, what its rows are apart by, and its blocks."""
+class MeasuredTable:
+    """A table of measured rows."""
 
     path: str
     value: str
+    """The column that is compared."""
     by: tuple[str, ...] = ()
+    """The columns that, with the configuration, define a group of rows."""
     block: str = "block"
 
 
 MEASURED = (
-    Measured("data/benchmark/published.csv", "cpu_time_ms"),
-    Measured("data/benchmark/remeasured.csv", "cpu_time_ms", ("batch_size",)),
-    Measured("data/benchmark/audited.csv", "cpu_time_ms", ("batch_size",)),
-    Measured("data/benchmark/policies.csv", "cpu_time_per_step_us", ("environment", "algorithm")),
-    Measured("data/benchmark/workload.csv", "cpu_time_per_step_us", ("dose_us",)),
-    Measured("data/benchmark/memory.csv", "process_rss_bytes", ("environment", "algorithm"), "repeat"),
+    MeasuredTable("data/benchmark/published.csv", "cpu_time_ms"),
+    MeasuredTable("data/benchmark/remeasured.csv", "cpu_time_ms", ("batch_size",)),
+    MeasuredTable("data/benchmark/audited.csv", "cpu_time_ms", ("batch_size",)),
+    MeasuredTable("data/benchmark/policies.csv", "cpu_time_per_step_us", ("environment", "algorithm")),
+    MeasuredTable("data/benchmark/workload.csv", "cpu_time_per_step_us", ("dose_us",)),
+    MeasuredTable("data/benchmark/memory.csv", "process_rss_bytes", ("environment", "algorithm"), "repeat"),
 )
 
 
 @dataclass(frozen=True)
 class Margin:
-    """`ratio`: ratios on two hosts within 1/(1 + ratio) and 1 + ratio of each other are equivalent."""
+    """When two hosts agree."""
 
     ratio: float
+    """Ratios within 1/(1 + ratio) and 1 + ratio of each other are equivalent."""
     confidence: float
 
 
-def check_measured(own: Path, reference: Path, measured: Measured, margin: Margin) -> Iterator[Item]:
-    """An item for every configuration of a table: this host's ratio to the baseline against the
-    reference's."""
+def check_measured(own: Path, reference: Path, measured: MeasuredTable, margin: Margin) -> Iterator[Item]:
+    """Compare, for every configuration of a table, this host's ratio to the baseline with the reference's."""
     needed = ("configuration", measured.block, measured.value, *measured.by)
-    tables = [log_ratios(read_rows(path, needed), measured) for path in (own, reference)]
+    tables = [log_ratios_to_baseline(read_rows(path, needed), measured) for path in (own, reference)]
     keys = [*measured.by, "configuration"]
     groups = [dict(list(table.groupby(keys, sort=False))) for table in tables]
     for key in groups[1]:
         name = f"{measured.path}: {' '.join(str(part) for part in key)}"
         if key not in groups[0]:
-            yield skipped("T3", name, "it was not measured here", "recomputed here")
+            yield skipped("T3", name, "not measured here", "recomputed here")
         elif _models(groups[0][key]) != _models(groups[1][key]):
-            why = f"another model here ({_names(groups[0][key])}) than there ({_names(groups[1][key])})"
+            why = f"other models: here {_names(groups[0][key])}, there {_names(groups[1][key])}"
             yield skipped("T3", name, why, "recomputed here")
         else:
             difference = difference_of_means(groups[0][key], groups[1][key], margin.confidence)
-            yield judged(name, difference, groups[1][key]["log"].mean(), margin)
+            yield item_of_ratio(name, difference, groups[1][key]["log"].mean(), margin)
 
 
-def log_ratios(rows: pd.DataFrame, measured: Measured) -> pd.DataFrame:
-    """Rows but the baseline's and the idle window's, with `log`: ln(value / the baseline's of the same
-    block)."""
+def log_ratios_to_baseline(rows: pd.DataFrame, measured: MeasuredTable) -> pd.DataFrame:
+    """The rows without baseline and idle, with a column `log`: ln(value / baseline of the same block)."""
     keys = [*measured.by, measured.block]
     models = rows[rows["configuration"] != IDLE]
     base = models[models["configuration"] == BASELINE].set_index(keys)[measured.value]
@@ -86,7 +86,7 @@ def log_ratios(rows: pd.DataFrame, measured: Measured) -> pd.DataFrame:
 
 
 def _models(rows: pd.DataFrame) -> set[str]:
-    """The weights that a configuration stands for; empty where the table names none."""
+    """The hashes of a configuration's weights; empty if the table has none."""
     return set(rows.get("weights_sha256", pd.Series(dtype=str)).dropna().astype(str))
 
 
@@ -95,7 +95,7 @@ def _names(rows: pd.DataFrame) -> str:
 
 
 def difference_of_means(own: pd.DataFrame, other: pd.DataFrame, confidence: float) -> Estimate | None:
-    """Mean of `log` of `own` minus that of `other`, with Welch's interval; None with too few blocks."""
+    """Mean `log` of `own` minus that of `other`, with Welch's interval; None with too few blocks."""
     parts = [_mean_and_error(rows) for rows in (own, other)]
     (mean, error, freedom), (mean_there, error_there, freedom_there) = parts
     if min(freedom, freedom_there) < 1:
@@ -110,7 +110,7 @@ def difference_of_means(own: pd.DataFrame, other: pd.DataFrame, confidence: floa
 
 
 def _mean_and_error(rows: pd.DataFrame) -> tuple[float, float, int]:
-    """Mean of `log`, its standard error with the seeds' means taken out, and the degrees of freedom."""
+    """Mean of `log`, its standard error after subtracting each seed's mean, and the degrees of freedom."""
     seeds = rows["training_seed"] if "training_seed" in rows else pd.Series(0, index=rows.index)
     rest = rows["log"] - rows["log"].groupby(seeds).transform("mean")
     freedom = len(rows) - seeds.nunique()
@@ -118,8 +118,8 @@ def _mean_and_error(rows: pd.DataFrame) -> tuple[float, float, int]:
     return float(rows["log"].mean()), math.sqrt(variance / len(rows)), freedom
 
 
-def judged(name: str, difference: Estimate | None, log_there: float, margin: Margin) -> Item:
-    """`ok` where the interval lies within the margin, `FAIL` where it lies outside, else `skipped`."""
+def item_of_ratio(name: str, difference: Estimate | None, log_there: float, margin: Margin) -> Item:
+    """Return `ok` if the interval lies within the margin, `FAIL` if it lies outside, else `skipped`."""
     if difference is None:
         return skipped("T3", name, "too few blocks for an interval", "recomputed here")
     here, there = math.exp(log_there + difference.estimate), math.exp(log_there)
@@ -131,7 +131,7 @@ def judged(name: str, difference: Estimate | None, log_there: float, margin: Mar
         return Item("T3", name, "ok", "recomputed here", text, reached="T3")
     if low > limit or high < 1 / limit:
         expected = f"a ratio within {1 / limit:.3f} to {limit:.3f} times {there:.3f}"
-        advice = "is this another kind of CPU? then see T4; else measure again on an idle machine"
+        advice = "if this is another kind of CPU, see T4; otherwise measure again on an idle machine"
         return Item("T3", name, "FAIL", "recomputed here", text, expected, f"{here:.3f}", None, advice)
     return skipped(
         "T3", name, f"undecided: {text} crosses the margin {1 / limit:.3f} to {limit:.3f}", "recomputed here"
@@ -139,23 +139,26 @@ def judged(name: str, difference: Estimate | None, log_there: float, margin: Mar
 
 
 def check_candidates(own: Path, reference: Path, margin: Margin) -> Iterator[Item]:
-    """The table of candidates by precision, runtime and batch size: the mean over the candidates that both
-    hosts timed of the difference of their log ratios to the baseline."""
-    tables = [_priced(read_rows(path, COMPONENTS)) for path in (own, reference)]
+    """Compare the tables of candidates by precision, runtime and batch size.
+
+    What is compared is the mean difference of log ratios to the baseline, over the candidates that both hosts
+    timed.
+    """
+    tables = [_priced(read_rows(path, CANDIDATE_KEYS)) for path in (own, reference)]
     sizes = [name for name in tables[1].columns if str(name).startswith("cpu_time_ms_batch_")]
     paired = tables[0].join(tables[1], lsuffix="_here", rsuffix="_there", how="inner")
     for (precision, runtime), rows in paired.groupby(["precision", "runtime"]):
         for size in sizes:
-            name = f"{CANDIDATES}: {precision} {runtime} {size.removeprefix('cpu_time_ms_')}"
+            name = f"{CANDIDATE_TABLE}: {precision} {runtime} {size.removeprefix('cpu_time_ms_')}"
             differences = (rows[f"{size}_here"] - rows[f"{size}_there"]).dropna()
             if differences.empty or ((differences == 0).all() and len(differences) < 2):
                 continue
             found = student_interval(differences.tolist(), margin.confidence)
-            yield judged(name, found, float(rows[f"{size}_there"].mean()), margin)
+            yield item_of_ratio(name, found, float(rows[f"{size}_there"].mean()), margin)
 
 
 def _priced(table: pd.DataFrame) -> pd.DataFrame:
-    """The candidates that were timed, by what names them: logarithms of CPU time over the baseline's."""
+    """The timed candidates by their keys: logarithm of CPU time over the baseline's, for each batch size."""
     sizes = [name for name in table.columns if name.startswith("cpu_time_ms_batch_")]
     timed = table.dropna(subset=sizes).copy()
     timed["scope"] = timed["scope"].fillna("")
@@ -164,14 +167,16 @@ def _priced(table: pd.DataFrame) -> pd.DataFrame:
     base = timed[full & plain].iloc[0]
     for size in sizes:
         timed[size] = np.log(timed[size] / base[size])
-    return timed.set_index(COMPONENTS)[sizes]
+    return timed.set_index(CANDIDATE_KEYS)[sizes]
 
 
 def same_models(
     own: pd.DataFrame, reference: pd.DataFrame, choices: Sequence[str] = ()
 ) -> tuple[int, list[str]]:
-    """How many configurations and training seeds both tables hold, but for what a search chose (`choices`),
-    and those whose weights differ."""
+    """Count the configurations and training seeds of the reference, and name those whose weights differ here.
+
+    Configurations in `choices`, which a search chose, are left out.
+    """
     keys = ["configuration", "training_seed"] if "training_seed" in reference else ["configuration"]
     hashes = []
     for table in (own, reference):

@@ -10,14 +10,14 @@ import torch
 
 from sustainable.core.tensors import write_tensors
 from sustainable.measuring.process import PINNED
-from sustainable.tools import cpu as cpu_witness
+from sustainable.tools import cpu
 from sustainable.verification.cpu.comparison import (
     Leg,
-    Outcome,
+    LegOutcome,
     compare,
     differing,
     first_difference,
-    judge,
+    judge_leg,
     legs,
     run,
     tensors_of,
@@ -28,7 +28,7 @@ WEIGHTS = {"bias": torch.tensor([1.0, 2.0]), "weight": torch.tensor([[1.0, 2.0],
 
 
 def outcome(leg, hashes=None):
-    return Outcome(
+    return LegOutcome(
         leg, "reference", result={"seen": SEEN, "hashes": hashes or {"windows": "aa", "GRU": "bb"}}
     )
 
@@ -68,7 +68,7 @@ def test_a_difference_is_told_by_tensor_share_and_size():
 def test_another_weight_is_reported_and_fails(tmp_path):
     store(tmp_path, "native")
     store(tmp_path, "EPYC", WEIGHTS | {"weight": torch.tensor([[1.0, 2.0], [3.0, 4.5]])})
-    judged = judge(
+    judged = judge_leg(
         outcome(Leg("EPYC", "same", cpu="EPYC"), {"windows": "aa", "GRU": "bc"}),
         outcome(Leg("native", "reference")).result,
         tmp_path,
@@ -77,37 +77,37 @@ def test_another_weight_is_reported_and_fails(tmp_path):
     assert judged.differences == [
         {"subject": "GRU", "tensor": "weight", "differing": 1, "elements": 6, "largest": 0.5}
     ]
-    told = cpu_witness.findings([judged])[1].strip()
+    told = cpu.findings([judged])[1].strip()
     assert told == "GRU: first in weight; 16.67% of elements, by at most 5.0e-01"
-    assert cpu_witness.wrong([judged]) == ["EPYC"]
+    assert cpu.wrong([judged]) == ["EPYC"]
 
 
 def test_a_tampered_hash_is_reported(tmp_path):
     for name in ("native", "native again"):
         store(tmp_path, name)
     tampered = outcome(Leg("native again", "same"), {"windows": "aa", "GRU": "b0"})
-    judged = judge(tampered, outcome(Leg("native", "reference")).result, tmp_path)
+    judged = judge_leg(tampered, outcome(Leg("native", "reference")).result, tmp_path)
     assert judged.verdict == "different" and not judged.as_expected
-    assert "no tensor does" in cpu_witness.findings([judged])[1]
+    assert "no tensor does" in cpu.findings([judged])[1]
 
 
 def test_a_control_that_agrees_fails(tmp_path):
     control = outcome(Leg("native, no pins", "different", pins=False))
-    judged = judge(control, outcome(Leg("native", "reference")).result, tmp_path)
-    assert judged.verdict == "same" and cpu_witness.wrong([judged]) == ["native, no pins"]
-    assert "WRONG" in cpu_witness.findings([judged])[0]
+    judged = judge_leg(control, outcome(Leg("native", "reference")).result, tmp_path)
+    assert judged.verdict == "same" and cpu.wrong([judged]) == ["native, no pins"]
+    assert "WRONG" in cpu.findings([judged])[0]
 
 
 def test_without_the_emulator_a_leg_is_skipped_and_no_pass(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     emulated = run(Leg("Haswell", "same", cpu="Haswell"), tmp_path, tmp_path, tmp_path, 1.0)
     assert emulated.verdict == "skipped" and not emulated.as_expected
-    assert "skipped: " in cpu_witness.findings([emulated])[0] and "install qemu-user" in emulated.problem
+    assert "skipped: " in cpu.findings([emulated])[0] and "install qemu-user" in emulated.problem
     reference = outcome(Leg("native", "reference"))
-    again = judge(outcome(Leg("native again", "same")), reference.result, tmp_path)
-    last = cpu_witness.conclusion([reference, again, emulated], 60.0)
+    again = judge_leg(outcome(Leg("native again", "same")), reference.result, tmp_path)
+    last = cpu.conclusion([reference, again, emulated], 60.0)
     assert last == "agree: native; native again. NOT SHOWN, as skipped: Haswell (1.0 minutes)"
-    document = cpu_witness.document([reference, again, emulated], {}, 60.0)
+    document = cpu.document([reference, again, emulated], {}, 60.0)
     assert document["passed"] and not document["complete"] and document["skipped"] == ["Haswell"]
 
 
@@ -117,7 +117,7 @@ def test_a_leg_that_dies_fails_and_so_does_what_it_would_be_held_against(tmp_pat
         [Leg("native", "reference"), Leg("native again", "same")], tmp_path, tmp_path, tmp_path, 1, 9.0
     )
     assert [one.verdict for one in ran] == ["failed", "failed"] and ran[0].problem == "broken"
-    assert cpu_witness.conclusion(ran, 0.0).startswith("FAILED: native; native again")
+    assert cpu.conclusion(ran, 0.0).startswith("FAILED: native; native again")
 
 
 def test_a_leg_that_takes_too_long_fails(tmp_path, monkeypatch):
@@ -146,7 +146,7 @@ def test_the_emulated_control_is_a_cpu_of_the_other_maker():
 @pytest.mark.parametrize("pins", [True, False])
 def test_the_control_really_runs_without_the_pins(project, pins):
     code = (
-        f"from sustainable.verification.cpu.computation import prepare; prepare({pins}); import os;"
+        f"from sustainable.verification.cpu.computation import set_pins; set_pins({pins}); import os;"
         "from sustainable.core.determinism import use_deterministic_torch; import json;"
         "print(json.dumps(dict(os.environ)))"
     )
@@ -159,12 +159,12 @@ def test_the_control_really_runs_without_the_pins(project, pins):
 def test_the_script_writes_its_findings_and_fails_where_a_leg_is_wrong(tmp_path, monkeypatch, capsys):
     reference, wrong = (
         outcome(Leg("native", "reference")),
-        Outcome(Leg("EPYC", "same", cpu="EPYC"), "failed", "died"),
+        LegOutcome(Leg("EPYC", "same", cpu="EPYC"), "failed", "died"),
     )
-    monkeypatch.setattr(cpu_witness, "compare", lambda *_: [reference, wrong])
-    monkeypatch.setattr(sys, "argv", ["cpu_witness.py", "--out", str(tmp_path / "cpu.json")])
+    monkeypatch.setattr(cpu, "compare", lambda *_: [reference, wrong])
+    monkeypatch.setattr(sys, "argv", ["cpu.py", "--out", str(tmp_path / "cpu.json")])
     with pytest.raises(SystemExit) as ended:
-        cpu_witness.main()
+        cpu.main()
     assert ended.value.code == 1
     written = json.loads((tmp_path / "cpu.json").read_text())
     assert not written["passed"] and [leg["verdict"] for leg in written["legs"]] == ["reference", "failed"]

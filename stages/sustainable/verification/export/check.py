@@ -1,0 +1,31 @@
+"""Checks of the two files that describe the shipped run to other tools."""
+
+from collections.abc import Iterator
+
+from sustainable.core.files import read_json
+from sustainable.verification.export.witness import CRATE, WITNESS, repro_document
+from sustainable.verification.items import Item, compared
+from sustainable.verification.lock import read_yaml
+from sustainable.verification.place import SUMS, Place
+
+
+def check_crate(place: Place) -> Iterator[Item]:
+    """Check that the RO-Crate gives every shipped file the hash that `SHA256SUMS` gives it."""
+    listed = {name: digest for name, digest in place.sums().items() if name != CRATE}
+    graph = read_json(place.reference / CRATE).get("@graph", [])
+    own = {entry["@id"]: entry["sha256"] for entry in graph if "sha256" in entry}
+    wrong = [name for name in sorted({*own, *listed}) if own.get(name) != listed.get(name)]
+    expected = f"{len(listed)} hashes as in {SUMS}"
+    found = f"another hash of {wrong[0]} ({len(wrong)} in all)" if wrong else expected
+    yield compared("T0", f"{CRATE} agrees with {SUMS}", "shipped", expected, found)
+
+
+def check_repro(place: Place) -> Iterator[Item]:
+    """Check that repro.yaml says of the shipped files what they say themselves."""
+    written, computed = read_yaml(place.reference / WITNESS), repro_document(place.reference)
+    expected = "what claims, metrics and rows say"
+    wrong = [key for key in computed if written.get(key) != computed[key]]
+    yield compared(
+        "T1", f"{WITNESS} follows from the shipped files", "recomputed here", expected,
+        f"other {wrong[0]}" if wrong else expected,
+    )  # fmt: skip
