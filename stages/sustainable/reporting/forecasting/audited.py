@@ -1,22 +1,15 @@
 """What the audited rows say: every configuration at every batch size, with intervals over training seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sustainable.core.errors import UserError
-from sustainable.reporting.forecasting.results import (
-    BASELINE,
-    COUNTS,
-    IDLE,
-    POWER,
-    TWIN,
-    ReportParameters,
-    evidence_of,
-)
+from sustainable.reporting.forecasting.results import COUNTS
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, evidence_of
+from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.statistics import (
     BreakEven,
     Estimate,
@@ -35,7 +28,7 @@ NOT_MODELS = ("training_seed", "first_day")
 PROXIES = ("flops", "parameters", "size_bytes", "sparsity", "proxy_flops", "proxy_parameters")
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Timing:
     """Cost of a forecast at one batch size. `ratio` is to the eager baseline and `to_uncompressed` to the
     quickest runtime of the full network at this batch size, both within blocks and with intervals over
@@ -51,7 +44,7 @@ class Timing:
     attained: float | None
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class AuditedLine:
     """One configuration. `over_seeds` and `crossed` are its accuracy minus the baseline's, with an interval
     over training seeds, and over seeds and test windows at once."""
@@ -69,7 +62,7 @@ class AuditedLine:
     timings: Mapping[int, Timing]
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Audited:
     """All lines by configuration, and how they were measured."""
 
@@ -95,7 +88,7 @@ def summarise_audited(
     sizes = sorted(int(size) for size in models["batch_size"].unique())
     keys = list(dict.fromkeys(models.loc[models["block"] == models["block"].min(), "configuration"]))
     keys = [key for key in hits.columns if key in keys]
-    check_cells(models, keys, sizes)
+    check_blocks(models, "audited rows", also=["batch_size"])
     quickest = {size: quickest_uncompressed(models, size) for size in sizes}
     first_of: dict[tuple[str, ...], str] = {}
     lines = {}
@@ -123,23 +116,6 @@ def summarise_audited(
         flagged=int(rows["flags"].notna().sum()),
         **evidence_of(models),
     )
-
-
-def check_cells(models: pd.DataFrame, keys: Sequence[str], sizes: Sequence[int]) -> None:
-    """Every configuration once in every block at every batch size; else a `UserError` names the cell."""
-    for needed in (BASELINE, TWIN):
-        if needed not in keys:
-            raise UserError(f"audited rows: configuration {needed!r} is missing; run `dvc repro` again")
-    cells = models.groupby(["block", "configuration", "batch_size"]).size()
-    for block in range(int(models["block"].max()) + 1):
-        for key in keys:
-            for size in sizes:
-                count = int(cells.get((block, key, size), 0))
-                if count != 1:
-                    raise UserError(
-                        f"audited rows: block {block}, configuration {key!r}, batch {size} stands {count} "
-                        "times, not once; delete the file and run `dvc repro` again"
-                    )
 
 
 def hits_by_seed(hits: pd.DataFrame, name: str) -> np.ndarray:

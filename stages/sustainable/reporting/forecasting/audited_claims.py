@@ -6,9 +6,10 @@ from typing import Any
 
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
 from sustainable.reporting.forecasting.published_claims import Claim
-from sustainable.reporting.forecasting.results import TWIN, ReportParameters
 from sustainable.reporting.forecasting.searching import SearcherLine, Searching
-from sustainable.reporting.templates import difference_text, small_ratio_text
+from sustainable.reporting.formats import difference_text, small_ratio_text
+from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio, weakest
 
 CHOICE, ORACLE = "ppo_stepwise", "oracle"

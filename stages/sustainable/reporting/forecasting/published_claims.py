@@ -7,7 +7,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
-from sustainable.reporting.forecasting.results import BASELINE, PRIMARY, Comparison, Results
+from sustainable.reporting.forecasting.results import PRIMARY, Comparison, Results
+from sustainable.reporting.measured_rows import BASELINE
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,

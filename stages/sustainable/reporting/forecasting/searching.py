@@ -1,13 +1,13 @@
 """What the comparison of searchers says: regret against distinct evaluations, over seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass as plain_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import (
     Curve,
     Estimate,
@@ -20,11 +20,11 @@ from sustainable.statistics import (
 
 LEARNS_A_POLICY = "ppo"
 OURS = "ppo_stepwise"
-NEAR = 0.99
+NEAR_ORACLE = 0.99
 """The share of the oracle's reward that counts as nearly there."""
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class SearcherLine:
     """One searcher over its seeds. Regret is the oracle's reward minus the best found, in nats.
 
@@ -47,7 +47,7 @@ class SearcherLine:
     cost: Mapping[str, Any]
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Searching:
     """Every searcher, the budget of distinct evaluations, and the choices that were made."""
 
@@ -103,7 +103,7 @@ def _line(
     parameters: ReportParameters,
 ) -> SearcherLine:
     runs = [list(zip(run["evaluation"], run["reward"], strict=True)) for _, run in own.groupby("seed")]
-    reached = [evaluations_to_reach(run, oracle, NEAR) for run in runs]
+    reached = [evaluations_to_reach(run, oracle, NEAR_ORACLE) for run in runs]
     near = [count for count in reached if count is not None]
     hits = int((curve[:, -1] <= 0).sum())
     return SearcherLine(

@@ -12,10 +12,11 @@ from typing import Any
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.reporting.forecasting.published_claims import Claim
 from sustainable.reporting.policies.summary import Policies
-from sustainable.reporting.policies.costs import Cell, MemoryLine, PolicyLine
+from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
-from sustainable.reporting.forecasting.results import BASELINE, TWIN, PoliciesParameters, ReportParameters
-from sustainable.reporting.templates import declared_percent, percent, ratio_text
+from sustainable.reporting.formats import declared_percent, interval_text, percent
+from sustainable.reporting.measured_rows import BASELINE, TWIN
+from sustainable.reporting.parameters import PoliciesParameters, ReportParameters
 from sustainable.policies.returns import SURVIVES
 from sustainable.statistics import (
     CONFIRMED,
@@ -197,7 +198,9 @@ def left_out(policies: Policies) -> str:
     return f" Not learned and left out: {', '.join(names)}." if names else ""
 
 
-def certainly(cell: Cell, line: PolicyLine, outcome: str, claimed: str, parameters: ReportParameters) -> bool:
+def certainly(
+    cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: str, parameters: ReportParameters
+) -> bool:
     """Whether an outcome is certainly "lower" or "higher" than uncompressed under the same runtime."""
     effect, twin = line.effects[outcome], cell.twin(outcome)
     if effect.same_runtime is None or effect.clean is None or twin is None:
@@ -210,7 +213,7 @@ def certainly(cell: Cell, line: PolicyLine, outcome: str, claimed: str, paramete
     )
 
 
-def excludes_saving(cell: Cell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
+def excludes_saving(cell: MeasuredCell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
     """Whether the whole interval leaves no room for a saving of the equivalence margin."""
     ratio = line.effects[outcome].same_runtime
     enough = cell.blocks >= parameters.minimum_blocks
@@ -233,7 +236,7 @@ def ends_sooner(line: PolicyLine) -> bool:
     return steps is not None and steps.high < 1
 
 
-def overhead(cell: Cell, line: PolicyLine, parameters: ReportParameters) -> str:
+def overhead(cell: MeasuredCell, line: PolicyLine, parameters: ReportParameters) -> str:
     """Whether one call costs more than uncompressed."""
     if certainly(cell, line, "policy", "higher", parameters):
         return CONFIRMED
@@ -276,7 +279,7 @@ def _memory_floor(lines: Mapping[str, MemoryLine]) -> float:
 
 def _memory_text(policies: Policies, lines: Sequence[MemoryLine]) -> str:
     return (
-        "; ".join(f"{policies.labels[line.key]} {ratio_text(line.same_runtime)}" for line in lines)
+        "; ".join(f"{policies.labels[line.key]} {interval_text(line.same_runtime)}" for line in lines)
         or "not measured"
     )
 
@@ -285,7 +288,7 @@ def _named(policies: Policies, keys: Sequence[str]) -> str:
     return ", ".join(policies.labels[key] for key in keys)
 
 
-def _best(policies: Policies, found: Sequence[tuple[Cell, PolicyLine]], outcome: str) -> str:
+def _best(policies: Policies, found: Sequence[tuple[MeasuredCell, PolicyLine]], outcome: str) -> str:
     """The largest saving among those found, in brackets."""
     known = [
         (ratio.estimate, cell, line, ratio)
@@ -298,8 +301,8 @@ def _best(policies: Policies, found: Sequence[tuple[Cell, PolicyLine]], outcome:
     _, cell, line, ratio = min(known, key=lambda one: one[0])
     kept = f"{line.kept.estimate:.2f}" if isinstance(line.kept, Estimate) else "unknown"
     return (
-        f" (the largest: {policies.labels[line.key]} in {cell.name}, ratio {ratio_text(ratio)}, A/A control "
-        f"{ratio_text(cell.twin(outcome))}, normalised return {kept})"
+        f" (the largest: {policies.labels[line.key]} in {cell.name}, ratio {interval_text(ratio)}, A/A "
+        f"control {interval_text(cell.twin(outcome))}, normalised return {kept})"
     )
 
 
@@ -310,10 +313,10 @@ def _range(ratios: Sequence[Ratio | None]) -> str:
 
 def _values(
     policies: Policies,
-    pairs: Sequence[tuple[Cell, PolicyLine]],
+    pairs: Sequence[tuple[MeasuredCell, PolicyLine]],
     outcome: str,
     parts: Mapping[str, Any],
-    found: Sequence[tuple[Cell, PolicyLine]],
+    found: Sequence[tuple[MeasuredCell, PolicyLine]],
 ) -> dict[str, Any]:
     return {
         **parts,

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sustainable.reporting.forecasting.results import BASELINE, IDLE, POWER, TWIN, ReportParameters
 from sustainable.policies.returns import amdahl, normalised_return, split_log_ratio
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
+from sustainable.reporting.parameters import POWER, ReportParameters
+from sustainable.reporting.policies.run import UNCOMPRESSED
 from sustainable.statistics import (
     Estimate,
     Ratio,
@@ -18,10 +20,9 @@ from sustainable.statistics import (
     unit_means,
 )
 
-PARTS = ("policy", "environment", "remainder")
-PART_COLUMNS = {part: f"{part}_us" for part in PARTS}
-OUTCOMES = ("step", "episode", "steps", "policy", "energy_step", "energy_episode")
-NONE, EAGER = "none", "torch-eager"
+STEP_PARTS = ("policy", "environment", "remainder")
+EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode")
+EAGER = "torch-eager"
 MIB, MICRO = 2**20, 1e6
 
 
@@ -65,11 +66,11 @@ class PolicyLine:
 
     @property
     def compressed(self) -> bool:
-        return self.method != NONE
+        return self.method != UNCOMPRESSED
 
 
 @dataclass(frozen=True)
-class Cell:
+class MeasuredCell:
     """An environment and an algorithm: all lines by configuration. `ends_early`: some episode of some
     policy has ended before its time."""
 
@@ -132,7 +133,7 @@ def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
 
 def measures_of(own: pd.DataFrame) -> Measures:
     """Tables of one cell from its windows (`with_outcomes`)."""
-    columns = {name: name for name in OUTCOMES} | {"steps": "steps_per_episode"}
+    columns = {name: name for name in EFFECTS} | {"steps": "steps_per_episode"}
     columns |= {part: f"{part}_us" for part in ("environment", "remainder")}
     columns |= {name: name for name in ("flagged", "return_mean", "episodes", "wall_time_s")}
     tables = {
@@ -145,13 +146,13 @@ def measures_of(own: pd.DataFrame) -> Measures:
 
 def summarise_cell(
     own: pd.DataFrame, learned: bool, ends_early: bool, random: float, parameters: ReportParameters
-) -> Cell:
+) -> MeasuredCell:
     """Every line of one cell from its windows."""
     measures = measures_of(own)
     described = own.drop_duplicates("configuration").set_index("configuration")
     others = sorted(set(described.index) - {BASELINE, TWIN})  # an order that no shuffled block changes
     others.sort(
-        key=lambda key: (described.loc[key, "method"] != NONE, described.loc[key, "runtime"] != EAGER)
+        key=lambda key: (described.loc[key, "method"] != UNCOMPRESSED, described.loc[key, "runtime"] != EAGER)
     )
     keys = [BASELINE, *others, TWIN]
     seed = measures.units[0]
@@ -168,12 +169,14 @@ def summarise_cell(
         )
     environment, algorithm = own[["environment", "algorithm"]].iloc[0]
     seeds = len(set(measures.units))
-    return Cell(environment, algorithm, learned, ends_early, len(measures.units), seeds, lines)
+    return MeasuredCell(environment, algorithm, learned, ends_early, len(measures.units), seeds, lines)
 
 
 def reference_of(described: pd.DataFrame, key: str) -> str:
     """The uncompressed configuration that runs as `key` does; the baseline where there is none."""
-    same = described[(described["method"] == NONE) & (described["runtime"] == described.loc[key, "runtime"])]
+    same = described[
+        (described["method"] == UNCOMPRESSED) & (described["runtime"] == described.loc[key, "runtime"])
+    ]
     others = [str(name) for name in same.index if name != TWIN]
     return BASELINE if BASELINE in others or not others else others[0]
 
@@ -205,8 +208,8 @@ def _line(
         return_mean=float(np.mean(list(mean_returns(measures, key).values()))),
         kept=kept_return(measures, key, random, parameters.confidence),
         steps_per_episode=float(tables["steps"][key].mean()),
-        costs={name: float(tables[name][key].mean()) for name in ("step", *PARTS)},
-        effects={name: _effect(measures, name, key, reference, parameters.confidence) for name in OUTCOMES},
+        costs={name: float(tables[name][key].mean()) for name in ("step", *STEP_PARTS)},
+        effects={name: _effect(measures, name, key, reference, parameters.confidence) for name in EFFECTS},
         split=split_episode(measures, key, parameters.confidence),
         scores=efficiency(measures, key, float(sizes[key]), random, parameters.confidence),
     )
@@ -243,13 +246,13 @@ def kept_return(measures: Measures, key: str, random: float, confidence: float) 
 def split_episode(measures: Measures, key: str, confidence: float) -> dict[str, Estimate | None]:
     """ln(CPU time of an episode / baseline's): by length and by part of a step, over training seeds."""
     columns = {
-        name: {part: measures.tables[part][name].to_list() for part in ("steps", *PARTS)}
+        name: {part: measures.tables[part][name].to_list() for part in ("steps", *STEP_PARTS)}
         for name in (key, BASELINE)
     }
-    found: dict[str, list[float]] = {name: [] for name in ("total", "length", "step", *PARTS)}
+    found: dict[str, list[float]] = {name: [] for name in ("total", "length", "step", *STEP_PARTS)}
     for place in range(len(measures.units)):
         steps, base_steps = (columns[name]["steps"][place] for name in (key, BASELINE))
-        own, base = ({part: columns[name][part][place] for part in PARTS} for name in (key, BASELINE))
+        own, base = ({part: columns[name][part][place] for part in STEP_PARTS} for name in (key, BASELINE))
         split = split_log_ratio(steps, own, base_steps, base)
         whole = {"total": split.total, "length": split.length, "step": split.step}
         for name, value in {**whole, **split.parts}.items():

@@ -17,8 +17,8 @@ from sustainable.reporting.policies.claims import (
 )
 from sustainable.reporting.policies.costs import Dose, PolicyLine
 from sustainable.reporting.policies.returns import QUANTIZERS
-from sustainable.reporting.forecasting.results import ReportParameters
-from sustainable.reporting.templates import declared_percent, interval_text, share_text, small_ratio_text
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.formats import declared_percent, interval_text, share_text, small_ratio_text
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,

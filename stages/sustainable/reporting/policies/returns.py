@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sustainable.reporting.policies.run import CELL, learned_seeds
-from sustainable.reporting.forecasting.results import ReportParameters
 from sustainable.policies.returns import SURVIVES, normalised_return, stratified_iqm, survival
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.policies.run import CELL, UNCOMPRESSED, learned_seeds
 from sustainable.statistics import Estimate, share_interval
 
 QUANTIZERS = ("ptdq", "ptsq", "qat")
 PRUNERS = ("unstructured", "structured")
-PLAIN = "none"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def trained_policies(
     returns: pd.DataFrame, table: Sequence[Mapping[str, Any]], parameters: ReportParameters
 ) -> list[Trained]:
     """The table of policies, uncompressed."""
-    plain, learned = returns[returns["variant"] == PLAIN], learned_seeds(table)
+    plain, learned = returns[returns["variant"] == UNCOMPRESSED], learned_seeds(table)
     found = []
     for entry in table:
         own = plain[(plain[CELL] == [entry["environment"], entry["algorithm"]]).all(axis=1)]
@@ -94,7 +93,7 @@ def trained_policies(
     return found
 
 
-def learned_alone(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def of_learned_policies(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The episodes of policies that have learned."""
     learned = {(*cell, seed) for cell, seeds in learned_seeds(table).items() for seed in seeds}
     models = returns[[*CELL, "seed"]].itertuples(index=False, name=None)
@@ -104,11 +103,11 @@ def learned_alone(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> 
 def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row a model and variant: mean return and steps over its episodes, and `kept`, the normalised
     return; of learned policies alone."""
-    returns = learned_alone(returns, table)
+    returns = of_learned_policies(returns, table)
     by = [*CELL, "seed", "variant", "method", "norm", "share"]
     values = ["episode_return", "steps", "size_bytes"]
     means = returns.groupby(by, dropna=False, sort=False)[values].mean().reset_index()
-    plain = means[means["variant"] == PLAIN].set_index([*CELL, "seed"])["episode_return"]
+    plain = means[means["variant"] == UNCOMPRESSED].set_index([*CELL, "seed"])["episode_return"]
     random = {(entry["environment"], entry["algorithm"]): float(entry["random_return"]) for entry in table}
     models = list(means[[*CELL, "seed"]].itertuples(index=False, name=None))
     kept = [
@@ -196,7 +195,7 @@ def spread_of_steps(returns: pd.DataFrame) -> pd.DataFrame:
     of mean return with mean steps over its variants (NaN where one of them does not vary)."""
     rows = []
     for (environment, algorithm, seed), own in returns.groupby([*CELL, "seed"]):
-        plain = own.loc[own["variant"] == PLAIN, "steps"].astype(float)
+        plain = own.loc[own["variant"] == UNCOMPRESSED, "steps"].astype(float)
         means = own.groupby("variant")[["episode_return", "steps"]].mean().rank()
         varies = bool((means.nunique() > 1).all())
         rows.append(

@@ -7,8 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.formats import words
+from sustainable.reporting.measured_rows import evidence_of
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.costs import (
-    Cell,
+    MeasuredCell,
     Dose,
     MemoryLine,
     PolicyLine,
@@ -21,25 +25,18 @@ from sustainable.reporting.policies.returns import (
     Quantizers,
     Survival,
     Trained,
-    beside_published,
     best_quantizers,
     environments_ending_early,
     kept_returns,
-    learned_alone,
+    of_learned_policies,
     spread_of_steps,
     survival_curves,
     trained_policies,
 )
 from sustainable.reporting.policies.run import CELL, PoliciesRun, learned_seeds
-from sustainable.reporting.forecasting.results import ReportParameters, evidence_of
-from sustainable.policies.returns import SURVIVES
 from sustainable.statistics import Estimate
 
-POLICY_TABLES = (
-    "policies", "policies_costs", "policies_split", "policies_memory", "policies_doses", "policies_scores",
-    "policies_savings", "policies_survival", "policies_claims", "policies_findings",
-)  # fmt: skip
-LABELS = {
+CONFIGURATION_LABELS = {
     "baseline": "fp32, eager torch",
     "baseline_twin": "the same again (A/A twin)",
     "sb3_predict": "fp32, SB3 predict()",
@@ -50,8 +47,8 @@ LABELS = {
     "qat": "QAT",
     "ptdq_onnxruntime": "PTDQ, ONNX Runtime",
 }
-METHODS = {"unstructured": "weights", "structured": "units", "mixed": "units"}
-RUNTIMES = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": ", SB3 predict()"}
+PRUNED_LABELS = {"unstructured": "weights", "structured": "units", "mixed": "units"}
+RUNTIME_LABELS = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": ", SB3 predict()"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Policies:
     where none has; claims look at `learned` alone. `unlearned` names what that leaves out. `known`: how many
     of the `variants` of all policies have a mean return that is known as exactly as was asked for."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[MeasuredCell]
     trained: Sequence[Trained]
     doses: Sequence[Dose]
     memory: Mapping[str, MemoryLine]
@@ -78,18 +75,18 @@ class Policies:
     meter: str
 
     @property
-    def learned(self) -> list[Cell]:
+    def learned(self) -> list[MeasuredCell]:
         return [cell for cell in self.cells if cell.learned]
 
     @property
-    def pairs(self) -> list[tuple[Cell, PolicyLine]]:
+    def pairs(self) -> list[tuple[MeasuredCell, PolicyLine]]:
         """Every compressed configuration of every learned cell."""
         return [(cell, line) for cell in self.learned for line in cell.compressed]
 
     @cached_property
     def labels(self) -> dict[str, str]:
         """Every measured configuration in plain words."""
-        labels = {dose.key: LABELS.get(dose.key, dose.key.replace("_", " ")) for dose in self.doses}
+        labels = {dose.key: CONFIGURATION_LABELS.get(dose.key, words(dose.key)) for dose in self.doses}
         labels |= {key: label_of(key, line) for key, line in self.memory.items()}
         return labels | {key: label_of(key, line) for cell in self.cells for key, line in cell.lines.items()}
 
@@ -121,7 +118,7 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
         kept=kept,
         survival=survival_curves(kept, parameters.confidence),
         quantizers=best_quantizers(kept, parameters.confidence),
-        steps=spread_of_steps(learned_alone(run.returns, run.table)),
+        steps=spread_of_steps(of_learned_policies(run.returns, run.table)),
         known=int(exact.sum()),
         variants=len(exact),
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
@@ -148,20 +145,20 @@ def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
     return names
 
 
-def shown(policies: Policies) -> list[Cell]:
+def shown(policies: Policies) -> list[MeasuredCell]:
     """The learned cells; all of them where none has learned (the page says so)."""
     return policies.learned or list(policies.cells)
 
 
-def of_each_environment(policies: Policies) -> list[Cell]:
+def of_each_environment(policies: Policies) -> list[MeasuredCell]:
     """One cell an environment: the first that has learned."""
-    found: dict[str, Cell] = {}
+    found: dict[str, MeasuredCell] = {}
     for cell in shown(policies):
         found.setdefault(cell.environment, cell)
     return list(found.values())
 
 
-def split_cells(policies: Policies) -> list[Cell]:
+def split_cells(policies: Policies) -> list[MeasuredCell]:
     """Hopper and HalfCheetah where they have learned; else a cell of either kind: ends early, never does."""
     cells = of_each_environment(policies)
     named = [cell for cell in cells if cell.environment in ("Hopper-v5", "HalfCheetah-v5")]
@@ -173,42 +170,18 @@ def split_cells(policies: Policies) -> list[Cell]:
 
 def label_of(key: str, line: PolicyLine | MemoryLine) -> str:
     """A configuration in plain words."""
-    if key in LABELS or line.method not in METHODS:
-        return LABELS.get(key, key.replace("_", " "))
+    if key in CONFIGURATION_LABELS or line.method not in PRUNED_LABELS:
+        return CONFIGURATION_LABELS.get(key, words(key))
     norm = f" by {line.norm.upper()}" if line.norm else ""
     also = " + PTDQ" if line.method == "mixed" else ""
-    return f"{METHODS[line.method]} {100 * line.share:.0f} %{norm}{also}" + RUNTIMES.get(line.runtime, "")
+    return f"{PRUNED_LABELS[line.method]} {100 * line.share:.0f} %{norm}{also}" + RUNTIME_LABELS.get(
+        line.runtime, ""
+    )
 
 
-def policies_values(
-    run: PoliciesRun,
-    policies: Policies,
-    claims: Sequence[Any],
-    findings: Sequence[Any],
-    published: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What the templates of study B need, beside the stamp and the parameters."""
-    return {
-        "policies": policies,
-        "policy_claims": claims,
-        "policy_findings": findings,
-        "policy_labels": policies.labels,
-        "policy_cells": of_each_environment(policies),
-        "policy_split": split_cells(policies),
-        "policy_conditions": run.conditions,
-        "policy_costs": run.costs,
-        "policy_survival": beside_published(policies.survival, published["pruning_survival"]),
-        "policy_quantizers": {
-            name: {
-                "published": published["best_quantizer_share"].get(name.upper()),
-                "measured": policies.quantizers.best.get(name) if policies.quantizers else None,
-            }
-            for name in ("ptdq", "qat", "ptsq")
-        },
-        "policy_savings": savings(policies),
-        "part_share": part_share,
-        "survives": SURVIVES,
-    }
+def policies_values(run: PoliciesRun, policies: Policies) -> dict[str, Any]:
+    """Collect what the sentences of the paper and of the HTML report print of study B."""
+    return {"policies": policies, "policy_costs": run.costs, "survives": SURVIVES}
 
 
 def part_share(part: Estimate | None, total: Estimate | None) -> float | None:
@@ -218,16 +191,21 @@ def part_share(part: Estimate | None, total: Estimate | None) -> float | None:
     return part.estimate / total.estimate
 
 
+def rest_of(share: float) -> float:
+    """Return the share of everything else."""
+    return 1 - share
+
+
 def savings(policies: Policies) -> list[dict[str, Any]]:
     """Compressed configurations by runtime: in how many learned policies a step costs certainly less, in
     how many more than uncompressed under the same runtime."""
-    lines: dict[str, list[tuple[Cell, PolicyLine]]] = {}
+    lines: dict[str, list[tuple[MeasuredCell, PolicyLine]]] = {}
     for cell, line in policies.pairs:
         lines.setdefault(line.key, []).append((cell, line))
     return [_saving(key, found) for key, found in lines.items()]
 
 
-def _saving(key: str, found: Sequence[tuple[Cell, PolicyLine]]) -> dict[str, Any]:
+def _saving(key: str, found: Sequence[tuple[MeasuredCell, PolicyLine]]) -> dict[str, Any]:
     ratios = [(cell, line.effects["step"].same_runtime) for cell, line in found]
     known = [(cell, ratio) for cell, ratio in ratios if ratio is not None]
     return {
