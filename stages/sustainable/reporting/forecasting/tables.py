@@ -101,7 +101,7 @@ def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) 
                 )
             )  # fmt: skip
             values = [accuracy, MISSING, latency, in_micro(energy)]
-        rows.append(Row([study.labels[line.key], "published", *values], space=place > 0))
+        rows.append(Row([study.labels[line.key], "published", *values], space=bool(place)))
         rows.append(
             Row(
                 [
@@ -249,7 +249,10 @@ def latency_table(
         Column("Batch", align="l"),
         *(Column(name, format=THREE, group="Latency (ms/call)", align="r") for name in quantiles),
     )
-    caption = "Latency of a single call by batch size, with the meter off: percentiles over calls, read from the clock."
+    caption = (
+        "Latency of a single call by batch size, with the meter off: percentiles over calls, read from the "
+        "clock."
+    )
     return Table("latency", caption, columns, rows, stamp)
 
 
@@ -297,7 +300,7 @@ def audited_table(study: Forecasting, parameters: ReportParameters, stamp: str) 
         rows.append(Row(values, identical("model", line, study.labels)))
     for place, name in enumerate(("persistence", "majority")):
         about = [name.capitalize(), "lookup table", BLANK, audited.accuracies[name]]
-        rows.append(Row(about, rule=place == 0))
+        rows.append(Row(about, rule=not place))
     columns = [
         Column("Configuration"),
         Column("Deployment"),
@@ -335,7 +338,7 @@ def quality_table(quality: Mapping[str, Any], stamp: str) -> Table:
         named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
         for index, (name, scores) in enumerate(named.items()):
             values = [scores[part][score] for score in SCORES]
-            rows.append(Row([words(name), part, *values], space=place > 0 and index == 0))
+            rows.append(Row([words(name), part, *values], space=bool(place) and not index))
     headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
     columns = (
         Column("Forecaster"),

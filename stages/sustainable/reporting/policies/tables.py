@@ -74,8 +74,8 @@ def policies_tables(
         ),
         claims_table(
             "policies_findings",
-            "The takeaways and guidelines of study B's source, judged on this run's rows; those that the rows "
-            "contradict are struck out.",
+            "The takeaways and guidelines of study B's source, judged on this run's rows; those that the "
+            "rows contradict are struck out.",
             findings,
             ("Takeaway", "On these rows"),
             stamp,
@@ -304,8 +304,9 @@ def causes_table(policies: Policies, parameters: ReportParameters, stamp: str) -
         *(Column(part, format=percent, group="Share of the total") for part in SPLIT),
     )
     caption = (
-        "Change of an episode's CPU time relative to the baseline, by cause, as logarithms (nats): ln(episode) = "
-        "ln(steps) + ln(step), and the step by component, for every policy. " + _over_seeds(parameters)
+        "Change of an episode's CPU time relative to the baseline, by cause, as logarithms (nats): "
+        "ln(episode) = ln(steps) + ln(step), and the step by component, for every policy. "
+        f"{_over_seeds(parameters)}"
     )
     return Table("policies_causes", caption, columns, rows, stamp, page="html")
 
@@ -359,14 +360,14 @@ def survival_table(
             f"{name.upper()} keeps the most return",
             published["best_quantizer_share"].get(name.upper()),
         )
-        rows.append(Row([what, share, *_measured(best.get(name))], rule=place == 0))
+        rows.append(Row([what, share, *_measured(best.get(name))], rule=not place))
     columns = (
         Column("Models that"),
         Column("Published", format=percent),
         Column("Measured", format=share_text),
         Column("Models"),
     )
-    ties = policies.quantizers.ties if policies.quantizers else 0
+    ties = policies.quantizers.ties if policies.quantizers else None
     tied = f" {ties} models, for which quantizers tie, are not counted." if ties else ""
     caption = (
         "Survival of pruning, and the quantizer that keeps the most return, beside the published figures. A "
