@@ -21,7 +21,7 @@ from sustainable.measuring.blocks import BlocksParameters
 from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
 from sustainable.policies.compression.evaluation import CompressParameters
 from sustainable.policies.learning.recipes import PolicyTrainingParameters
-from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.reporting.parameters import ReportParameters
 
 STAGES = {"stages": {"stage": {}}}
 

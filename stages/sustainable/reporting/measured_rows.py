@@ -50,7 +50,7 @@ def _check_counts(own: pd.DataFrame, where: str, also: Sequence[str]) -> None:
         raise UserError(f"{where}: {cell} occurs {wrong.iloc[0]} times, not once; {AGAIN}")
 
 
-def evidence_of(models: pd.DataFrame) -> dict[str, Any]:
+def describe_evidence(models: pd.DataFrame) -> dict[str, Any]:
     """Describe the meter and the class of evidence of rows, and what must be stamped across their pages."""
     evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
     stamps = {"smoke run"} if (models["profile"] == "smoke").any() else set()

@@ -31,7 +31,7 @@ from sustainable.reporting.policies.summary import (
     summarise_policies,
 )
 from sustainable.reporting.policies.tables import policies_tables
-from sustainable.reporting.tables import Table
+from sustainable.reporting.tables import ReportTable
 from sustainable.reporting.templates import Latex, render_html, render_latex
 
 
@@ -64,7 +64,7 @@ class Report:
     policies_run: PoliciesRun
     published_policies: Mapping[str, Any]
     found: Findings
-    tables: Mapping[str, Table]
+    tables: Mapping[str, ReportTable]
     values: Mapping[str, Any]  # by the names that the templates use; `tables` among them
 
 

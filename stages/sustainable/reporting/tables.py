@@ -23,7 +23,7 @@ class Struck(str):
     """Text that is struck out."""
 
 
-class Verdict(str):
+class VerdictText(str):
     """A verdict, in the colour of its outcome."""
 
 
@@ -35,8 +35,8 @@ Text = str | tuple[str, ...]
 """A formatted cell: text, or several texts of different kinds."""
 
 BLANK = Mark("")
-MISSING = Mark(formats.MISSING)
-REFERENCE = Mark("1")
+NOT_AVAILABLE = Mark(formats.MISSING)
+UNCHANGED = Mark("1")
 """The ratio of the reference to itself."""
 NOTHING = Mark("0")
 """The difference of the reference from itself."""
@@ -89,7 +89,7 @@ class Printed:
 
 
 @dataclass(frozen=True)
-class Group:
+class ColumnGroup:
     """A run of columns below one group header, by place, the first being 1."""
 
     header: str
@@ -102,7 +102,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of the paper and of the HTML report."""
 
     name: str
@@ -113,12 +113,12 @@ class Table:
     long: bool = False  # may break across pages
     page: Page | None = None  # the only page that shows the table; None: both
 
-    def on(self, page: Page) -> "Table":
+    def on(self, page: Page) -> "ReportTable":
         """Return the table with the columns that `page` shows."""
         kept = [column.page in (None, page) for column in self.columns]
         columns = [column for column, keep in zip(self.columns, kept, strict=True) if keep]
         rows = [Row(list(_kept(row.values, kept)), row.note, row.rule, row.space) for row in self.rows]
-        return Table(self.name, self.caption, columns, rows, self.stamp, self.long, self.page)
+        return ReportTable(self.name, self.caption, columns, rows, self.stamp, self.long, self.page)
 
     @property
     def alignment(self) -> str:
@@ -126,14 +126,14 @@ class Table:
         return "".join(column.latex for column in self.columns)
 
     @property
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ColumnGroup]:
         """The group headers; empty if no column has one."""
         if not any(column.group for column in self.columns):
             return []
         places = enumerate(self.columns, start=1)
         runs = groupby(places, key=lambda pair: (pair[1].group, 0 if pair[1].group else pair[0]))
         found = [(header, [place for place, _ in run]) for (header, _), run in runs]
-        return [Group(header, run[0], run[-1]) for header, run in found]
+        return [ColumnGroup(header, run[0], run[-1]) for header, run in found]
 
     def printed(self, row: Row) -> list[Printed]:
         """Format the values of a row."""
@@ -160,13 +160,13 @@ def _kept(values: Sequence[Any], kept: Sequence[bool]) -> Iterator[Any]:
 
 def claims_table(
     name: str, caption: str, claims: Sequence[Any], headers: tuple[str, str], stamp: str
-) -> Table:
+) -> ReportTable:
     """Declare a table of judged claims; `headers` are those of the statement and of the reason."""
     statement, reason = headers
     columns = (
         Column(""),
         Column(statement, width=0.32),
-        Column("Verdict", format=lambda verdict: Verdict(verdict.replace(" on this host", ""))),
+        Column("Verdict", format=lambda verdict: VerdictText(verdict.replace(" on this host", ""))),
         Column(reason, width=0.44),
         Column("Rule", page="html"),
         Column("Evidence", page="html"),
@@ -178,4 +178,4 @@ def claims_table(
         )
         for place, claim in enumerate(claims)
     ]
-    return Table(name, caption, columns, rows, stamp, long=True)
+    return ReportTable(name, caption, columns, rows, stamp, long=True)

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sustainable.reporting.formats import declared_percent, fixed, grouped, percent, words
-from sustainable.reporting.tables import Code, Struck, Text, Verdict
+from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -70,7 +70,7 @@ def cell_html(text: Text) -> Markup:
         return Markup("<code>{}</code>").format(str(text))
     if isinstance(text, Struck):
         return Markup("<s>{}</s>").format(str(text))
-    if isinstance(text, Verdict):
+    if isinstance(text, VerdictText):
         return Markup('<span class="verdict {0}">{0}</span>').format(str(text))
     return escape(text)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sustainable.reporting.forecasting.results import COUNTS
-from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, evidence_of
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, describe_evidence
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.statistics import (
     BreakEven,
@@ -114,7 +114,7 @@ def summarise_audited(
         seeds=int(models["training_seed"].nunique()),
         windows=int(hits["first_day"].nunique()),
         flagged=int(rows["flags"].notna().sum()),
-        **evidence_of(models),
+        **describe_evidence(models),
     )
 
 

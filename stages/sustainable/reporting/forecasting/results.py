@@ -9,7 +9,7 @@ import pandas as pd
 
 from sustainable.core.errors import UserError
 from sustainable.measuring.rows import JOULES_PER_MWH
-from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, evidence_of, joined
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, describe_evidence, joined
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.statistics import (
     BreakEven,
@@ -235,7 +235,7 @@ def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
     total_j = float((measured["cpu_j"] + measured["ram_j"]).sum())
     notes = models["note"].dropna().astype(str).str.split("; ").explode()
     return {
-        **evidence_of(models),
+        **describe_evidence(models),
         "blocks": int(models["block"].nunique()),
         "flagged": int(rows["flags"].notna().sum()),
         "ram_evidence": joined(models["ram_evidence"]),

@@ -24,7 +24,7 @@ CANDIDATE_COLUMNS = (
 NARROW_COLUMNS = ("method", "width_0", "width_1", "seed", "validation_loss_before", "validation_loss")
 REPAIR_COLUMNS = ("variant", "seed", "names", "ties", "models", "test_accuracy_difference")
 IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct")
-SOURCE_KEYS = ("configurations", "claims", "best_action", "test_accuracy", "test_windows")
+FORECASTING_SOURCE_KEYS = ("configurations", "claims", "best_action", "test_accuracy", "test_windows")
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,4 @@ def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
 
 def read_published(path: Path) -> dict[str, Any]:
     """Read the numbers of study A's source; see `read_source`."""
-    return read_source(path, "study_a", SOURCE_KEYS)
+    return read_source(path, "study_a", FORECASTING_SOURCE_KEYS)

@@ -32,19 +32,19 @@ from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.tables import (
     BLANK,
-    MISSING,
-    REFERENCE,
+    NOT_AVAILABLE,
+    UNCHANGED,
     Code,
     Column,
     Row,
     Spanning,
-    Table,
+    ReportTable,
     Text,
     claims_table,
 )
 from sustainable.statistics import BreakEven, Summary
 
-SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
+QUALITY_SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
 THREE = partial(fixed, digits=3)
 
 
@@ -55,7 +55,7 @@ def forecasting_tables(
     published: Mapping[str, Any],
     parameters: ReportParameters,
     stamp: str,
-) -> list[Table]:
+) -> list[ReportTable]:
     """Declare every table of study A."""
     return [
         claims_table(
@@ -88,10 +88,10 @@ def identical(what: str, line: Any, labels: Mapping[str, str]) -> str:
     return f"the same {what} as {labels[line.same_as]}: no difference between them is an effect"
 
 
-def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) -> Table:
+def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) -> ReportTable:
     results, rows = study.results["published"], []
     for place, line in enumerate(results.lines.values()):
-        values: list[Any] = [MISSING] * len(("accuracy", "CPU time", "latency", "energy"))
+        values: list[Any] = [NOT_AVAILABLE] * len(("accuracy", "CPU time", "latency", "energy"))
         if line.key in published:
             entry = published[line.key]
             accuracy, latency, energy = (
@@ -100,7 +100,7 @@ def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) 
                     ("accuracy", "accuracy_std"), ("latency_ms", "latency_std"), ("energy_mwh", "energy_std"),
                 )
             )  # fmt: skip
-            values = [accuracy, MISSING, latency, in_micro(energy)]
+            values = [accuracy, NOT_AVAILABLE, latency, in_micro(energy)]
         rows.append(Row([study.labels[line.key], "published", *values], space=bool(place)))
         rows.append(
             Row(
@@ -128,7 +128,7 @@ def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) 
         f"standard deviation over {results.blocks} runs in fixed order. Accuracy counts the test windows "
         f"classified correctly. The reproduced energy is {estimated(results.cpu_evidence)}."
     )
-    return Table("results", caption, columns, rows, stamp)
+    return ReportTable("results", caption, columns, rows, stamp)
 
 
 def _as_is(text: Text) -> Text:
@@ -142,7 +142,7 @@ def _accuracy(value: Summary | tuple[float, int, int]) -> str:
     return f"{fixed(accuracy, digits=5)} ({correct}/{windows})"
 
 
-def blocks_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> Table:
+def blocks_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
     results, rows = study.results["remeasured"], []
     for line in results.lines.values():
         time, mean = line.compared["cpu_time_ms"], line.outcomes["cpu_time_ms"]
@@ -151,7 +151,16 @@ def blocks_table(study: Forecasting, parameters: ReportParameters, stamp: str) -
             *(line.compared[name].ratio for name in ("latency_ms", "energy_mwh", "net_energy_mwh")),
         ]  # fmt: skip
         if line.key == BASELINE:
-            compared = [REFERENCE, BLANK, BLANK, BLANK, BLANK, REFERENCE, REFERENCE, REFERENCE]
+            compared = [
+                UNCHANGED,
+                BLANK,
+                BLANK,
+                BLANK,
+                BLANK,
+                UNCHANGED,
+                UNCHANGED,
+                UNCHANGED,
+            ]
         note = identical("weights", line, study.labels)
         rows.append(Row([study.labels[line.key], mean, *compared], note))
     ratio = "CPU time relative to the baseline"
@@ -177,15 +186,15 @@ def blocks_table(study: Forecasting, parameters: ReportParameters, stamp: str) -
         f"{declared_percent(POWER)}. Without flagged: windows flagged for contention left out. CPU time and "
         f"latency are read from the clock; energy is {estimated(results.cpu_evidence)}."
     )
-    return Table("blocks", caption, columns, rows, stamp)
+    return ReportTable("blocks", caption, columns, rows, stamp)
 
 
 def accuracy_table(
     study: Forecasting, published: Mapping[str, Any], parameters: ReportParameters, run: Run, stamp: str
-) -> Table:
+) -> ReportTable:
     windows = published["test_windows"]
     right = (round(published["test_accuracy"] * windows), windows)
-    rows = [Row(["GRU as published", right, MISSING, MISSING, MISSING, MISSING])]
+    rows = [Row(["GRU as published", right, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE])]
     for key, against in study.accuracy.items():
         base, persistence = against[BASELINE], against["persistence"]
         label = study.labels.get(key, words(key))
@@ -205,10 +214,10 @@ def accuracy_table(
         f"exact test. Exact counts. The network's weights are those of epoch {model['best_epoch']} of "
         f"{model['epochs']}."
     )
-    return Table("accuracy", caption, columns, rows, stamp)
+    return ReportTable("accuracy", caption, columns, rows, stamp)
 
 
-def models_table(study: Forecasting, stamp: str) -> Table:
+def models_table(study: Forecasting, stamp: str) -> ReportTable:
     names = ("parameters", "nonzero", "flops", "size_bytes", "proxy_parameters", "proxy_flops")
     rows = [
         Row(
@@ -234,12 +243,12 @@ def models_table(study: Forecasting, stamp: str) -> Table:
         "the published proxies report for it: parameters() of PyTorch, and FLOPs of ptflops. Weights: the "
         "first digits of their SHA-256; equal hashes are equal models. Exact counts."
     )
-    return Table("models", caption, columns, rows, stamp)
+    return ReportTable("models", caption, columns, rows, stamp)
 
 
 def latency_table(
     study: Forecasting, latency: Mapping[str, Mapping[str, Mapping[str, float]]], stamp: str
-) -> Table:
+) -> ReportTable:
     keys = study.results["remeasured"].lines
     calls = [(key, size, call) for key in keys for size, call in latency[key].items()]
     rows = [Row([study.labels[key], size, *call.values()]) for key, size, call in calls]
@@ -253,10 +262,10 @@ def latency_table(
         "Latency of a single call by batch size, with the meter off: percentiles over calls, read from the "
         "clock."
     )
-    return Table("latency", caption, columns, rows, stamp)
+    return ReportTable("latency", caption, columns, rows, stamp)
 
 
-def break_even_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> Table:
+def break_even_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
     evidence = study.results["remeasured"].cpu_evidence
     rows = []
     for key, quantities in study.break_even.items():
@@ -275,7 +284,7 @@ def break_even_table(study: Forecasting, parameters: ReportParameters, stamp: st
         f"baseline, with {declared_percent(parameters.confidence)} intervals (bootstrap over "
         f"{study.results['remeasured'].blocks} blocks)."
     )
-    return Table("break_even", caption, columns, rows, stamp, page="html")
+    return ReportTable("break_even", caption, columns, rows, stamp, page="html")
 
 
 def _forecasts(even: BreakEven, days: bool) -> list[Any]:
@@ -289,7 +298,7 @@ def _span_grouped(ends: tuple[float, float]) -> str:
     return f"{grouped(ends[0])} to {grouped(ends[1])}"
 
 
-def audited_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> Table:
+def audited_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
     audited, rows = study.audited, []
     for line in audited.lines.values():
         values: list[Any] = [study.labels[line.key], line.name, Code(line.weights_sha256[:8])]
@@ -328,16 +337,16 @@ def audited_table(study: Forecasting, parameters: ReportParameters, stamp: str) 
         f"the effect found with a power of {declared_percent(POWER)}. CPU time is read from the clock; "
         f"{audited.flagged} windows are flagged for contention."
     )
-    return Table("audited", caption, columns, rows, stamp)
+    return ReportTable("audited", caption, columns, rows, stamp)
 
 
-def quality_table(quality: Mapping[str, Any], stamp: str) -> Table:
+def quality_table(quality: Mapping[str, Any], stamp: str) -> ReportTable:
     rows = []
     for place, part in enumerate(("validation", "test")):
         network = f"GRU, mean of {len(quality['seeds'])} seeds"
         named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
         for index, (name, scores) in enumerate(named.items()):
-            values = [scores[part][score] for score in SCORES]
+            values = [scores[part][score] for score in QUALITY_SCORES]
             rows.append(Row([words(name), part, *values], space=bool(place) and not index))
     headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
     columns = (
@@ -350,10 +359,10 @@ def quality_table(quality: Mapping[str, Any], stamp: str) -> Table:
         "accuracy, balanced accuracy, log-loss, Brier score and expected calibration error. Exact for the "
         "given windows."
     )
-    return Table("quality", caption, columns, rows, stamp)
+    return ReportTable("quality", caption, columns, rows, stamp)
 
 
-def controls_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> Table:
+def controls_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
     rows = [Row([line["widths"], line["method"], line["before"], line["loss"]]) for line in study.controls]
     columns = (
         Column("Widths"),
@@ -362,15 +371,15 @@ def controls_table(study: Forecasting, parameters: ReportParameters, stamp: str)
         Column("after training", format=interval_text, group="Validation loss"),
     )
     caption = (
-        "Narrow networks by method: pruned by norm (l1) or at random and fine-tuned, trained from scratch, "
-        "or distilled from the baseline. Validation loss before and after that training, mean over "
+        "Narrow networks by method: pruned by norm or at random and fine-tuned, trained from scratch, or "
+        "distilled from the baseline. Validation loss before and after that training, mean over "
         f"{study.controls[0]['seeds']} training seeds with {declared_percent(parameters.confidence)} "
         "intervals (Student's t)."
     )
-    return Table("controls", caption, columns, rows, stamp)
+    return ReportTable("controls", caption, columns, rows, stamp)
 
 
-def searchers_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> Table:
+def searchers_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
     searching = study.searching
     rows = [
         Row(
@@ -401,7 +410,7 @@ def searchers_table(study: Forecasting, parameters: ReportParameters, stamp: str
         "share of the oracle's reward, with the count of seeds that reach it. Used: mean count of distinct "
         "evaluations. CPU time: the searcher's, without evaluations."
     )
-    return Table("searchers", caption, columns, rows, stamp)
+    return ReportTable("searchers", caption, columns, rows, stamp)
 
 
 def _near(line: SearcherLine) -> str:
@@ -410,7 +419,7 @@ def _near(line: SearcherLine) -> str:
     return f"{fixed(line.near_after, digits=0)} ({line.near} of {line.seeds})"
 
 
-def repairs_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> Table:
+def repairs_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
     sizes = study.audited.batch_sizes
     rows = [
         Row(
@@ -441,10 +450,12 @@ def repairs_table(study: Forecasting, parameters: ReportParameters, stamp: str) 
         "tie, the figures are means over the tied actions. Brackets: "
         f"{declared_percent(parameters.confidence)} intervals (Student's t over seeds)."
     )
-    return Table("repairs", caption, columns, rows, stamp)
+    return ReportTable("repairs", caption, columns, rows, stamp)
 
 
-def proxies_table(study: Forecasting, candidates: int, parameters: ReportParameters, stamp: str) -> Table:
+def proxies_table(
+    study: Forecasting, candidates: int, parameters: ReportParameters, stamp: str
+) -> ReportTable:
     rows = [Row([words(proxy), *by_size.values()]) for proxy, by_size in study.agreement.items()]
     columns = (
         Column("Proxy"),
@@ -455,10 +466,10 @@ def proxies_table(study: Forecasting, candidates: int, parameters: ReportParamet
         f"(sparsity with its sign turned), with {declared_percent(parameters.confidence)} intervals "
         "(bootstrap over candidates). Proxies are exact counts; CPU time is read from the clock."
     )
-    return Table("proxies", caption, columns, rows, stamp)
+    return ReportTable("proxies", caption, columns, rows, stamp)
 
 
-def pay_back_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> Table:
+def pay_back_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
     rows = [
         Row([study.labels[one.reference], str(one.batch_size), *_forecasts(one.even, days=False)])
         for one in study.pay_back
@@ -474,4 +485,4 @@ def pay_back_table(study: Forecasting, parameters: ReportParameters, stamp: str)
         "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it "
         f"({spent}), with {declared_percent(parameters.confidence)} intervals (bootstrap over blocks)."
     )
-    return Table("pay_back", caption, columns, rows, stamp, page="html")
+    return ReportTable("pay_back", caption, columns, rows, stamp, page="html")

@@ -32,7 +32,7 @@ TABLE_KEYS = (
     "environment", "algorithm", "seeds", "total_steps", "reference_return", "reference_source",
     "random_return", "policies",
 )  # fmt: skip
-SOURCE_KEYS = ("claims", "best_quantizer_share", "pruning_survival")
+POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "pruning_survival")
 CELL = ["environment", "algorithm"]
 UNCOMPRESSED = "none"
 """The method of an uncompressed policy."""
@@ -99,4 +99,4 @@ def learned_seeds(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], l
 
 def read_published_policies(path: Path) -> dict[str, Any]:
     """Read the numbers of study B's source; see `read_source`."""
-    return read_source(path, "study_b", SOURCE_KEYS)
+    return read_source(path, "study_b", POLICIES_SOURCE_KEYS)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import words
-from sustainable.reporting.measured_rows import evidence_of
+from sustainable.reporting.measured_rows import describe_evidence
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.costs import (
     MeasuredCell,
@@ -124,7 +124,7 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
         windows=len(run.rows) + len(run.workload),
         unlearned=unlearned_names(run.table),
-        **evidence_of(models),
+        **describe_evidence(models),
     )
 
 

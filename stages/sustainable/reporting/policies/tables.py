@@ -34,14 +34,14 @@ from sustainable.reporting.policies.summary import (
 )
 from sustainable.reporting.tables import (
     BLANK,
-    MISSING,
+    NOT_AVAILABLE,
     NOTHING,
-    REFERENCE,
+    UNCHANGED,
     Column,
     Page,
     Row,
     Spanning,
-    Table,
+    ReportTable,
     claims_table,
 )
 from sustainable.statistics import Estimate, Ratio
@@ -61,7 +61,7 @@ def policies_tables(
     published: Mapping[str, Any],
     parameters: ReportParameters,
     stamp: str,
-) -> list[Table]:
+) -> list[ReportTable]:
     """Declare every table of study B."""
     split = split_cells(policies)
     return [
@@ -94,7 +94,7 @@ def policies_tables(
     ]
 
 
-def trained_table(policies: Policies, parameters: ReportParameters, stamp: str) -> Table:
+def trained_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
     rows = [
         Row(
             [
@@ -121,21 +121,23 @@ def trained_table(policies: Policies, parameters: ReportParameters, stamp: str) 
         "seeds and episodes); the count of seeds that have learned; a random policy's return; and the "
         "return that others report, with their source."
     )
-    return Table("policies", caption, columns, rows, stamp)
+    return ReportTable("policies", caption, columns, rows, stamp)
 
 
 def _reference(one: Trained) -> str:
     if one.reference_return is None:
-        return MISSING
+        return NOT_AVAILABLE
     return f"{WHOLE(one.reference_return)} ({one.reference_source})"
 
 
-def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParameters, stamp: str) -> Table:
+def cell_table(
+    policies: Policies, cell: MeasuredCell, parameters: ReportParameters, stamp: str
+) -> ReportTable:
     """Declare the table of one environment and algorithm, with everything that was measured."""
     rows = []
     for key, line in cell.lines.items():
         values: list[Any] = [policies.labels[key], line.size_bytes, line.size_ratio, line.return_mean]
-        values += [REFERENCE if key == BASELINE else line.kept, line.steps_per_episode]
+        values += [UNCHANGED if key == BASELINE else line.kept, line.steps_per_episode]
         values += [line.costs[part] for part in ("step", *STEP_PARTS)]
         values += _effects(line)
         rows.append(Row(values, f"same model as {policies.labels[line.same_as]}" if line.same_as else ""))
@@ -166,22 +168,22 @@ def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParamet
         f"{early}. Ratios within blocks: to the baseline, and to the uncompressed policy under the same "
         f"runtime; {declared_percent(parameters.confidence)} intervals (Student's t over training seeds)."
     )
-    return Table(f"policies_{cell.name}", caption, columns, rows, stamp, page="html")
+    return ReportTable(f"policies_{cell.name}", caption, columns, rows, stamp, page="html")
 
 
 def _effects(line: PolicyLine) -> list[Any]:
     if line.key == BASELINE:
-        return [Spanning(REFERENCE, columns=8)]
+        return [Spanning(UNCHANGED, columns=8)]
     step, policy = line.effects["step"], line.effects["policy"]
     others = [line.effects[name].to_baseline for name in ("steps", "episode", "energy_step")]
     if line.reference == line.key:
-        return [step.to_baseline, REFERENCE, BLANK, BLANK, REFERENCE, *others]
+        return [step.to_baseline, UNCHANGED, BLANK, BLANK, UNCHANGED, *others]
     return [
         step.to_baseline, step.same_runtime, step.detectable, step.clean, policy.same_runtime, *others
     ]  # fmt: skip
 
 
-def costs_table(policies: Policies, parameters: ReportParameters, stamp: str) -> Table:
+def costs_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
     cells, rows = of_each_environment(policies), []
     for key, first in cells[0].lines.items():
         values: list[Any] = [policies.labels[key], first.size_bytes]
@@ -203,30 +205,30 @@ def costs_table(policies: Policies, parameters: ReportParameters, stamp: str) ->
         f"same runtime: ratio to the uncompressed policy under that runtime. {_over_seeds(parameters)} CPU "
         "time is read from the clock."
     )
-    return Table("policies_costs", caption, columns, rows, stamp)
+    return ReportTable("policies_costs", caption, columns, rows, stamp)
 
 
 def _kept_and_ratios(line: PolicyLine | None) -> list[Any]:
     if line is None:
         return [BLANK, BLANK, BLANK]
     if line.key == BASELINE:
-        return [REFERENCE, line.costs["step"], REFERENCE]
+        return [UNCHANGED, line.costs["step"], UNCHANGED]
     step = line.effects["step"]
     return [
-        line.kept, step.to_baseline, REFERENCE if line.reference == line.key else step.same_runtime
+        line.kept, step.to_baseline, UNCHANGED if line.reference == line.key else step.same_runtime
     ]  # fmt: skip
 
 
 def _ratio_or_cost(value: Ratio | float | None) -> str:
     """A ratio; for the baseline, of which its cost is given, the ratio to itself and that cost."""
-    return f"{REFERENCE} ({significant(value)} µs)" if isinstance(value, float) else interval_text(value)
+    return f"{UNCHANGED} ({significant(value)} µs)" if isinstance(value, float) else interval_text(value)
 
 
 def _over_seeds(parameters: ReportParameters) -> str:
     return f"Brackets: {declared_percent(parameters.confidence)} intervals (Student's t over training seeds)."
 
 
-def savings_table(policies: Policies, parameters: ReportParameters, stamp: str) -> Table:
+def savings_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
     rows = [
         Row(
             [
@@ -250,16 +252,16 @@ def savings_table(policies: Policies, parameters: ReportParameters, stamp: str) 
         "the same runtime; CPU time: smallest and largest over learned policies. Less, more: policies whose "
         "interval over training seeds lies wholly below, or above, no change."
     )
-    return Table("policies_savings", caption, columns, rows, stamp)
+    return ReportTable("policies_savings", caption, columns, rows, stamp)
 
 
 def _range(ends: Sequence[float] | None) -> str:
-    return MISSING if ends is None else " to ".join(fixed(end, digits=3) for end in ends)
+    return NOT_AVAILABLE if ends is None else " to ".join(fixed(end, digits=3) for end in ends)
 
 
 def split_table(
     policies: Policies, cells: Sequence[MeasuredCell], parameters: ReportParameters, stamp: str
-) -> Table:
+) -> ReportTable:
     rows = [
         Row(
             [cell.name, policies.labels[line.key], line.effects["episode"].to_baseline, line.split["total"]]
@@ -281,14 +283,14 @@ def split_table(
         "up: length of the episode, and cost of a step in the policy, the environment and the remainder. "
         f"{_over_seeds(parameters)} No change: the interval of the total contains it."
     )
-    return Table("policies_split", caption, columns, rows, stamp, page="latex")
+    return ReportTable("policies_split", caption, columns, rows, stamp, page="latex")
 
 
 def _length_and_step(share: float | None) -> str:
     return "no change" if share is None else f"{percent(share)} : {percent(rest_of(share))}"
 
 
-def causes_table(policies: Policies, parameters: ReportParameters, stamp: str) -> Table:
+def causes_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
     rows = []
     for cell, line in _changed(policies.cells):
         changes = [line.split[name] for name in ("total", "length", "step", *STEP_PARTS)]
@@ -308,7 +310,7 @@ def causes_table(policies: Policies, parameters: ReportParameters, stamp: str) -
         "ln(episode) = ln(steps) + ln(step), and the step by component, for every policy. "
         f"{_over_seeds(parameters)}"
     )
-    return Table("policies_causes", caption, columns, rows, stamp, page="html")
+    return ReportTable("policies_causes", caption, columns, rows, stamp, page="html")
 
 
 def _changed(cells: Sequence[MeasuredCell]) -> list[tuple[MeasuredCell, PolicyLine]]:
@@ -316,7 +318,7 @@ def _changed(cells: Sequence[MeasuredCell]) -> list[tuple[MeasuredCell, PolicyLi
     return [(cell, line) for cell in cells for key, line in cell.lines.items() if key != BASELINE]
 
 
-def doses_table(policies: Policies, parameters: ReportParameters, stamp: str) -> Table:
+def doses_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
     rows = [
         Row(
             [
@@ -342,12 +344,12 @@ def doses_table(policies: Policies, parameters: ReportParameters, stamp: str) ->
         f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds, or over "
         "blocks of a sole policy)."
     )
-    return Table("policies_doses", caption, columns, rows, stamp)
+    return ReportTable("policies_doses", caption, columns, rows, stamp)
 
 
 def survival_table(
     policies: Policies, published: Mapping[str, Any], parameters: ReportParameters, stamp: str
-) -> Table:
+) -> ReportTable:
     rows = []
     for line in beside_published(policies.survival, published["pruning_survival"]):
         more = "more than " if line["more_than"] else ""
@@ -375,14 +377,14 @@ def survival_table(
         "policy's. Measured: share of learned models, with Wilson's "
         f"{declared_percent(parameters.confidence)} interval.{tied}"
     )
-    return Table("policies_survival", caption, columns, rows, stamp)
+    return ReportTable("policies_survival", caption, columns, rows, stamp)
 
 
 def _measured(share: Estimate | None) -> list[Any]:
-    return [MISSING, NOTHING] if share is None else [share, share.n]
+    return [NOT_AVAILABLE, NOTHING] if share is None else [share, share.n]
 
 
-def memory_table(policies: Policies, parameters: ReportParameters, stamp: str) -> Table:
+def memory_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
     width, rows = parameters.policies.memory_change, []
     for key, line in policies.memory.items():
         compared: list[Any] = [
@@ -392,7 +394,7 @@ def memory_table(policies: Policies, parameters: ReportParameters, stamp: str) -
             line.policy_difference_mib,
         ]
         if key == BASELINE:
-            compared = [REFERENCE, REFERENCE, line.precise(width), NOTHING]
+            compared = [UNCHANGED, UNCHANGED, line.precise(width), NOTHING]
         rows.append(
             Row(
                 [policies.labels[key], line.processes, line.rss_mib, *compared]
@@ -417,7 +419,7 @@ def memory_table(policies: Policies, parameters: ReportParameters, stamp: str) -
         f"t over processes). An interval resolves {declared_percent(width)}, and so can decide a claim about "
         "it, if it is narrower than that. Memory is read from the operating system."
     )
-    return Table("policies_memory", caption, columns, rows, stamp)
+    return ReportTable("policies_memory", caption, columns, rows, stamp)
 
 
 def scores_table(
@@ -427,7 +429,7 @@ def scores_table(
     page: Page,
     parameters: ReportParameters,
     stamp: str,
-) -> Table:
+) -> ReportTable:
     scores = {
         "cpu_us_per_return": ("CPU time (µs)", "per return"),
         "cpu_us_per_step_and_mib": ("CPU time (µs)", "per step and MiB"),
@@ -452,4 +454,4 @@ def scores_table(
         f"{_over_seeds(parameters)} CPU time is read from the clock; energy is of evidence class "
         f"{policies.cpu_evidence}."
     )
-    return Table(name, caption, columns, rows, stamp, page=page)
+    return ReportTable(name, caption, columns, rows, stamp, page=page)

@@ -155,8 +155,7 @@ def check_static(templates: Path, declarations: Iterable[Path] = ()) -> list[Pro
     """Find numbers and comparison words that are typed in templates and in table declarations.
 
     Typed means: in a template's text, as a constant of one of its expressions, or as a constant of the Python
-    modules `declarations` (`_declared`). An entry of `static.yaml` can allow one; entries that allow nothing are
-    problems too.
+    modules `declarations`. An entry of `static.yaml` can allow it; an entry that allows nothing is a problem.
     """
     entries = read_allowed(templates / ALLOWED)
     used: set[Allowed] = set()
@@ -173,9 +172,7 @@ def check_static(templates: Path, declarations: Iterable[Path] = ()) -> list[Pro
             used |= covering
             if not covering:
                 at = line + source.count("\n", 0, begin)
-                problems.append(
-                    Problem(name, at, f"{text!r} is typed; print a value, or allow it in {ALLOWED}")
-                )
+                problems.append(Problem(name, at, f"{text!r} is typed; print a value, or allow it there"))
     return problems + [
         Problem(ALLOWED, 0, f"{entry.file or 'syntax'}: {entry.text!r} allows nothing; remove it")
         for entry in entries
