@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
@@ -397,7 +397,8 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     claims = judge_policies(policies, PUBLISHED, PARAMETERS)
     findings = find_policies(policies, PARAMETERS)
     stamp, folder = "smoke run, not evidence", project / "paper/templates"
-    tables = policies_tables(policies, claims, findings, PUBLISHED, PARAMETERS, stamp)
+    declared = policies_tables(policies, claims, findings, PUBLISHED, PARAMETERS)
+    tables = [replace(table, stamp=stamp) for table in declared]
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
     values["tables"] = {table.name: table for table in tables}
     pages = latex_sources(values)

@@ -48,6 +48,7 @@ from sustainable.reporting.tables import (
     Spanning,
     Struck,
     VerdictText,
+    claims_table,
 )
 from sustainable.reporting.templates import (
     Latex,
@@ -382,7 +383,6 @@ def small_table(**changes):
         Row([("d, ", Code("ff00")), None, NOT_AVAILABLE], rule=True),
         Row(["e", Spanning("no break-even", columns=3), "f"], space=True),
     ]
-    columns = (Column("Name", format=lambda text: text), *columns[1:])
     return ReportTable("small", "A caption.", columns, rows, **changes)
 
 
@@ -422,6 +422,13 @@ def test_a_table_in_html(project, tmp_path):
     assert "<td>a_b</td><td>1.23</td><td>1</td><td>x</td><td>5 % of it</td>" in text
     assert "<td>d, <code>ff00</code></td>" in text
     assert '<td colspan="3">no break-even</td><td>f</td>' in text
+
+
+def test_refuted_statements_are_struck_out_if_asked():
+    claim = SimpleNamespace(id="F1", statement="s", verdict=REFUTED, reason="r", rule="", evidence="")
+    for strike, text in ((True, "<s>s</s>"), (False, "s")):
+        table = claims_table("c", "", [claim], ("Claim", "Reason"), strike)
+        assert cell_html(table.printed(table.rows[0])[1].text) == text
 
 
 def test_cells_are_escaped_whatever_their_kind():

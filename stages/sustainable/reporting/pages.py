@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +74,16 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     sources = read_published(published), read_published_policies(published)
     run, policies_run = read_run(data), read_policies_run(data)
     found = find(run, policies_run, *sources, parameters)
-    stamp = found.stamp
     declared = [
-        *forecasting_tables(run, found.forecasting, found.claims, sources[0], parameters, stamp),
-        *policies_tables(
-            found.policies, found.policy_claims, found.policy_findings, sources[1], parameters, stamp
-        ),
+        *forecasting_tables(run, found.forecasting, found.claims, sources[0], parameters),
+        *policies_tables(found.policies, found.policy_claims, found.policy_findings, sources[1], parameters),
     ]
-    tables = {table.name: table for table in declared}
+    tables = {table.name: replace(table, stamp=found.stamp) for table in declared}
     values = {
         **forecasting_values(run, found.forecasting, sources[0], parameters),
         **policies_values(policies_run, found.policies),
         "tables": tables,
-        "stamp": stamp,
+        "stamp": found.stamp,
         "rows_sha256": rows_sha256(data),
         "minutes": minutes_of(run, policies_run),
     }

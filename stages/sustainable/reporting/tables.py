@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from sustainable.reporting import formats
+from sustainable.statistics import REFUTED
 
 Page = Literal["latex", "html"]
 
@@ -42,6 +43,11 @@ NOTHING = Mark("0")
 """The difference of the reference from itself."""
 
 
+def plain(value: Any) -> Text:
+    """Print a value as it is."""
+    return value if isinstance(value, str | tuple) else str(value)
+
+
 @dataclass(frozen=True)
 class Spanning:
     """A value that takes the place of several columns."""
@@ -55,7 +61,7 @@ class Column:
     """One column of a table."""
 
     header: str
-    format: Callable[[Any], Text] = str
+    format: Callable[[Any], Text] = plain
     group: str = ""  # header above several adjacent columns
     align: str = "l"  # LaTeX column type
     width: float | None = None  # share of the line, for text that wraps; replaces `align`
@@ -159,23 +165,23 @@ def _kept(values: Sequence[Any], kept: Sequence[bool]) -> Iterator[Any]:
 
 
 def claims_table(
-    name: str, caption: str, claims: Sequence[Any], headers: tuple[str, str], stamp: str
+    name: str, caption: str, claims: Sequence[Any], headers: tuple[str, str], strike: bool = False
 ) -> ReportTable:
-    """Declare a table of judged claims; `headers` are those of the statement and of the reason."""
-    statement, reason = headers
+    """Declare a table of judged claims; with `strike`, refuted statements are struck out.
+
+    `headers` are those of the statement and of the reason.
+    """
     columns = (
         Column(""),
-        Column(statement, width=0.32),
+        Column(headers[0], width=0.32),
         Column("Verdict", format=lambda verdict: VerdictText(verdict.replace(" on this host", ""))),
-        Column(reason, width=0.44),
+        Column(headers[1], width=0.44),
         Column("Rule", page="html"),
         Column("Evidence", page="html"),
     )
-    rows = [
-        Row(
-            [claim.id, claim.statement, claim.verdict, claim.reason, claim.rule, claim.evidence],
-            space=place > 0,
-        )
-        for place, claim in enumerate(claims)
-    ]
-    return ReportTable(name, caption, columns, rows, stamp, long=True)
+    rows: list[Row] = []
+    for claim in claims:
+        statement = Struck(claim.statement) if strike and claim.verdict == REFUTED else claim.statement
+        values = [claim.id, statement, claim.verdict, claim.reason, claim.rule, claim.evidence]
+        rows.append(Row(values, space=bool(rows)))
+    return ReportTable(name, caption, columns, rows, long=True)

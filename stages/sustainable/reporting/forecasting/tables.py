@@ -39,7 +39,6 @@ from sustainable.reporting.tables import (
     Row,
     Spanning,
     ReportTable,
-    Text,
     claims_table,
 )
 from sustainable.statistics import BreakEven, Summary
@@ -54,7 +53,6 @@ def forecasting_tables(
     claims: Sequence[Any],
     published: Mapping[str, Any],
     parameters: ReportParameters,
-    stamp: str,
 ) -> list[ReportTable]:
     """Declare every table of study A."""
     return [
@@ -63,21 +61,20 @@ def forecasting_tables(
             "The claims of study A: statement, verdict on this run's rows, and reason.",
             claims,
             ("Claim", "Reason"),
-            stamp,
         ),
-        results_table(study, published["configurations"], stamp),
-        blocks_table(study, parameters, stamp),
-        accuracy_table(study, published, parameters, run, stamp),
-        models_table(study, stamp),
-        latency_table(study, run.conditions["remeasured"]["frozen"]["latency"], stamp),
-        break_even_table(study, parameters, stamp),
-        audited_table(study, parameters, stamp),
-        quality_table(run.metrics["audited"]["baseline"], stamp),
-        controls_table(study, parameters, stamp),
-        searchers_table(study, parameters, stamp),
-        repairs_table(study, parameters, stamp),
-        proxies_table(study, len(run.candidates), parameters, stamp),
-        pay_back_table(study, parameters, stamp),
+        results_table(study, published["configurations"]),
+        blocks_table(study, parameters),
+        accuracy_table(study, published, parameters, run),
+        models_table(study),
+        latency_table(study, run.conditions["remeasured"]["frozen"]["latency"]),
+        break_even_table(study, parameters),
+        audited_table(study, parameters),
+        quality_table(run.metrics["audited"]["baseline"]),
+        controls_table(study, parameters),
+        searchers_table(study, parameters),
+        repairs_table(study, parameters),
+        proxies_table(study, len(run.candidates), parameters),
+        pay_back_table(study, parameters),
     ]
 
 
@@ -88,7 +85,7 @@ def identical(what: str, line: Any, labels: Mapping[str, str]) -> str:
     return f"the same {what} as {labels[line.same_as]}: no difference between them is an effect"
 
 
-def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) -> ReportTable:
+def results_table(study: Forecasting, published: Mapping[str, Any]) -> ReportTable:
     results, rows = study.results["published"], []
     for place, line in enumerate(results.lines.values()):
         values: list[Any] = [NOT_AVAILABLE] * len(("accuracy", "CPU time", "latency", "energy"))
@@ -116,7 +113,7 @@ def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) 
             )
         )
     columns = (
-        Column("Configuration", format=_as_is),
+        Column("Configuration"),
         Column("Source"),
         Column("Accuracy", format=_accuracy),
         Column("CPU time (ms/forecast)", format=partial(spread_text, digits=4)),
@@ -128,11 +125,7 @@ def results_table(study: Forecasting, published: Mapping[str, Any], stamp: str) 
         f"standard deviation over {results.blocks} runs in fixed order. Accuracy counts the test windows "
         f"classified correctly. The reproduced energy is {estimated(results.cpu_evidence)}."
     )
-    return ReportTable("results", caption, columns, rows, stamp)
-
-
-def _as_is(text: Text) -> Text:
-    return text
+    return ReportTable("results", caption, columns, rows)
 
 
 def _accuracy(value: Summary | tuple[float, int, int]) -> str:
@@ -142,7 +135,7 @@ def _accuracy(value: Summary | tuple[float, int, int]) -> str:
     return f"{fixed(accuracy, digits=5)} ({correct}/{windows})"
 
 
-def blocks_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
+def blocks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     results, rows = study.results["remeasured"], []
     for line in results.lines.values():
         time, mean = line.compared["cpu_time_ms"], line.outcomes["cpu_time_ms"]
@@ -186,11 +179,11 @@ def blocks_table(study: Forecasting, parameters: ReportParameters, stamp: str) -
         f"{declared_percent(POWER)}. Without flagged: windows flagged for contention left out. CPU time and "
         f"latency are read from the clock; energy is {estimated(results.cpu_evidence)}."
     )
-    return ReportTable("blocks", caption, columns, rows, stamp)
+    return ReportTable("blocks", caption, columns, rows)
 
 
 def accuracy_table(
-    study: Forecasting, published: Mapping[str, Any], parameters: ReportParameters, run: Run, stamp: str
+    study: Forecasting, published: Mapping[str, Any], parameters: ReportParameters, run: Run
 ) -> ReportTable:
     windows = published["test_windows"]
     right = (round(published["test_accuracy"] * windows), windows)
@@ -214,10 +207,10 @@ def accuracy_table(
         f"exact test. Exact counts. The network's weights are those of epoch {model['best_epoch']} of "
         f"{model['epochs']}."
     )
-    return ReportTable("accuracy", caption, columns, rows, stamp)
+    return ReportTable("accuracy", caption, columns, rows)
 
 
-def models_table(study: Forecasting, stamp: str) -> ReportTable:
+def models_table(study: Forecasting) -> ReportTable:
     names = ("parameters", "nonzero", "flops", "size_bytes", "proxy_parameters", "proxy_flops")
     rows = [
         Row(
@@ -229,7 +222,7 @@ def models_table(study: Forecasting, stamp: str) -> ReportTable:
     counted = partial(Column, format=grouped, align="r")
     columns = (
         Column("Configuration"),
-        Column("Weights", format=_as_is),
+        Column("Weights"),
         Column("Type"),
         counted("parameters", group="Counted in the model"),
         counted("nonzero", group="Counted in the model"),
@@ -243,11 +236,11 @@ def models_table(study: Forecasting, stamp: str) -> ReportTable:
         "the published proxies report for it: parameters() of PyTorch, and FLOPs of ptflops. Weights: the "
         "first digits of their SHA-256; equal hashes are equal models. Exact counts."
     )
-    return ReportTable("models", caption, columns, rows, stamp)
+    return ReportTable("models", caption, columns, rows)
 
 
 def latency_table(
-    study: Forecasting, latency: Mapping[str, Mapping[str, Mapping[str, float]]], stamp: str
+    study: Forecasting, latency: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> ReportTable:
     keys = study.results["remeasured"].lines
     calls = [(key, size, call) for key in keys for size, call in latency[key].items()]
@@ -262,10 +255,10 @@ def latency_table(
         "Latency of a single call by batch size, with the meter off: percentiles over calls, read from the "
         "clock."
     )
-    return ReportTable("latency", caption, columns, rows, stamp)
+    return ReportTable("latency", caption, columns, rows)
 
 
-def break_even_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
+def break_even_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     evidence = study.results["remeasured"].cpu_evidence
     rows = []
     for key, quantities in study.break_even.items():
@@ -284,7 +277,7 @@ def break_even_table(study: Forecasting, parameters: ReportParameters, stamp: st
         f"baseline, with {declared_percent(parameters.confidence)} intervals (bootstrap over "
         f"{study.results['remeasured'].blocks} blocks)."
     )
-    return ReportTable("break_even", caption, columns, rows, stamp, page="html")
+    return ReportTable("break_even", caption, columns, rows, page="html")
 
 
 def _forecasts(even: BreakEven, days: bool) -> list[Any]:
@@ -298,7 +291,7 @@ def _span_grouped(ends: tuple[float, float]) -> str:
     return f"{grouped(ends[0])} to {grouped(ends[1])}"
 
 
-def audited_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
+def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     audited, rows = study.audited, []
     for line in audited.lines.values():
         values: list[Any] = [study.labels[line.key], line.name, Code(line.weights_sha256[:8])]
@@ -313,7 +306,7 @@ def audited_table(study: Forecasting, parameters: ReportParameters, stamp: str) 
     columns = [
         Column("Configuration"),
         Column("Deployment"),
-        Column("Weights", format=_as_is, page="html"),
+        Column("Weights", page="html"),
         Column("mean", format=THREE, group="Test accuracy"),
         Column("difference", format=difference_text, group="Test accuracy"),
         Column("over seeds and windows", format=difference_text, group="Test accuracy", page="html"),
@@ -337,10 +330,10 @@ def audited_table(study: Forecasting, parameters: ReportParameters, stamp: str) 
         f"the effect found with a power of {declared_percent(POWER)}. CPU time is read from the clock; "
         f"{audited.flagged} windows are flagged for contention."
     )
-    return ReportTable("audited", caption, columns, rows, stamp)
+    return ReportTable("audited", caption, columns, rows)
 
 
-def quality_table(quality: Mapping[str, Any], stamp: str) -> ReportTable:
+def quality_table(quality: Mapping[str, Any]) -> ReportTable:
     rows = []
     for place, part in enumerate(("validation", "test")):
         network = f"GRU, mean of {len(quality['seeds'])} seeds"
@@ -359,10 +352,10 @@ def quality_table(quality: Mapping[str, Any], stamp: str) -> ReportTable:
         "accuracy, balanced accuracy, log-loss, Brier score and expected calibration error. Exact for the "
         "given windows."
     )
-    return ReportTable("quality", caption, columns, rows, stamp)
+    return ReportTable("quality", caption, columns, rows)
 
 
-def controls_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
+def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     rows = [Row([line["widths"], line["method"], line["before"], line["loss"]]) for line in study.controls]
     columns = (
         Column("Widths"),
@@ -376,10 +369,10 @@ def controls_table(study: Forecasting, parameters: ReportParameters, stamp: str)
         f"{study.controls[0]['seeds']} training seeds with {declared_percent(parameters.confidence)} "
         "intervals (Student's t)."
     )
-    return ReportTable("controls", caption, columns, rows, stamp)
+    return ReportTable("controls", caption, columns, rows)
 
 
-def searchers_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
+def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     searching = study.searching
     rows = [
         Row(
@@ -410,7 +403,7 @@ def searchers_table(study: Forecasting, parameters: ReportParameters, stamp: str
         "share of the oracle's reward, with the count of seeds that reach it. Used: mean count of distinct "
         "evaluations. CPU time: the searcher's, without evaluations."
     )
-    return ReportTable("searchers", caption, columns, rows, stamp)
+    return ReportTable("searchers", caption, columns, rows)
 
 
 def _near(line: SearcherLine) -> str:
@@ -419,7 +412,7 @@ def _near(line: SearcherLine) -> str:
     return f"{fixed(line.near_after, digits=0)} ({line.near} of {line.seeds})"
 
 
-def repairs_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
+def repairs_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     sizes = study.audited.batch_sizes
     rows = [
         Row(
@@ -450,12 +443,10 @@ def repairs_table(study: Forecasting, parameters: ReportParameters, stamp: str) 
         "tie, the figures are means over the tied actions. Brackets: "
         f"{declared_percent(parameters.confidence)} intervals (Student's t over seeds)."
     )
-    return ReportTable("repairs", caption, columns, rows, stamp)
+    return ReportTable("repairs", caption, columns, rows)
 
 
-def proxies_table(
-    study: Forecasting, candidates: int, parameters: ReportParameters, stamp: str
-) -> ReportTable:
+def proxies_table(study: Forecasting, candidates: int, parameters: ReportParameters) -> ReportTable:
     rows = [Row([words(proxy), *by_size.values()]) for proxy, by_size in study.agreement.items()]
     columns = (
         Column("Proxy"),
@@ -466,10 +457,10 @@ def proxies_table(
         f"(sparsity with its sign turned), with {declared_percent(parameters.confidence)} intervals "
         "(bootstrap over candidates). Proxies are exact counts; CPU time is read from the clock."
     )
-    return ReportTable("proxies", caption, columns, rows, stamp)
+    return ReportTable("proxies", caption, columns, rows)
 
 
-def pay_back_table(study: Forecasting, parameters: ReportParameters, stamp: str) -> ReportTable:
+def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     rows = [
         Row([study.labels[one.reference], str(one.batch_size), *_forecasts(one.even, days=False)])
         for one in study.pay_back
@@ -485,4 +476,4 @@ def pay_back_table(study: Forecasting, parameters: ReportParameters, stamp: str)
         "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it "
         f"({spent}), with {declared_percent(parameters.confidence)} intervals (bootstrap over blocks)."
     )
-    return ReportTable("pay_back", caption, columns, rows, stamp, page="html")
+    return ReportTable("pay_back", caption, columns, rows, page="html")

@@ -60,7 +60,6 @@ def policies_tables(
     findings: Sequence[Any],
     published: Mapping[str, Any],
     parameters: ReportParameters,
-    stamp: str,
 ) -> list[ReportTable]:
     """Declare every table of study B."""
     split = split_cells(policies)
@@ -70,7 +69,6 @@ def policies_tables(
             "The claims of study B: statement, verdict on this run's rows, and reason.",
             claims,
             ("Claim", "Reason"),
-            stamp,
         ),
         claims_table(
             "policies_findings",
@@ -78,23 +76,22 @@ def policies_tables(
             "rows contradict are struck out.",
             findings,
             ("Takeaway", "On these rows"),
-            stamp,
         ),
-        trained_table(policies, parameters, stamp),
-        *(cell_table(policies, cell, parameters, stamp) for cell in policies.cells),
-        costs_table(policies, parameters, stamp),
-        savings_table(policies, parameters, stamp),
-        split_table(policies, split, parameters, stamp),
-        causes_table(policies, parameters, stamp),
-        doses_table(policies, parameters, stamp),
-        survival_table(policies, published, parameters, stamp),
-        memory_table(policies, parameters, stamp),
-        scores_table("policies_scores", policies, split, "latex", parameters, stamp),
-        scores_table("policies_scores_all", policies, policies.cells, "html", parameters, stamp),
+        trained_table(policies, parameters),
+        *(cell_table(policies, cell, parameters) for cell in policies.cells),
+        costs_table(policies, parameters),
+        savings_table(policies, parameters),
+        split_table(policies, split, parameters),
+        causes_table(policies, parameters),
+        doses_table(policies, parameters),
+        survival_table(policies, published, parameters),
+        memory_table(policies, parameters),
+        scores_table("policies_scores", policies, split, "latex", parameters),
+        scores_table("policies_scores_all", policies, policies.cells, "html", parameters),
     ]
 
 
-def trained_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
+def trained_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     rows = [
         Row(
             [
@@ -121,7 +118,7 @@ def trained_table(policies: Policies, parameters: ReportParameters, stamp: str) 
         "seeds and episodes); the count of seeds that have learned; a random policy's return; and the "
         "return that others report, with their source."
     )
-    return ReportTable("policies", caption, columns, rows, stamp)
+    return ReportTable("policies", caption, columns, rows)
 
 
 def _reference(one: Trained) -> str:
@@ -130,9 +127,7 @@ def _reference(one: Trained) -> str:
     return f"{WHOLE(one.reference_return)} ({one.reference_source})"
 
 
-def cell_table(
-    policies: Policies, cell: MeasuredCell, parameters: ReportParameters, stamp: str
-) -> ReportTable:
+def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParameters) -> ReportTable:
     """Declare the table of one environment and algorithm, with everything that was measured."""
     rows = []
     for key, line in cell.lines.items():
@@ -168,7 +163,7 @@ def cell_table(
         f"{early}. Ratios within blocks: to the baseline, and to the uncompressed policy under the same "
         f"runtime; {declared_percent(parameters.confidence)} intervals (Student's t over training seeds)."
     )
-    return ReportTable(f"policies_{cell.name}", caption, columns, rows, stamp, page="html")
+    return ReportTable(f"policies_{cell.name}", caption, columns, rows, page="html")
 
 
 def _effects(line: PolicyLine) -> list[Any]:
@@ -183,7 +178,7 @@ def _effects(line: PolicyLine) -> list[Any]:
     ]  # fmt: skip
 
 
-def costs_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
+def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     cells, rows = of_each_environment(policies), []
     for key, first in cells[0].lines.items():
         values: list[Any] = [policies.labels[key], first.size_bytes]
@@ -205,7 +200,7 @@ def costs_table(policies: Policies, parameters: ReportParameters, stamp: str) ->
         f"same runtime: ratio to the uncompressed policy under that runtime. {_over_seeds(parameters)} CPU "
         "time is read from the clock."
     )
-    return ReportTable("policies_costs", caption, columns, rows, stamp)
+    return ReportTable("policies_costs", caption, columns, rows)
 
 
 def _kept_and_ratios(line: PolicyLine | None) -> list[Any]:
@@ -228,7 +223,7 @@ def _over_seeds(parameters: ReportParameters) -> str:
     return f"Brackets: {declared_percent(parameters.confidence)} intervals (Student's t over training seeds)."
 
 
-def savings_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
+def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     rows = [
         Row(
             [
@@ -252,7 +247,7 @@ def savings_table(policies: Policies, parameters: ReportParameters, stamp: str) 
         "the same runtime; CPU time: smallest and largest over learned policies. Less, more: policies whose "
         "interval over training seeds lies wholly below, or above, no change."
     )
-    return ReportTable("policies_savings", caption, columns, rows, stamp)
+    return ReportTable("policies_savings", caption, columns, rows)
 
 
 def _range(ends: Sequence[float] | None) -> str:
@@ -260,7 +255,7 @@ def _range(ends: Sequence[float] | None) -> str:
 
 
 def split_table(
-    policies: Policies, cells: Sequence[MeasuredCell], parameters: ReportParameters, stamp: str
+    policies: Policies, cells: Sequence[MeasuredCell], parameters: ReportParameters
 ) -> ReportTable:
     rows = [
         Row(
@@ -283,14 +278,14 @@ def split_table(
         "up: length of the episode, and cost of a step in the policy, the environment and the remainder. "
         f"{_over_seeds(parameters)} No change: the interval of the total contains it."
     )
-    return ReportTable("policies_split", caption, columns, rows, stamp, page="latex")
+    return ReportTable("policies_split", caption, columns, rows, page="latex")
 
 
 def _length_and_step(share: float | None) -> str:
     return "no change" if share is None else f"{percent(share)} : {percent(rest_of(share))}"
 
 
-def causes_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
+def causes_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     rows = []
     for cell, line in _changed(policies.cells):
         changes = [line.split[name] for name in ("total", "length", "step", *STEP_PARTS)]
@@ -310,7 +305,7 @@ def causes_table(policies: Policies, parameters: ReportParameters, stamp: str) -
         "ln(episode) = ln(steps) + ln(step), and the step by component, for every policy. "
         f"{_over_seeds(parameters)}"
     )
-    return ReportTable("policies_causes", caption, columns, rows, stamp, page="html")
+    return ReportTable("policies_causes", caption, columns, rows, page="html")
 
 
 def _changed(cells: Sequence[MeasuredCell]) -> list[tuple[MeasuredCell, PolicyLine]]:
@@ -318,7 +313,7 @@ def _changed(cells: Sequence[MeasuredCell]) -> list[tuple[MeasuredCell, PolicyLi
     return [(cell, line) for cell in cells for key, line in cell.lines.items() if key != BASELINE]
 
 
-def doses_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
+def doses_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     rows = [
         Row(
             [
@@ -344,11 +339,11 @@ def doses_table(policies: Policies, parameters: ReportParameters, stamp: str) ->
         f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds, or over "
         "blocks of a sole policy)."
     )
-    return ReportTable("policies_doses", caption, columns, rows, stamp)
+    return ReportTable("policies_doses", caption, columns, rows)
 
 
 def survival_table(
-    policies: Policies, published: Mapping[str, Any], parameters: ReportParameters, stamp: str
+    policies: Policies, published: Mapping[str, Any], parameters: ReportParameters
 ) -> ReportTable:
     rows = []
     for line in beside_published(policies.survival, published["pruning_survival"]):
@@ -377,14 +372,14 @@ def survival_table(
         "policy's. Measured: share of learned models, with Wilson's "
         f"{declared_percent(parameters.confidence)} interval.{tied}"
     )
-    return ReportTable("policies_survival", caption, columns, rows, stamp)
+    return ReportTable("policies_survival", caption, columns, rows)
 
 
 def _measured(share: Estimate | None) -> list[Any]:
     return [NOT_AVAILABLE, NOTHING] if share is None else [share, share.n]
 
 
-def memory_table(policies: Policies, parameters: ReportParameters, stamp: str) -> ReportTable:
+def memory_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     width, rows = parameters.policies.memory_change, []
     for key, line in policies.memory.items():
         compared: list[Any] = [
@@ -419,16 +414,11 @@ def memory_table(policies: Policies, parameters: ReportParameters, stamp: str) -
         f"t over processes). An interval resolves {declared_percent(width)}, and so can decide a claim about "
         "it, if it is narrower than that. Memory is read from the operating system."
     )
-    return ReportTable("policies_memory", caption, columns, rows, stamp)
+    return ReportTable("policies_memory", caption, columns, rows)
 
 
 def scores_table(
-    name: str,
-    policies: Policies,
-    cells: Sequence[MeasuredCell],
-    page: Page,
-    parameters: ReportParameters,
-    stamp: str,
+    name: str, policies: Policies, cells: Sequence[MeasuredCell], page: Page, parameters: ReportParameters
 ) -> ReportTable:
     scores = {
         "cpu_us_per_return": ("CPU time (µs)", "per return"),
@@ -454,4 +444,4 @@ def scores_table(
         f"{_over_seeds(parameters)} CPU time is read from the clock; energy is of evidence class "
         f"{policies.cpu_evidence}."
     )
-    return ReportTable(name, caption, columns, rows, stamp, page=page)
+    return ReportTable(name, caption, columns, rows, page=page)
