@@ -1,4 +1,4 @@
-"""What measured rows say: one line a configuration, comparisons with the baseline, the A/A control."""
+"""Summaries of study A's measured rows: one line per configuration, compared with the baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,39 +41,32 @@ ROW_COLUMNS = (
     "ram_evidence", "meter", "note", "cpu_time_ms", "latency_ms", "energy_mwh",
 )  # fmt: skip
 ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""Watts at full load over which a modelled energy is tried: from a phone's core to a server's socket."""
+"""Watts at full load for which modelled energy is computed: from a phone's core to a server's socket."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One outcome against the baseline, within blocks: over all of them, and without flagged windows.
-
-    `p_holm` is None outside the family; `detectable` is the smallest effect found with `POWER`.
-    """
+    """One outcome compared with the baseline within blocks."""
 
     ratio: Ratio | None
-    clean: Ratio | None
-    p: float | None
-    p_holm: float | None
-    p_equivalence: float | None
-    detectable: float | None
+    clean: Ratio | None  # without flagged windows
+    p: float | None  # sign-flip test
+    p_holm: float | None  # None outside the family
+    p_equivalence: float | None  # TOST
+    detectable: float | None  # smallest effect found with `POWER`
 
 
 @dataclass(frozen=True)
 class Line:
-    """One configuration: what it is, how it scored, what a forecast cost.
-
-    `same_as` is the first configuration with the same weights and runtime, None if this is the first:
-    no difference between two such lines is an effect.
-    """
+    """One configuration: its model, its accuracy, and the cost of a forecast."""
 
     key: str
     name: str
     precision: str
     weights_sha256: str
-    same_as: str | None
+    same_as: str | None  # first configuration with equal weights and runtime; None if this is the first
     counts: Mapping[str, int]
-    hits: np.ndarray
+    hits: np.ndarray  # [windows], whether the forecast is right
     outcomes: Mapping[str, Summary]
     compared: Mapping[str, Comparison]
     watts_range: tuple[float, float] | None
@@ -81,7 +74,7 @@ class Line:
 
     @property
     def correct(self) -> int:
-        """How many test windows it gets right."""
+        """Number of test windows classified correctly."""
         return int(self.hits.sum())
 
     @property
@@ -91,7 +84,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Results:
-    """All lines by configuration, in the order of their declaration, and how they were measured."""
+    """All lines by configuration, in declared order, and how they were measured."""
 
     lines: Mapping[str, Line]
     frugal: Mapping[str, np.ndarray]
@@ -120,10 +113,13 @@ class Results:
 
 
 def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportParameters) -> Results:
-    """Summaries and comparisons from measured rows (`ROW_COLUMNS`, one row per block and configuration).
+    """Summarise and compare measured rows (`ROW_COLUMNS`, one row per block and configuration).
 
-    `hits` has a row a test window and a column a configuration or frugal forecaster, 1 where it is
-    right. Raises `UserError` when a cell of the design is missing or double.
+    `hits` has one row per test window and one column per configuration or frugal forecaster, 1 for a correct
+    forecast.
+
+    Raises:
+        UserError: a cell of the design is missing or duplicated.
     """
     rows = rows if "flags" in rows else rows.assign(flags=None)
     check_blocks(rows, "benchmark rows")
@@ -146,9 +142,9 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
 
 
 def net_energy_mwh(rows: pd.DataFrame) -> pd.Series:
-    """Energy of a forecast less what the idle host draws, by the idle window of the same block.
+    """Subtract the idle host's energy, measured in the idle window of the same block, from each forecast's.
 
-    Missing where there is no idle window, where its energy was not read, or where nothing is left.
+    The result is missing if the block has no idle window with an energy, or if it is not positive.
     """
     idle = rows[rows["configuration"] == IDLE].set_index("block")
     idle_w = (idle["cpu_j"] + idle["ram_j"].fillna(0)) / idle["wall_time_s"]
@@ -197,7 +193,7 @@ def _compare(own: pd.DataFrame, base: pd.DataFrame, outcome: str, parameters: Re
 
 
 def _with_holm(lines: Mapping[str, Line], parameters: ReportParameters) -> dict[str, Line]:
-    """The same lines with p values adjusted over the declared family, on the primary outcome."""
+    """Adjust the p values of the primary outcome over the declared family."""
     unknown = [key for key in parameters.comparisons if key not in lines]
     if unknown:
         raise UserError(
@@ -214,9 +210,9 @@ def _with_holm(lines: Mapping[str, Line], parameters: ReportParameters) -> dict[
 
 
 def _watts_range(own: pd.DataFrame, base: pd.DataFrame) -> tuple[float, float] | None:
-    """Lowest and highest energy ratio to the baseline that the assumed watts allow.
+    """Return the lowest and highest energy ratio to the baseline over `ASSUMED_WATTS`.
 
-    Models energy as watts x CPU time, with and without the memory that the rows charge by the second.
+    Energy is modelled as watts x CPU time, with and without the memory energy of the rows.
     """
     ratios = []
     for watts in ASSUMED_WATTS:
@@ -230,7 +226,7 @@ def _watts_range(own: pd.DataFrame, base: pd.DataFrame) -> tuple[float, float] |
 
 
 def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
-    """How the rows were measured; classes of evidence are never added up without the modelled share."""
+    """Describe how the rows were measured; a sum over classes of evidence states its modelled share."""
     measured = models.dropna(subset=["cpu_j", "ram_j"])
     total_j = float((measured["cpu_j"] + measured["ram_j"]).sum())
     notes = models["note"].dropna().astype(str).str.split("; ").explode()
@@ -255,7 +251,7 @@ def _own(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class AccuracyDifference:
-    """Accuracy of one forecaster minus another's, on the same windows, with interval and McNemar's p."""
+    """Accuracy of one forecaster minus another's on the same windows, with its interval and McNemar's p."""
 
     estimate: float
     low: float
@@ -266,7 +262,7 @@ class AccuracyDifference:
 def accuracy_difference(
     hits: np.ndarray, reference: np.ndarray, parameters: ReportParameters
 ) -> AccuracyDifference:
-    """Compare two columns of hits [n], paired by window."""
+    """Compare two columns of hits [windows], paired by window."""
     return AccuracyDifference(
         *difference_interval(hits, reference, *parameters.bootstrap), mcnemar_p(hits, reference)
     )
@@ -279,10 +275,10 @@ def pay_back(
     outcome: str,
     parameters: ReportParameters,
 ) -> BreakEven:
-    """Forecasts after which `key` has saved what `costs` (as `cost.total_cost` gives them) took to find it.
+    """Compute the forecasts after which `key` has repaid `costs` (as `cost.total_cost` returns them).
 
-    `outcome` is `cpu_time_ms` or `energy_mwh`. Energy is compared only where the costs and the rows come
-    from one meter and one class of evidence.
+    `outcome` is `cpu_time_ms` or `energy_mwh`. Energy is compared only if costs and rows come from one meter
+    and class of evidence.
     """
     own, base = (_own(rows, name) for name in (key, BASELINE))
     if outcome == PRIMARY:
@@ -298,7 +294,7 @@ def pay_back(
 
 
 def _joules(cost: Mapping[str, Any]) -> float | None:
-    """All that a cost's meter has counted; None where the processor's part is missing."""
+    """Sum the joules of a cost; None if the CPU's part is missing."""
     if cost["cpu_j"] is None:
         return None
     return float(sum(cost[name] or 0.0 for name in ("cpu_j", "ram_j", "gpu_j")))

@@ -1,4 +1,4 @@
-"""Everything that a run has left and the report is made of, read from one folder and checked."""
+"""The files of study A's run, read from one folder and checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +29,7 @@ FORECASTING_SOURCE_KEYS = ("configurations", "claims", "best_action", "test_accu
 
 @dataclass(frozen=True)
 class Run:
-    """The files of a run by what they are; `rows`, `hits` and `conditions` by benchmark, `metrics` by
-    protocol and name."""
+    """The files of a run: `rows`, `hits` and `conditions` by benchmark, `metrics` by protocol and name."""
 
     rows: Mapping[str, pd.DataFrame]
     hits: Mapping[str, pd.DataFrame]
@@ -49,7 +48,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run; raises `UserError` for the first file that is missing or not what it should be."""
+    """Read a run. Raises `UserError` for the first file that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search"
     names = {
         "published": ("preprocess", "baseline", "training_cost", "search_cost"),
@@ -84,7 +83,7 @@ def read_run(folder: Path) -> Run:
 
 
 def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
-    """The candidates that were measured; a table in which nothing was refused may lack the column."""
+    """Return the measured candidates; a table without refusals may lack the column."""
     if "refused" not in candidates.columns:
         return candidates
     return candidates[candidates["refused"].isna()].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""What study B has left of a run, read from one folder and checked."""
+"""The files of study B's run, read from one folder and checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ UNCOMPRESSED = "none"
 
 @dataclass(frozen=True)
 class PoliciesRun:
-    """The files of study B by what they are; `table` has an entry a cell (environment and algorithm)."""
+    """The files of study B; `table` has one entry per cell (environment and algorithm)."""
 
     returns: pd.DataFrame
     learning: pd.DataFrame
@@ -53,7 +53,7 @@ class PoliciesRun:
 
 
 def read_policies_run(folder: Path) -> PoliciesRun:
-    """Read study B; raises `UserError` for the first file that is missing or not what it should be."""
+    """Read study B. Raises `UserError` for the first file that is missing or malformed."""
     learned, measured, metrics = folder / "policies", folder / "benchmark", folder / "metrics/policies"
     rows = read_rows(measured / "policies.csv", WINDOW_COLUMNS)
     workload = read_rows(measured / "workload.csv", (*WINDOW_COLUMNS, "dose_us"))
@@ -72,7 +72,7 @@ def read_policies_run(folder: Path) -> PoliciesRun:
 
 
 def checked_table(table: Any, rows: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
-    """The table of policies, with every key that is used and every cell that was measured."""
+    """Check that the table of policies has every key that is used and every measured cell."""
     for entry in table:
         missing = [name for name in TABLE_KEYS if name not in entry]
         if missing:
@@ -87,8 +87,10 @@ def checked_table(table: Any, rows: pd.DataFrame) -> Sequence[Mapping[str, Any]]
 
 
 def learned_seeds(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[int]]:
-    """The training seeds whose policies have learned, by environment and algorithm. Without a reference
-    return nobody can say, and it does not count as learned."""
+    """Return the training seeds whose policies have learned, by environment and algorithm.
+
+    Without a reference return that cannot be judged, and the seed does not count as learned.
+    """
     return {
         (str(entry["environment"]), str(entry["algorithm"])): [
             int(policy["seed"]) for policy in entry["policies"] if policy["learned"] is True

@@ -1,4 +1,4 @@
-"""Study B as it is printed: every summary of its rows, and the values that its templates need."""
+"""Study B as it is printed: every summary of its rows, and the values that the paper's sentences need."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,11 +53,9 @@ RUNTIME_LABELS = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-pred
 
 @dataclass(frozen=True)
 class Policies:
-    """All that study B's rows say. `cells` holds every cell: its seeds that have learned, or all of them
-    where none has; claims look at `learned` alone. `unlearned` names what that leaves out. `known`: how many
-    of the `variants` of all policies have a mean return that is known as exactly as was asked for."""
+    """Everything that study B's rows say."""
 
-    cells: Sequence[MeasuredCell]
+    cells: Sequence[MeasuredCell]  # with the seeds that have learned, or all of them if none has
     trained: Sequence[Trained]
     doses: Sequence[Dose]
     memory: Mapping[str, MemoryLine]
@@ -65,8 +63,8 @@ class Policies:
     survival: Sequence[Survival]
     quantizers: Quantizers | None
     steps: pd.DataFrame
-    unlearned: Sequence[str]
-    known: int
+    unlearned: Sequence[str]  # cells or seeds that claims leave out
+    known: int  # variants whose mean return reached the requested precision
     variants: int
     flagged: int
     windows: int
@@ -80,7 +78,7 @@ class Policies:
 
     @property
     def pairs(self) -> list[tuple[MeasuredCell, PolicyLine]]:
-        """Every compressed configuration of every learned cell."""
+        """Every compressed configuration of every learned cell, with its cell."""
         return [(cell, line) for cell in self.learned for line in cell.compressed]
 
     @cached_property
@@ -92,12 +90,12 @@ class Policies:
 
     @property
     def blocks(self) -> int:
-        """Blocks of the cell that has the fewest: what a verdict over all of them rests on."""
+        """Blocks of the learned cell with the fewest blocks."""
         return min((cell.blocks for cell in self.learned), default=0)
 
 
 def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Policies:
-    """Everything from the rows."""
+    """Compute every summary of study B from its rows."""
     models = with_outcomes(run.rows)
     early, learned = environments_ending_early(run.returns), learned_seeds(run.table)
     known = {(entry["environment"], entry["algorithm"]): entry for entry in run.table}
@@ -129,8 +127,10 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
 
 
 def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is left out of every claim, by name; a whole cell, or single seeds of one. Cells without a
-    reference (an environment of our own) make no claim and are not named."""
+    """Name what claims leave out: whole cells, or single seeds of one.
+
+    Cells without a reference return (our own environment) are in no claim and are not named.
+    """
     names = []
     for (environment, algorithm), seeds in learned_seeds(table).items():
         policies = next(
@@ -146,12 +146,12 @@ def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def shown(policies: Policies) -> list[MeasuredCell]:
-    """The learned cells; all of them where none has learned (the page says so)."""
+    """Return the learned cells, or all cells if none has learned (the page says so)."""
     return policies.learned or list(policies.cells)
 
 
 def of_each_environment(policies: Policies) -> list[MeasuredCell]:
-    """One cell an environment: the first that has learned."""
+    """Return one cell per environment: the first that has learned."""
     found: dict[str, MeasuredCell] = {}
     for cell in shown(policies):
         found.setdefault(cell.environment, cell)
@@ -159,7 +159,7 @@ def of_each_environment(policies: Policies) -> list[MeasuredCell]:
 
 
 def split_cells(policies: Policies) -> list[MeasuredCell]:
-    """Hopper and HalfCheetah where they have learned; else a cell of either kind: ends early, never does."""
+    """Return Hopper and HalfCheetah if learned, else one cell that can end early and one that cannot."""
     cells = of_each_environment(policies)
     named = [cell for cell in cells if cell.environment in ("Hopper-v5", "HalfCheetah-v5")]
     if len(named) == 2:
@@ -169,7 +169,7 @@ def split_cells(policies: Policies) -> list[MeasuredCell]:
 
 
 def label_of(key: str, line: PolicyLine | MemoryLine) -> str:
-    """A configuration in plain words."""
+    """Describe a configuration in plain words."""
     if key in CONFIGURATION_LABELS or line.method not in PRUNED_LABELS:
         return CONFIGURATION_LABELS.get(key, words(key))
     norm = f" by {line.norm.upper()}" if line.norm else ""
@@ -185,7 +185,7 @@ def policies_values(run: PoliciesRun, policies: Policies) -> dict[str, Any]:
 
 
 def part_share(part: Estimate | None, total: Estimate | None) -> float | None:
-    """Which share of a change a part makes up; None where the change itself may be nothing."""
+    """Return the share of a change that a part makes up; None if the total may be no change."""
     if part is None or total is None or total.low <= 0 <= total.high:
         return None
     return part.estimate / total.estimate
@@ -197,8 +197,10 @@ def rest_of(share: float) -> float:
 
 
 def savings(policies: Policies) -> list[dict[str, Any]]:
-    """Compressed configurations by runtime: in how many learned policies a step costs certainly less, in
-    how many more than uncompressed under the same runtime."""
+    """List for each compressed configuration the learned policies whose steps cost certainly less, or more.
+
+    The reference is the uncompressed policy under the same runtime.
+    """
     lines: dict[str, list[tuple[MeasuredCell, PolicyLine]]] = {}
     for cell, line in policies.pairs:
         lines.setdefault(line.key, []).append((cell, line))
@@ -224,7 +226,7 @@ def _saving(key: str, found: Sequence[tuple[MeasuredCell, PolicyLine]]) -> dict[
 
 
 def policies_metrics(policies: Policies) -> dict[str, Any]:
-    """The main numbers by cell and configuration, for `dvc metrics`."""
+    """Collect the main numbers by cell and configuration, for `dvc metrics`."""
     return {
         cell.name: {
             key: {
