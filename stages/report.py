@@ -1,4 +1,4 @@
-"""Stage report: measured rows become claims, tables, figures, the paper and a page."""
+"""Stage report: judge the claims and render tables, figures, the paper and the HTML report from the rows."""
 
 from dataclasses import asdict
 
@@ -17,11 +17,9 @@ from sustainable.reporting.policies.figures import draw_policies
 def main() -> None:
     arguments = stage_arguments(__doc__, "params published templates references data out claims summary")
     report = report_on(arguments.data, arguments.published, arguments.params)
-    found, labels, folder = report.found, report.labels, arguments.out / "figures"
-    pictures = draw_published(folder, report.run, found.results, labels, found.stamp)
-    pictures += draw_audited(
-        folder, found.audited, found.searching, report.run.candidates, labels, found.stamp
-    )
+    found, folder = report.found, arguments.out / "figures"
+    pictures = draw_published(folder, report.run, found.forecasting, found.stamp)
+    pictures += draw_audited(folder, report.run.candidates, found.forecasting, found.stamp)
     survival = report.published_policies["pruning_survival"]
     pictures += draw_policies(folder, report.policies_run, found.policies, survival, found.stamp)
     write_pages(arguments.templates, arguments.out, report.values, pictures)

@@ -1,5 +1,7 @@
 """The audited report on rows made by hand: ratios over seeds, claims C1 to C5, searchers, tables, figures."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +18,9 @@ from sustainable.reporting.forecasting.audited import (
 )
 from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
 from sustainable.reporting.forecasting.audited_figures import draw_audited
-from sustainable.reporting.forecasting.results import AuditedParameters, PoliciesParameters, ReportParameters
 from sustainable.reporting.forecasting.run import accepted
 from sustainable.reporting.forecasting.searching import summarise_searches
+from sustainable.reporting.parameters import AuditedParameters, PoliciesParameters, ReportParameters
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
 
 PARAMETERS = ReportParameters(
@@ -157,9 +159,9 @@ def test_accuracy_differences_by_hand():
 
 def test_a_lost_or_doubled_row_names_its_cell():
     rows = make_rows()
-    with pytest.raises(UserError, match="block 0, configuration 'baseline', batch 64 stands 0 times"):
+    with pytest.raises(UserError, match="block 0, configuration 'baseline', batch_size 64 occurs 0 times"):
         summarised(rows.drop(rows.index[len(COSTS)]))
-    with pytest.raises(UserError, match="stands 2 times"):
+    with pytest.raises(UserError, match="occurs 2 times"):
         summarised(pd.concat([rows, rows.tail(1)]))
 
 
@@ -274,10 +276,11 @@ def test_controls_are_compared_at_their_widths_alone():
 
 
 def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
-    audited, searching = summarised(), make_searches()
+    audited = summarised()
     labels = {key: key for key in audited.lines}
+    study = SimpleNamespace(audited=audited, searching=make_searches(), labels=labels)
     for folder in ("one", "two"):
-        names = draw_audited(tmp_path / folder, audited, searching, make_candidates(), labels, "")
+        names = draw_audited(tmp_path / folder, make_candidates(), study, "")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     assert len(names) == 4

@@ -25,7 +25,7 @@ from sustainable.forecasting.repairs import RepairsParameters
 from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
 from sustainable.policies.compression.evaluation import CompressParameters
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
-from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.verification.folders import merge
 
 STAGES = {"stages": {"stage": {}}}

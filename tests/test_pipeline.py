@@ -355,7 +355,7 @@ def results_of(pipeline, tmp_path):
             lambda lines: lines[: len(lines) // 2],
             "block 1, configuration",
         ),
-        ("benchmark/remeasured.csv", lambda lines: [*lines, lines[-1]], "stands 2 times, not once"),
+        ("benchmark/remeasured.csv", lambda lines: [*lines, lines[-1]], "occurs 2 times, not once"),
         ("benchmark/remeasured.csv", lambda lines: lines[:1], "it has no rows"),
         ("benchmark/published.hits.csv", lambda lines: [line[:9] for line in lines], "not a CSV table"),
         ("benchmark/remeasured.conditions.json", lambda lines: lines[:3], "not valid JSON"),

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 
 import numpy as np
@@ -12,19 +12,22 @@ import pytest
 
 from judging import judged
 from sustainable.core.errors import UserError
-from sustainable.reporting.forecasting.results import AuditedParameters, PoliciesParameters, ReportParameters
+from sustainable.reporting.measured_rows import check_blocks
+from sustainable.reporting.pages import latex_sources
+from sustainable.reporting.parameters import AuditedParameters, PoliciesParameters, ReportParameters
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
 from sustainable.reporting.policies.figures import draw_policies
 from sustainable.reporting.policies.findings import POLICY_FINDINGS
-from sustainable.reporting.policies.run import PoliciesRun, check_cells, checked_table
+from sustainable.reporting.policies.returns import beside_published
+from sustainable.reporting.policies.run import PoliciesRun, checked_table
 from sustainable.reporting.policies.summary import (
-    POLICY_TABLES,
     Policies,
     policies_metrics,
     policies_values,
     summarise_policies,
 )
+from sustainable.reporting.policies.tables import policies_tables
 from sustainable.reporting.templates import render_html, render_latex
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 
@@ -266,9 +269,7 @@ def test_memory_is_compared_over_processes():
 
 
 def test_survival_stands_beside_the_published_shares():
-    policies = summarised()
-    values = policies_values(make_run(), policies, [], [], PUBLISHED)
-    five, fifty = values["policy_survival"]
+    five, fifty = beside_published(summarised().survival, PUBLISHED["pruning_survival"])
     assert (five["tested"], five["measured"].estimate) == (0.10, 0)
     assert (fifty["tested"], fifty["measured"].estimate) == (0.50, pytest.approx(2 / 3))
     assert fifty["measured"].n == 12  # two environments, three seeds, two ways of pruning
@@ -376,7 +377,7 @@ def test_findings_follow_the_rows():
 def test_a_lost_row_or_an_unknown_policy_is_named():
     rows = make_rows()
     with pytest.raises(UserError, match=r"policies\.csv: Hopper-v5 PPO: block 0, configuration 'numpy'"):
-        check_cells(rows.drop(rows.index[3]), ["environment", "algorithm"], "policies.csv")
+        check_blocks(rows.drop(rows.index[3]), "policies.csv", ["environment", "algorithm"])
     run = make_run()
     with pytest.raises(UserError, match="Hopper-v5 PPO is missing"):
         checked_table(run.table[1:], run.rows)
@@ -395,23 +396,29 @@ def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
 
 
 @pytest.mark.parametrize("learned", [("Hopper-v5", "HalfCheetah-v5"), ()])
-def test_every_template_renders_and_a_smoke_run_is_stamped(project, learned):
+def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learned):
     run = make_run(learned=learned, rows=make_rows().assign(profile="smoke"))
     policies = summarise_policies(run, PARAMETERS)
     assert policies.stamps == ["smoke run"]
     claims = list(judge_on(POLICY_CLAIMS, policies).values())
     findings = list(judge_on(POLICY_FINDINGS, policies).values())
-    values = policies_values(run, policies, claims, findings, PUBLISHED)
-    values |= {"stamp": "smoke run, not evidence", "parameters": PARAMETERS}
-    folder = project / "paper/templates"
-    for name in POLICY_TABLES:
-        text = render_latex(folder, f"{name}_table.tex.j2", values)
-        assert "smoke run, not evidence" in text
+    stamp, folder = "smoke run, not evidence", project / "paper/templates"
+    declared = policies_tables(policies, claims, findings, PUBLISHED, PARAMETERS)
+    tables = [replace(table, stamp=stamp) for table in declared]
+    values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
+    values["tables"] = {table.name: table for table in tables}
+    pages = latex_sources(values)
+    assert len(pages) == 11  # ten tables and the paper
+    for name, (template, printed) in pages.items():
+        text = render_latex(folder, template.replace("paper", "policies"), printed)
+        assert name == "paper.tex" or stamp in text
         assert not re.search(r"nan|None", text), name
-    for text in (
-        render_latex(folder, "policies.tex.j2", values),
-        render_html(folder, "policies.html.j2", values),
-    ):
+    shown = values | {"tables": {table.name: table.on("html") for table in tables}}
+    (tmp_path / "page").write_text(
+        '{% from "table.html.j2" import show %}' + (folder / "policies.html.j2").read_text()
+    )
+    (tmp_path / "table.html.j2").write_text((folder / "table.html.j2").read_text())
+    for text in (render_latex(folder, "policies.tex.j2", values), render_html(tmp_path, "page", shown)):
         assert "Not learned" in text
         assert not re.search(r"\bnan\b|None", text)
     json.dumps([asdict(claim) for claim in (*claims, *findings)], allow_nan=False)

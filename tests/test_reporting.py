@@ -1,5 +1,6 @@
 import json
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import jinja2
@@ -21,18 +22,43 @@ from sustainable.reporting.forecasting.published_claims import (
     judge_published_proxies,
 )
 from sustainable.reporting.forecasting.results import (
-    COLUMNS,
-    AuditedParameters,
-    PoliciesParameters,
-    ReportParameters,
+    ROW_COLUMNS,
     accuracy_difference,
     net_energy_mwh,
     pay_back,
-    stamp_of,
     summarise_rows,
 )
-from sustainable.reporting.templates import Latex, escape_latex, fixed, render_latex, spread_latex
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Summary
+from sustainable.reporting.formats import (
+    difference_text,
+    fixed,
+    interval_text,
+    share_text,
+    small_ratio_text,
+    spread_text,
+)
+from sustainable.reporting.measured_rows import stamp_of
+from sustainable.reporting.parameters import AuditedParameters, PoliciesParameters, ReportParameters
+from sustainable.reporting.tables import (
+    NOT_AVAILABLE,
+    UNCHANGED,
+    Code,
+    Column,
+    ReportTable,
+    Row,
+    Spanning,
+    Struck,
+    VerdictText,
+    claims_table,
+)
+from sustainable.reporting.templates import (
+    Latex,
+    cell_html,
+    cell_latex,
+    escape_latex,
+    render_html,
+    render_latex,
+)
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Estimate, Summary
 
 PARAMETERS = ReportParameters(
     minimum_blocks=12,
@@ -84,7 +110,7 @@ def make_rows(evidence="modelled-load", profile="paper", blocks=15, factor=None,
             if (block, key) in flagged:
                 cost *= 3
             rows.append(
-                dict.fromkeys(COLUMNS, 1)
+                dict.fromkeys(ROW_COLUMNS, 1)
                 | {
                     "configuration": key, "block": block, "profile": profile, "name": key[:2], "loops": 1,
                     "runtime": "torch-eager", "precision": "fp32", "weights_sha256": sha, "windows": 100,
@@ -200,9 +226,9 @@ def test_the_same_weights_under_another_runtime_are_another_configuration():
 
 def test_a_lost_or_doubled_row_is_refused():
     rows = make_rows()
-    with pytest.raises(UserError, match=r"block 0, configuration 'manual_pruning' stands 0 times"):
+    with pytest.raises(UserError, match=r"block 0, configuration 'manual_pruning' occurs 0 times"):
         summarised(rows.drop(index=1))
-    with pytest.raises(UserError, match=r"stands 2 times"):
+    with pytest.raises(UserError, match=r"occurs 2 times"):
         summarised(pd.concat([rows, rows.iloc[[3]]]))
     with pytest.raises(UserError, match="'baseline_twin' is missing"):
         summarised(rows[rows["configuration"] != "baseline_twin"])
@@ -322,6 +348,8 @@ def test_escaped_text_has_no_bare_special_character(text):
         r"\textless{}",
         r"\textgreater{}",
         r"\textbar{}",
+        r"$\pm$",
+        r"$\mu$",
     ):
         escaped = escaped.replace(command, "")
     assert not re.search(r"(?<!\\)[{}$&#%_~^\"<>|]", escaped)
@@ -331,8 +359,96 @@ def test_escaped_text_has_no_bare_special_character(text):
 def test_numbers_are_formatted_and_missing_ones_say_so():
     assert fixed(1.23456, 2) == "1.23"
     assert fixed(None, 2) == "n/a"
-    assert spread_latex(Summary(1.0, 0.5, 3), 1) == r"1.0 $\pm$ 0.5"
-    assert spread_latex(Summary(None, None, 0), 1) == "n/a"
+    assert spread_text(Summary(1.0, 0.5, 3), 1) == "1.0 ± 0.5"
+    assert spread_text(Summary(None, None, 0), 1) == "n/a"
+    assert escape_latex("1.0 ± 0.5 µs") == r"1.0 $\pm$ 0.5 $\mu$s"
+
+
+@pytest.mark.parametrize(
+    ("format_", "estimate", "low", "high", "text"),
+    [
+        (interval_text, 0.4021, 0.395, 0.4114, "0.402 [0.395, 0.411]"),
+        (partial(interval_text, digits=2), 0.4021, 0.395, 0.4114, "0.40 [0.40, 0.41]"),
+        (partial(interval_text, digits=4), 1.00119, 1.0003, 1.0021, "1.0012 [1.0003, 1.0021]"),
+        (partial(interval_text, digits=None), 3120.4, 2980.2, 3210.0, "3,120 [2,980, 3,210]"),
+        (partial(interval_text, digits=None), 0.51234, 0.5, 0.6, "0.5123 [0.5000, 0.6000]"),
+        (small_ratio_text, 0.010212, 0.01, 0.0105, "0.0102 [0.0100, 0.0105]"),
+        (difference_text, 0.01, -0.02, 0.041, "+0.010 [-0.020, +0.041]"),
+        (share_text, 0.85, 0.64, 0.95, "85 % [64 %, 95 %]"),
+    ],
+)
+def test_one_function_formats_every_interval(format_, estimate, low, high, text):
+    assert format_(Estimate(estimate, low, high, 5)) == text
+    assert format_(None) == "n/a"
+
+
+def small_table(**changes):
+    columns = (
+        Column("Name"),
+        Column("mean", format=partial(fixed, digits=2), group="Time", align="r"),
+        Column("ratio", format=interval_text, group="Time"),
+        Column("only on the page", page="html"),
+        Column("Reason", width=0.3),
+    )
+    rows = [
+        Row(["a_b", 1.234, UNCHANGED, "x", "5 % of it"], note="the same as c"),
+        Row([("d, ", Code("ff00")), None, NOT_AVAILABLE], rule=True),
+        Row(["e", Spanning("no break-even", columns=3), "f"], space=True),
+    ]
+    return ReportTable("small", "A caption.", columns, rows, **changes)
+
+
+def latex_of(project, table):
+    values = {"table": table.on("latex"), "alignment": Latex(table.on("latex").alignment)}
+    values["environment"] = "longtable" if table.long else "tabular"
+    return render_latex(project / "paper/templates", "table.tex.j2", values)
+
+
+def test_a_table_in_latex(project):
+    text = latex_of(project, small_table())
+    assert text.splitlines()[0] == r"\begin{tabular}{lrlp{0.3\linewidth}}"
+    assert r" & \multicolumn{2}{c}{Time} & " in text
+    assert r"\cmidrule(lr){2-3}" in text
+    assert r"a\_b & 1.23 & 1 & 5 \% of it \\" in text
+    assert r"\multicolumn{4}{l}{\quad\itshape the same as c} \\" in text
+    assert "\\midrule\nd, \\texttt{ff00} & n/a & n/a &  \\\\" in text
+    assert "\\addlinespace\ne & \\multicolumn{2}{l}{no break-even} & f \\\\" in text
+    assert "only on the page" not in text
+
+
+def test_a_stamp_and_a_long_table_in_latex(project):
+    text = latex_of(project, small_table(stamp="smoke run, not evidence", long=True))
+    assert r"\multicolumn{4}{c}{\textbf{smoke run, not evidence}} \\" in text
+    assert "\\begin{longtable}" in text
+    assert "\\caption{A caption.}" in text
+    assert "\\endhead" in text
+
+
+def test_a_table_in_html(project, tmp_path):
+    for path in (project / "paper/templates").glob("table.html.j2"):
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "page").write_text('{% from "table.html.j2" import show %}{{ show(table) }}')
+    text = render_html(tmp_path, "page", {"table": small_table().on("html")})
+    assert "<caption>A caption.</caption>" in text
+    assert '<th colspan="2">Time</th>' in text
+    assert "<td>a_b</td><td>1.23</td><td>1</td><td>x</td><td>5 % of it</td>" in text
+    assert "<td>d, <code>ff00</code></td>" in text
+    assert '<td colspan="3">no break-even</td><td>f</td>' in text
+
+
+def test_refuted_statements_are_struck_out_if_asked():
+    claim = SimpleNamespace(id="F1", statement="s", verdict=REFUTED, reason="r", rule="", evidence="")
+    for strike, text in ((True, "<s>s</s>"), (False, "s")):
+        table = claims_table("c", "", [claim], ("Claim", "Reason"), strike)
+        assert cell_html(table.printed(table.rows[0])[1].text) == text
+
+
+def test_cells_are_escaped_whatever_their_kind():
+    assert cell_html(Struck("<b>")) == "<s>&lt;b&gt;</s>"
+    assert cell_html(("<", Code("&"))) == "&lt;<code>&amp;</code>"
+    assert cell_html(VerdictText("refuted")) == '<span class="verdict refuted">refuted</span>'
+    assert cell_latex(Struck("a_b")) == r"(struck out) \emph{a\_b}"
+    assert cell_latex(("50 %", Code("a_b"))) == r"50 \%\texttt{a\_b}"
 
 
 def test_templates_escape_values_and_refuse_unknown_names(tmp_path):
@@ -355,10 +471,11 @@ def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path, profile):
         best=BEST,
         curve=pd.DataFrame({"step": [1, 2], "mean_reward": [0.0, 1.0]}),
     )
+    study = SimpleNamespace(
+        results=dict.fromkeys(run.rows, results), labels={key: key for key in results.lines}
+    )
     for folder in ("one", "two"):
-        found = dict.fromkeys(run.rows, results)
-        labels = {key: key for key in results.lines}
-        draw_published(tmp_path / folder, run, found, labels, stamp_of([results]))
+        draw_published(tmp_path / folder, run, study, stamp_of([results]))
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert len(files) == 12
     for name in files:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.forecasting.audited import Audited
-from sustainable.reporting.forecasting.results import ReportParameters, Results
+from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.forecasting.searching import Searching
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import NOT_TESTABLE, Estimate
 

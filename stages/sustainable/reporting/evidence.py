@@ -1,4 +1,4 @@
-"""What a page rests on: one hash of everything that the report reads of a run, and what the run took."""
+"""The provenance that a page prints: a hash of every file that the report reads, and the run's duration."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,12 +13,14 @@ from sustainable.reporting.forecasting.run import Run
 
 FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
 UNREAD = ("metrics/benchmark.json", "benchmark/published.conditions.json", "training/audited/history.csv")
-"""What lies there and is not read: the report's own summary, and what no page shows."""
+"""Files in these folders that the report does not read: its own summary, and what no page shows."""
 
 
 def rows_sha256(folder: Path) -> str:
-    """SHA-256 over the names and hashes of all rows, tables and metrics that the report reads of a run in
-    `folder`: printed in the paper, so that it tells which rows it was rendered from."""
+    """Hash the names and SHA-256 of all rows, tables and metrics that the report reads in `folder`.
+
+    The paper prints the hash, so that it identifies the rows from which it was rendered.
+    """
     hashed = hashlib.sha256()
     for name in read_files(folder):
         hashed.update(f"{file_sha256(folder / name)}  {name}\n".encode())
@@ -26,15 +28,18 @@ def rows_sha256(folder: Path) -> str:
 
 
 def read_files(folder: Path) -> list[str]:
-    """The files that the report reads of a run, by path in its folder."""
+    """List the files that the report reads, by path in the run's folder."""
     found = (path for part in FOLDERS for path in (folder / part).rglob("*") if path.is_file())
     names = (path.relative_to(folder).as_posix() for path in found)
     return sorted(name for name in names if name not in UNREAD and name.endswith((".csv", ".json")))
 
 
 def minutes_of(run: Run, policies_run: PoliciesRun) -> dict[str, float]:
-    """Minutes that the parts of a run took: of trainings and searches as they were metered, sittings that ran
-    side by side added up; of measuring the windows alone, without warm-up and what is timed apart."""
+    """Return the minutes that each part of a run took.
+
+    Training and search count as metered, with parallel sessions added up. Measuring counts the windows only,
+    without warm-up and separately timed calls.
+    """
     published, audited = run.metrics["published"], run.metrics["audited"]
     metered: Mapping[str, Any] = {
         "training, as published": published["training_cost"],

@@ -1,4 +1,4 @@
-"""Compile the paper where TeX is installed; say so where it is not."""
+"""Compile the paper if TeX is installed."""
 
 import os
 import shutil
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from sustainable.core.files import write_bytes
 
-NO_TEX = "paper.pdf not built: no pdflatex here; tables, figures and report.html are complete without it"
+NO_TEX = "paper.pdf not built: pdflatex is not installed; tables, figures and report.html are complete"
 REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"}
 
 
 def compile_paper(folder: Path, references: Path) -> str:
-    """Compile `folder`/paper.tex to paper.pdf there, in a temporary folder; gives a line to print.
+    """Compile `folder`/paper.tex to paper.pdf in a temporary folder, and return a message to print.
 
-    A TeX that lacks a package is a property of the host and not a failure of the stage, but an old
-    paper.pdf is removed in any case: it must never stand beside newer tables.
+    Missing TeX packages are a property of the host, not a failure of the stage. An old paper.pdf is always
+    removed: it must never accompany newer tables.
     """
     (folder / "paper.pdf").unlink(missing_ok=True)
     if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
@@ -40,8 +40,10 @@ def compile_paper(folder: Path, references: Path) -> str:
 
 
 def tex_version() -> str | None:
-    """The first line that pdflatex says of itself; None where there is none. Another TeX writes other
-    bytes."""
+    """Return the version line of pdflatex, or None if it is not installed.
+
+    Another version of TeX writes other bytes.
+    """
     if shutil.which("pdflatex") is None:
         return None
     done = subprocess.run(["pdflatex", "--version"], capture_output=True, text=True, check=False)

@@ -1,22 +1,15 @@
-"""What the audited rows say: every configuration at every batch size, with intervals over training seeds."""
+"""Summaries of the audited rows: every configuration at every batch size, intervals over training seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sustainable.core.errors import UserError
-from sustainable.reporting.forecasting.results import (
-    BASELINE,
-    COUNTS,
-    IDLE,
-    POWER,
-    TWIN,
-    ReportParameters,
-    evidence_of,
-)
+from sustainable.reporting.forecasting.results import COUNTS
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, describe_evidence
+from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.statistics import (
     BreakEven,
     Estimate,
@@ -35,26 +28,22 @@ NOT_MODELS = ("training_seed", "first_day")
 PROXIES = ("flops", "parameters", "size_bytes", "sparsity", "proxy_flops", "proxy_parameters")
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Timing:
-    """Cost of a forecast at one batch size. `ratio` is to the eager baseline and `to_uncompressed` to the
-    quickest runtime of the full network at this batch size, both within blocks and with intervals over
-    training seeds; `clean` is `ratio` without flagged windows; `attained` is the share of the core's peak
-    rate that its counted operations reach."""
+    """Cost of a forecast at one batch size; ratios are within blocks, with intervals over training seeds."""
 
     cpu_time_ms: float
-    ratio: Ratio | None
-    to_uncompressed: Ratio | None
-    clean: Ratio | None
+    ratio: Ratio | None  # to the eager baseline
+    to_uncompressed: Ratio | None  # to the fastest fp32 runtime of the full network at this batch size
+    clean: Ratio | None  # `ratio` without flagged windows
     energy: Ratio | None
-    detectable: float | None
-    attained: float | None
+    detectable: float | None  # smallest effect found with `POWER`
+    attained: float | None  # counted operations per second, as a share of the core's peak rate
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class AuditedLine:
-    """One configuration. `over_seeds` and `crossed` are its accuracy minus the baseline's, with an interval
-    over training seeds, and over seeds and test windows at once."""
+    """One configuration."""
 
     key: str
     name: str
@@ -64,12 +53,12 @@ class AuditedLine:
     same_as: str | None
     counts: Mapping[str, int]
     accuracy: float
-    over_seeds: Estimate | None
-    crossed: Estimate
+    over_seeds: Estimate | None  # accuracy minus the baseline's, interval over training seeds
+    crossed: Estimate  # the same, interval over training seeds and test windows
     timings: Mapping[int, Timing]
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Audited:
     """All lines by configuration, and how they were measured."""
 
@@ -90,12 +79,12 @@ class Audited:
 def summarise_audited(
     rows: pd.DataFrame, hits: pd.DataFrame, peak_flops_per_s: float, parameters: ReportParameters
 ) -> Audited:
-    """Lines from the rows of the audited benchmark and its hits (a row a training seed and test window)."""
+    """Summarise the audited benchmark; `hits` has one row per training seed and test window."""
     models = rows[rows["configuration"] != IDLE]
     sizes = sorted(int(size) for size in models["batch_size"].unique())
     keys = list(dict.fromkeys(models.loc[models["block"] == models["block"].min(), "configuration"]))
     keys = [key for key in hits.columns if key in keys]
-    check_cells(models, keys, sizes)
+    check_blocks(models, "audited rows", also=["batch_size"])
     quickest = {size: quickest_uncompressed(models, size) for size in sizes}
     first_of: dict[tuple[str, ...], str] = {}
     lines = {}
@@ -121,25 +110,8 @@ def summarise_audited(
         seeds=int(models["training_seed"].nunique()),
         windows=int(hits["first_day"].nunique()),
         flagged=int(rows["flags"].notna().sum()),
-        **evidence_of(models),
+        **describe_evidence(models),
     )
-
-
-def check_cells(models: pd.DataFrame, keys: Sequence[str], sizes: Sequence[int]) -> None:
-    """Every configuration once in every block at every batch size; else a `UserError` names the cell."""
-    for needed in (BASELINE, TWIN):
-        if needed not in keys:
-            raise UserError(f"audited rows: configuration {needed!r} is missing; run `dvc repro` again")
-    cells = models.groupby(["block", "configuration", "batch_size"]).size()
-    for block in range(int(models["block"].max()) + 1):
-        for key in keys:
-            for size in sizes:
-                count = int(cells.get((block, key, size), 0))
-                if count != 1:
-                    raise UserError(
-                        f"audited rows: block {block}, configuration {key!r}, batch {size} stands {count} "
-                        "times, not once; delete the file and run `dvc repro` again"
-                    )
 
 
 def hits_by_seed(hits: pd.DataFrame, name: str) -> np.ndarray:
@@ -208,8 +180,10 @@ def _timing(
 
 
 def quickest_uncompressed(models: pd.DataFrame, size: int) -> str:
-    """The configuration that runs the full network in fp32 with the least CPU time at one batch size, so
-    that nothing is compared with a weak baseline alone."""
+    """Return the configuration that runs the full network in fp32 with the least CPU time at one batch size.
+
+    Comparing with it avoids speed-ups over a weak baseline only.
+    """
     whole = models.loc[models["configuration"] == BASELINE, "parameters"].iloc[0]
     full = models[(models["parameters"] == whole) & (models["precision"] == "fp32")]
     full = full[(full["batch_size"] == size) & (full["configuration"] != TWIN)]
@@ -217,7 +191,7 @@ def quickest_uncompressed(models: pd.DataFrame, size: int) -> str:
 
 
 def cells(models: pd.DataFrame, key: str, size: int) -> pd.DataFrame:
-    """The rows of one configuration at one batch size, by block."""
+    """Return the rows of one configuration at one batch size, by block."""
     own = models[(models["configuration"] == key) & (models["batch_size"] == size)]
     return own.sort_values("block").reset_index(drop=True)
 
@@ -230,8 +204,7 @@ def pay_back_audited(
     invested_cpu_s: float,
     parameters: ReportParameters,
 ) -> BreakEven:
-    """Forecasts at one batch size after which `key` has saved, against `reference`, the CPU time that was
-    spent to find it."""
+    """Compute the forecasts after which `key` has repaid, against `reference`, the CPU time invested."""
     own, other = (cells(models, name, size)["cpu_time_ms"].to_list() for name in (key, reference))
     return break_even(1000 * invested_cpu_s, own, other, *parameters.bootstrap)
 
@@ -239,9 +212,9 @@ def pay_back_audited(
 def proxy_agreement(
     candidates: pd.DataFrame, sizes: Sequence[int], parameters: ReportParameters
 ) -> dict[str, dict[int, Estimate]]:
-    """Spearman's correlation of every proxy with measured CPU time over all candidates, by batch size.
+    """Compute Spearman's correlation of every proxy with measured CPU time over candidates, by batch size.
 
-    `sparsity` promises less time the more there is of it, so it is turned round: 1 is agreement.
+    Higher sparsity promises less time, so its sign is turned: 1 is agreement for every proxy.
     """
     sign = {"sparsity": -1.0}
     return {
@@ -258,7 +231,7 @@ def proxy_agreement(
 
 
 def repair_lines(repairs: pd.DataFrame, sizes: Sequence[int], confidence: float) -> list[dict[str, Any]]:
-    """A line a variant: what it picks on how many seeds, and what that really is, over seeds."""
+    """Summarise each variant: its most frequent pick, on how many seeds, and what the pick achieves."""
     lines = []
     for variant in dict.fromkeys(repairs["variant"]):
         own = repairs[repairs["variant"] == variant]
@@ -285,7 +258,7 @@ def repair_lines(repairs: pd.DataFrame, sizes: Sequence[int], confidence: float)
 
 
 def control_lines(narrow: pd.DataFrame, confidence: float) -> list[dict[str, Any]]:
-    """Validation loss by method of making a narrow network, for the widths that have controls."""
+    """Summarise validation loss by method of making a narrow network, for the widths that have controls."""
     controlled = narrow.loc[narrow["method"] != "l1", ["width_0", "width_1"]].drop_duplicates()
     rows = narrow.merge(controlled, on=["width_0", "width_1"])
     return [

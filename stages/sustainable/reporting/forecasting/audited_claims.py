@@ -13,9 +13,10 @@ from sustainable.reporting.declaration import (
     Judgement,
 )
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
-from sustainable.reporting.forecasting.results import TWIN, ReportParameters
 from sustainable.reporting.forecasting.searching import SearcherLine
-from sustainable.reporting.templates import difference_text, small_ratio_text
+from sustainable.reporting.formats import difference_text, small_ratio_text
+from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio, weakest
 
 CHOICE, ORACLE = "ppo_stepwise", "oracle"

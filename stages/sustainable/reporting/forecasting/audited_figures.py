@@ -10,12 +10,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sustainable.reporting.forecasting.audited import PROXIES, Audited
-from sustainable.reporting.forecasting.figures import BLUE, GREEN, GREY, ORANGE, STYLE, save_figure
-from sustainable.reporting.forecasting.results import BASELINE
 from sustainable.reporting.forecasting.searching import Searching
+from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.formats import words
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, STYLE, draw_interval, save_figures
 
-COLOURS = {"torch-eager": BLUE, "onnxruntime": ORANGE, "openvino": GREEN}
-MARKS = {"fp32": "o", "int8": "s", "bf16": "^"}
+RUNTIME_COLOURS = {"torch-eager": BLUE, "onnxruntime": ORANGE, "openvino": GREEN}
+PRECISION_MARKS = {"fp32": "o", "int8": "s", "bf16": "^"}
 PROXY_LABELS = {
     "flops": "operations",
     "parameters": "parameters",
@@ -26,38 +28,27 @@ PROXY_LABELS = {
 }
 
 
-def draw_audited(
-    folder: Path,
-    audited: Audited,
-    searching: Searching,
-    candidates: pd.DataFrame,
-    labels: Mapping[str, str],
-    stamp: str,
-) -> list[str]:
-    """Every figure of the audited protocol into `folder`; gives their names."""
+def draw_audited(folder: Path, candidates: pd.DataFrame, study: Forecasting, stamp: str) -> list[str]:
+    """Write every figure of the audited protocol into `folder` and return their names."""
+    sizes = study.audited.batch_sizes
     figures = {
-        "audited": audited_figure(audited, labels),
-        "candidates": candidates_figure(candidates, audited.batch_sizes),
-        "proxies": proxies_figure(candidates, max(audited.batch_sizes)),
-        "regret": regret_figure(searching),
+        "audited": audited_figure(study.audited, study.labels),
+        "candidates": candidates_figure(candidates, sizes),
+        "proxies": proxies_figure(candidates, max(sizes)),
+        "regret": regret_figure(study.searching),
     }
-    for name, figure in figures.items():
-        save_figure(figure, folder, name, stamp)
-    return list(figures)
+    return save_figures(figures, folder, stamp)
 
 
 def audited_figure(audited: Audited, labels: Mapping[str, str]) -> Figure:
-    """CPU time relative to the eager baseline with its interval over seeds, on a logarithmic axis."""
+    """Plot CPU time relative to the eager baseline with its interval over seeds, on a logarithmic axis."""
     keys = [key for key in audited.lines if key != BASELINE]
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(5.6, 3.2))
         offsets = np.linspace(-0.15, 0.15, len(audited.batch_sizes))
         for offset, colour, size in zip(offsets, (GREY, BLUE), audited.batch_sizes, strict=False):
             for place, key in enumerate(keys):
-                ratio = audited.lines[key].timings[size].ratio
-                if ratio is not None:
-                    axis.plot([ratio.low, ratio.high], [place + offset] * 2, color=colour, linewidth=2)
-                    axis.plot(ratio.estimate, place + offset, "o", color=colour, markersize=4)
+                draw_interval(axis, audited.lines[key].timings[size].ratio, place + offset, colour)
             axis.plot([], [], "o-", color=colour, label=f"batch {size}")
         axis.axvline(1, color="black", linewidth=0.6)
         axis.set_xscale("log")
@@ -69,7 +60,7 @@ def audited_figure(audited: Audited, labels: Mapping[str, str]) -> Figure:
 
 
 def candidates_figure(candidates: pd.DataFrame, sizes: Sequence[int]) -> Figure:
-    """Validation accuracy against measured CPU time: a mark a candidate."""
+    """Plot validation accuracy against measured CPU time, one point per candidate."""
     space = candidates[candidates["family"] != "masked"]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(sizes), figsize=(6.4, 2.8), sharey=True, squeeze=False)
@@ -78,8 +69,8 @@ def candidates_figure(candidates: pd.DataFrame, sizes: Sequence[int]) -> Figure:
                 axis.plot(
                     own[f"cpu_time_ms_batch_{size}"],
                     own["validation_accuracy"],
-                    MARKS[str(precision)],
-                    color=COLOURS[str(runtime)],
+                    PRECISION_MARKS[str(precision)],
+                    color=RUNTIME_COLOURS[str(runtime)],
                     markersize=3,
                     alpha=0.6,
                     markeredgewidth=0,
@@ -93,12 +84,16 @@ def candidates_figure(candidates: pd.DataFrame, sizes: Sequence[int]) -> Figure:
 
 
 def proxies_figure(candidates: pd.DataFrame, size: int) -> Figure:
-    """What each proxy says of every candidate, and what was measured."""
+    """Plot measured CPU time against each proxy, one point per candidate."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, 3, figsize=(6.4, 3.8), sharey=True)
         for axis, proxy in zip(axes.flat, PROXIES, strict=True):
             for runtime, own in candidates.groupby("runtime"):
-                look: dict[str, Any] = {"color": COLOURS[str(runtime)], "markersize": 2.5, "alpha": 0.6}
+                look: dict[str, Any] = {
+                    "color": RUNTIME_COLOURS[str(runtime)],
+                    "markersize": 2.5,
+                    "alpha": 0.6,
+                }
                 axis.plot(own[proxy], own[f"cpu_time_ms_batch_{size}"], "o", markeredgewidth=0, **look)
             axis.set_xscale(
                 "linear" if proxy == "sparsity" else "symlog", **_symlog(candidates[proxy], proxy)
@@ -107,19 +102,19 @@ def proxies_figure(candidates: pd.DataFrame, size: int) -> Figure:
             axis.set_xlabel(PROXY_LABELS[proxy])
         for axis in axes[:, 0]:
             axis.set_ylabel("CPU time, ms")
-        for runtime, colour in COLOURS.items():
+        for runtime, colour in RUNTIME_COLOURS.items():
             axes[0, 0].plot([], [], "o", color=colour, markersize=3, label=runtime)
         axes[0, 0].legend(fontsize=6, frameon=False)
     return figure
 
 
 def _symlog(values: pd.Series, proxy: str) -> dict[str, float]:
-    """A logarithmic axis that still shows 0, which is what proxies say of quantized models."""
+    """Choose a logarithmic axis that still shows 0, which the proxies report for quantized models."""
     return {} if proxy == "sparsity" else {"linthresh": float(values[values > 0].min())}
 
 
 def regret_figure(searching: Searching) -> Figure:
-    """Mean simple regret against distinct evaluations, with its interval over seeds."""
+    """Plot mean simple regret against distinct evaluations, with its interval over seeds."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6.0, 3.4))
         colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
@@ -127,9 +122,7 @@ def regret_figure(searching: Searching) -> Figure:
         for index, (name, line) in enumerate(searching.lines.items()):
             style = "-" if line.is_rl else "--"
             colour = colours[index % len(colours)]
-            axis.plot(
-                steps, line.curve.mean, style, color=colour, linewidth=1.3, label=name.replace("_", " ")
-            )
+            axis.plot(steps, line.curve.mean, style, color=colour, linewidth=1.3, label=words(name))
             axis.fill_between(steps, line.curve.low, line.curve.high, color=colour, alpha=0.12, linewidth=0)
         axis.set_xlabel("distinct evaluations")
         axis.set_ylabel("regret, nats")

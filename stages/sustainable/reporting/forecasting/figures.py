@@ -1,50 +1,25 @@
-"""Figures as PDF for the paper and PNG for people; the same rows give the same bytes."""
+"""Figures of the published protocol."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sustainable.core.files import replacing
 from sustainable.energy.meter import COUNTER
-from sustainable.reporting.forecasting.results import BASELINE, PRIMARY, Results
+from sustainable.reporting.forecasting.results import PRIMARY, Results
 from sustainable.reporting.forecasting.run import Run
-
-BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
-STYLE: Any = {
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-    "pdf.fonttype": 42,
-    "savefig.dpi": 160,
-}
-NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-    "png": {"Software": None},
-}
-
-
-def save_figure(figure: Figure, folder: Path, name: str, stamp: str) -> None:
-    """Write `name`.pdf and `name`.png, the same bytes for the same figure; `stamp` goes across it."""
-    if stamp:
-        place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
-        figure.text(s=stamp, color="red", alpha=0.4, fontsize=20, **place)
-    for kind, metadata in NO_TRACES.items():
-        with replacing(folder / f"{name}.{kind}") as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata)
-    plt.close(figure)
+from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.formats import words
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, STYLE, draw_interval, save_figures
 
 
 def configurations_figure(rows: pd.DataFrame, results: Results, labels: Mapping[str, str]) -> Figure:
-    """Accuracy, energy and latency by configuration: a dot a window, the mean as a bar, the A/A band."""
+    """Plot accuracy, energy and latency by configuration: points are windows, bars are means."""
     nature = "" if results.cpu_evidence == COUNTER else f"\n({results.cpu_evidence}: an estimate)"
     panels = (("energy_mwh", f"energy, mWh per forecast{nature}"), ("latency_ms", "latency, ms per forecast"))
     keys = list(results.lines)
@@ -61,11 +36,11 @@ def configurations_figure(rows: pd.DataFrame, results: Results, labels: Mapping[
 
 
 def _accuracies(axis: Axes, results: Results) -> None:
-    """A bar a configuration, the frugal forecasters as lines."""
+    """Draw one bar per configuration, and the frugal forecasters as lines."""
     for place, line in enumerate(results.lines.values()):
         axis.hlines(line.accuracy, place - 0.25, place + 0.25, color=ORANGE, linewidth=2)
     for (name, hits), style in zip(sorted(results.frugal.items()), (":", "--", "-."), strict=False):
-        label = name.replace("_", " ")
+        label = words(name)
         axis.axhline(float(hits.mean()), color=GREEN, linestyle=style, linewidth=1, label=label)
     axis.set_ylabel("test accuracy")
     axis.margins(y=0.25)
@@ -81,7 +56,7 @@ def _dots(axis: Axes, rows: pd.DataFrame, keys: list[str], column: str) -> None:
 
 
 def _band(axis: Axes, results: Results, column: str) -> None:
-    """What the baseline could as well have measured: its mean times the A/A twin's interval."""
+    """Shade the noise floor: the baseline's mean times the interval of its A/A twin."""
     twin, mean = results.twin[column].ratio, results.lines[BASELINE].outcomes[column].mean
     if twin is not None and mean is not None:
         look: dict[str, Any] = {"color": GREY, "alpha": 0.35, "linewidth": 0, "label": "A/A control"}
@@ -89,17 +64,14 @@ def _band(axis: Axes, results: Results, column: str) -> None:
         axis.legend(fontsize=6, frameon=False, loc="lower left")
 
 
-def ratios_figure(results: Mapping[str, Results], labels: Mapping[str, str]) -> Figure:
-    """CPU time relative to the baseline with its interval, in each way of measuring."""
+def published_ratios_figure(results: Mapping[str, Results], labels: Mapping[str, str]) -> Figure:
+    """Plot CPU time relative to the baseline with its interval, for each way of measuring."""
     keys = [key for key in labels if key != BASELINE]
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(5.2, 2.8))
         for offset, colour, (way, found) in zip((-0.15, 0.15), (GREY, BLUE), results.items(), strict=True):
             for place, key in enumerate(keys):
-                ratio = found.lines[key].compared[PRIMARY].ratio
-                if ratio is not None:
-                    axis.plot([ratio.low, ratio.high], [place + offset] * 2, color=colour, linewidth=2)
-                    axis.plot(ratio.estimate, place + offset, "o", color=colour, markersize=4)
+                draw_interval(axis, found.lines[key].compared[PRIMARY].ratio, place + offset, colour)
             axis.plot([], [], "o-", color=colour, label=f"{way}: {found.blocks} blocks")
         axis.axvline(1, color="black", linewidth=0.6)
         axis.set_yticks(range(len(keys)), [labels[key] for key in keys])
@@ -110,7 +82,7 @@ def ratios_figure(results: Mapping[str, Results], labels: Mapping[str, str]) -> 
 
 
 def curve_figure(curve: pd.DataFrame, best_reward: float) -> Figure:
-    """PPO's mean reward over its steps, and the best reward that there is."""
+    """Plot PPO's mean reward over its steps, and the highest reward of any action."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(4.5, 2.6))
         axis.plot(curve["step"], curve["mean_reward"], color=BLUE, linewidth=1.2, label="PPO, mean reward")
@@ -122,7 +94,7 @@ def curve_figure(curve: pd.DataFrame, best_reward: float) -> Figure:
 
 
 def rewards_figure(actions: pd.DataFrame, ties: list[int]) -> Figure:
-    """The reward of every action; those that share the best one stand out."""
+    """Plot the reward of every action; the actions that share the highest one are orange."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(4.8, 2.6))
         colours = [ORANGE if action in ties else BLUE for action in actions["action"]]
@@ -137,7 +109,7 @@ def rewards_figure(actions: pd.DataFrame, ties: list[int]) -> Figure:
 
 
 def training_figure(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Training and validation loss by epoch; the epoch whose weights are kept."""
+    """Plot training and validation loss by epoch, and mark the epoch whose weights are kept."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(4.5, 2.6))
         axis.plot(history["epoch"], history["train_loss"], color=BLUE, linewidth=1, label="training")
@@ -149,22 +121,19 @@ def training_figure(history: pd.DataFrame, best_epoch: int) -> Figure:
     return figure
 
 
-def draw_published(
-    folder: Path, run: Run, results: Mapping[str, Results], labels: Mapping[str, str], stamp: str
-) -> list[str]:
-    """Every figure of the published protocol into `folder`; gives their names."""
+def draw_published(folder: Path, run: Run, study: Forecasting, stamp: str) -> list[str]:
+    """Write every figure of the published protocol into `folder` and return their names."""
     seed, model = next(iter(run.metrics["published"]["baseline"]["seeds"].items()))
     history = run.history[run.history["seed"] == int(seed)]
-    own = {key: labels[key] for key in results["published"].lines}
+    results = study.results
+    labels = {key: study.labels[key] for key in results["published"].lines}
     figures = {
-        f"configurations_{way}": configurations_figure(run.rows[way], results[way], own) for way in results
+        f"configurations_{way}": configurations_figure(run.rows[way], results[way], labels) for way in results
     }
     figures |= {
-        "ratios": ratios_figure(results, own),
+        "ratios": published_ratios_figure(results, labels),
         "learning_curve": curve_figure(run.curve, run.best["best_reward"]),
         "action_rewards": rewards_figure(run.actions, run.best["actions_sharing_best_reward"]),
         "training": training_figure(history, model["best_epoch"]),
     }
-    for name, figure in figures.items():
-        save_figure(figure, folder, name, stamp)
-    return list(figures)
+    return save_figures(figures, folder, stamp)

@@ -12,7 +12,8 @@ from sustainable.reporting.declaration import (
     Declaration,
     Judgement,
 )
-from sustainable.reporting.forecasting.results import BASELINE, PRIMARY, Comparison, Results
+from sustainable.reporting.forecasting.results import PRIMARY, Comparison, Results
+from sustainable.reporting.measured_rows import BASELINE
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,

@@ -1,18 +1,16 @@
-"""What measured rows say: one line a configuration, comparisons with the baseline, the A/A control."""
+"""Summaries of study A's measured rows: one line per configuration, compared with the baseline."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from sustainable.core.errors import UserError
-from sustainable.core.parameters import STRICT
-from sustainable.energy.meter import STAMPED
 from sustainable.measuring.rows import JOULES_PER_MWH
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, describe_evidence, joined
+from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.statistics import (
     BreakEven,
     Ratio,
@@ -31,95 +29,44 @@ from sustainable.statistics import (
     summarise_values,
 )
 
-BASELINE, TWIN, IDLE = "baseline", "baseline_twin", "idle"
 PRIMARY = "cpu_time_ms"
-OUTCOMES = (PRIMARY, "latency_ms", "energy_mwh", "net_energy_mwh")
+COMPARED = (PRIMARY, "latency_ms", "energy_mwh", "net_energy_mwh")
 COUNTS = (
     "parameters", "nonzero", "int8_parameters", "size_bytes", "flops", "proxy_parameters", "proxy_flops",
 )  # fmt: skip
-COLUMNS = (
+ROW_COLUMNS = (
     "configuration", "block", "position", "profile", "name", "runtime", "precision",
     "weights_sha256", *COUNTS,
     "windows", "threads", "batch_size", "wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "cpu_evidence",
     "ram_evidence", "meter", "note", "cpu_time_ms", "latency_ms", "energy_mwh",
 )  # fmt: skip
 ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""Watts at full load over which a modelled energy is tried: from a phone's core to a server's socket."""
-POWER = 0.8
-"""The power at which the smallest detectable effects are stated."""
+"""Watts at full load for which modelled energy is computed: from a phone's core to a server's socket."""
 
 
-@dataclass(frozen=True, config=STRICT)
-class AuditedParameters:
-    """What was declared before measuring: how much accuracy may be lost at most, how much less CPU time is
-    to be shown, and the rank correlation at which a proxy is said to stand for a measurement."""
-
-    accuracy_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
-    target_speed_up: Annotated[float, Field(gt=1.0)]
-    rank_agreement: Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-@dataclass(frozen=True, config=STRICT)
-class PoliciesParameters:
-    """How study B's claims are read: the change of memory that one speaks of, which an interval must be
-    narrower than to carry it; the falls between which pruning lowers memory by "about" that; how far, as a
-    share, Amdahl's prediction may be off."""
-
-    memory_change: Annotated[float, Field(gt=0.0, lt=1.0)]
-    memory_fall: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(lt=1.0)]]
-    prediction_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-@dataclass(frozen=True, config=STRICT)
-class ReportParameters:
-    """Intervals and tests. `comparisons` form the family of the primary outcome (CPU time) to which
-    Holm's correction is applied."""
-
-    minimum_blocks: Annotated[int, Field(ge=2)]
-    equivalence_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
-    audited: AuditedParameters
-    policies: PoliciesParameters
-    comparisons: Annotated[list[str], Field(min_length=1)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
-    bootstrap_resamples: Annotated[int, Field(ge=100, le=1_000_000)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-
-    @property
-    def bootstrap(self) -> tuple[float, int, int]:
-        """Confidence, resamples and seed, as the intervals take them."""
-        return self.confidence, self.bootstrap_resamples, self.seed
-
-
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Comparison:
-    """One outcome against the baseline, within blocks: over all of them, and without flagged windows.
-
-    `p_holm` is None outside the family; `detectable` is the smallest effect found with `POWER`.
-    """
+    """One outcome compared with the baseline within blocks."""
 
     ratio: Ratio | None
-    clean: Ratio | None
-    p: float | None
-    p_holm: float | None
-    p_equivalence: float | None
-    detectable: float | None
+    clean: Ratio | None  # without flagged windows
+    p: float | None  # sign-flip test
+    p_holm: float | None  # None outside the family
+    p_equivalence: float | None  # TOST
+    detectable: float | None  # smallest effect found with `POWER`
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Line:
-    """One configuration: what it is, how it scored, what a forecast cost.
-
-    `same_as` is the first configuration with the same weights and runtime, None if this is the first:
-    no difference between two such lines is an effect.
-    """
+    """One configuration: its model, its accuracy, and the cost of a forecast."""
 
     key: str
     name: str
     precision: str
     weights_sha256: str
-    same_as: str | None
+    same_as: str | None  # first configuration with equal weights and runtime; None if this is the first
     counts: Mapping[str, int]
-    hits: np.ndarray
+    hits: np.ndarray  # [windows], whether the forecast is right
     outcomes: Mapping[str, Summary]
     compared: Mapping[str, Comparison]
     watts_range: tuple[float, float] | None
@@ -127,7 +74,7 @@ class Line:
 
     @property
     def correct(self) -> int:
-        """How many test windows it gets right."""
+        """Number of test windows classified correctly."""
         return int(self.hits.sum())
 
     @property
@@ -135,9 +82,9 @@ class Line:
         return float(self.hits.mean())
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Results:
-    """All lines by configuration, in the order of their declaration, and how they were measured."""
+    """All lines by configuration, in declared order, and how they were measured."""
 
     lines: Mapping[str, Line]
     frugal: Mapping[str, np.ndarray]
@@ -166,13 +113,16 @@ class Results:
 
 
 def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportParameters) -> Results:
-    """Summaries and comparisons from measured rows (`COLUMNS`, a row a block and configuration).
+    """Summarise and compare measured rows (`ROW_COLUMNS`, one row per block and configuration).
 
-    `hits` has a row a test window and a column a configuration or frugal forecaster, 1 where it is
-    right. Raises `UserError` when a cell of the design is missing or double.
+    `hits` has one row per test window and one column per configuration or frugal forecaster, 1 for a correct
+    forecast.
+
+    Raises:
+        UserError: a cell of the design is missing or duplicated.
     """
     rows = rows if "flags" in rows else rows.assign(flags=None)
-    check_design(rows)
+    check_blocks(rows, "benchmark rows")
     rows = rows.assign(net_energy_mwh=net_energy_mwh(rows))
     models = rows[rows["configuration"] != IDLE]
     keys = list(dict.fromkeys(name for name in hits.columns if (models["configuration"] == name).any()))
@@ -183,7 +133,7 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
         own = _own(models, key)
         model = (str(own["weights_sha256"].iloc[0]), str(own["runtime"].iloc[0]))
         same_as = first_of.setdefault(model, key)
-        compared = {outcome: _compare(own, base, outcome, parameters) for outcome in OUTCOMES}
+        compared = {outcome: _compare(own, base, outcome, parameters) for outcome in COMPARED}
         right = hits[key].to_numpy(dtype=bool)
         lines[key] = _line(key, None if same_as == key else same_as, own, base, right, compared)
     others = [str(name) for name in hits.columns if name not in (*keys, "training_seed", "first_day")]
@@ -192,9 +142,9 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
 
 
 def net_energy_mwh(rows: pd.DataFrame) -> pd.Series:
-    """Energy of a forecast less what the idle host draws, by the idle window of the same block.
+    """Subtract the idle host's energy, measured in the idle window of the same block, from each forecast's.
 
-    Missing where there is no idle window, where its energy was not read, or where nothing is left.
+    The result is missing if the block has no idle window with an energy, or if it is not positive.
     """
     idle = rows[rows["configuration"] == IDLE].set_index("block")
     idle_w = (idle["cpu_j"] + idle["ram_j"].fillna(0)) / idle["wall_time_s"]
@@ -219,7 +169,7 @@ def _line(
         same_as=same_as,
         counts={name: int(first[name]) for name in COUNTS},
         hits=hits,
-        outcomes={outcome: summarise_values(own[outcome].to_list()) for outcome in OUTCOMES},
+        outcomes={outcome: summarise_values(own[outcome].to_list()) for outcome in COMPARED},
         compared=compared,
         watts_range=None if key == BASELINE else _watts_range(own, base),
         flagged=int(own["flags"].notna().sum()),
@@ -243,7 +193,7 @@ def _compare(own: pd.DataFrame, base: pd.DataFrame, outcome: str, parameters: Re
 
 
 def _with_holm(lines: Mapping[str, Line], parameters: ReportParameters) -> dict[str, Line]:
-    """The same lines with p values adjusted over the declared family, on the primary outcome."""
+    """Adjust the p values of the primary outcome over the declared family."""
     unknown = [key for key in parameters.comparisons if key not in lines]
     if unknown:
         raise UserError(
@@ -254,15 +204,15 @@ def _with_holm(lines: Mapping[str, Line], parameters: ReportParameters) -> dict[
     found = {}
     for key, line in lines.items():
         comparison = line.compared[PRIMARY]
-        changed = Comparison(**(vars(comparison) | {"p_holm": adjusted.get(key)}))
-        found[key] = Line(**(vars(line) | {"compared": {**line.compared, PRIMARY: changed}}))
+        changed = replace(comparison, p_holm=adjusted.get(key))
+        found[key] = replace(line, compared={**line.compared, PRIMARY: changed})
     return found
 
 
 def _watts_range(own: pd.DataFrame, base: pd.DataFrame) -> tuple[float, float] | None:
-    """Lowest and highest energy ratio to the baseline that the assumed watts allow.
+    """Return the lowest and highest energy ratio to the baseline over `ASSUMED_WATTS`.
 
-    Models energy as watts x CPU time, with and without the memory that the rows charge by the second.
+    Energy is modelled as watts x CPU time, with and without the memory energy of the rows.
     """
     ratios = []
     for watts in ASSUMED_WATTS:
@@ -276,17 +226,17 @@ def _watts_range(own: pd.DataFrame, base: pd.DataFrame) -> tuple[float, float] |
 
 
 def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
-    """How the rows were measured; classes of evidence are never added up without the modelled share."""
+    """Describe how the rows were measured; a sum over classes of evidence states its modelled share."""
     measured = models.dropna(subset=["cpu_j", "ram_j"])
     total_j = float((measured["cpu_j"] + measured["ram_j"]).sum())
     notes = models["note"].dropna().astype(str).str.split("; ").explode()
     return {
-        **evidence_of(models),
+        **describe_evidence(models),
         "blocks": int(models["block"].nunique()),
         "flagged": int(rows["flags"].notna().sum()),
-        "ram_evidence": _joined(models["ram_evidence"]),
-        "meter_reason": _joined(rows.get("meter_reason", pd.Series(["as published"]))),
-        "assumptions": _joined(notes[notes.str.contains("assumed")]),
+        "ram_evidence": joined(models["ram_evidence"]),
+        "meter_reason": joined(rows.get("meter_reason", pd.Series(["as published"]))),
+        "assumptions": joined(notes[notes.str.contains("assumed")]),
         "ram_share": float(measured["ram_j"].sum()) / total_j if total_j else None,
         "energy_missing": int(models["energy_mwh"].isna().sum()),
         "energy_is_time": redundancy(models["energy_mwh"].to_list(), models["latency_ms"].to_list()),
@@ -295,51 +245,13 @@ def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def evidence_of(models: pd.DataFrame) -> dict[str, Any]:
-    """What meter and which class of evidence rows have, and what must be stamped across them."""
-    evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
-    stamps = {"smoke run"} if (models["profile"] == "smoke").any() else set()
-    return {
-        "stamps": sorted(stamps | {f"{name} energy" for name in evidence & STAMPED}),
-        "cpu_evidence": _joined(models["cpu_evidence"]),
-        "meter": _joined(models["meter"]),
-    }
-
-
-def stamp_of(results: Iterable[Any]) -> str:
-    """What must be written across every page of these results; empty when they are evidence."""
-    stamps = sorted({stamp for found in results for stamp in found.stamps})
-    return f"{', '.join(stamps)}, not evidence" if stamps else ""
-
-
-def check_design(rows: pd.DataFrame) -> None:
-    """Every configuration once in every block; raises `UserError` naming the first cell that is not."""
-    keys = list(dict.fromkeys(rows["configuration"]))
-    for needed in (BASELINE, TWIN):
-        if needed not in keys:
-            raise UserError(f"benchmark rows: configuration {needed!r} is missing; run `dvc repro` again")
-    cells = rows.groupby(["block", "configuration"]).size()
-    for block in range(int(rows["block"].max()) + 1):
-        for key in keys:
-            count = int(cells.get((block, key), 0))
-            if count != 1:
-                raise UserError(
-                    f"benchmark rows: block {block}, configuration {key!r} stands {count} times, not once; "
-                    "delete the file and run `dvc repro` again"
-                )
-
-
 def _own(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     return rows[rows["configuration"] == key].sort_values("block").reset_index(drop=True)
 
 
-def _joined(values: pd.Series) -> str:
-    return " + ".join(sorted({str(value) for value in values.dropna()}))
-
-
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class AccuracyDifference:
-    """Accuracy of one forecaster minus another's, on the same windows, with interval and McNemar's p."""
+    """Accuracy of one forecaster minus another's on the same windows, with its interval and McNemar's p."""
 
     estimate: float
     low: float
@@ -350,7 +262,7 @@ class AccuracyDifference:
 def accuracy_difference(
     hits: np.ndarray, reference: np.ndarray, parameters: ReportParameters
 ) -> AccuracyDifference:
-    """Compare two columns of hits [n], paired by window."""
+    """Compare two columns of hits [windows], paired by window."""
     return AccuracyDifference(
         *difference_interval(hits, reference, *parameters.bootstrap), mcnemar_p(hits, reference)
     )
@@ -363,10 +275,10 @@ def pay_back(
     outcome: str,
     parameters: ReportParameters,
 ) -> BreakEven:
-    """Forecasts after which `key` has saved what `costs` (as `cost.total_cost` gives them) took to find it.
+    """Compute the forecasts after which `key` has repaid `costs` (as `cost.total_cost` returns them).
 
-    `outcome` is `cpu_time_ms` or `energy_mwh`. Energy is compared only where the costs and the rows come
-    from one meter and one class of evidence.
+    `outcome` is `cpu_time_ms` or `energy_mwh`. Energy is compared only if costs and rows come from one meter
+    and class of evidence.
     """
     own, base = (_own(rows, name) for name in (key, BASELINE))
     if outcome == PRIMARY:
@@ -382,7 +294,18 @@ def pay_back(
 
 
 def _joules(cost: Mapping[str, Any]) -> float | None:
-    """All that a cost's meter has counted; None where the processor's part is missing."""
+    """Sum the joules of a cost; None if the CPU's part is missing."""
     if cost["cpu_j"] is None:
         return None
     return float(sum(cost[name] or 0.0 for name in ("cpu_j", "ram_j", "gpu_j")))
+
+
+def in_micro(summary: Summary) -> Summary:
+    """Convert a summary from milli- to micro-units, which print with fewer zeros."""
+    mean, std = (None if value is None else 1000 * value for value in (summary.mean, summary.std))
+    return replace(summary, mean=mean, std=std)
+
+
+def published_summary(entry: Mapping[str, Any], mean: str, std: str) -> Summary:
+    """Read a published mean and standard deviation; the source does not give the number of runs."""
+    return Summary(float(entry[mean]), float(entry[std]), 0)

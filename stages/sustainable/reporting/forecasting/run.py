@@ -1,37 +1,35 @@
-"""Everything that a run has left and the report is made of, read from one folder and checked."""
+"""The files of study A's run, read from one folder and checked."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows
-from sustainable.reporting.forecasting.results import COLUMNS
+from sustainable.reporting.forecasting.results import ROW_COLUMNS
+from sustainable.reporting.published import read_source
 
 WAYS = ("published", "remeasured")
-HISTORY = ("seed", "epoch", "train_loss", "validation_loss")
-ACTIONS = (
+HISTORY_COLUMNS = ("seed", "epoch", "train_loss", "validation_loss")
+ACTION_COLUMNS = (
     "action", "name", "reward", "pruning", "quantization", "parameters", "weights_sha256", "proxy_parameters",
     "proxy_flops",
 )  # fmt: skip
-CANDIDATES = (
+CANDIDATE_COLUMNS = (
     "family", "width_0", "width_1", "precision", "runtime", "flops", "parameters", "size_bytes", "sparsity",
     "proxy_flops", "proxy_parameters", "validation_accuracy",
 )  # fmt: skip
-NARROW = ("method", "width_0", "width_1", "seed", "validation_loss_before", "validation_loss")
-REPAIRS = ("variant", "seed", "names", "ties", "models", "test_accuracy_difference")
-IMPROVEMENTS = ("searcher", "seed", "evaluation", "reward", "distinct")
-PUBLISHED = ("configurations", "claims", "best_action", "test_accuracy", "test_windows")
+NARROW_COLUMNS = ("method", "width_0", "width_1", "seed", "validation_loss_before", "validation_loss")
+REPAIR_COLUMNS = ("variant", "seed", "names", "ties", "models", "test_accuracy_difference")
+IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct")
+FORECASTING_SOURCE_KEYS = ("configurations", "claims", "best_action", "test_accuracy", "test_windows")
 
 
 @dataclass(frozen=True)
 class Run:
-    """The files of a run by what they are; `rows`, `hits` and `conditions` by benchmark, `metrics` by
-    protocol and name."""
+    """The files of a run: `rows`, `hits` and `conditions` by benchmark, `metrics` by protocol and name."""
 
     rows: Mapping[str, pd.DataFrame]
     hits: Mapping[str, pd.DataFrame]
@@ -50,7 +48,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run; raises `UserError` for the first file that is missing or not what it should be."""
+    """Read a run. Raises `UserError` for the first file that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search"
     names = {
         "published": ("preprocess", "baseline", "training_cost", "search_cost"),
@@ -59,7 +57,7 @@ def read_run(folder: Path) -> Run:
         ),
     }  # fmt: skip
     return Run(
-        rows={name: read_rows(measured / f"{name}.csv", COLUMNS) for name in (*WAYS, "audited")},
+        rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in (*WAYS, "audited")},
         hits={
             name: read_rows(measured / f"{name}.hits.csv", ("training_seed", "first_day", "baseline"))
             for name in (*WAYS, "audited")
@@ -71,35 +69,26 @@ def read_run(folder: Path) -> Run:
             protocol: {name: read_json(folder / "metrics" / protocol / f"{name}.json") for name in wanted}
             for protocol, wanted in names.items()
         },
-        history=read_rows(folder / "training/published/history.csv", HISTORY),
-        actions=read_rows(searched / "published/actions.csv", ACTIONS),
+        history=read_rows(folder / "training/published/history.csv", HISTORY_COLUMNS),
+        actions=read_rows(searched / "published/actions.csv", ACTION_COLUMNS),
         curve=read_rows(searched / "published/curve.csv", ("step", "mean_reward")),
         best=read_json(searched / "published/best_action.json"),
-        narrow=read_rows(folder / "training/audited/narrow.csv", NARROW),
-        candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATES)),
+        narrow=read_rows(folder / "training/audited/narrow.csv", NARROW_COLUMNS),
+        candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATE_COLUMNS)),
         refused=read_json(searched / "candidates.conditions.json")["refused"],
-        improvements=read_rows(searched / "improvements.csv", IMPROVEMENTS),
+        improvements=read_rows(searched / "improvements.csv", IMPROVEMENT_COLUMNS),
         choices=read_json(searched / "choices.json"),
-        repairs=read_rows(searched / "repairs.csv", REPAIRS),
+        repairs=read_rows(searched / "repairs.csv", REPAIR_COLUMNS),
     )
 
 
 def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
-    """The candidates that were measured; a table in which nothing was refused may lack the column."""
+    """Return the measured candidates; a table without refusals may lack the column."""
     if "refused" not in candidates.columns:
         return candidates
     return candidates[candidates["refused"].isna()].reset_index(drop=True)
 
 
-def read_published(path: Path, study: str = "study_a", needed: Collection[str] = PUBLISHED) -> dict[str, Any]:
-    """A source's numbers: the section `study` of a file, with the `needed` keys. Raises `UserError` when the
-    file is not what it should be."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))[study]
-        missing = set(needed) - content.keys()
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
-    if missing:
-        raise UserError(f"{path}: {study}.{min(missing)} is missing; restore the file from git")
-    return dict(content)
+def read_published(path: Path) -> dict[str, Any]:
+    """Read the numbers of study A's source; see `read_source`."""
+    return read_source(path, "study_a", FORECASTING_SOURCE_KEYS)

@@ -1,13 +1,13 @@
-"""What the comparison of searchers says: regret against distinct evaluations, over seeds."""
+"""Summaries of the comparison of searchers: regret against distinct evaluations, over seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass as plain_dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import (
     Curve,
     Estimate,
@@ -20,36 +20,31 @@ from sustainable.statistics import (
 
 LEARNS_A_POLICY = "ppo"
 OURS = "ppo_stepwise"
-NEAR = 0.99
-"""The share of the oracle's reward that counts as nearly there."""
+NEAR_ORACLE = 0.99
+"""Share of the oracle's reward that counts as near the oracle."""
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class SearcherLine:
-    """One searcher over its seeds. Regret is the oracle's reward minus the best found, in nats.
-
-    `curve` is its mean after every distinct evaluation; `found` the share of seeds that found the oracle;
-    `near` how many seeds came within 99 % of its reward, and `near_after` the median number of evaluations
-    of those; `against` is our PPO's mean regret minus this one's, paired by seed (above 0: ours is worse);
-    `cost` is the searcher's own, without evaluations."""
+    """One searcher over its seeds. Regret is the oracle's reward minus the best found, in nats."""
 
     name: str
     is_rl: bool
-    curve: Curve
+    curve: Curve  # mean regret after every distinct evaluation
     mean_regret: Estimate | None
     final_regret: Estimate | None
-    found: Estimate
-    near: int
-    near_after: float | None
-    against: Estimate | None
+    found: Estimate  # share of seeds that found the oracle
+    near: int  # seeds that reached `NEAR_ORACLE` of the oracle's reward
+    near_after: float | None  # median evaluations of those
+    against: Estimate | None  # our PPO's mean regret minus this one's, paired by seed
     seeds: int
-    distinct: float
-    cost: Mapping[str, Any]
+    distinct: float  # mean number of distinct evaluations
+    cost: Mapping[str, Any]  # without evaluations
 
 
-@plain_dataclass(frozen=True)
+@dataclass(frozen=True)
 class Searching:
-    """Every searcher, the budget of distinct evaluations, and the choices that were made."""
+    """Every searcher, the budget of distinct evaluations, and the choices made."""
 
     lines: Mapping[str, SearcherLine]
     budget: int
@@ -57,7 +52,7 @@ class Searching:
 
     @property
     def best(self) -> SearcherLine:
-        """The searcher with the least mean regret."""
+        """The searcher with the lowest mean regret."""
         return min(self.lines.values(), key=lambda line: float(line.curve.mean.mean()))
 
 
@@ -67,7 +62,7 @@ def summarise_searches(
     costs: Mapping[str, Any],
     parameters: ReportParameters,
 ) -> Searching:
-    """Lines from the table of improvements (a row each time that a search's best reward rose)."""
+    """Summarise the table of improvements (one row each time a search's best reward rose)."""
     budget, oracle = int(choices["budget"]), float(choices["choices"]["oracle"]["reward"])
     curves = {
         name: regret_curves(improvements[improvements["searcher"] == name], oracle, budget)
@@ -83,7 +78,7 @@ def summarise_searches(
 
 
 def regret_curves(improvements: pd.DataFrame, oracle: float, budget: int) -> np.ndarray:
-    """Simple regret [seeds, budget] of one searcher, by ascending seed."""
+    """Compute simple regret [seeds, budget] of one searcher, by ascending seed."""
     runs = [own for _, own in improvements.groupby("seed")]
     return np.array(
         [
@@ -103,7 +98,7 @@ def _line(
     parameters: ReportParameters,
 ) -> SearcherLine:
     runs = [list(zip(run["evaluation"], run["reward"], strict=True)) for _, run in own.groupby("seed")]
-    reached = [evaluations_to_reach(run, oracle, NEAR) for run in runs]
+    reached = [evaluations_to_reach(run, oracle, NEAR_ORACLE) for run in runs]
     near = [count for count in reached if count is not None]
     hits = int((curve[:, -1] <= 0).sum())
     return SearcherLine(

@@ -12,11 +12,12 @@ from typing import Any
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.declaration import ROW_FILES, Analysis, Declaration, Judgement
-from sustainable.reporting.forecasting.results import BASELINE, TWIN, PoliciesParameters, ReportParameters
-from sustainable.reporting.policies.costs import Cell, MemoryLine, PolicyLine
+from sustainable.reporting.formats import declared_percent, interval_text
+from sustainable.reporting.measured_rows import BASELINE, TWIN
+from sustainable.reporting.parameters import PoliciesParameters, ReportParameters
+from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
-from sustainable.reporting.templates import declared_percent, ratio_text
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,
@@ -228,7 +229,9 @@ def left_out(policies: Policies) -> str:
     return f" Not learned and left out: {', '.join(names)}." if names else ""
 
 
-def certainly(cell: Cell, line: PolicyLine, outcome: str, claimed: str, parameters: ReportParameters) -> bool:
+def certainly(
+    cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: str, parameters: ReportParameters
+) -> bool:
     """Whether an outcome is certainly "lower" or "higher" than uncompressed under the same runtime."""
     effect, twin = line.effects[outcome], cell.twin(outcome)
     if effect.same_runtime is None or effect.clean is None or twin is None:
@@ -241,7 +244,7 @@ def certainly(cell: Cell, line: PolicyLine, outcome: str, claimed: str, paramete
     )
 
 
-def excludes_saving(cell: Cell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
+def excludes_saving(cell: MeasuredCell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
     """Whether the whole interval excludes a saving of the equivalence margin."""
     ratio = line.effects[outcome].same_runtime
     enough = cell.blocks >= parameters.minimum_blocks
@@ -264,7 +267,7 @@ def ends_sooner(line: PolicyLine) -> bool:
     return steps is not None and steps.high < 1
 
 
-def overhead(cell: Cell, line: PolicyLine, parameters: ReportParameters) -> str:
+def overhead(cell: MeasuredCell, line: PolicyLine, parameters: ReportParameters) -> str:
     """Verdict on whether one call costs more than the uncompressed one."""
     if certainly(cell, line, "policy", "higher", parameters):
         return CONFIRMED
@@ -307,7 +310,7 @@ def _memory_floor(lines: Mapping[str, MemoryLine]) -> float:
 
 def _memory_text(policies: Policies, lines: Sequence[MemoryLine]) -> str:
     return (
-        "; ".join(f"{policies.labels[line.key]} {ratio_text(line.same_runtime)}" for line in lines)
+        "; ".join(f"{policies.labels[line.key]} {interval_text(line.same_runtime)}" for line in lines)
         or "not measured"
     )
 
@@ -316,7 +319,7 @@ def _named(policies: Policies, keys: Sequence[str]) -> str:
     return ", ".join(policies.labels[key] for key in keys)
 
 
-def _best(policies: Policies, savings: Sequence[tuple[Cell, PolicyLine]], outcome: str) -> str:
+def _best(policies: Policies, savings: Sequence[tuple[MeasuredCell, PolicyLine]], outcome: str) -> str:
     """The largest of some savings, in brackets."""
     known = [
         (ratio.estimate, cell, line, ratio)
@@ -329,8 +332,8 @@ def _best(policies: Policies, savings: Sequence[tuple[Cell, PolicyLine]], outcom
     _, cell, line, ratio = min(known, key=lambda one: one[0])
     kept = f"{line.kept.estimate:.2f}" if isinstance(line.kept, Estimate) else "unknown"
     return (
-        f" (the largest: {policies.labels[line.key]} in {cell.name}, ratio {ratio_text(ratio)}, A/A control "
-        f"{ratio_text(cell.twin(outcome))}, normalised return {kept})"
+        f" (the largest: {policies.labels[line.key]} in {cell.name}, ratio {interval_text(ratio)}, A/A "
+        f"control {interval_text(cell.twin(outcome))}, normalised return {kept})"
     )
 
 
@@ -343,7 +346,7 @@ def _values(
     policies: Policies,
     outcome: str,
     parts: Mapping[str, Any],
-    deciding: Sequence[tuple[Cell, PolicyLine]],
+    deciding: Sequence[tuple[MeasuredCell, PolicyLine]],
 ) -> dict[str, Any]:
     return {
         **parts,

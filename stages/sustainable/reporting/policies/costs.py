@@ -1,4 +1,4 @@
-"""What the measured windows of study B say: costs of policies, their parts, doses, and memory."""
+"""Summaries of study B's measured windows: costs of policies and their parts, doses, and memory."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sustainable.reporting.forecasting.results import BASELINE, IDLE, POWER, TWIN, ReportParameters
 from sustainable.policies.returns import amdahl, normalised_return, split_log_ratio
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
+from sustainable.reporting.parameters import POWER, ReportParameters
+from sustainable.reporting.policies.run import UNCOMPRESSED
 from sustainable.statistics import (
     Estimate,
     Ratio,
@@ -18,65 +20,57 @@ from sustainable.statistics import (
     unit_means,
 )
 
-PARTS = ("policy", "environment", "remainder")
-PART_COLUMNS = {part: f"{part}_us" for part in PARTS}
-OUTCOMES = ("step", "episode", "steps", "policy", "energy_step", "energy_episode")
-NONE, EAGER = "none", "torch-eager"
+STEP_PARTS = ("policy", "environment", "remainder")
+EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode")
+EAGER = "torch-eager"
 MIB, MICRO = 2**20, 1e6
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One outcome within blocks, intervals over training seeds: to the eager fp32 baseline, to the
-    uncompressed policy under the same runtime, and the latter without flagged windows."""
+    """One outcome as ratios within blocks, with intervals over training seeds."""
 
-    to_baseline: Ratio | None
-    same_runtime: Ratio | None
-    clean: Ratio | None
-    detectable: float | None
+    to_baseline: Ratio | None  # to the eager fp32 baseline
+    same_runtime: Ratio | None  # to the uncompressed policy under the same runtime
+    clean: Ratio | None  # `same_runtime` without flagged windows
+    detectable: float | None  # smallest effect found with `POWER`
 
 
 @dataclass(frozen=True)
 class PolicyLine:
-    """One configuration of one cell.
-
-    `reference`: the uncompressed configuration of its runtime. `kept`: its return over the baseline's, both
-    counted from a random policy. `split`: ln of an episode's cost over the baseline's, in nats, by cause.
-    `costs`: µs of CPU time a step, in total (`step`) and by part.
-    """
+    """One configuration of one cell."""
 
     key: str
     method: str
     norm: str | None
     share: float
     runtime: str
-    reference: str
-    same_as: str | None
+    reference: str  # the uncompressed configuration under the same runtime
+    same_as: str | None  # first configuration with equal weights and runtime; None if this is the first
     size_bytes: float
     size_ratio: float
     to_reference_size: float
     return_mean: float
-    kept: Estimate | None
+    kept: Estimate | None  # return relative to the baseline's, both counted from a random policy's
     steps_per_episode: float
-    costs: Mapping[str, float]
+    costs: Mapping[str, float]  # CPU time per step in µs, in total (`step`) and by part
     effects: Mapping[str, Effect]
-    split: Mapping[str, Estimate | None]
+    split: Mapping[str, Estimate | None]  # ln(episode's cost / baseline's) in nats, by cause
     scores: Mapping[str, Estimate | None]
 
     @property
     def compressed(self) -> bool:
-        return self.method != NONE
+        return self.method != UNCOMPRESSED
 
 
 @dataclass(frozen=True)
-class Cell:
-    """An environment and an algorithm: all lines by configuration. `ends_early`: some episode of some
-    policy has ended before its time."""
+class MeasuredCell:
+    """An environment and an algorithm, with all lines by configuration."""
 
     environment: str
     algorithm: str
     learned: bool
-    ends_early: bool
+    ends_early: bool  # some episode of some policy has terminated early
     blocks: int
     seeds: int
     lines: Mapping[str, PolicyLine]
@@ -112,7 +106,7 @@ class Measures:
 
 
 def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Measured windows with a column an outcome; energies are NaN where a part should be there and is not."""
+    """Add one column per outcome to measured windows; energies are NaN if a metered part is missing."""
     models = rows[rows["configuration"] != IDLE]
     steps, episodes = models["steps"], models["episodes"]
     joules = pd.Series(0.0, index=models.index)
@@ -132,7 +126,7 @@ def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
 
 def measures_of(own: pd.DataFrame) -> Measures:
     """Tables of one cell from its windows (`with_outcomes`)."""
-    columns = {name: name for name in OUTCOMES} | {"steps": "steps_per_episode"}
+    columns = {name: name for name in EFFECTS} | {"steps": "steps_per_episode"}
     columns |= {part: f"{part}_us" for part in ("environment", "remainder")}
     columns |= {name: name for name in ("flagged", "return_mean", "episodes", "wall_time_s")}
     tables = {
@@ -145,13 +139,13 @@ def measures_of(own: pd.DataFrame) -> Measures:
 
 def summarise_cell(
     own: pd.DataFrame, learned: bool, ends_early: bool, random: float, parameters: ReportParameters
-) -> Cell:
-    """Every line of one cell from its windows."""
+) -> MeasuredCell:
+    """Summarise the windows of one cell."""
     measures = measures_of(own)
     described = own.drop_duplicates("configuration").set_index("configuration")
     others = sorted(set(described.index) - {BASELINE, TWIN})  # an order that no shuffled block changes
     others.sort(
-        key=lambda key: (described.loc[key, "method"] != NONE, described.loc[key, "runtime"] != EAGER)
+        key=lambda key: (described.loc[key, "method"] != UNCOMPRESSED, described.loc[key, "runtime"] != EAGER)
     )
     keys = [BASELINE, *others, TWIN]
     seed = measures.units[0]
@@ -168,12 +162,14 @@ def summarise_cell(
         )
     environment, algorithm = own[["environment", "algorithm"]].iloc[0]
     seeds = len(set(measures.units))
-    return Cell(environment, algorithm, learned, ends_early, len(measures.units), seeds, lines)
+    return MeasuredCell(environment, algorithm, learned, ends_early, len(measures.units), seeds, lines)
 
 
 def reference_of(described: pd.DataFrame, key: str) -> str:
-    """The uncompressed configuration that runs as `key` does; the baseline where there is none."""
-    same = described[(described["method"] == NONE) & (described["runtime"] == described.loc[key, "runtime"])]
+    """Return the uncompressed configuration under the runtime of `key`, or the baseline if there is none."""
+    same = described[
+        (described["method"] == UNCOMPRESSED) & (described["runtime"] == described.loc[key, "runtime"])
+    ]
     others = [str(name) for name in same.index if name != TWIN]
     return BASELINE if BASELINE in others or not others else others[0]
 
@@ -205,8 +201,8 @@ def _line(
         return_mean=float(np.mean(list(mean_returns(measures, key).values()))),
         kept=kept_return(measures, key, random, parameters.confidence),
         steps_per_episode=float(tables["steps"][key].mean()),
-        costs={name: float(tables[name][key].mean()) for name in ("step", *PARTS)},
-        effects={name: _effect(measures, name, key, reference, parameters.confidence) for name in OUTCOMES},
+        costs={name: float(tables[name][key].mean()) for name in ("step", *STEP_PARTS)},
+        effects={name: _effect(measures, name, key, reference, parameters.confidence) for name in EFFECTS},
         split=split_episode(measures, key, parameters.confidence),
         scores=efficiency(measures, key, float(sizes[key]), random, parameters.confidence),
     )
@@ -224,7 +220,7 @@ def _effect(measures: Measures, outcome: str, key: str, reference: str, confiden
 
 
 def mean_returns(measures: Measures, key: str) -> dict[int, float]:
-    """Mean return of all measured episodes, by training seed."""
+    """Compute the mean return of all measured episodes, by training seed."""
     found = {}
     for seed in sorted(set(measures.units)):
         here = [unit == seed for unit in measures.units]
@@ -234,22 +230,22 @@ def mean_returns(measures: Measures, key: str) -> dict[int, float]:
 
 
 def kept_return(measures: Measures, key: str, random: float, confidence: float) -> Estimate | None:
-    """Normalised return with Student's interval over training seeds; the episodes' seeds are the same."""
+    """Compute the normalised return, with Student's interval over training seeds."""
     own, base = mean_returns(measures, key), mean_returns(measures, BASELINE)
     values = [normalised_return(own[seed], base[seed], random) for seed in own]
     return student_interval([value for value in values if math.isfinite(value)], confidence)
 
 
 def split_episode(measures: Measures, key: str, confidence: float) -> dict[str, Estimate | None]:
-    """ln(CPU time of an episode / baseline's): by length and by part of a step, over training seeds."""
+    """Split ln(CPU time of an episode / baseline's) by length and part of a step, over training seeds."""
     columns = {
-        name: {part: measures.tables[part][name].to_list() for part in ("steps", *PARTS)}
+        name: {part: measures.tables[part][name].to_list() for part in ("steps", *STEP_PARTS)}
         for name in (key, BASELINE)
     }
-    found: dict[str, list[float]] = {name: [] for name in ("total", "length", "step", *PARTS)}
+    found: dict[str, list[float]] = {name: [] for name in ("total", "length", "step", *STEP_PARTS)}
     for place in range(len(measures.units)):
         steps, base_steps = (columns[name]["steps"][place] for name in (key, BASELINE))
-        own, base = ({part: columns[name][part][place] for part in PARTS} for name in (key, BASELINE))
+        own, base = ({part: columns[name][part][place] for part in STEP_PARTS} for name in (key, BASELINE))
         split = split_log_ratio(steps, own, base_steps, base)
         whole = {"total": split.total, "length": split.length, "step": split.step}
         for name, value in {**whole, **split.parts}.items():
@@ -263,10 +259,10 @@ def split_episode(measures: Measures, key: str, confidence: float) -> dict[str, 
 def efficiency(
     measures: Measures, key: str, size_bytes: float, random: float, confidence: float
 ) -> dict[str, Estimate | None]:
-    """Efficiency scores with Student's interval over training seeds.
+    """Compute efficiency scores with Student's interval over training seeds.
 
-    A return counts from the random policy's (a negative return has no cost per unit); a cost per unit of
-    return is missing where a seed's return is no better than random.
+    Returns are counted from the random policy's, because a negative return has no cost per unit. A cost per
+    unit of return is missing if a seed's return is not above random.
     """
     tables = measures.tables
     earned = (tables["return_mean"][key] - random).to_numpy()
@@ -290,21 +286,22 @@ def efficiency(
 
 @dataclass(frozen=True)
 class Dose:
-    """One configuration at one cost of the environment's step: what Amdahl's law says of the cost of a
-    step over the baseline's, and what was measured. `error`: measured over predicted."""
+    """CPU time per step relative to the baseline, for one configuration at one cost of the environment."""
 
     dose_us: float
     key: str
     policy_share: float
     speed_up: float
-    predicted: float
+    predicted: float  # by Amdahl's law
     measured: Ratio | None
-    error: Ratio | None
+    error: Ratio | None  # measured / predicted
 
 
 def summarise_doses(workload: pd.DataFrame, parameters: ReportParameters) -> list[Dose]:
-    """Predicted and measured ratios by dose and configuration. The unit is the training seed, or the block
-    where there is one policy alone."""
+    """Compute predicted and measured ratios by dose and configuration.
+
+    The unit is the training seed, or the block if there is only one policy.
+    """
     models = with_outcomes(workload)
     seeds = models.groupby("block")["training_seed"].first()
     units = seeds if seeds.nunique() > 1 else pd.Series(seeds.index, index=seeds.index)
@@ -336,8 +333,7 @@ def _dose(dose: float, key: str, measures: Measures, confidence: float) -> Dose:
 
 @dataclass(frozen=True)
 class MemoryLine:
-    """Resident memory of a fresh process over the baseline's (and over the uncompressed one's under the
-    same runtime), and what the policy adds over the baseline's; intervals over processes."""
+    """Resident memory of fresh processes with one configuration; intervals over processes."""
 
     key: str
     method: str
@@ -346,20 +342,20 @@ class MemoryLine:
     runtime: str
     processes: int
     rss_mib: float
-    process: Ratio | None
-    same_runtime: Ratio | None
-    policy_difference_mib: Estimate | None
+    process: Ratio | None  # to the baseline
+    same_runtime: Ratio | None  # to the uncompressed policy under the same runtime
+    policy_difference_mib: Estimate | None  # the policy's part, minus the baseline's
     weights_bytes_disk: float
     weights_bytes_memory: float
 
     def precise(self, width: float) -> bool:
-        """Whether the interval to the same runtime is narrower than `width` (0.01: a claim about 1 %)."""
+        """Return whether the interval to the same runtime is narrower than `width` (0.01: 1 %)."""
         found = self.same_runtime
         return found is not None and found.high - found.low < width
 
 
 def summarise_memory(memory: pd.DataFrame, confidence: float) -> dict[str, MemoryLine]:
-    """Lines by configuration; processes of one repeat in one cell are compared, over all cells."""
+    """Summarise memory by configuration, comparing processes of the same repeat and cell."""
     units = {
         key: number for number, (key, _) in enumerate(memory.groupby(["environment", "algorithm", "repeat"]))
     }

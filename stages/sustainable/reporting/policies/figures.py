@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sustainable.energy.meter import COUNTER
-from sustainable.reporting.forecasting.figures import BLUE, GREEN, GREY, ORANGE, STYLE, save_figure
-from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
-from sustainable.reporting.policies.costs import PARTS, Dose, PolicyLine
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.formats import declared_percent
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
+from sustainable.reporting.policies.costs import STEP_PARTS, Dose, PolicyLine
 from sustainable.reporting.policies.run import CELL, PoliciesRun
-from sustainable.reporting.forecasting.results import BASELINE, IDLE, TWIN
-from sustainable.statistics import Estimate, Ratio
+from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
+from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, STYLE, draw_interval, save_figures
+from sustainable.statistics import Estimate
 
 PART_COLOURS = {"policy": ORANGE, "environment": BLUE, "remainder": GREY, "length": GREEN}
 PART_LABELS = {
@@ -27,8 +29,8 @@ PART_LABELS = {
     "length": "episode length",
 }
 SKY, PINK, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#E69F00", "#000000"
-COLOURS = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, GREY, BLACK)
-MARKS = {
+PALETTE = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, GREY, BLACK)
+METHOD_MARKS = {
     "none": "o",
     "ptdq": "s",
     "ptsq": "D",
@@ -51,23 +53,24 @@ METHOD_LABELS = {
 def draw_policies(
     folder: Path, run: PoliciesRun, policies: Policies, published: Sequence[Any], stamp: str
 ) -> list[str]:
-    """Every figure of study B into `folder`; `published` is its `pruning_survival`. Gives their names."""
+    """Write every figure of study B into `folder` and return their names.
+
+    `published` is the source's `pruning_survival`.
+    """
     figures = {
         "policies_panels": panels_figure(run, policies),
-        "policies_ratios": ratios_figure(policies),
+        "policies_ratios": policies_ratios_figure(policies),
         "policies_parts": parts_figure(policies),
         "policies_split": split_figure(policies),
         "policies_doses": doses_figure(policies),
         "policies_survival": survival_figure(policies, published),
         "policies_learning": learning_figure(run),
     }
-    for name, figure in figures.items():
-        save_figure(figure, folder, name, stamp)
-    return list(figures)
+    return save_figures(figures, folder, stamp)
 
 
 def panels_figure(run: PoliciesRun, policies: Policies) -> Figure:
-    """The second source's panels: size, return and length against cost, cost by component and over the run,
+    """Plot the source's panels: size, return and length against cost, cost by component, power over the run,
     and size beside cost."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(3, 2, figsize=(6.8, 8.2))
@@ -88,7 +91,7 @@ def panels_figure(run: PoliciesRun, policies: Policies) -> Figure:
 
 
 def _scatter(axis: Axes, policies: Policies, across: str, outcome: str) -> None:
-    """A mark a cell and configuration: colour the environment, shape the way of compressing."""
+    """Plot one point per cell and configuration: colour is the environment, shape the compression."""
     colours = environment_colours(policies)
     for cell in shown(policies):
         for line in cell.lines.values():
@@ -96,7 +99,7 @@ def _scatter(axis: Axes, policies: Policies, across: str, outcome: str) -> None:
             x = _across(line, across)
             if effect is not None and x is not None and line.key != TWIN:
                 look: dict[str, Any] = {"color": colours[cell.environment], "markersize": 4, "alpha": 0.65}
-                axis.plot(x, effect.estimate, MARKS[line.method], markeredgewidth=0, **look)
+                axis.plot(x, effect.estimate, METHOD_MARKS[line.method], markeredgewidth=0, **look)
     for line_at in (axis.axhline, axis.axvline):
         line_at(1, color="black", linewidth=0.5, linestyle=":")
     axis.set_yscale("log")
@@ -114,7 +117,7 @@ def _across(line: PolicyLine, name: str) -> float | None:
 
 def environment_colours(policies: Policies) -> dict[str, str]:
     names = dict.fromkeys(cell.environment for cell in policies.cells)
-    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
+    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
 
 
 def _scatter_legend(figure: Figure, policies: Policies) -> None:
@@ -123,30 +126,41 @@ def _scatter_legend(figure: Figure, policies: Policies) -> None:
     methods = dict.fromkeys(line.method for cell in shown(policies) for line in cell.lines.values())
     marks = [Line2D([], [], marker="o", linestyle="", color=colours[name], label=name) for name in names]
     marks += [
-        Line2D([], [], marker=MARKS[name], linestyle="", color=BLACK, markersize=4, label=METHOD_LABELS[name])
-        for name in MARKS
+        Line2D(
+            [],
+            [],
+            marker=METHOD_MARKS[name],
+            linestyle="",
+            color=BLACK,
+            markersize=4,
+            label=METHOD_LABELS[name],
+        )
+        for name in METHOD_MARKS
         if name in methods
     ]
     figure.legend(handles=marks, loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
 
 
 def _components(axis: Axes, policies: Policies) -> None:
-    """CPU time of a step by part, uncompressed in eager torch, a bar an environment."""
+    """Plot CPU time per step by part, uncompressed in eager torch, one bar per environment."""
     cells = of_each_environment(policies)
     for place, cell in enumerate(cells):
         _stack(axis, place, cell.lines[BASELINE])
     axis.set_yticks(range(len(cells)), [cell.environment for cell in cells], fontsize=7)
     axis.invert_yaxis()
     axis.set_xlabel("CPU time of a step, uncompressed, µs")
-    for part in PARTS:
+    for part in STEP_PARTS:
         axis.plot([], [], "s", color=PART_COLOURS[part], label=PART_LABELS[part])
     axis.legend(fontsize=6, frameon=False)
 
 
 def _stack(axis: Axes, place: float, line: PolicyLine) -> None:
-    """One bar of parts; a part below zero (timed apart, it took longer than in place) goes to the left."""
+    """Draw one bar of stacked parts.
+
+    A negative part (timed separately, the others took longer than in the step) extends to the left.
+    """
     right = left = 0.0
-    for part in PARTS:
+    for part in STEP_PARTS:
         value = line.costs[part]
         start = right if value >= 0 else left
         axis.barh(place, value, left=start, color=PART_COLOURS[part], height=0.7)
@@ -157,14 +171,14 @@ def _stack(axis: Axes, place: float, line: PolicyLine) -> None:
 
 
 def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
-    """Mean CPU power of successive windows of one cell, the idle ones too."""
+    """Plot mean CPU power of successive windows of one cell, idle windows included."""
     cell = shown(policies)[0]
     rows = run.rows[(run.rows[CELL] == [cell.environment, cell.algorithm]).all(axis=1)]
     rows = rows.sort_values(["block", "position"])
     minutes = (rows["wall_time_s"].cumsum() - rows["wall_time_s"] / 2) / 60
     watts = rows["cpu_j"].astype(float) / rows["wall_time_s"]
     idle = rows["configuration"] == IDLE
-    for chosen, colour, label in ((~idle, BLUE, "a window"), (idle, ORANGE, "an idle window")):
+    for chosen, colour, label in ((~idle, BLUE, "window"), (idle, ORANGE, "idle window")):
         if chosen.any():
             axis.plot(minutes[chosen], watts[chosen], "o", color=colour, markersize=2, alpha=0.6, label=label)
     nature = "" if policies.cpu_evidence == COUNTER else f"\n({policies.cpu_evidence}: an estimate)"
@@ -175,7 +189,7 @@ def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
 
 
 def _side_by_side(axis: Axes, policies: Policies) -> None:
-    """Size and cost of a step relative to the baseline: geometric means over the environments shown."""
+    """Plot size and cost per step relative to the baseline: geometric means over the environments shown."""
     cells = shown(policies)
     keys = [key for key, line in cells[0].lines.items() if line.compressed]
     for place, key in enumerate(keys):
@@ -197,7 +211,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def plain_ticks(axis: Axes, which: str) -> None:
-    """A logarithmic axis with numbers as people write them; half a decade has few powers of ten."""
+    """Label a logarithmic axis with plain numbers; half a decade has few powers of ten."""
     side = axis.yaxis if which == "y" else axis.xaxis
     low, high = axis.get_ylim() if which == "y" else axis.get_xlim()
     wanted = [t for t in (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 30, 100) if low <= t <= high]
@@ -208,8 +222,8 @@ def plain_ticks(axis: Axes, which: str) -> None:
     side.set_ticks([], minor=True)
 
 
-def ratios_figure(policies: Policies) -> Figure:
-    """What compression does to a step's cost under one runtime: a mark an environment and algorithm."""
+def policies_ratios_figure(policies: Policies) -> Figure:
+    """Plot CPU time per step relative to the uncompressed policy under the same runtime."""
     cells, colours = shown(policies), environment_colours(policies)
     keys = list(dict.fromkeys(line.key for cell in cells for line in cell.compressed))
     with plt.rc_context(STYLE):
@@ -218,7 +232,7 @@ def ratios_figure(policies: Policies) -> Figure:
         for offset, cell in zip(offsets, cells, strict=True):
             for place, key in enumerate(keys):
                 ratio = cell.lines[key].effects["step"].same_runtime if key in cell.lines else None
-                _interval(axis, ratio, place + offset, colours[cell.environment])
+                draw_interval(axis, ratio, place + offset, colours[cell.environment], 1.2, 2.5)
         for name in dict.fromkeys(cell.environment for cell in cells):
             axis.plot([], [], "o-", color=colours[name], markersize=3, label=name)
         axis.axvline(1, color="black", linewidth=0.6)
@@ -231,14 +245,8 @@ def ratios_figure(policies: Policies) -> Figure:
     return figure
 
 
-def _interval(axis: Axes, ratio: Ratio | None, place: float, colour: str) -> None:
-    if ratio is not None:
-        axis.plot([ratio.low, ratio.high], [place] * 2, color=colour, linewidth=1.2)
-        axis.plot(ratio.estimate, place, "o", color=colour, markersize=2.5)
-
-
 def parts_figure(policies: Policies) -> Figure:
-    """CPU time of a step by part and configuration, a panel an environment."""
+    """Plot CPU time per step by part and configuration, one panel per environment."""
     cells = of_each_environment(policies)
     columns = min(2, len(cells))
     rows = -(-len(cells) // columns)
@@ -260,14 +268,14 @@ def parts_figure(policies: Policies) -> Figure:
             axis.set_xlabel("CPU time of a step, µs")
         handles = [
             Line2D([], [], marker="s", linestyle="", color=PART_COLOURS[p], label=PART_LABELS[p])
-            for p in PARTS
+            for p in STEP_PARTS
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7, frameon=False)
     return figure
 
 
 def split_figure(policies: Policies) -> Figure:
-    """Why an episode's cost has changed: length and parts of a step, which add up to the black mark."""
+    """Plot the change of an episode's cost by cause: bars add up to the total, the black point."""
     cells = split_cells(policies)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(cells), figsize=(6.8, 3.6), sharey=True, squeeze=False)
@@ -280,16 +288,16 @@ def split_figure(policies: Policies) -> Figure:
             axis.set_title(cell.name, fontsize=8)
             axis.set_xlabel("change of ln(CPU time of an episode)")
         axes[0, 0].invert_yaxis()
-        for part in ("length", *PARTS):
+        for part in ("length", *STEP_PARTS):
             axes[0, 0].plot([], [], "s", color=PART_COLOURS[part], label=PART_LABELS[part])
-        axes[0, 0].plot([], [], "o", color=BLACK, markersize=3, label="all together, with interval")
+        axes[0, 0].plot([], [], "o", color=BLACK, markersize=3, label="total, with interval")
         figure.legend(loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
     return figure
 
 
 def _causes(axis: Axes, place: int, line: PolicyLine) -> None:
     ends = {True: 0.0, False: 0.0}
-    for part in ("length", *PARTS):
+    for part in ("length", *STEP_PARTS):
         value = _value(line.split[part])
         axis.barh(place, value, left=ends[value >= 0], color=PART_COLOURS[part], height=0.7)
         ends[value >= 0] += value
@@ -304,14 +312,14 @@ def _value(found: Estimate | None) -> float:
 
 
 def doses_figure(policies: Policies) -> Figure:
-    """Measured cost of a step over the baseline's, by what the environment's step costs, and what Amdahl's
-    law says of it."""
+    """Plot each step's cost relative to the baseline against the cost of the environment's step: measured
+    points, and lines predicted by Amdahl's law."""
     by_key: dict[str, list[Dose]] = {}
     for dose in policies.doses:
         by_key.setdefault(dose.key, []).append(dose)
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6.6, 3.4))
-        for colour, (key, doses) in zip(COLOURS, by_key.items(), strict=False):
+        for colour, (key, doses) in zip(PALETTE, by_key.items(), strict=False):
             own = sorted(doses, key=lambda dose: dose.dose_us)
             x = np.arange(len(own))
             axis.plot(x, [dose.predicted for dose in own], "-", color=colour, linewidth=1)
@@ -339,10 +347,10 @@ def doses_figure(policies: Policies) -> Figure:
 
 
 def survival_figure(policies: Policies, published: Sequence[Any]) -> Figure:
-    """Share of models that keep their return, by what was pruned; the second source's figures as crosses."""
+    """Plot the share of models that keep their return by pruned share; published figures are crosses."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(5.2, 3.0))
-        for colour, curve in zip((BLACK, *COLOURS), policies.survival, strict=False):
+        for colour, curve in zip((BLACK, *PALETTE), policies.survival, strict=False):
             x = [100 * share for share in curve.shares]
             alone = curve is policies.survival[0]
             axis.plot(
@@ -366,17 +374,20 @@ def survival_figure(policies: Policies, published: Sequence[Any]) -> Figure:
                 mew=2,
             )
         axis.set_xlabel("pruned share, %")
-        axis.set_ylabel("models that keep 90 %\nof their return, %")
+        axis.set_ylabel(f"models that keep {declared_percent(SURVIVES)}\nof their return, %")
         axis.set_ylim(-3, 103)
         axis.legend(fontsize=6.5, frameon=False)
     return figure
 
 
 def learning_figure(run: PoliciesRun) -> Figure:
-    """Return while training, a line a seed, a panel an environment; dashed what others report."""
+    """Plot return during training, one line per seed and one panel per environment.
+
+    Dashed lines are returns reported elsewhere.
+    """
     names = list(dict.fromkeys(run.learning["environment"]))
     algorithms = list(dict.fromkeys(run.learning["algorithm"]))
-    colours = dict(zip(algorithms, COLOURS, strict=False))
+    colours = dict(zip(algorithms, PALETTE, strict=False))
     columns = min(2, len(names))
     rows = -(-len(names) // columns)
     with plt.rc_context(STYLE):
@@ -395,7 +406,7 @@ def learning_figure(run: PoliciesRun) -> Figure:
         for axis in axes[-1]:
             axis.set_xlabel("thousand steps")
         handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
-        handles.append(Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="reported by others"))
+        handles.append(Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="reported elsewhere"))
         figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7, frameon=False)
     return figure
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sustainable.reporting.declaration import ROW_FILES, Analysis, Declaration, Judgement, untestable
-from sustainable.reporting.forecasting.results import ReportParameters
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.claims import (
     DOSES_ONLY,
     READ_FOR_RETURNS,
@@ -19,8 +19,8 @@ from sustainable.reporting.policies.claims import (
 )
 from sustainable.reporting.policies.costs import Dose, PolicyLine
 from sustainable.reporting.policies.returns import QUANTIZERS
+from sustainable.reporting.formats import interval_text, share_text, small_ratio_text
 from sustainable.reporting.policies.summary import Policies
-from sustainable.reporting.templates import interval_text, share_text, small_ratio_text
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,

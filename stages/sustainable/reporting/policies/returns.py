@@ -1,4 +1,4 @@
-"""What the episodes of study B say: how good the policies are, and what compression leaves of that."""
+"""Summaries of study B's episodes: the return of the policies, and what compression keeps of it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,32 +8,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sustainable.reporting.policies.run import CELL, learned_seeds
-from sustainable.reporting.forecasting.results import ReportParameters
 from sustainable.policies.returns import SURVIVES, normalised_return, stratified_iqm, survival
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.policies.run import CELL, UNCOMPRESSED, learned_seeds
 from sustainable.statistics import Estimate, share_interval
 
 QUANTIZERS = ("ptdq", "ptsq", "qat")
 PRUNERS = ("unstructured", "structured")
-PLAIN = "none"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One cell as it was trained: interquartile mean of its returns over all its seeds and their episodes.
-    `learned` counts the seeds that have; `judged`: there is a reference by which to tell."""
+    """One cell as it was trained."""
 
     environment: str
     algorithm: str
     seeds: int
     episodes: int
     total_steps: int
-    iqm: Estimate
+    iqm: Estimate  # interquartile mean of the return over all seeds and their episodes
     random_return: float
     reference_return: float | None
     reference_source: str
-    learned: int
-    judged: bool
+    learned: int  # number of seeds that have learned
+    judged: bool  # whether a reference return exists
 
     @property
     def name(self) -> str:
@@ -42,14 +40,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Survival:
-    """Share of models that keep `SURVIVES` of their own return, by pruned share of the weights or units."""
+    """Share of models that keep `SURVIVES` of their return, by pruned share of the weights or units."""
 
     label: str
     shares: Sequence[float]
     survive: Sequence[Estimate]
 
     def at(self, share: float, more_than: bool) -> tuple[float, Estimate] | None:
-        """The tested share that answers for `share` (with `more_than`: the next one above it)."""
+        """Return the tested share that stands for `share`, or with `more_than` the next higher one."""
         for tested, found in zip(self.shares, self.survive, strict=True):
             if (tested > share + 1e-9) if more_than else (abs(tested - share) < 1e-9):
                 return tested, found
@@ -58,7 +56,7 @@ class Survival:
 
 @dataclass(frozen=True)
 class Quantizers:
-    """How often each quantizer alone keeps the most return, over the models where one does."""
+    """How often each quantizer keeps the most return, over the models without a tie."""
 
     best: Mapping[str, Estimate]
     ties: int
@@ -67,8 +65,8 @@ class Quantizers:
 def trained_policies(
     returns: pd.DataFrame, table: Sequence[Mapping[str, Any]], parameters: ReportParameters
 ) -> list[Trained]:
-    """The table of policies, uncompressed."""
-    plain, learned = returns[returns["variant"] == PLAIN], learned_seeds(table)
+    """Summarise the uncompressed policies, one entry per cell."""
+    plain, learned = returns[returns["variant"] == UNCOMPRESSED], learned_seeds(table)
     found = []
     for entry in table:
         own = plain[(plain[CELL] == [entry["environment"], entry["algorithm"]]).all(axis=1)]
@@ -94,21 +92,23 @@ def trained_policies(
     return found
 
 
-def learned_alone(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The episodes of policies that have learned."""
+def of_learned_policies(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the episodes of policies that have learned."""
     learned = {(*cell, seed) for cell, seeds in learned_seeds(table).items() for seed in seeds}
     models = returns[[*CELL, "seed"]].itertuples(index=False, name=None)
     return returns[[model in learned for model in models]].reset_index(drop=True)
 
 
 def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row a model and variant: mean return and steps over its episodes, and `kept`, the normalised
-    return; of learned policies alone."""
-    returns = learned_alone(returns, table)
+    """Compute mean return, steps and normalised return (`kept`) of learned policies.
+
+    The result has one row per model and variant.
+    """
+    returns = of_learned_policies(returns, table)
     by = [*CELL, "seed", "variant", "method", "norm", "share"]
     values = ["episode_return", "steps", "size_bytes"]
     means = returns.groupby(by, dropna=False, sort=False)[values].mean().reset_index()
-    plain = means[means["variant"] == PLAIN].set_index([*CELL, "seed"])["episode_return"]
+    plain = means[means["variant"] == UNCOMPRESSED].set_index([*CELL, "seed"])["episode_return"]
     random = {(entry["environment"], entry["algorithm"]): float(entry["random_return"]) for entry in table}
     models = list(means[[*CELL, "seed"]].itertuples(index=False, name=None))
     kept = [
@@ -119,8 +119,10 @@ def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> p
 
 
 def survival_curves(kept: pd.DataFrame, confidence: float) -> list[Survival]:
-    """A curve a pruning method and norm, over models of every cell and seed; first, all together: a model
-    is then a policy pruned in one way."""
+    """Compute one curve per pruning method and norm, over models of every cell and seed.
+
+    The first curve is over all of them; there a model is a policy pruned in one way.
+    """
     pruned = kept[kept["method"].isin(PRUNERS)]
     curves = [("all ways of pruning", pruned)]
     curves += [
@@ -142,7 +144,7 @@ def survival_curves(kept: pd.DataFrame, confidence: float) -> list[Survival]:
 def beside_published(
     curves: Sequence[Survival], published: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The second source's shares of lost models, and ours of all ways of pruning."""
+    """Pair the source's shares of lost models with ours over all ways of pruning."""
     lines = []
     for said in published:
         found = curves[0].at(float(said["share"]), bool(said["more_than"])) if curves else None
@@ -157,13 +159,15 @@ def beside_published(
 
 
 def complement(share: Estimate) -> Estimate:
-    """1 - `share`, with its interval turned round."""
+    """Return 1 - `share`, with its interval."""
     return Estimate(1 - share.estimate, 1 - share.high, 1 - share.low, share.n)
 
 
 def best_quantizers(kept: pd.DataFrame, confidence: float) -> Quantizers | None:
-    """Which quantizer keeps the most return of a model; models where the best two are equal are counted
-    apart. None: no model has more than one of them."""
+    """Count which quantizer keeps the most return of a model; ties are counted separately.
+
+    Returns None if no model has more than one quantizer.
+    """
     own = kept[kept["method"].isin(QUANTIZERS)]
     if own.empty:
         return None
@@ -186,17 +190,20 @@ def best_quantizers(kept: pd.DataFrame, confidence: float) -> Quantizers | None:
 
 
 def environments_ending_early(returns: pd.DataFrame) -> set[str]:
-    """Environments in which an episode of some policy has ended before its time."""
+    """Return the environments in which an episode of some policy has terminated early."""
     ended = returns[returns["terminated"].astype(str).str.lower().isin(("true", "1"))]
     return set(ended["environment"])
 
 
 def spread_of_steps(returns: pd.DataFrame) -> pd.DataFrame:
-    """A row a model: coefficient of variation of an uncompressed episode's steps, and Spearman's correlation
-    of mean return with mean steps over its variants (NaN where one of them does not vary)."""
+    """Compute the spread of each model's episode length, one row per model.
+
+    `variation` is the coefficient of variation of the uncompressed policy's steps; `correlation` is Spearman's
+    of mean return with mean steps over the variants (NaN if either does not vary).
+    """
     rows = []
     for (environment, algorithm, seed), own in returns.groupby([*CELL, "seed"]):
-        plain = own.loc[own["variant"] == PLAIN, "steps"].astype(float)
+        plain = own.loc[own["variant"] == UNCOMPRESSED, "steps"].astype(float)
         means = own.groupby("variant")[["episode_return", "steps"]].mean().rank()
         varies = bool((means.nunique() > 1).all())
         rows.append(

@@ -1,4 +1,4 @@
-"""What study B has left of a run, read from one folder and checked."""
+"""The files of study B's run, read from one folder and checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,36 +9,38 @@ import pandas as pd
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows
-from sustainable.reporting.forecasting.results import BASELINE, IDLE, TWIN
-from sustainable.reporting.forecasting.run import read_published
+from sustainable.reporting.measured_rows import IDLE, check_blocks
+from sustainable.reporting.published import read_source
 
-RETURNS = (
+RETURN_COLUMNS = (
     "environment", "algorithm", "seed", "variant", "method", "norm", "share", "size_bytes", "episode",
     "episode_return", "steps", "terminated", "return_known",
 )  # fmt: skip
-LEARNING = ("environment", "algorithm", "seed", "step", "episode_return", "episode_length")
-WINDOWS = (
+LEARNING_COLUMNS = ("environment", "algorithm", "seed", "step", "episode_return", "episode_length")
+WINDOW_COLUMNS = (
     "profile", "environment", "algorithm", "training_seed", "configuration", "method", "norm", "share",
     "runtime", "weights_sha256", "size_bytes", "block", "position", "threads", "episodes", "steps",
     "return_mean", "wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "gpu_j", "cpu_evidence", "ram_evidence",
     "gpu_evidence", "meter", "note", "cpu_time_per_step_us", "policy_us", "environment_us", "remainder_us",
     "flags",
 )  # fmt: skip
-MEMORY = (
+MEMORY_COLUMNS = (
     "environment", "algorithm", "configuration", "method", "norm", "share", "runtime", "repeat",
     "policy_rss_bytes", "process_rss_bytes", "weights_bytes_disk", "weights_bytes_memory",
 )  # fmt: skip
-TRAINED = (
+TABLE_KEYS = (
     "environment", "algorithm", "seeds", "total_steps", "reference_return", "reference_source",
     "random_return", "policies",
 )  # fmt: skip
-PUBLISHED = ("claims", "best_quantizer_share", "pruning_survival")
+POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "pruning_survival")
 CELL = ["environment", "algorithm"]
+UNCOMPRESSED = "none"
+"""The method of an uncompressed policy."""
 
 
 @dataclass(frozen=True)
 class PoliciesRun:
-    """The files of study B by what they are; `table` has an entry a cell (environment and algorithm)."""
+    """The files of study B; `table` has one entry per cell (environment and algorithm)."""
 
     returns: pd.DataFrame
     learning: pd.DataFrame
@@ -51,28 +53,28 @@ class PoliciesRun:
 
 
 def read_policies_run(folder: Path) -> PoliciesRun:
-    """Read study B; raises `UserError` for the first file that is missing or not what it should be."""
+    """Read study B. Raises `UserError` for the first file that is missing or malformed."""
     learned, measured, metrics = folder / "policies", folder / "benchmark", folder / "metrics/policies"
-    rows = read_rows(measured / "policies.csv", WINDOWS)
-    workload = read_rows(measured / "workload.csv", (*WINDOWS, "dose_us"))
-    check_cells(rows, CELL, "policies.csv")
-    check_cells(workload, [*CELL, "dose_us"], "workload.csv")
+    rows = read_rows(measured / "policies.csv", WINDOW_COLUMNS)
+    workload = read_rows(measured / "workload.csv", (*WINDOW_COLUMNS, "dose_us"))
+    check_blocks(rows[rows["configuration"] != IDLE], "policies.csv", CELL)
+    check_blocks(workload[workload["configuration"] != IDLE], "workload.csv", [*CELL, "dose_us"])
     return PoliciesRun(
-        returns=read_rows(learned / "returns.csv", RETURNS),
-        learning=read_rows(learned / "learning.csv", LEARNING),
+        returns=read_rows(learned / "returns.csv", RETURN_COLUMNS),
+        learning=read_rows(learned / "learning.csv", LEARNING_COLUMNS),
         table=checked_table(read_json(learned / "table.json"), rows),
         rows=rows,
         workload=workload,
-        memory=read_rows(measured / "memory.csv", MEMORY),
+        memory=read_rows(measured / "memory.csv", MEMORY_COLUMNS),
         conditions=read_json(measured / "policies.conditions.json"),
         costs={name: read_json(metrics / f"{name}_cost.json") for name in ("training", "compress")},
     )
 
 
 def checked_table(table: Any, rows: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
-    """The table of policies, with every key that is used and every cell that was measured."""
+    """Check that the table of policies has every key that is used and every measured cell."""
     for entry in table:
-        missing = [name for name in TRAINED if name not in entry]
+        missing = [name for name in TABLE_KEYS if name not in entry]
         if missing:
             raise UserError(f"policies/table.json: {missing[0]!r} is missing; run `dvc repro` again")
     known = {(entry["environment"], entry["algorithm"]) for entry in table}
@@ -85,8 +87,10 @@ def checked_table(table: Any, rows: pd.DataFrame) -> Sequence[Mapping[str, Any]]
 
 
 def learned_seeds(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[int]]:
-    """The training seeds whose policies have learned, by environment and algorithm. Without a reference
-    return nobody can say, and it does not count as learned."""
+    """Return the training seeds whose policies have learned, by environment and algorithm.
+
+    Without a reference return that cannot be judged, and the seed does not count as learned.
+    """
     return {
         (str(entry["environment"]), str(entry["algorithm"])): [
             int(policy["seed"]) for policy in entry["policies"] if policy["learned"] is True
@@ -95,26 +99,6 @@ def learned_seeds(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], l
     }
 
 
-def check_cells(rows: pd.DataFrame, by: list[str], name: str) -> None:
-    """Every configuration once in every block of a cell; else a `UserError` names what is not."""
-    models = rows[rows["configuration"] != IDLE]
-    for cell, own in models.groupby(by):
-        counts = own.groupby(["block", "configuration"]).size().unstack(fill_value=0)
-        for needed in (BASELINE, TWIN):
-            if needed not in counts:
-                raise UserError(
-                    f"{name}: {' '.join(map(str, cell))}: configuration {needed!r} is missing; "
-                    "run `dvc repro` again"
-                )
-        wrong = counts.stack()[lambda found: found != 1]
-        if len(wrong):
-            (block, key), count = wrong.index[0], int(wrong.iloc[0])
-            raise UserError(
-                f"{name}: {' '.join(map(str, cell))}: block {block}, configuration {key!r} stands {count} "
-                "times, not once; delete the file and run `dvc repro` again"
-            )
-
-
 def read_published_policies(path: Path) -> dict[str, Any]:
-    """The second source's numbers; raises `UserError` when the file is not what it should be."""
-    return read_published(path, "study_b", PUBLISHED)
+    """Read the numbers of study B's source; see `read_source`."""
+    return read_source(path, "study_b", POLICIES_SOURCE_KEYS)

@@ -1,4 +1,4 @@
-"""Study B as it is printed: every summary of its rows, and the values that its templates need."""
+"""Study B as it is printed: every summary of its rows, and the values that the paper's sentences need."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.formats import words
+from sustainable.reporting.measured_rows import describe_evidence
+from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.costs import (
-    Cell,
+    MeasuredCell,
     Dose,
     MemoryLine,
     PolicyLine,
@@ -21,25 +25,18 @@ from sustainable.reporting.policies.returns import (
     Quantizers,
     Survival,
     Trained,
-    beside_published,
     best_quantizers,
     environments_ending_early,
     kept_returns,
-    learned_alone,
+    of_learned_policies,
     spread_of_steps,
     survival_curves,
     trained_policies,
 )
 from sustainable.reporting.policies.run import CELL, PoliciesRun, learned_seeds
-from sustainable.reporting.forecasting.results import ReportParameters, evidence_of
-from sustainable.policies.returns import SURVIVES
 from sustainable.statistics import Estimate
 
-POLICY_TABLES = (
-    "policies", "policies_costs", "policies_split", "policies_memory", "policies_doses", "policies_scores",
-    "policies_savings", "policies_survival", "policies_claims", "policies_findings",
-)  # fmt: skip
-LABELS = {
+CONFIGURATION_LABELS = {
     "baseline": "fp32, eager torch",
     "baseline_twin": "the same again (A/A twin)",
     "sb3_predict": "fp32, SB3 predict()",
@@ -50,17 +47,15 @@ LABELS = {
     "qat": "QAT",
     "ptdq_onnxruntime": "PTDQ, ONNX Runtime",
 }
-METHODS = {"unstructured": "weights", "structured": "units", "mixed": "units"}
-RUNTIMES = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": ", SB3 predict()"}
+PRUNED_LABELS = {"unstructured": "weights", "structured": "units", "mixed": "units"}
+RUNTIME_LABELS = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": ", SB3 predict()"}
 
 
 @dataclass(frozen=True)
 class Policies:
-    """All that study B's rows say. `cells` holds every cell: its seeds that have learned, or all of them
-    where none has; claims look at `learned` alone. `unlearned` names what that leaves out. `known`: how many
-    of the `variants` of all policies have a mean return that is known as exactly as was asked for."""
+    """Everything that study B's rows say."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[MeasuredCell]  # with the seeds that have learned, or all of them if none has
     trained: Sequence[Trained]
     doses: Sequence[Dose]
     memory: Mapping[str, MemoryLine]
@@ -68,8 +63,8 @@ class Policies:
     survival: Sequence[Survival]
     quantizers: Quantizers | None
     steps: pd.DataFrame
-    unlearned: Sequence[str]
-    known: int
+    unlearned: Sequence[str]  # cells or seeds that claims leave out
+    known: int  # variants whose mean return reached the requested precision
     variants: int
     flagged: int
     windows: int
@@ -78,29 +73,29 @@ class Policies:
     meter: str
 
     @property
-    def learned(self) -> list[Cell]:
+    def learned(self) -> list[MeasuredCell]:
         return [cell for cell in self.cells if cell.learned]
 
     @property
-    def pairs(self) -> list[tuple[Cell, PolicyLine]]:
-        """Every compressed configuration of every learned cell."""
+    def pairs(self) -> list[tuple[MeasuredCell, PolicyLine]]:
+        """Every compressed configuration of every learned cell, with its cell."""
         return [(cell, line) for cell in self.learned for line in cell.compressed]
 
     @cached_property
     def labels(self) -> dict[str, str]:
         """Every measured configuration in plain words."""
-        labels = {dose.key: LABELS.get(dose.key, dose.key.replace("_", " ")) for dose in self.doses}
+        labels = {dose.key: CONFIGURATION_LABELS.get(dose.key, words(dose.key)) for dose in self.doses}
         labels |= {key: label_of(key, line) for key, line in self.memory.items()}
         return labels | {key: label_of(key, line) for cell in self.cells for key, line in cell.lines.items()}
 
     @property
     def blocks(self) -> int:
-        """Blocks of the cell that has the fewest: what a verdict over all of them rests on."""
+        """Blocks of the learned cell with the fewest blocks."""
         return min((cell.blocks for cell in self.learned), default=0)
 
 
 def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Policies:
-    """Everything from the rows."""
+    """Compute every summary of study B from its rows."""
     models = with_outcomes(run.rows)
     early, learned = environments_ending_early(run.returns), learned_seeds(run.table)
     known = {(entry["environment"], entry["algorithm"]): entry for entry in run.table}
@@ -121,19 +116,21 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
         kept=kept,
         survival=survival_curves(kept, parameters.confidence),
         quantizers=best_quantizers(kept, parameters.confidence),
-        steps=spread_of_steps(learned_alone(run.returns, run.table)),
+        steps=spread_of_steps(of_learned_policies(run.returns, run.table)),
         known=int(exact.sum()),
         variants=len(exact),
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
         windows=len(run.rows) + len(run.workload),
         unlearned=unlearned_names(run.table),
-        **evidence_of(models),
+        **describe_evidence(models),
     )
 
 
 def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is left out of every claim, by name; a whole cell, or single seeds of one. Cells without a
-    reference (an environment of our own) make no claim and are not named."""
+    """Name what claims leave out: whole cells, or single seeds of one.
+
+    Cells without a reference return (our own environment) are in no claim and are not named.
+    """
     names = []
     for (environment, algorithm), seeds in learned_seeds(table).items():
         policies = next(
@@ -148,21 +145,21 @@ def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
     return names
 
 
-def shown(policies: Policies) -> list[Cell]:
-    """The learned cells; all of them where none has learned (the page says so)."""
+def shown(policies: Policies) -> list[MeasuredCell]:
+    """Return the learned cells, or all cells if none has learned (the page says so)."""
     return policies.learned or list(policies.cells)
 
 
-def of_each_environment(policies: Policies) -> list[Cell]:
-    """One cell an environment: the first that has learned."""
-    found: dict[str, Cell] = {}
+def of_each_environment(policies: Policies) -> list[MeasuredCell]:
+    """Return one cell per environment: the first that has learned."""
+    found: dict[str, MeasuredCell] = {}
     for cell in shown(policies):
         found.setdefault(cell.environment, cell)
     return list(found.values())
 
 
-def split_cells(policies: Policies) -> list[Cell]:
-    """Hopper and HalfCheetah where they have learned; else a cell of either kind: ends early, never does."""
+def split_cells(policies: Policies) -> list[MeasuredCell]:
+    """Return Hopper and HalfCheetah if learned, else one cell that can end early and one that cannot."""
     cells = of_each_environment(policies)
     named = [cell for cell in cells if cell.environment in ("Hopper-v5", "HalfCheetah-v5")]
     if len(named) == 2:
@@ -172,62 +169,45 @@ def split_cells(policies: Policies) -> list[Cell]:
 
 
 def label_of(key: str, line: PolicyLine | MemoryLine) -> str:
-    """A configuration in plain words."""
-    if key in LABELS or line.method not in METHODS:
-        return LABELS.get(key, key.replace("_", " "))
+    """Describe a configuration in plain words."""
+    if key in CONFIGURATION_LABELS or line.method not in PRUNED_LABELS:
+        return CONFIGURATION_LABELS.get(key, words(key))
     norm = f" by {line.norm.upper()}" if line.norm else ""
     also = " + PTDQ" if line.method == "mixed" else ""
-    return f"{METHODS[line.method]} {100 * line.share:.0f} %{norm}{also}" + RUNTIMES.get(line.runtime, "")
+    return f"{PRUNED_LABELS[line.method]} {100 * line.share:.0f} %{norm}{also}" + RUNTIME_LABELS.get(
+        line.runtime, ""
+    )
 
 
-def policies_values(
-    run: PoliciesRun,
-    policies: Policies,
-    claims: Sequence[Any],
-    findings: Sequence[Any],
-    published: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What the templates of study B need, beside the stamp and the parameters."""
-    return {
-        "policies": policies,
-        "policy_claims": claims,
-        "policy_findings": findings,
-        "policy_labels": policies.labels,
-        "policy_cells": of_each_environment(policies),
-        "policy_split": split_cells(policies),
-        "policy_conditions": run.conditions,
-        "policy_costs": run.costs,
-        "policy_survival": beside_published(policies.survival, published["pruning_survival"]),
-        "policy_quantizers": {
-            name: {
-                "published": published["best_quantizer_share"].get(name.upper()),
-                "measured": policies.quantizers.best.get(name) if policies.quantizers else None,
-            }
-            for name in ("ptdq", "qat", "ptsq")
-        },
-        "policy_savings": savings(policies),
-        "part_share": part_share,
-        "survives": SURVIVES,
-    }
+def policies_values(run: PoliciesRun, policies: Policies) -> dict[str, Any]:
+    """Collect what the sentences of the paper and of the HTML report print of study B."""
+    return {"policies": policies, "policy_costs": run.costs, "survives": SURVIVES}
 
 
 def part_share(part: Estimate | None, total: Estimate | None) -> float | None:
-    """Which share of a change a part makes up; None where the change itself may be nothing."""
+    """Return the share of a change that a part makes up; None if the total may be no change."""
     if part is None or total is None or total.low <= 0 <= total.high:
         return None
     return part.estimate / total.estimate
 
 
+def rest_of(share: float) -> float:
+    """Return the share of everything else."""
+    return 1 - share
+
+
 def savings(policies: Policies) -> list[dict[str, Any]]:
-    """Compressed configurations by runtime: in how many learned policies a step costs certainly less, in
-    how many more than uncompressed under the same runtime."""
-    lines: dict[str, list[tuple[Cell, PolicyLine]]] = {}
+    """List for each compressed configuration the learned policies whose steps cost certainly less, or more.
+
+    The reference is the uncompressed policy under the same runtime.
+    """
+    lines: dict[str, list[tuple[MeasuredCell, PolicyLine]]] = {}
     for cell, line in policies.pairs:
         lines.setdefault(line.key, []).append((cell, line))
     return [_saving(key, found) for key, found in lines.items()]
 
 
-def _saving(key: str, found: Sequence[tuple[Cell, PolicyLine]]) -> dict[str, Any]:
+def _saving(key: str, found: Sequence[tuple[MeasuredCell, PolicyLine]]) -> dict[str, Any]:
     ratios = [(cell, line.effects["step"].same_runtime) for cell, line in found]
     known = [(cell, ratio) for cell, ratio in ratios if ratio is not None]
     return {
@@ -246,7 +226,7 @@ def _saving(key: str, found: Sequence[tuple[Cell, PolicyLine]]) -> dict[str, Any
 
 
 def policies_metrics(policies: Policies) -> dict[str, Any]:
-    """The main numbers by cell and configuration, for `dvc metrics`."""
+    """Collect the main numbers by cell and configuration, for `dvc metrics`."""
     return {
         cell.name: {
             key: {

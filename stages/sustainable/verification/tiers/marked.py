@@ -1,7 +1,7 @@
-r"""LaTeX templates rendered so that for everything that is printed it is known what has printed it.
+r"""Render LaTeX templates and record which expression printed what.
 
-What a template prints is either its own text or the value of an expression (`\VAR{...}`). A mark is put
-before both, and taken out of the page again, which leaves the very bytes that the report writes.
+A template prints its own text and the values of expressions (`\VAR{...}`). A mark is put before each and
+removed from the page again, which leaves the bytes that the report writes.
 """
 
 import re
@@ -16,63 +16,61 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
 from sustainable.core.errors import UserError
+from sustainable.reporting.pages import latex_sources
 from sustainable.reporting.templates import latex_environment
 
-SUFFIX, TABLE, PAPER = ".tex.j2", "_table.tex.j2", "paper.tex.j2"
+SUFFIX = ".tex.j2"
 MARK = re.compile("\ue000(\\d+)\ue001")
-"""Private characters, which no template and no value has."""
-NAME = re.compile(r""""[^"]*"|'[^']*'|(?<![\w.|])[A-Za-z_]\w*""")
-"""Names, but not attributes and filters; strings are found so that what is in them is left alone."""
+"""Private characters, which no template and no value contains."""
+NAME_IN_EXPRESSION = re.compile(r""""[^"]*"|'[^']*'|(?<![\w.|])[A-Za-z_]\w*""")
+"""Names, but not attributes and filters. Strings match as a whole, so that their content is kept."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A stretch of a template from `offset` on. `kind`: its own `text`, an `expression` that is printed, or a
-    `block` (`for` and `set` are those that name a value). `depth`: how many loops are around it."""
+class Stretch:
+    """A stretch of a template."""
 
     template: str
     offset: int
     line: int
-    kind: str
+    kind: str  # `text`, a printed `expression`, a `for` loop, or another `block`
     text: str
-    depth: int
+    depth: int  # number of loops around it
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What a place has printed, from `offset` on in the page. `item` is its expression with the names of
-    loops put in full, by position: `claims[3].reason` (of `items()`, the n-th); empty for own text."""
+    """What a stretch of a template has printed."""
 
-    place: Place
+    place: Stretch
     text: str
-    offset: int
-    item: str
+    offset: int  # in the page
+    item: str  # the expression with the names of loops replaced: `claims[3].reason`; empty for own text
 
 
 class Marking(Extension):
-    """Puts a mark before everything that is printed, and prints the position in front of a loop's body."""
+    """Print a mark before everything that is printed, and the index at the start of a loop's body."""
 
     def __init__(self, environment: jinja2.Environment) -> None:
         super().__init__(environment)
-        self.places: list[Place] = []
+        self.places: list[Stretch] = []
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
         places = iter(places_of(self.environment, str(stream.name)))
-        naming: Place | None = None
+        loop: Stretch | None = None
         for token in stream:
             if token.type in ("data", "variable_begin", "block_begin"):
                 place = next(places)
-                naming = place if place.kind in ("for", "set") else None
+                loop = place if place.kind == "for" else None
                 if token.type != "block_begin":
                     yield self._mark(place, token.lineno)
             yield token
-            if token.type == "block_end" and naming is not None:
-                yield self._mark(naming, token.lineno)
-                if naming.kind == "for":
-                    yield from _printed(token.lineno, ("name", "loop"), ("dot", "."), ("name", "index0"))
-                naming = None
+            if token.type == "block_end" and loop is not None:
+                yield self._mark(loop, token.lineno)
+                yield from _printed(token.lineno, ("name", "loop"), ("dot", "."), ("name", "index0"))
+                loop = None
 
-    def _mark(self, place: Place, line: int) -> Token:
+    def _mark(self, place: Stretch, line: int) -> Token:
         self.places.append(place)
         return Token(line, "data", f"\ue000{len(self.places) - 1}\ue001")
 
@@ -83,15 +81,15 @@ def _printed(line: int, *tokens: tuple[str, str]) -> Iterator[Token]:
 
 
 def source_of(environment: jinja2.Environment, template: str) -> str:
-    """The text of a template, with the line ends by which offsets are counted."""
+    """Return the text of a template, with the line ends by which offsets are counted."""
     assert environment.loader is not None
     return re.sub("\r\n?", "\n", environment.loader.get_source(environment, template)[0])
 
 
-def places_of(environment: jinja2.Environment, template: str) -> list[Place]:
-    """Everything that a template holds but its comments, in order."""
+def places_of(environment: jinja2.Environment, template: str) -> list[Stretch]:
+    """Split a template into its stretches, in order and without comments."""
     source = source_of(environment, template)
-    places: list[Place] = []
+    places: list[Stretch] = []
     cursor = start = depth = 0
     for _, token, value in environment.lex(source):
         begin = source.index(value, cursor)
@@ -104,44 +102,36 @@ def places_of(environment: jinja2.Environment, template: str) -> list[Place]:
         text = value if token == "data" else source[start:begin]
         kind = {"data": "text", "variable_end": "expression"}.get(token) or _kind_of_block(text)
         depth -= kind == "block" and text.split()[0] == "endfor"
-        places.append(Place(template, offset, source.count("\n", 0, offset) + 1, kind, text, depth))
+        places.append(Stretch(template, offset, source.count("\n", 0, offset) + 1, kind, text, depth))
         depth += kind == "for"
     return places
 
 
 def _kind_of_block(text: str) -> str:
-    word = text.split()[0]
-    return word if word == "for" or (word == "set" and "=" in text) else "block"
-
-
-def pages(templates: Path) -> dict[str, str]:
-    """The template of every page, by the page's path in the paper's folder: the tables, and `paper.tex`. The
-    other templates are included by these."""
-    names = sorted(path.name for path in templates.glob(f"*{SUFFIX}"))
-    found = {f"tables/{name.removesuffix(TABLE)}.tex": name for name in names if name.endswith(TABLE)}
-    return found | ({"paper.tex": PAPER} if PAPER in names else {})
+    return "for" if text.split()[0] == "for" else "block"
 
 
 def render_traced(templates: Path, values: Mapping[str, Any]) -> dict[str, list[Piece]]:
-    """Every page as pieces: joined, they are what `render_latex` gives, byte by byte.
+    """Render every LaTeX page as pieces; joined, they are the bytes that the report writes.
 
-    Raises `UserError` for a template that cannot be rendered with `values`.
+    Raises:
+        UserError: a template cannot be rendered with `values`.
     """
     environment = latex_environment(templates)
     environment.add_extension(Marking)
     marking = environment.extensions[Marking.identifier]
     assert isinstance(marking, Marking)
     rendered = {}
-    for page, name in pages(templates).items():
+    for page, (name, printed) in latex_sources(values).items():
         try:
-            rendered[page] = list(_pieces(environment.get_template(name).render(values), marking.places))
+            rendered[page] = list(_pieces(environment.get_template(name).render(printed), marking.places))
         except jinja2.TemplateError as error:
             raise UserError(f"{templates / name}: cannot be rendered ({error}); restore it") from None
     return rendered
 
 
-def _pieces(marked: str, places: Sequence[Place]) -> Iterator[Piece]:
-    """What was printed between the marks. Names are kept by template and loop, the innermost last."""
+def _pieces(marked: str, places: Sequence[Stretch]) -> Iterator[Piece]:
+    """Split a page at its marks. Names are kept by template and loop, the innermost last."""
     scopes: dict[str, list[dict[str, str]]] = {}
     offset, parts = 0, MARK.split(marked)
     for number, text in zip(parts[1::2], parts[2::2], strict=True):
@@ -151,9 +141,6 @@ def _pieces(marked: str, places: Sequence[Place]) -> Iterator[Piece]:
         names = ChainMap(*reversed(scope))
         if place.kind == "for":
             scope.append(_names_of_loop(place.text, int(text), names))
-        elif place.kind == "set":
-            target, _, value = place.text.partition("=")
-            scope[-1][target.split()[-1]] = f"({in_full(value, names).strip()})"
         else:
             item = in_full(place.text, names) if place.kind == "expression" else ""
             yield Piece(place, text, offset, item)
@@ -170,5 +157,5 @@ def _names_of_loop(text: str, index: int, names: Mapping[str, str]) -> dict[str,
 
 
 def in_full(expression: str, names: Mapping[str, str]) -> str:
-    """An expression with `names` replaced by what they stand for."""
-    return NAME.sub(lambda found: names.get(found[0], found[0]), expression)
+    """Replace `names` in an expression by what they stand for."""
+    return NAME_IN_EXPRESSION.sub(lambda found: names.get(found[0], found[0]), expression)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_rows
-from sustainable.reporting.forecasting.results import COLUMNS
+from sustainable.reporting.forecasting.results import ROW_COLUMNS
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, Origin, compared, current, skipped
 from sustainable.verification.lock import differences, made_by, md5_of, read_yaml, upstream
@@ -59,7 +59,7 @@ def refuse_no_run(place: Place) -> None:
     path = place.root / "data/benchmark/audited.csv"
     if not path.is_file():
         raise UserError(f"{path}: missing; run `make reproduce` first, then `make verify RUN=1`")
-    profiles = set(read_rows(path, COLUMNS)["profile"])
+    profiles = set(read_rows(path, ROW_COLUMNS)["profile"])
     if profiles != {"paper"}:
         raise UserError(f"{path}: rows of profile {min(profiles)}, not evidence; run `make reproduce` first")
 

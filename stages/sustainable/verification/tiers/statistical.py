@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from sustainable.core.files import read_rows
-from sustainable.reporting.forecasting.results import BASELINE, IDLE
+from sustainable.reporting.measured_rows import BASELINE, IDLE
 from sustainable.statistics import Estimate, student_interval
 from sustainable.verification.items import Item, skipped
 

@@ -1,8 +1,8 @@
-"""Whether whatever the rendered LaTeX says of a result comes from a value.
+"""Check that every number and every comparison in the rendered LaTeX comes from a value.
 
-Numbers and comparison words belong to values. In a template's own text they are a problem, unless
-`static.yaml` beside the templates allows the very snippet, with a reason; and a page must be what the
-templates make of the values. What is left traces to an expression.
+A number or comparison word that is typed in a template or in a table declaration is a problem, unless
+`static.yaml` beside the templates allows that text, with a reason. A page must be what the templates render
+from the values. Everything else traces to an expression.
 """
 
 import ast
@@ -18,7 +18,7 @@ import yaml
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
 from sustainable.reporting.templates import latex_environment
-from sustainable.verification.tiers.marked import SUFFIX, Piece, Place, places_of, render_traced, source_of
+from sustainable.verification.tiers.marked import SUFFIX, Piece, Stretch, places_of, render_traced, source_of
 
 ALLOWED = "static.yaml"
 NUMBER_WORDS = """
@@ -37,38 +37,40 @@ COMPARISON_WORDS = """
     significantly certain certainly negligible superior inferior dominate dominates dominated
 """
 WORDS = "|".join(f"{NUMBER_WORDS} {COMPARISON_WORDS}".split())
-FOUND = re.compile(
+SIGNIFICANT = re.compile(
     rf"(?P<number>[\w.,]*\d(?:[\w.,]*\w)?)|(?<![\w\\])(?P<word>{WORDS})(?!\w)",
     re.IGNORECASE,
 )
-"""Whatever has a digit, and whole words."""
+"""Everything with a digit, and the words above."""
 LITERAL = re.compile(r""""[^"]*"|'[^']*'|(?<![\w.])\d[\w.]*""")
-FORMATTING = re.compile(r"\|\s*(?:fixed|spread)\(\d\)|\[[\d:]*\]")
-"""Digits of an expression that are no number of the page: decimals to print, and places in a sequence."""
+FORMATTING = re.compile(r"\|\s*fixed\(\d\)|\[[\d:]*\]")
+"""Digits of an expression that are not printed: the number of decimals, and places in a sequence."""
+OPTIONS = ("digits", "width", "columns")
+"""Keyword arguments of a table declaration whose values are not printed."""
 TYPED = re.compile(r"(?<![\w.])(?<![A-Za-z]-)\d[\w.,]*(\s*%)?")
 BOUNDS = ("0", "1")
 
 
 @dataclass(frozen=True)
-class Trace:
-    """A number or a word that a page has from a value. `item` is the expression in full (see `Piece`)."""
+class PrintedValue:
+    """A number or word of a page, and the expression that printed it."""
 
     page: str
     line: int
     found: str
     kind: Literal["number", "word"]
     expression: str
-    item: str
+    item: str  # the expression in full (see `Piece`)
     template: str
     template_line: int
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What does not trace: where, and what. Line 0 is the whole file."""
+    """Something that does not trace to a value."""
 
     file: str
-    line: int
+    line: int  # 0: the whole file
     message: str
 
     def __str__(self) -> str:
@@ -77,25 +79,25 @@ class Problem:
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may stand: in one template, or, as a piece of LaTeX's syntax, in any (`template` is None)."""
+    """A text that may be typed."""
 
-    template: str | None
-    said: str
+    file: str | None  # None: in any template, as LaTeX syntax
+    text: str
     pattern: re.Pattern[str]
 
 
-def trace(templates: Path, values: Mapping[str, Any]) -> list[Trace]:
-    """Every number and comparison word that a page has from a value, with the expression that printed it."""
+def trace(templates: Path, values: Mapping[str, Any]) -> list[PrintedValue]:
+    """List every number and comparison word that a value has printed, with its expression."""
     rendered = render_traced(templates, values)
     return [found for page, pieces in rendered.items() for found in _traces(page, pieces)]
 
 
-def _traces(page: str, pieces: Sequence[Piece]) -> Iterator[Trace]:
+def _traces(page: str, pieces: Sequence[Piece]) -> Iterator[PrintedValue]:
     line = 1
     for piece in pieces:
         place = piece.place
-        for hit in FOUND.finditer(piece.text) if place.kind == "expression" else ():
-            yield Trace(
+        for hit in SIGNIFICANT.finditer(piece.text) if place.kind == "expression" else ():
+            yield PrintedValue(
                 page=page,
                 line=line + piece.text.count("\n", 0, hit.start()),
                 found=hit[0],
@@ -109,19 +111,23 @@ def _traces(page: str, pieces: Sequence[Piece]) -> Iterator[Trace]:
 
 
 def check_rendered(rendered: Path, templates: Path, values: Mapping[str, Any]) -> list[Problem]:
-    """Whether the folder `rendered` (paper.tex, tables/) holds what the templates make of `values`: where it
-    does not, the first line that differs, the number there, and the expression that should have made it."""
+    """Compare the folder `rendered` (paper.tex, tables/) with what the templates render from `values`.
+
+    A problem names the first line that differs, the number there, and the expression that should print it.
+    """
     expected, problems = render_traced(templates, values), []
     for page, pieces in expected.items():
         path = rendered / page
         if not path.is_file():
-            problems.append(Problem(page, 0, "missing; `dvc repro -s -f report` makes it"))
+            problems.append(Problem(page, 0, "is missing; run `dvc repro -s -f report`"))
             continue
         found = path.read_bytes().decode("utf-8", errors="replace")
         if found != "".join(piece.text for piece in pieces):
             problems.append(_difference(page, pieces, found))
     there = {f"tables/{path.name}" for path in (rendered / "tables").glob("*.tex")}
-    return problems + [Problem(page, 0, "no template makes it") for page in sorted(there - expected.keys())]
+    return problems + [
+        Problem(page, 0, "no table or template renders it") for page in sorted(there - expected.keys())
+    ]
 
 
 def _difference(page: str, pieces: Sequence[Piece], found: str) -> Problem:
@@ -137,99 +143,138 @@ def _difference(page: str, pieces: Sequence[Piece], found: str) -> Problem:
 
 
 def _first_difference(own: str, other: str) -> tuple[int, str, str]:
-    """Where the first number or word of a line differs, and both; the rest of both where none does."""
-    for first, second in zip_longest(FOUND.finditer(own), FOUND.finditer(other)):
+    """Return the column of the first number or word that differs, and both; else the rest of both lines."""
+    for first, second in zip_longest(SIGNIFICANT.finditer(own), SIGNIFICANT.finditer(other)):
         if first is not None and (second is None or first[0] != second[0]):
             return first.start(), first[0], second[0] if second else ""
     column = next((at for at, (a, b) in enumerate(zip_longest(own, other)) if a != b), 0)
     return column, own[column:], other[column:]
 
 
-def check_static(templates: Path) -> list[Problem]:
-    """Numbers and comparison words that a template types itself, in its text or as an expression's constant,
-    and that no entry of `static.yaml` covers; and entries that cover nothing (any more)."""
-    environment, entries = latex_environment(templates), read_allowed(templates / ALLOWED)
-    problems, used = [], set()
-    for name in sorted(path.name for path in templates.glob(f"*{SUFFIX}")):
-        source = source_of(environment, name)
+def check_static(templates: Path, declarations: Iterable[Path] = ()) -> list[Problem]:
+    """Find numbers and comparison words that are typed in templates and in table declarations.
+
+    Typed means: in a template's text, as a constant of one of its expressions, or as a constant of the Python
+    modules `declarations`. An entry of `static.yaml` can allow it; an entry that allows nothing is a problem.
+    """
+    entries = read_allowed(templates / ALLOWED)
+    used: set[Allowed] = set()
+    problems = []
+    for name, line, source, typed in [*_of_templates(templates), *_of_declarations(declarations)]:
         spans = [
             (entry, *span.span())
             for entry in entries
-            if entry.template in (None, name)
+            if entry.file in (None, name)
             for span in entry.pattern.finditer(source)
         ]
-        for begin, text in _typed(places_of(environment, name)):
+        for begin, text in typed:
             covering = {entry for entry, start, end in spans if start <= begin and begin + len(text) <= end}
             used |= covering
             if not covering:
-                line = source.count("\n", 0, begin) + 1
-                problems.append(Problem(name, line, f"{text!r} is typed; print a value, or allow it there"))
+                at = line + source.count("\n", 0, begin)
+                problems.append(Problem(name, at, f"{text!r} is typed; print a value, or allow it there"))
     return problems + [
-        Problem(ALLOWED, 0, f"{entry.template or 'syntax'}: {entry.said!r} allows nothing; remove it")
+        Problem(ALLOWED, 0, f"{entry.file or 'syntax'}: {entry.text!r} allows nothing; remove it")
         for entry in entries
         if entry not in used
     ]
 
 
-def _typed(places: Iterable[Place]) -> Iterator[tuple[int, str]]:
-    """Numbers and words that stand in a template itself, each with its offset."""
+Source = tuple[str, int, str, list[tuple[int, str]]]
+"""A file, the line at which a text of it begins, the text, and what is typed there, with offsets."""
+
+
+def _of_templates(templates: Path) -> Iterator[Source]:
+    environment = latex_environment(templates)
+    for name in sorted(path.name for path in templates.glob(f"*{SUFFIX}")):
+        source = source_of(environment, name)
+        yield name, 1, source, list(_typed(places_of(environment, name)))
+
+
+def _typed(places: Iterable[Stretch]) -> Iterator[tuple[int, str]]:
+    """Find numbers and words in the text of a template, each with its offset."""
     for place in places:
         parts = [(0, place.text)]
         if place.kind != "text":
             masked = FORMATTING.sub(lambda found: " " * len(found[0]), place.text)
             parts = [(literal.start(), literal[0]) for literal in LITERAL.finditer(masked)]
         for start, text in parts:
-            yield from ((place.offset + start + hit.start(), hit[0]) for hit in FOUND.finditer(text))
+            yield from ((place.offset + start + hit.start(), hit[0]) for hit in SIGNIFICANT.finditer(text))
+
+
+def _of_declarations(modules: Iterable[Path]) -> Iterator[Source]:
+    """Find typed constants of table declarations: whatever a table prints is a constant or a value."""
+    for path in modules:
+        for node in _printed_constants(path):
+            if isinstance(node.value, str) or type(node.value) in (int, float):
+                text = str(node.value)
+                hits = [(hit.start(), hit[0]) for hit in SIGNIFICANT.finditer(text)]
+                yield f"{path.parent.name}/{path.name}", node.lineno, text, hits
+
+
+def _printed_constants(path: Path) -> list[ast.Constant]:
+    """The constants of a module that are not documentation, format options, keys or places in a sequence."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    silent = {id(part) for node in ast.walk(tree) for part in _unprinted(node)}
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return [node for node in constants if id(node) not in silent]
+
+
+def _unprinted(node: ast.AST) -> Iterable[ast.AST]:
+    if isinstance(node, ast.Expr):  # a docstring
+        return [node.value]
+    if isinstance(node, ast.FormattedValue) and node.format_spec:
+        return ast.walk(node.format_spec)
+    if isinstance(node, ast.Subscript):
+        return ast.walk(node.slice)
+    if isinstance(node, ast.keyword) and node.arg in OPTIONS:
+        return [node.value]
+    return []
 
 
 def read_allowed(path: Path) -> list[Allowed]:
-    """What `static.yaml` allows; nothing where there is none. `UserError` for an entry without a reason."""
+    """Read the entries of `static.yaml`; none if there is no such file.
+
+    Raises:
+        UserError: an entry has no reason, or is not text.
+    """
     if not path.is_file():
         return []
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        syntax = [Allowed(None, said, re.compile(said)) for said in _reasoned(content.get("syntax", {}))]
+        syntax = [Allowed(None, text, re.compile(text)) for text in _reasoned(content.get("syntax", {}))]
         texts = [
-            Allowed(template, said, _flowing(said))
-            for template, entries in content.get("text", {}).items()
-            for said in _reasoned(entries)
+            Allowed(file, text, _flowing(text))
+            for file, entries in content.get("text", {}).items()
+            for text in _reasoned(entries)
         ]
     except (yaml.YAMLError, re.error, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: texts, each with a reason, are needed ({one_line(error)})") from None
+        raise UserError(f"{path}: every entry needs a text and a reason ({one_line(error)})") from None
     return syntax + texts
 
 
 def _reasoned(entries: Mapping[str, str]) -> Iterator[str]:
-    for said, reason in entries.items():
-        if not (isinstance(said, str) and said.strip() and isinstance(reason, str) and reason.strip()):
-            raise TypeError(f"{said!r}: {reason!r}")
-        yield said
+    for text, reason in entries.items():
+        if not (isinstance(text, str) and text.strip() and isinstance(reason, str) and reason.strip()):
+            raise TypeError(f"{text!r}: {reason!r}")
+        yield text
 
 
 def _flowing(text: str) -> re.Pattern[str]:
-    """The very text, wherever its lines break."""
+    """Match the text, wherever its lines break."""
     return re.compile(r"\s+".join(re.escape(word) for word in text.split()))
 
 
 def check_reasons(modules: Iterable[Path]) -> list[Problem]:
-    """Numbers typed in the strings of Python modules that judge: rules and reasons print parameters and what
-    was found. 0 and 1 may stand, as bounds, but not as percentages; so may names with a digit (A2, fp32)."""
-    problems = []
-    for path in modules:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        silent = {id(part) for node in ast.walk(tree) for part in _unprinted(node)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
-                problems += [
-                    Problem(path.name, node.lineno, f"{hit[0]!r} is typed; print a parameter")
-                    for hit in TYPED.finditer(node.value)
-                    if hit[0].rstrip(".,") not in BOUNDS
-                ]
-    return problems
+    """Find numbers typed in the strings of modules that judge: rules and reasons print values.
 
-
-def _unprinted(node: ast.AST) -> Iterable[ast.AST]:
-    """Docstrings, and how numbers are formatted."""
-    if isinstance(node, ast.Expr):
-        return [node.value]
-    return ast.walk(node.format_spec) if isinstance(node, ast.FormattedValue) and node.format_spec else []
+    Allowed are 0 and 1 as bounds, but not as percentages, and names with a digit (A2, fp32).
+    """
+    return [
+        Problem(path.name, node.lineno, f"{hit[0]!r} is typed; print a parameter")
+        for path in modules
+        for node in _printed_constants(path)
+        if isinstance(node.value, str)
+        for hit in TYPED.finditer(node.value)
+        if hit[0].rstrip(".,") not in BOUNDS
+    ]

@@ -92,10 +92,14 @@ def _first_problem(problems: Sequence[Problem], name: str) -> tuple[str, str]:
 
 
 def check_tracing(root: Path, report: Report) -> Iterator[Item]:
-    """No template has a number or a comparison of its own, and no rule or reason a number: all are values."""
+    """Check that templates, table declarations, rules and reasons type no number, and no comparison where
+    a value decides."""
     templates, reporting = root / "paper/templates", root / "stages/sustainable/reporting"
-    judges = [*reporting.glob("*claims.py"), *reporting.glob("*findings.py")]
-    problems = [*check_static(templates), *check_reasons(judges)]
+    judges = [*reporting.rglob("*claims.py"), *reporting.rglob("*findings.py")]
+    declarations = sorted(reporting.glob("*/tables.py"))
+    if not judges or not declarations:
+        raise UserError(f"{reporting}: no claims or tables found to check; restore it from git")
+    problems = [*check_static(templates, declarations), *check_reasons(judges)]
     traced = trace(templates, report.values)
     numbers = sum(one.kind == "number" for one in traced)
     expected = "nothing typed"

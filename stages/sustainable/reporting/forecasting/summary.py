@@ -1,0 +1,212 @@
+"""Study A as it is printed: every summary of its rows, and the values that the paper's sentences need."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sustainable.reporting.forecasting.audited import (
+    Audited,
+    control_lines,
+    pay_back_audited,
+    proxy_agreement,
+    repair_lines,
+    summarise_audited,
+)
+from sustainable.reporting.forecasting.results import (
+    AccuracyDifference,
+    Results,
+    accuracy_difference,
+    pay_back,
+    summarise_rows,
+)
+from sustainable.reporting.forecasting.run import WAYS, Run
+from sustainable.reporting.forecasting.searching import OURS, Searching, summarise_searches
+from sustainable.reporting.formats import words
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.parameters import POWER, ReportParameters
+from sustainable.statistics import BreakEven, Estimate
+
+ADDED_LABELS = {
+    "published_choice": "Published choice",
+    "baseline_twin": "Baseline again (A/A twin)",
+    "onnxruntime": "ONNX Runtime, uncompressed",
+    "openvino": "OpenVINO, uncompressed",
+    "ppo_stepwise": "Step-by-step PPO's choice",
+    "oracle": "Best of all candidates",
+    "logistic_last_day": "Logistic regression",
+}
+"""Names of the configurations that the published study does not have."""
+SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class PayBack:
+    """The forecasts after which the searched deployment has repaid its search, against one reference."""
+
+    reference: str
+    batch_size: int
+    even: BreakEven
+
+
+@dataclass(frozen=True)
+class Forecasting:
+    """Everything that study A's rows say."""
+
+    results: Mapping[str, Results]  # by way of measuring: `WAYS`
+    audited: Audited
+    searching: Searching
+    agreement: Mapping[str, Mapping[int, Estimate]]  # rank correlation, by proxy and batch size
+    accuracy: Mapping[str, Mapping[str, AccuracyDifference]]  # by forecaster and reference
+    hits: Mapping[str, tuple[int, int]]  # test windows that a forecaster gets right, of how many
+    break_even: Mapping[str, Mapping[str, BreakEven]]  # published search, by configuration and quantity
+    invested: Mapping[str, float]  # CPU seconds spent to find the audited deployment, by purpose
+    pay_back: list[PayBack]
+    repairs: list[dict[str, Any]]
+    controls: list[dict[str, Any]]
+    labels: Mapping[str, str]  # configurations in plain words
+
+
+def summarise_forecasting(
+    run: Run, published: Mapping[str, Any], parameters: ReportParameters
+) -> Forecasting:
+    """Compute every summary of study A from its rows."""
+    results = {way: summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
+    peak = run.conditions["audited"]["frozen"]["roofline"]["flops_per_s"]
+    audited = summarise_audited(run.rows["audited"], run.hits["audited"], peak, parameters)
+    costs = run.metrics["audited"]["searchers_cost"]
+    remeasured = results["remeasured"]
+    hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
+    invested = _invested(run)
+    return Forecasting(
+        results=results,
+        audited=audited,
+        searching=summarise_searches(run.improvements, run.choices, costs, parameters),
+        agreement=proxy_agreement(run.candidates, audited.batch_sizes, parameters),
+        accuracy={
+            key: {
+                name: accuracy_difference(own, hits[name], parameters) for name in (BASELINE, "persistence")
+            }
+            for key, own in hits.items()
+        },
+        hits={key: (int(own.sum()), len(own)) for key, own in hits.items()},
+        break_even=_break_even(run, parameters),
+        invested=invested,
+        pay_back=_pay_back(run, audited, sum(invested.values()), parameters),
+        repairs=repair_lines(run.repairs, audited.batch_sizes, parameters.confidence),
+        controls=control_lines(run.narrow, parameters.confidence),
+        labels=_labels([*results["published"].lines, *audited.lines], published),
+    )
+
+
+def _labels(keys: list[str], published: Mapping[str, Any]) -> dict[str, str]:
+    known = {key: entry["label"] for key, entry in published["configurations"].items()} | ADDED_LABELS
+    return {key: known.get(key, words(key)) for key in keys}
+
+
+def _published_costs(run: Run) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    return run.metrics["published"]["search_cost"], run.metrics["published"]["training_cost"]
+
+
+def _break_even(run: Run, parameters: ReportParameters) -> dict[str, dict[str, BreakEven]]:
+    """When the published search and training have been repaid, in CPU time and in energy."""
+    rows, costs = run.rows["remeasured"], _published_costs(run)
+    outcomes = {"CPU time": "cpu_time_ms", "energy": "energy_mwh"}
+    return {
+        key: {
+            quantity: pay_back(rows, key, costs, outcome, parameters)
+            for quantity, outcome in outcomes.items()
+        }
+        for key in parameters.comparisons
+    }
+
+
+def _invested(run: Run) -> dict[str, float]:
+    metrics = run.metrics["audited"]
+    return {
+        "training": metrics["training_cost"]["cpu_time_s"],
+        "pruning and fine-tuning": metrics["shrinking_cost"]["cpu_time_s"],
+        "evaluating candidates": metrics["candidates_cost"]["cpu_time_s"],
+        "the searcher itself": metrics["searchers_cost"][OURS]["cpu_time_s"],
+    }
+
+
+def _pay_back(
+    run: Run, audited: Audited, invested_cpu_s: float, parameters: ReportParameters
+) -> list[PayBack]:
+    """Against the eager baseline and the fastest uncompressed runtime, at every batch size."""
+    rows = run.rows["audited"]
+    return [
+        PayBack(reference, size, pay_back_audited(rows, OURS, reference, size, invested_cpu_s, parameters))
+        for size in audited.batch_sizes
+        for reference in dict.fromkeys((BASELINE, audited.quickest[size]))
+    ]
+
+
+def forecasting_values(
+    run: Run, study: Forecasting, published: Mapping[str, Any], parameters: ReportParameters
+) -> dict[str, Any]:
+    """Collect what the sentences of the paper and of the HTML report print of study A."""
+    metrics = run.metrics["published"]
+    frozen = run.conditions["audited"]["frozen"]
+    return {
+        "study": study,
+        "results": study.results["published"],
+        "remeasured": study.results["remeasured"],
+        "audited": study.audited,
+        "searching": study.searching,
+        "labels": study.labels,
+        "published_correct": round(published["test_accuracy"] * published["test_windows"]),
+        "search": {"best": run.best, "cost": metrics["search_cost"]},
+        "training": {"cost": metrics["training_cost"]},
+        "invested_cpu_s": sum(cost["cpu_time_s"] for cost in _published_costs(run)),
+        "agent_pays_back": [
+            {"quantity": quantity, "even": even, "days": days_at_one_per_second(even)}
+            for quantity, even in study.break_even["agent_optimized"].items()
+        ],
+        "parameters": parameters,
+        "power": POWER,
+        "rows_of_data": metrics["preprocess"]["rows"],
+        "leaks": metrics["preprocess"]["shared_rows"],
+        "conditions": run.conditions["remeasured"],
+        "audited_conditions": run.conditions["audited"],
+        "split": run.metrics["audited"]["preprocess"],
+        "seeds": len(run.metrics["audited"]["baseline"]["seeds"]),
+        "candidates": len(run.candidates),
+        "refused": run.refused,
+        "core_gflop_per_s": frozen["roofline"]["flops_per_s"] / 1e9,
+        "core_gb_per_s": frozen["roofline"]["bytes_per_s"] / 1e9,
+    }
+
+
+def days_at_one_per_second(even: BreakEven) -> float | None:
+    """Days until break-even at one forecast per second; None if there is no break-even."""
+    return even.inferences / SECONDS_PER_DAY if even.inferences else None
+
+
+def forecasting_metrics(study: Forecasting) -> dict[str, Any]:
+    """The main numbers by configuration, for `dvc metrics`."""
+    return {
+        **{way: _metrics(results) for way, results in study.results.items()},
+        "audited": {
+            key: {"accuracy": line.accuracy}
+            | {
+                f"cpu_time_ratio_batch_{size}": timing.ratio.estimate if timing.ratio else None
+                for size, timing in line.timings.items()
+            }
+            for key, line in study.audited.lines.items()
+        },
+    }
+
+
+def _metrics(results: Results) -> dict[str, Any]:
+    return {
+        key: {
+            "accuracy": line.accuracy,
+            **{name: summary.mean for name, summary in line.outcomes.items()},
+            **{
+                f"{name}_ratio": compared.ratio.estimate if compared.ratio else None
+                for name, compared in line.compared.items()
+            },
+        }
+        for key, line in results.lines.items()
+    }

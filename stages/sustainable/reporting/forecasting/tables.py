@@ -1,0 +1,479 @@
+"""The tables of study A.
+
+Captions, headers and rows may not type a number or a comparison: they print values. Exceptions are declared
+in paper/templates/static.yaml, each with a reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sustainable.reporting.forecasting.results import in_micro, published_summary
+from sustainable.reporting.forecasting.run import Run
+from sustainable.reporting.forecasting.searching import NEAR_ORACLE, SearcherLine
+from sustainable.reporting.forecasting.summary import Forecasting, days_at_one_per_second
+from sustainable.reporting.formats import (
+    declared_percent,
+    difference_text,
+    estimated,
+    fixed,
+    grouped,
+    interval_text,
+    p_value,
+    percent,
+    share_text,
+    significant,
+    small_ratio_text,
+    span_text,
+    spread_text,
+    words,
+)
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.parameters import POWER, ReportParameters
+from sustainable.reporting.tables import (
+    BLANK,
+    NOT_AVAILABLE,
+    UNCHANGED,
+    Code,
+    Column,
+    Row,
+    Spanning,
+    ReportTable,
+    claims_table,
+)
+from sustainable.statistics import BreakEven, Summary
+
+QUALITY_SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
+THREE = partial(fixed, digits=3)
+
+
+def forecasting_tables(
+    run: Run,
+    study: Forecasting,
+    claims: Sequence[Any],
+    published: Mapping[str, Any],
+    parameters: ReportParameters,
+) -> list[ReportTable]:
+    """Declare every table of study A."""
+    return [
+        claims_table(
+            "claims",
+            "The claims of study A: statement, verdict on this run's rows, and reason.",
+            claims,
+            ("Claim", "Reason"),
+        ),
+        results_table(study, published["configurations"]),
+        blocks_table(study, parameters),
+        accuracy_table(study, published, parameters, run),
+        models_table(study),
+        latency_table(study, run.conditions["remeasured"]["frozen"]["latency"]),
+        break_even_table(study, parameters),
+        audited_table(study, parameters),
+        quality_table(run.metrics["audited"]["baseline"]),
+        controls_table(study, parameters),
+        searchers_table(study, parameters),
+        repairs_table(study, parameters),
+        proxies_table(study, len(run.candidates), parameters),
+        pay_back_table(study, parameters),
+    ]
+
+
+def identical(what: str, line: Any, labels: Mapping[str, str]) -> str:
+    """Say below a row that it repeats another; printed only where hashes are equal."""
+    if not line.same_as:
+        return ""
+    return f"the same {what} as {labels[line.same_as]}: no difference between them is an effect"
+
+
+def results_table(study: Forecasting, published: Mapping[str, Any]) -> ReportTable:
+    results, rows = study.results["published"], []
+    for place, line in enumerate(results.lines.values()):
+        values: list[Any] = [NOT_AVAILABLE] * len(("accuracy", "CPU time", "latency", "energy"))
+        if line.key in published:
+            entry = published[line.key]
+            accuracy, latency, energy = (
+                published_summary(entry, mean, std)
+                for mean, std in (
+                    ("accuracy", "accuracy_std"), ("latency_ms", "latency_std"), ("energy_mwh", "energy_std"),
+                )
+            )  # fmt: skip
+            values = [accuracy, NOT_AVAILABLE, latency, in_micro(energy)]
+        rows.append(Row([study.labels[line.key], "published", *values], space=bool(place)))
+        rows.append(
+            Row(
+                [
+                    (f"{line.name}, ", Code(line.weights_sha256[:8])),
+                    "reproduced",
+                    (line.accuracy, line.correct, results.windows),
+                    line.outcomes["cpu_time_ms"],
+                    line.outcomes["latency_ms"],
+                    in_micro(line.outcomes["energy_mwh"]),
+                ],
+                note=identical("weights", line, study.labels),
+            )
+        )
+    columns = (
+        Column("Configuration"),
+        Column("Source"),
+        Column("Accuracy", format=_accuracy),
+        Column("CPU time (ms/forecast)", format=partial(spread_text, digits=4)),
+        Column("Latency (ms/forecast)", format=partial(spread_text, digits=4)),
+        Column("Energy (µWh/forecast)", format=partial(spread_text, digits=3)),
+    )
+    caption = (
+        "Published figures, and the recipe reproduced with the published method of measuring: mean ± "
+        f"standard deviation over {results.blocks} runs in fixed order. Accuracy counts the test windows "
+        f"classified correctly. The reproduced energy is {estimated(results.cpu_evidence)}."
+    )
+    return ReportTable("results", caption, columns, rows)
+
+
+def _accuracy(value: Summary | tuple[float, int, int]) -> str:
+    if isinstance(value, Summary):
+        return spread_text(value, digits=5)
+    accuracy, correct, windows = value
+    return f"{fixed(accuracy, digits=5)} ({correct}/{windows})"
+
+
+def blocks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    results, rows = study.results["remeasured"], []
+    for line in results.lines.values():
+        time, mean = line.compared["cpu_time_ms"], line.outcomes["cpu_time_ms"]
+        compared: list[Any] = [
+            time.ratio, time.p_holm, time.p_equivalence, time.detectable, time.clean,
+            *(line.compared[name].ratio for name in ("latency_ms", "energy_mwh", "net_energy_mwh")),
+        ]  # fmt: skip
+        if line.key == BASELINE:
+            compared = [
+                UNCHANGED,
+                BLANK,
+                BLANK,
+                BLANK,
+                BLANK,
+                UNCHANGED,
+                UNCHANGED,
+                UNCHANGED,
+            ]
+        note = identical("weights", line, study.labels)
+        rows.append(Row([study.labels[line.key], mean, *compared], note))
+    ratio = "CPU time relative to the baseline"
+    energy = f"Energy ({results.cpu_evidence})"
+    columns = (
+        Column("Configuration"),
+        Column("CPU time (ms/forecast)", format=partial(spread_text, digits=4)),
+        Column("ratio", format=interval_text, group=ratio),
+        Column("p (Holm)", format=p_value, group=ratio),
+        Column("p (TOST)", format=p_value, group=ratio),
+        Column("detectable", format=percent, group=ratio),
+        Column("without flagged", format=interval_text, group=ratio),
+        Column("ratio", format=interval_text, group="Latency"),
+        Column("ratio", format=interval_text, group=energy),
+        Column("ratio net of idle", format=interval_text, group=energy, page="html"),
+    )
+    caption = (
+        f"The models remeasured in {results.blocks} randomised blocks. CPU time: mean ± standard deviation "
+        "over blocks. Ratios: geometric mean of the ratio to the baseline within blocks, with its "
+        f"{declared_percent(parameters.confidence)} interval (BCa bootstrap over blocks). p (Holm): "
+        "sign-flip test, corrected over the declared family. p (TOST): equivalence within "
+        f"{percent(parameters.equivalence_margin)}. Detectable: the effect found with a power of "
+        f"{declared_percent(POWER)}. Without flagged: windows flagged for contention left out. CPU time and "
+        f"latency are read from the clock; energy is {estimated(results.cpu_evidence)}."
+    )
+    return ReportTable("blocks", caption, columns, rows)
+
+
+def accuracy_table(
+    study: Forecasting, published: Mapping[str, Any], parameters: ReportParameters, run: Run
+) -> ReportTable:
+    windows = published["test_windows"]
+    right = (round(published["test_accuracy"] * windows), windows)
+    rows = [Row(["GRU as published", right, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE])]
+    for key, against in study.accuracy.items():
+        base, persistence = against[BASELINE], against["persistence"]
+        label = study.labels.get(key, words(key))
+        rows.append(Row([label, study.hits[key], base, base.p, persistence, persistence.p]))
+    columns = (
+        Column("Forecaster"),
+        Column("Correct", format=lambda pair: f"{pair[0]}/{pair[1]}", align="r"),
+        Column("difference", format=difference_text, group="Relative to the baseline"),
+        Column("p", format=p_value, group="Relative to the baseline"),
+        Column("difference", format=difference_text, group="Relative to persistence"),
+        Column("p", format=p_value, group="Relative to persistence"),
+    )
+    model = next(iter(run.metrics["published"]["baseline"]["seeds"].values()))
+    caption = (
+        "Test windows classified correctly, and the difference in accuracy on the shared test windows with "
+        f"its {declared_percent(parameters.confidence)} interval (bootstrap over windows) and p of McNemar's "
+        f"exact test. Exact counts. The network's weights are those of epoch {model['best_epoch']} of "
+        f"{model['epochs']}."
+    )
+    return ReportTable("accuracy", caption, columns, rows)
+
+
+def models_table(study: Forecasting) -> ReportTable:
+    names = ("parameters", "nonzero", "flops", "size_bytes", "proxy_parameters", "proxy_flops")
+    rows = [
+        Row(
+            [study.labels[line.key], Code(line.weights_sha256[:8]), line.precision]
+            + [line.counts[name] for name in names]
+        )
+        for line in study.results["published"].lines.values()
+    ]
+    counted = partial(Column, format=grouped, align="r")
+    columns = (
+        Column("Configuration"),
+        Column("Weights"),
+        Column("Type"),
+        counted("parameters", group="Counted in the model"),
+        counted("nonzero", group="Counted in the model"),
+        counted("operations", group="Counted in the model"),
+        counted("bytes", group="Counted in the model"),
+        counted("parameters", group="Reported by the proxies"),
+        counted("FLOPs", group="Reported by the proxies"),
+    )
+    caption = (
+        "What each configuration contains, counted from the layers' shapes and the stored weights, and what "
+        "the published proxies report for it: parameters() of PyTorch, and FLOPs of ptflops. Weights: the "
+        "first digits of their SHA-256; equal hashes are equal models. Exact counts."
+    )
+    return ReportTable("models", caption, columns, rows)
+
+
+def latency_table(
+    study: Forecasting, latency: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> ReportTable:
+    keys = study.results["remeasured"].lines
+    calls = [(key, size, call) for key in keys for size, call in latency[key].items()]
+    rows = [Row([study.labels[key], size, *call.values()]) for key, size, call in calls]
+    quantiles = list(calls[0][2])
+    columns = (
+        Column("Configuration"),
+        Column("Batch", align="l"),
+        *(Column(name, format=THREE, group="Latency (ms/call)", align="r") for name in quantiles),
+    )
+    caption = (
+        "Latency of a single call by batch size, with the meter off: percentiles over calls, read from the "
+        "clock."
+    )
+    return ReportTable("latency", caption, columns, rows)
+
+
+def break_even_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    evidence = study.results["remeasured"].cpu_evidence
+    rows = []
+    for key, quantities in study.break_even.items():
+        for quantity, even in quantities.items():
+            about = f" ({estimated(evidence)})" if quantity == "energy" else ""
+            rows.append(Row([study.labels[key], quantity + about, *_forecasts(even, days=True)]))
+    columns = (
+        Column("Configuration"),
+        Column("Quantity"),
+        Column("Forecasts", format=grouped),
+        Column("Interval", format=_span_grouped),
+        Column("Days, at a forecast per second", format=partial(fixed, digits=1)),
+    )
+    caption = (
+        "Forecasts after which a configuration has repaid the published search and the training of its "
+        f"baseline, with {declared_percent(parameters.confidence)} intervals (bootstrap over "
+        f"{study.results['remeasured'].blocks} blocks)."
+    )
+    return ReportTable("break_even", caption, columns, rows, page="html")
+
+
+def _forecasts(even: BreakEven, days: bool) -> list[Any]:
+    """The cells of a break-even, or the reason why there is none."""
+    values: list[Any] = [even.inferences, (even.low, even.high)]
+    values += [days_at_one_per_second(even)] if days else []
+    return values if even.inferences else [Spanning(even.reason, len(values))]
+
+
+def _span_grouped(ends: tuple[float, float]) -> str:
+    return f"{grouped(ends[0])} to {grouped(ends[1])}"
+
+
+def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    audited, rows = study.audited, []
+    for line in audited.lines.values():
+        values: list[Any] = [study.labels[line.key], line.name, Code(line.weights_sha256[:8])]
+        values += [line.accuracy, line.over_seeds, line.crossed]
+        for timing in line.timings.values():
+            values += [timing.cpu_time_ms, timing.ratio, timing.to_uncompressed]
+            values += [timing.detectable, timing.attained, timing.energy]
+        rows.append(Row(values, identical("model", line, study.labels)))
+    for place, name in enumerate(("persistence", "majority")):
+        about = [name.capitalize(), "lookup table", BLANK, audited.accuracies[name]]
+        rows.append(Row(about, rule=not place))
+    columns = [
+        Column("Configuration"),
+        Column("Deployment"),
+        Column("Weights", page="html"),
+        Column("mean", format=THREE, group="Test accuracy"),
+        Column("difference", format=difference_text, group="Test accuracy"),
+        Column("over seeds and windows", format=difference_text, group="Test accuracy", page="html"),
+    ]
+    for size in audited.batch_sizes:
+        timed = partial(Column, group=f"CPU time, batch {size}")
+        columns += [
+            timed("ms/forecast", format=significant),
+            timed("to eager", format=small_ratio_text),
+            timed("to best runtime", format=small_ratio_text),
+            timed("detectable", format=percent),
+            timed("of peak FLOP/s", format=percent, page="html"),
+            timed(f"energy to eager ({audited.cpu_evidence})", format=small_ratio_text, page="html"),
+        ]
+    caption = (
+        f"Deployments of study A on {audited.windows} test windows, over {audited.blocks} randomised blocks "
+        f"and {audited.seeds} training seeds. Accuracy: mean over seeds, and difference to the baseline. CPU "
+        "time: geometric mean, and its ratio to the eager baseline and to the best runtime, which is the "
+        "uncompressed fp32 deployment with the least CPU time at that batch size. Brackets: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds). Detectable: "
+        f"the effect found with a power of {declared_percent(POWER)}. CPU time is read from the clock; "
+        f"{audited.flagged} windows are flagged for contention."
+    )
+    return ReportTable("audited", caption, columns, rows)
+
+
+def quality_table(quality: Mapping[str, Any]) -> ReportTable:
+    rows = []
+    for place, part in enumerate(("validation", "test")):
+        network = f"GRU, mean of {len(quality['seeds'])} seeds"
+        named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
+        for index, (name, scores) in enumerate(named.items()):
+            values = [scores[part][score] for score in QUALITY_SCORES]
+            rows.append(Row([words(name), part, *values], space=bool(place) and not index))
+    headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
+    columns = (
+        Column("Forecaster"),
+        Column("Windows"),
+        *(Column(header, format=THREE, align="r") for header in headers),
+    )
+    caption = (
+        "Forecasting quality of the network and of the frugal forecasters on the chronological split: "
+        "accuracy, balanced accuracy, log-loss, Brier score and expected calibration error. Exact for the "
+        "given windows."
+    )
+    return ReportTable("quality", caption, columns, rows)
+
+
+def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    rows = [Row([line["widths"], line["method"], line["before"], line["loss"]]) for line in study.controls]
+    columns = (
+        Column("Widths"),
+        Column("Method"),
+        Column("before training", format=interval_text, group="Validation loss"),
+        Column("after training", format=interval_text, group="Validation loss"),
+    )
+    caption = (
+        "Narrow networks by method: pruned by norm or at random and fine-tuned, trained from scratch, or "
+        "distilled from the baseline. Validation loss before and after that training, mean over "
+        f"{study.controls[0]['seeds']} training seeds with {declared_percent(parameters.confidence)} "
+        "intervals (Student's t)."
+    )
+    return ReportTable("controls", caption, columns, rows)
+
+
+def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    searching = study.searching
+    rows = [
+        Row(
+            [
+                words(line.name), line.mean_regret, line.final_regret, line.found, line, line.distinct,
+                line.cost["cpu_time_s"], line.cost["cpu_j"], line.against,
+            ]
+        )
+        for line in searching.lines.values()
+    ]  # fmt: skip
+    evidence = study.audited.cpu_evidence
+    columns = (
+        Column("Searcher"),
+        Column("mean over the budget", format=interval_text, group="Regret (nats)"),
+        Column("final", format=interval_text, group="Regret (nats)"),
+        Column("finds the oracle", format=share_text),
+        Column(f"to {declared_percent(NEAR_ORACLE)}", format=_near, group="Evaluations", align="r"),
+        Column("used", format=partial(fixed, digits=0), group="Evaluations", align="r"),
+        Column("CPU time (s)", format=partial(fixed, digits=2), align="r"),
+        Column(f"CPU energy (J, {evidence})", format=partial(fixed, digits=1), page="html"),
+        Column("mean regret of ours minus this", format=difference_text, page="html"),
+    )
+    caption = (
+        f"Searchers over {searching.best.seeds} seeds, with a budget of {searching.budget} distinct "
+        "evaluations. Regret: the oracle's reward minus that of the best deployment found so far; intervals "
+        f"at {declared_percent(parameters.confidence)} (Student's t over seeds). Finds the oracle: share of "
+        f"seeds, with Wilson's interval. To {declared_percent(NEAR_ORACLE)}: median evaluations until that "
+        "share of the oracle's reward, with the count of seeds that reach it. Used: mean count of distinct "
+        "evaluations. CPU time: the searcher's, without evaluations."
+    )
+    return ReportTable("searchers", caption, columns, rows)
+
+
+def _near(line: SearcherLine) -> str:
+    if line.near_after is None:
+        return "not reached"
+    return f"{fixed(line.near_after, digits=0)} ({line.near} of {line.seeds})"
+
+
+def repairs_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    sizes = study.audited.batch_sizes
+    rows = [
+        Row(
+            [
+                line["variant"],
+                ", ".join(line["picks"]),
+                f"{line['on']} of {line['seeds']}",
+                f"{span_text(line['ties'])} ({span_text(line['models'])} models)",
+                line["accuracy"],
+                *line["ratios"].values(),
+            ]
+        )
+        for line in study.repairs
+    ]
+    group = "CPU time of the pick, to eager"
+    columns = (
+        Column("Repair"),
+        Column("Most frequent pick", width=0.26),
+        Column("on seeds"),
+        Column("ties"),
+        Column("test accuracy difference", format=difference_text),
+        *(Column(f"batch {size}", format=small_ratio_text, group=group) for size in sizes),
+    )
+    caption = (
+        "The published search on the audited networks, with its flaws repaired in turn: what it picks, and "
+        f"what that pick achieves, over {study.audited.seeds} training seeds. CPU time is measured in eager "
+        "PyTorch; the accuracy difference to the baseline is counted on all test windows. Where actions "
+        "tie, the figures are means over the tied actions. Brackets: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t over seeds)."
+    )
+    return ReportTable("repairs", caption, columns, rows)
+
+
+def proxies_table(study: Forecasting, candidates: int, parameters: ReportParameters) -> ReportTable:
+    rows = [Row([words(proxy), *by_size.values()]) for proxy, by_size in study.agreement.items()]
+    columns = (
+        Column("Proxy"),
+        *(Column(f"batch {size}", format=interval_text) for size in study.audited.batch_sizes),
+    )
+    caption = (
+        f"Spearman's rank correlation of each proxy with measured CPU time over all {candidates} candidates "
+        f"(sparsity with its sign turned), with {declared_percent(parameters.confidence)} intervals "
+        "(bootstrap over candidates). Proxies are exact counts; CPU time is read from the clock."
+    )
+    return ReportTable("proxies", caption, columns, rows)
+
+
+def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    rows = [
+        Row([study.labels[one.reference], str(one.batch_size), *_forecasts(one.even, days=False)])
+        for one in study.pay_back
+    ]
+    columns = (
+        Column("Reference"),
+        Column("Batch"),
+        Column("Forecasts", format=grouped),
+        Column("Interval", format=_span_grouped),
+    )
+    spent = ", ".join(f"{purpose} {fixed(s, digits=0)} s" for purpose, s in study.invested.items())
+    caption = (
+        "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it "
+        f"({spent}), with {declared_percent(parameters.confidence)} intervals (bootstrap over blocks)."
+    )
+    return ReportTable("pay_back", caption, columns, rows, page="html")

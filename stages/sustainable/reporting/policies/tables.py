@@ -1,0 +1,447 @@
+"""The tables of study B.
+
+Captions, headers and rows may not type a number or a comparison: they print values. Exceptions are declared
+in paper/templates/static.yaml, each with a reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.formats import (
+    declared_percent,
+    difference_text,
+    fixed,
+    grouped,
+    interval_text,
+    percent,
+    share_text,
+    signed_text,
+    significant,
+)
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, PolicyLine
+from sustainable.reporting.policies.returns import Trained, beside_published
+from sustainable.reporting.policies.summary import (
+    Policies,
+    of_each_environment,
+    part_share,
+    rest_of,
+    savings,
+    split_cells,
+)
+from sustainable.reporting.tables import (
+    BLANK,
+    NOT_AVAILABLE,
+    NOTHING,
+    UNCHANGED,
+    Column,
+    Page,
+    Row,
+    Spanning,
+    ReportTable,
+    claims_table,
+)
+from sustainable.statistics import Estimate, Ratio
+
+TWO = partial(interval_text, digits=2)
+FINE = partial(interval_text, digits=4)
+ANY_SIZE = partial(interval_text, digits=None)
+ONE_DIGIT = partial(fixed, digits=1)
+WHOLE = partial(fixed, digits=0)
+SPLIT = ("length", *STEP_PARTS)
+
+
+def policies_tables(
+    policies: Policies,
+    claims: Sequence[Any],
+    findings: Sequence[Any],
+    published: Mapping[str, Any],
+    parameters: ReportParameters,
+) -> list[ReportTable]:
+    """Declare every table of study B."""
+    split = split_cells(policies)
+    return [
+        claims_table(
+            "policies_claims",
+            "The claims of study B: statement, verdict on this run's rows, and reason.",
+            claims,
+            ("Claim", "Reason"),
+        ),
+        claims_table(
+            "policies_findings",
+            "The takeaways and guidelines of study B's source, judged on this run's rows; those that the "
+            "rows contradict are struck out.",
+            findings,
+            ("Takeaway", "On these rows"),
+        ),
+        trained_table(policies, parameters),
+        *(cell_table(policies, cell, parameters) for cell in policies.cells),
+        costs_table(policies, parameters),
+        savings_table(policies, parameters),
+        split_table(policies, split, parameters),
+        causes_table(policies, parameters),
+        doses_table(policies, parameters),
+        survival_table(policies, published, parameters),
+        memory_table(policies, parameters),
+        scores_table("policies_scores", policies, split, "latex", parameters),
+        scores_table("policies_scores_all", policies, policies.cells, "html", parameters),
+    ]
+
+
+def trained_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
+    rows = [
+        Row(
+            [
+                one.environment, one.algorithm, one.seeds, one.episodes, one.total_steps, one.iqm, one,
+                one.random_return, _reference(one),
+            ]
+        )
+        for one in policies.trained
+    ]  # fmt: skip
+    columns = (
+        Column("Environment"),
+        Column("Algorithm"),
+        Column("Seeds"),
+        Column("Episodes", page="html"),
+        Column("Steps", format=grouped),
+        Column("Return (IQM)", format=ANY_SIZE),
+        Column("Learned", format=lambda one: f"{one.learned} of {one.seeds}" if one.judged else "not judged"),
+        Column("Random policy", format=WHOLE),
+        Column("Reported elsewhere"),
+    )
+    caption = (
+        "The trained policies, uncompressed: interquartile mean of the return over training seeds and their "
+        f"episodes, with its {declared_percent(parameters.confidence)} interval (stratified bootstrap over "
+        "seeds and episodes); the count of seeds that have learned; a random policy's return; and the "
+        "return that others report, with their source."
+    )
+    return ReportTable("policies", caption, columns, rows)
+
+
+def _reference(one: Trained) -> str:
+    if one.reference_return is None:
+        return NOT_AVAILABLE
+    return f"{WHOLE(one.reference_return)} ({one.reference_source})"
+
+
+def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParameters) -> ReportTable:
+    """Declare the table of one environment and algorithm, with everything that was measured."""
+    rows = []
+    for key, line in cell.lines.items():
+        values: list[Any] = [policies.labels[key], line.size_bytes, line.size_ratio, line.return_mean]
+        values += [UNCHANGED if key == BASELINE else line.kept, line.steps_per_episode]
+        values += [line.costs[part] for part in ("step", *STEP_PARTS)]
+        values += _effects(line)
+        rows.append(Row(values, f"same model as {policies.labels[line.same_as]}" if line.same_as else ""))
+    cost = partial(Column, format=ONE_DIGIT, group="CPU time per step (µs)")
+    step = partial(Column, format=interval_text, group="CPU time per step, ratio")
+    columns = (
+        Column("Configuration"),
+        Column("bytes", format=grouped, group="Weights"),
+        Column("to baseline", format=partial(fixed, digits=3), group="Weights"),
+        Column("mean", format=ONE_DIGIT, group="Return"),
+        Column("kept", format=TWO, group="Return"),
+        Column("Steps per episode", format=ONE_DIGIT),
+        cost("total"),
+        *(cost(part) for part in STEP_PARTS),
+        step("to baseline"),
+        step("to same runtime"),
+        Column("detectable", format=percent, group="CPU time per step, ratio"),
+        step("without flagged"),
+        Column("policy call, to same runtime", format=interval_text),
+        Column("steps", format=interval_text, group="Episode, to baseline"),
+        Column("CPU time", format=interval_text, group="Episode, to baseline"),
+        Column(f"Energy per step, to baseline ({policies.cpu_evidence})", format=interval_text),
+    )
+    learned = "" if cell.learned else " (not learned)"
+    early = "can end early" if cell.ends_early else "always have full length"
+    caption = (
+        f"{cell.name}{learned}: {cell.blocks} randomised blocks, {cell.seeds} training seeds; episodes "
+        f"{early}. Ratios within blocks: to the baseline, and to the uncompressed policy under the same "
+        f"runtime; {declared_percent(parameters.confidence)} intervals (Student's t over training seeds)."
+    )
+    return ReportTable(f"policies_{cell.name}", caption, columns, rows, page="html")
+
+
+def _effects(line: PolicyLine) -> list[Any]:
+    if line.key == BASELINE:
+        return [Spanning(UNCHANGED, columns=8)]
+    step, policy = line.effects["step"], line.effects["policy"]
+    others = [line.effects[name].to_baseline for name in ("steps", "episode", "energy_step")]
+    if line.reference == line.key:
+        return [step.to_baseline, UNCHANGED, BLANK, BLANK, UNCHANGED, *others]
+    return [
+        step.to_baseline, step.same_runtime, step.detectable, step.clean, policy.same_runtime, *others
+    ]  # fmt: skip
+
+
+def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
+    cells, rows = of_each_environment(policies), []
+    for key, first in cells[0].lines.items():
+        values: list[Any] = [policies.labels[key], first.size_bytes]
+        for cell in cells:
+            values += _kept_and_ratios(cell.lines.get(key))
+        rows.append(Row(values))
+    columns = [Column("Configuration"), Column("Bytes", format=grouped)]
+    for cell in cells:
+        own = partial(Column, group=cell.name)
+        columns += [
+            own("return kept", format=TWO),
+            own("step to baseline", format=_ratio_or_cost),
+            own("to same runtime", format=interval_text),
+        ]
+    caption = (
+        "Bytes of the weights, normalised return, and CPU time per step, for a learned policy of each "
+        "environment. Return kept: on a scale from the random policy's return to the baseline's. Step to "
+        "baseline: ratio of CPU time per step within blocks; for the baseline, its CPU time in brackets. To "
+        f"same runtime: ratio to the uncompressed policy under that runtime. {_over_seeds(parameters)} CPU "
+        "time is read from the clock."
+    )
+    return ReportTable("policies_costs", caption, columns, rows)
+
+
+def _kept_and_ratios(line: PolicyLine | None) -> list[Any]:
+    if line is None:
+        return [BLANK, BLANK, BLANK]
+    if line.key == BASELINE:
+        return [UNCHANGED, line.costs["step"], UNCHANGED]
+    step = line.effects["step"]
+    return [
+        line.kept, step.to_baseline, UNCHANGED if line.reference == line.key else step.same_runtime
+    ]  # fmt: skip
+
+
+def _ratio_or_cost(value: Ratio | float | None) -> str:
+    """A ratio; for the baseline, of which its cost is given, the ratio to itself and that cost."""
+    return f"{UNCHANGED} ({significant(value)} µs)" if isinstance(value, float) else interval_text(value)
+
+
+def _over_seeds(parameters: ReportParameters) -> str:
+    return f"Brackets: {declared_percent(parameters.confidence)} intervals (Student's t over training seeds)."
+
+
+def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
+    rows = [
+        Row(
+            [
+                policies.labels[line["key"]], line["runtime"], line["policies"], line["size_ratio"],
+                line["range"], ", ".join(line["less"]) or "no policy", ", ".join(line["more"]) or "no policy",
+            ]
+        )
+        for line in savings(policies)
+    ]  # fmt: skip
+    columns = (
+        Column("Compressed"),
+        Column("Runtime"),
+        Column("Policies"),
+        Column("Bytes, ratio", format=partial(fixed, digits=2)),
+        Column("CPU time per step, ratio", format=_range),
+        Column("less CPU time in", width=0.3),
+        Column("more CPU time in", width=0.3),
+    )
+    caption = (
+        "Which compression saves CPU time under which runtime. Ratios are to the uncompressed policy under "
+        "the same runtime; CPU time: smallest and largest over learned policies. Less, more: policies whose "
+        "interval over training seeds lies wholly below, or above, no change."
+    )
+    return ReportTable("policies_savings", caption, columns, rows)
+
+
+def _range(ends: Sequence[float] | None) -> str:
+    return NOT_AVAILABLE if ends is None else " to ".join(fixed(end, digits=3) for end in ends)
+
+
+def split_table(
+    policies: Policies, cells: Sequence[MeasuredCell], parameters: ReportParameters
+) -> ReportTable:
+    rows = [
+        Row(
+            [cell.name, policies.labels[line.key], line.effects["episode"].to_baseline, line.split["total"]]
+            + [line.split[part] for part in SPLIT]
+            + [part_share(line.split["length"], line.split["total"])]
+        )
+        for cell, line in _changed(cells)
+    ]
+    columns = (
+        Column("Policy"),
+        Column("Configuration"),
+        Column("Episode's CPU time, ratio", format=interval_text),
+        Column("total", format=difference_text, group="Change by cause (nats)"),
+        *(Column(part, format=signed_text, group="Change by cause (nats)") for part in SPLIT),
+        Column("Length : step, shares of the change", format=_length_and_step),
+    )
+    caption = (
+        "Change of an episode's CPU time relative to the baseline, by cause, as logarithms (nats) that add "
+        "up: length of the episode, and cost of a step in the policy, the environment and the remainder. "
+        f"{_over_seeds(parameters)} No change: the interval of the total contains it."
+    )
+    return ReportTable("policies_split", caption, columns, rows, page="latex")
+
+
+def _length_and_step(share: float | None) -> str:
+    return "no change" if share is None else f"{percent(share)} : {percent(rest_of(share))}"
+
+
+def causes_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
+    rows = []
+    for cell, line in _changed(policies.cells):
+        changes = [line.split[name] for name in ("total", "length", "step", *STEP_PARTS)]
+        shares: list[Any] = [part_share(line.split[part], line.split["total"]) for part in SPLIT]
+        if None in shares:
+            shares = [Spanning("the total may be no change", columns=4)]
+        rows.append(Row([cell.name, policies.labels[line.key], *changes, *shares]))
+    change = partial(Column, format=difference_text, group="Change (nats)")
+    columns = (
+        Column("Policy"),
+        Column("Configuration"),
+        *(change(name) for name in ("total", "length", "step", *STEP_PARTS)),
+        *(Column(part, format=percent, group="Share of the total") for part in SPLIT),
+    )
+    caption = (
+        "Change of an episode's CPU time relative to the baseline, by cause, as logarithms (nats): "
+        "ln(episode) = ln(steps) + ln(step), and the step by component, for every policy. "
+        f"{_over_seeds(parameters)}"
+    )
+    return ReportTable("policies_causes", caption, columns, rows, page="html")
+
+
+def _changed(cells: Sequence[MeasuredCell]) -> list[tuple[MeasuredCell, PolicyLine]]:
+    """Every line but the baselines, with its cell."""
+    return [(cell, line) for cell in cells for key, line in cell.lines.items() if key != BASELINE]
+
+
+def doses_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
+    rows = [
+        Row(
+            [
+                dose.dose_us, policies.labels[dose.key], dose.policy_share, dose.speed_up, dose.predicted,
+                dose.measured, dose.error,
+            ]
+        )
+        for dose in policies.doses
+    ]  # fmt: skip
+    columns = (
+        Column("Added (µs)", format=WHOLE),
+        Column("Configuration"),
+        Column("Policy's share", format=percent),
+        Column("Call's speed-up", format=significant),
+        Column("Predicted", format=partial(fixed, digits=3)),
+        Column("Measured", format=interval_text),
+        Column("Measured / predicted", format=interval_text),
+    )
+    caption = (
+        "Amdahl's law in a simulated environment whose step takes an added CPU time. Predicted: ratio of "
+        "CPU time per step to the baseline, from the policy's share of the baseline's step and the speed-up "
+        "of its call. Measured: that ratio within blocks. Brackets: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds, or over "
+        "blocks of a sole policy)."
+    )
+    return ReportTable("policies_doses", caption, columns, rows)
+
+
+def survival_table(
+    policies: Policies, published: Mapping[str, Any], parameters: ReportParameters
+) -> ReportTable:
+    rows = []
+    for line in beside_published(policies.survival, published["pruning_survival"]):
+        more = "more than " if line["more_than"] else ""
+        tested = "" if line["tested"] is None else f" (tested at {percent(line['tested'])})"
+        what = f"do not survive {more}{percent(line['share'])} pruning{tested}"
+        rows.append(Row([what, line["lost"], *_measured(line["measured"])]))
+    best = policies.quantizers.best if policies.quantizers else {}
+    for place, name in enumerate(("ptdq", "qat", "ptsq")):
+        what, share = (
+            f"{name.upper()} keeps the most return",
+            published["best_quantizer_share"].get(name.upper()),
+        )
+        rows.append(Row([what, share, *_measured(best.get(name))], rule=not place))
+    columns = (
+        Column("Models that"),
+        Column("Published", format=percent),
+        Column("Measured", format=share_text),
+        Column("Models"),
+    )
+    ties = policies.quantizers.ties if policies.quantizers else None
+    tied = f" {ties} models, for which quantizers tie, are not counted." if ties else ""
+    caption = (
+        "Survival of pruning, and the quantizer that keeps the most return, beside the published figures. A "
+        f"model survives if it keeps {declared_percent(SURVIVES)} of its return, counted from the random "
+        "policy's. Measured: share of learned models, with Wilson's "
+        f"{declared_percent(parameters.confidence)} interval.{tied}"
+    )
+    return ReportTable("policies_survival", caption, columns, rows)
+
+
+def _measured(share: Estimate | None) -> list[Any]:
+    return [NOT_AVAILABLE, NOTHING] if share is None else [share, share.n]
+
+
+def memory_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
+    width, rows = parameters.policies.memory_change, []
+    for key, line in policies.memory.items():
+        compared: list[Any] = [
+            line.process,
+            line.same_runtime,
+            line.precise(width),
+            line.policy_difference_mib,
+        ]
+        if key == BASELINE:
+            compared = [UNCHANGED, UNCHANGED, line.precise(width), NOTHING]
+        rows.append(
+            Row(
+                [policies.labels[key], line.processes, line.rss_mib, *compared]
+                + [line.weights_bytes_disk, line.weights_bytes_memory]
+            )
+        )
+    process = partial(Column, group="Resident memory")
+    columns = (
+        Column("Configuration"),
+        Column("Processes"),
+        process("MiB", format=ONE_DIGIT),
+        process("to baseline", format=FINE),
+        process("to same runtime", format=FINE),
+        process(f"resolves {declared_percent(width)}", format=lambda precise: "yes" if precise else "no"),
+        Column("Policy's part, minus baseline's (MiB)", format=difference_text),
+        Column("on disk", format=grouped, group="Weights (bytes)"),
+        Column("in memory", format=grouped, group="Weights (bytes)"),
+    )
+    caption = (
+        "Resident memory of fresh processes: mean, and its ratio to the baseline and to the uncompressed "
+        f"policy under the same runtime, with {declared_percent(parameters.confidence)} intervals (Student's "
+        f"t over processes). An interval resolves {declared_percent(width)}, and so can decide a claim about "
+        "it, if it is narrower than that. Memory is read from the operating system."
+    )
+    return ReportTable("policies_memory", caption, columns, rows)
+
+
+def scores_table(
+    name: str, policies: Policies, cells: Sequence[MeasuredCell], page: Page, parameters: ReportParameters
+) -> ReportTable:
+    scores = {
+        "cpu_us_per_return": ("CPU time (µs)", "per return"),
+        "cpu_us_per_step_and_mib": ("CPU time (µs)", "per step and MiB"),
+        "energy_uj_per_step": ("Energy (µJ)", "per step"),
+        "energy_uj_per_return": ("Energy (µJ)", "per return"),
+        "energy_uj_per_step_and_mib": ("Energy (µJ)", "per step and MiB"),
+        "steps_per_joule": ("Per joule", "steps"),
+        "return_per_joule": ("Per joule", "return"),
+    }
+    rows = [
+        Row([cell.name, policies.labels[key], *(line.scores[score] for score in scores)])
+        for cell in cells
+        for key, line in cell.lines.items()
+    ]
+    columns = (
+        Column("Policy"),
+        Column("Configuration"),
+        *(Column(header, format=ANY_SIZE, group=group) for group, header in scores.values()),
+    )
+    caption = (
+        "Efficiency: means over training seeds. Returns are counted from the random policy's. "
+        f"{_over_seeds(parameters)} CPU time is read from the clock; energy is of evidence class "
+        f"{policies.cpu_evidence}."
+    )
+    return ReportTable(name, caption, columns, rows, page=page)

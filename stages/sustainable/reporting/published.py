@@ -1,0 +1,26 @@
+"""Numbers of the two sources, from paper/published.yaml."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sustainable.core.errors import UserError
+
+
+def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, Any]:
+    """Read the section `study` of a file of published numbers.
+
+    Raises:
+        UserError: the file cannot be read, or one of the `needed` keys is missing.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))[study]
+        missing = set(needed) - content.keys()
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
+    if missing:
+        raise UserError(f"{path}: {study}.{min(missing)} is missing; restore the file from git")
+    return dict(content)

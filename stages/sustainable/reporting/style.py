@@ -1,0 +1,53 @@
+"""What all figures share: colours, style, intervals, and how they are written."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sustainable.core.files import replacing
+from sustainable.statistics import Ratio
+
+BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
+STYLE: Any = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 160,
+}
+NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "png": {"Software": None},
+}
+
+
+def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[str]:
+    """Write every figure as PDF and PNG and return the names; the same figure gives the same bytes.
+
+    A `stamp` is written across each of them.
+    """
+    for name, figure in figures.items():
+        if stamp:
+            place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
+            figure.text(s=stamp, color="red", alpha=0.4, fontsize=20, **place)
+        for kind, metadata in NO_TRACES.items():
+            with replacing(folder / f"{name}.{kind}") as temporary:
+                figure.savefig(temporary, format=kind, metadata=metadata)
+        plt.close(figure)
+    return list(figures)
+
+
+def draw_interval(
+    axis: Axes, ratio: Ratio | None, place: float, colour: str, width: float = 2, size: float = 4
+) -> None:
+    """Draw a point and its interval as a horizontal line; nothing for a missing ratio."""
+    if ratio is not None:
+        axis.plot([ratio.low, ratio.high], [place] * 2, color=colour, linewidth=width)
+        axis.plot(ratio.estimate, place, "o", color=colour, markersize=size)
