@@ -243,11 +243,18 @@ def _text(interval: Mapping[str, float], form: str = "#.3g") -> str:
 
 
 def headline_block(text: str) -> str:
-    """The part of a README between the markers; raises `UserError` when a marker is missing."""
+    """Return what a README holds between the markers; raises `UserError` when a marker is missing."""
     parts = text.split(BEGIN)
     if len(parts) != 2 or parts[1].count(END) != 1:
         raise UserError(f"README.md: needs {BEGIN} and then {END}, once each; restore them from git")
     return parts[1].split(END)[0].strip()
+
+
+def with_headline(text: str, block: str) -> str:
+    """Return a README's `text` with `block` between the markers."""
+    headline_block(text)  # both markers are there
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
 
 
 def write_headline(root: Path, report: Report) -> None:
@@ -258,7 +265,7 @@ def write_headline(root: Path, report: Report) -> None:
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
     block = headline_markdown([asdict(claim) for claim in found.judged])
-    write_text(readme, text.replace(headline_block(text), block))
+    write_text(readme, with_headline(text, block))
     figure = headline_figure(found.audited, found.policies)
     with replacing(root / PICTURE) as temporary:
         figure.savefig(temporary, format="png", metadata=NO_TRACES["png"])
