@@ -41,6 +41,13 @@ RUNTIME_NAMES = {
     "openvino": "OpenVINO",
     "numpy": "NumPy",
 }
+SEARCHER_NAMES = {
+    "random": "random search",
+    "evolution": "evolution",
+    "tpe": "TPE",
+    "cmaes": "CMA-ES",
+    "nsga2": "NSGA-II",
+}
 ASSUMED_VERDICTS = {"C1": "confirmed", "C2": "confirmed", "C3": "inconclusive", "B4": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
@@ -164,9 +171,9 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
     return (
         "**Compression saves CPU time where it removes units and runs in a compiled runtime:** the chosen "
         f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
-        f"For DRL policies, PyTorch's int8 makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as expensive, "
-        "and zeroed weights save nothing certain. "
-        f"The reinforcement-learning searcher cannot be told apart from {', '.join(equal)}."
+        f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
+        "expensive, and zeroed weights save nothing certain. "
+        f"The reinforcement-learning searcher cannot be told apart from {', '.join(equal[:-1])} and {equal[-1]}."
     )
 
 
@@ -176,9 +183,9 @@ def _picture(by_id: Mapping[str, Any]) -> str:
     return (
         f"![CPU time relative to the eager baseline, by deployment]({PICTURE.as_posix()})\n\n"
         "*Each point is a geometric mean over training seeds "
-        f"({seeds} in study A; {' or '.join(map(str, policy_seeds))} in study B), each bar its 95 % interval. "
-        "The grey band is the noise: the baseline measured against itself. "
-        f"Open points: compressed policies that may have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
+        f"({seeds} in study A, {' or '.join(map(str, policy_seeds))} in study B), each bar its 95 % "
+        "interval. The grey band is the noise: the baseline measured against itself. Open points: compressed "
+        f"policies that may have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
         "Evidence: CPU time, by the clock.*"
     )
 
@@ -207,11 +214,10 @@ def _table(by_id: Mapping[str, Any]) -> str:
 def _limits(by_id: Mapping[str, Any]) -> str:
     choice = by_id["C1"]["values"]["choice"]
     return (
-        "What this does not show: energy. Without a hardware counter, claims about it are "
+        "This does not show energy: without a hardware counter, claims about it are "
         f"*{by_id['A2']['verdict']}*. The chosen forecaster's accuracy differs by "
-        f"{_text(choice['over_seeds'], '+.3f')} over training seeds, and by "
-        f"{_text(choice['over_seeds_and_windows'], '+.3f')} over seeds and test windows; the rule of C1 reads "
-        "the first interval, and the second reaches beyond its margin."
+        f"{_text(choice['over_seeds'], '+.3f')} over training seeds, which C1's rule reads, but by "
+        f"{_text(choice['over_seeds_and_windows'], '+.3f')} over seeds and test windows."
     )
 
 
@@ -222,9 +228,8 @@ def _call_ratios(by_id: Mapping[str, Any]) -> list[float]:
 
 def _other_searchers(by_id: Mapping[str, Any]) -> dict[str, Any]:
     """The searchers that learn no policy, by name in print."""
-    names = {"random": "random search", "evolution": "evolution", "tpe": "TPE", "cmaes": "CMA-ES", "nsga2": "NSGA-II"}
     lines = by_id["C3"]["values"]
-    return {printed: lines[key] for key, printed in names.items() if key in lines}
+    return {printed: lines[key] for key, printed in SEARCHER_NAMES.items() if key in lines}
 
 
 def _ascending(sizes: Mapping[str, Any]) -> list[str]:
