@@ -173,7 +173,8 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
         f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
         f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
         "expensive, and zeroed weights save nothing certain. "
-        f"The reinforcement-learning searcher cannot be told apart from {', '.join(equal[:-1])} and {equal[-1]}."
+        "The reinforcement-learning searcher cannot be told apart from "
+        f"{', '.join(equal[:-1])} and {equal[-1]}."
     )
 
 

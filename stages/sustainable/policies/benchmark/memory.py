@@ -24,7 +24,7 @@ CALLS = 1000
 def read_memory(asked: Mapping[str, Any]) -> dict[str, int]:
     """One reading in a fresh process. `asked`: `policy`, `prepared`, `cache` (paths as text), `variant` (its
     fields) and `runtime`. Raises `UserError` when the process fails."""
-    stages = Path(__file__).resolve().parents[3]
+    stages = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-m", __spec__.name, json.dumps(dict(asked))],
         env=os.environ | {"PYTHONPATH": str(stages)},
