@@ -169,7 +169,7 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
     times = [f"1/{1 / sizes[size]['ratio']['estimate']:.0f} at batch {size}" for size in _ascending(sizes)]
     equal = [name for name, line in _other_searchers(by_id).items() if _contains(line["against"], 0)]
     return (
-        "**Compression saves CPU time where it removes units and runs in a compiled runtime:** the chosen "
+        "**The largest saving comes from removing units and a compiled runtime together:** the chosen "
         f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
         f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
         "expensive, and zeroed weights save nothing certain. "
