@@ -9,6 +9,7 @@ from sustainable.core.effort import run_stage
 from sustainable.core.files import write_json
 from sustainable.reporting.forecasting.audited_figures import draw_audited
 from sustainable.reporting.forecasting.figures import draw_published
+from sustainable.reporting.headline import draw_headline
 from sustainable.reporting.latex import compile_paper
 from sustainable.reporting.pages import metrics_of, report_on, write_pages
 from sustainable.reporting.policies.figures import draw_policies
@@ -22,6 +23,7 @@ def main() -> None:
     pictures += draw_audited(folder, report.run.candidates, found.forecasting, found.stamp)
     survival = report.published_policies["pruning_survival"]
     pictures += draw_policies(folder, report.policies_run, found.policies, survival, found.stamp)
+    pictures += draw_headline(folder, found.audited, found.policies, found.stamp)
     write_pages(arguments.templates, arguments.out, report.values, pictures)
     write_json(arguments.claims, [asdict(claim) for claim in found.judged])
     write_json(arguments.summary, metrics_of(found))

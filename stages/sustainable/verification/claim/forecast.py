@@ -123,4 +123,6 @@ def measure_slowdown(reference: Path) -> float:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the speed of this host could not be measured: {last}")
-    return float(done.stdout) * int(epochs) * ceil(windows / BATCH_SIZE) / reference_cpu_s(reference)
+    steps = int(epochs) * ceil(windows / BATCH_SIZE)
+    shipped_step_s: float = reference_cpu_s(reference) / steps
+    return float(done.stdout) / shipped_step_s

@@ -1,0 +1,278 @@
+"""The README's headline: one figure, a few sentences and six numbers, all of them from a run's rows.
+
+The report stage draws the figure beside the others. `write_headline` puts figure and text into the project's
+own files (`paper/headline.png` and the README, between two markers), when the shipped run is renewed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sustainable.core.errors import UserError
+from sustainable.core.files import replacing, write_text
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.forecasting.audited import Audited, AuditedLine
+from sustainable.reporting.forecasting.audited_claims import CHOICE
+from sustainable.reporting.forecasting.figures import BLUE, GREY, NO_TRACES, ORANGE, STYLE, save_figure
+from sustainable.reporting.forecasting.results import TWIN
+from sustainable.reporting.pages import Report
+from sustainable.reporting.policies.costs import PolicyLine
+from sustainable.reporting.policies.figures import environment_colours, plain_ticks
+from sustainable.reporting.policies.summary import Policies, shown
+from sustainable.statistics import Ratio
+
+BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
+PICTURE = Path("paper/headline.png")
+FORECASTERS = (
+    TWIN, "onnxruntime", "openvino", "manual_pruning", "manual_quantization", "published_choice", CHOICE,
+)  # fmt: skip
+DEPLOYED_POLICIES = (
+    TWIN, "onnxruntime", "numpy", "unstructured_l1_50", "structured_l1_50", "ptdq", "ptsq",
+    "ptdq_onnxruntime", "structured_l1_50_onnxruntime",
+)  # fmt: skip
+RUNTIME_NAMES = {
+    "torch-eager": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "numpy": "NumPy",
+}
+SEARCHER_NAMES = {
+    "random": "random search",
+    "evolution": "evolution",
+    "tpe": "TPE",
+    "cmaes": "CMA-ES",
+    "nsga2": "NSGA-II",
+}
+ASSUMED_VERDICTS = {"C1": "confirmed", "C2": "confirmed", "C3": "inconclusive", "B4": "confirmed"}
+"""The sentences of `headline_markdown` hold for these verdicts only."""
+
+
+def draw_headline(folder: Path, audited: Audited, policies: Policies, stamp: str) -> list[str]:
+    """Save the headline figure into `folder`; return its name."""
+    save_figure(headline_figure(audited, policies), folder, "headline", stamp)
+    return ["headline"]
+
+
+def headline_figure(audited: Audited, policies: Policies) -> Figure:
+    """Plot CPU time relative to the eager baseline on logarithmic axes: study A left, study B right."""
+    with plt.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4.0), dpi=160)
+        _forecasters(left, audited)
+        _policies(right, policies)
+        for axis in (left, right):
+            axis.axvline(1, color="black", linewidth=0.6)
+            axis.set_xscale("log")
+            axis.invert_yaxis()
+            axis.tick_params(axis="y", labelsize=7.5)
+        left.set_xticks([0.01, 0.1, 1], ["1/100", "1/10", "1"])
+        plain_ticks(right, "x")
+    return figure
+
+
+def _forecasters(axis: Axes, audited: Audited) -> None:
+    """One row per deployment, one interval per batch size; the grey band is the A/A control."""
+    lines = [audited.lines[key] for key in FORECASTERS if key in audited.lines]
+    sizes = audited.batch_sizes
+    for index, (size, colour) in enumerate(zip(sizes, (ORANGE, BLUE), strict=False)):
+        offset = 0.3 * (index - (len(sizes) - 1) / 2)
+        for place, line in enumerate(lines):
+            _interval(axis, line.timings[size].ratio, place + offset, colour, filled=True)
+        axis.plot([], [], "o-", color=colour, markersize=4, label=f"batch {size}")
+    _noise_band(axis, [timing.ratio for timing in audited.lines[TWIN].timings.values()])
+    axis.set_yticks(range(len(lines)), [_forecaster_label(line) for line in lines])
+    axis.set_xlabel("CPU time of a forecast (PyTorch fp32 = 1)")
+    axis.set_title("A. Weather forecaster", fontsize=9, loc="left")
+    axis.legend(fontsize=7.5, frameon=False, loc="upper left")
+
+
+def _forecaster_label(line: AuditedLine) -> str:
+    """As in `32x16 units, bf16, OpenVINO`."""
+    widths, precision, runtime = line.name.split(" ", 2)
+    role = {TWIN: "\n(the baseline again: A/A)", CHOICE: "\n(the PPO searcher's choice)"}.get(line.key, "")
+    return f"{widths} units, {precision}, {RUNTIME_NAMES.get(runtime, runtime)}{role}"
+
+
+def _policies(axis: Axes, policies: Policies) -> None:
+    """One row per deployment, one interval per environment; open: compressed, and the return may be lost."""
+    cells, colours = shown(policies), environment_colours(policies)
+    keys = [key for key in DEPLOYED_POLICIES if any(key in cell.lines for cell in cells)]
+    for index, cell in enumerate(cells):
+        offset = 0.16 * (index - (len(cells) - 1) / 2)
+        for place, key in enumerate(keys):
+            if key in cell.lines:
+                line, colour = cell.lines[key], colours[cell.environment]
+                kept = not line.compressed or (line.kept is not None and line.kept.low >= SURVIVES)
+                _interval(axis, line.effects["step"].to_baseline, place + offset, colour, filled=kept)
+        axis.plot([], [], "o-", color=colours[cell.environment], markersize=4, label=cell.environment)
+    axis.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=4, label="return may be lost")
+    _noise_band(axis, [cell.twin("step") for cell in cells])
+    lines = {key: line for cell in cells for key, line in cell.lines.items()}
+    axis.set_yticks(range(len(keys)), [_policy_label(lines[key]) for key in keys])
+    axis.set_xlabel("CPU time of a step (PyTorch fp32 = 1)")
+    axis.set_title("B. Reinforcement-learning policies", fontsize=9, loc="left")
+    axis.set_xlim(right=4.2)  # room for the legend
+    axis.legend(fontsize=7, frameon=False, loc="upper right", handlelength=1.2, borderaxespad=0)
+
+
+def _policy_label(line: PolicyLine) -> str:
+    """As in `50 % of units removed, NumPy`."""
+    share = f"{100 * line.share:.0f} %"
+    change = {
+        "none": "fp32",
+        "unstructured": f"{share} of weights zeroed",
+        "structured": f"{share} of units removed",
+    }.get(line.method, f"int8 ({line.method.upper()})")
+    role = "\n(the baseline again: A/A)" if line.key == TWIN else ""
+    return f"{change}, {RUNTIME_NAMES.get(line.runtime, line.runtime)}{role}"
+
+
+def _interval(axis: Axes, ratio: Ratio | None, place: float, colour: str, filled: bool) -> None:
+    """Draw a point with its interval; nothing where there is no ratio."""
+    if ratio is None:
+        return
+    axis.plot([ratio.low, ratio.high], [place, place], color=colour, linewidth=1.4)
+    face = colour if filled else "white"
+    axis.plot(ratio.estimate, place, "o", color=colour, markerfacecolor=face, markersize=4)
+
+
+def _noise_band(axis: Axes, twins: Sequence[Ratio | None]) -> None:
+    """Shade what two measurements of one model differ by: the hull of the A/A intervals."""
+    known = [twin for twin in twins if twin is not None]
+    if known:
+        low, high = min(twin.low for twin in known), max(twin.high for twin in known)
+        axis.axvspan(low, high, color=GREY, alpha=0.3, linewidth=0)
+
+
+def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
+    """Render the README's headline from the content of claims.json.
+
+    Raises `UserError` when a verdict has changed, because the sentences no longer hold then.
+    """
+    by_id = {claim["id"]: claim for claim in claims}
+    for name, verdict in ASSUMED_VERDICTS.items():
+        if by_id[name]["verdict"] != verdict:
+            raise UserError(
+                f"claims.json: {name} is {by_id[name]['verdict']!r}, but the headline says {verdict!r}; "
+                "rewrite the sentences in stages/sustainable/reporting/headline.py"
+            )
+    return "\n\n".join([_sentences(by_id), _picture(by_id), _table(by_id), _limits(by_id)])
+
+
+def _sentences(by_id: Mapping[str, Any]) -> str:
+    choice, calls = by_id["C1"]["values"]["choice"], _call_ratios(by_id)
+    sizes = choice["by_batch_size"]
+    times = [f"1/{1 / sizes[size]['ratio']['estimate']:.0f} at batch {size}" for size in _ascending(sizes)]
+    equal = [name for name, line in _other_searchers(by_id).items() if _contains(line["against"], 0)]
+    return (
+        "**The largest saving comes from removing units and a compiled runtime together:** the chosen "
+        f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
+        f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
+        "expensive, and zeroed weights save nothing certain. "
+        "The reinforcement-learning searcher cannot be told apart from "
+        f"{', '.join(equal[:-1])} and {equal[-1]}."
+    )
+
+
+def _picture(by_id: Mapping[str, Any]) -> str:
+    seeds = next(iter(by_id["C1"]["values"]["choice"]["by_batch_size"].values()))["ratio"]["n"]
+    policy_seeds = sorted({call["n"] for call in by_id["B4"]["values"]["calls"].values()})
+    return (
+        f"![CPU time relative to the eager baseline, by deployment]({PICTURE.as_posix()})\n\n"
+        "*Each point is a geometric mean over training seeds "
+        f"({seeds} in study A, {' or '.join(map(str, policy_seeds))} in study B), each bar its 95 % "
+        "interval. The grey band is the noise: the baseline measured against itself. Open points: compressed "
+        f"policies that may have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
+        "Evidence: CPU time, by the clock.*"
+    )
+
+
+def _table(by_id: Mapping[str, Any]) -> str:
+    """Six numbers with their intervals and the claims that they decide."""
+    sizes = by_id["C1"]["values"]["choice"]["by_batch_size"]
+    rows = [
+        (f"Chosen forecaster / eager baseline, CPU time, batch {size}", _text(sizes[size]["ratio"]), "C1")
+        for size in _ascending(sizes)
+    ]
+    worst = max(sizes, key=lambda size: float(sizes[size]["to_uncompressed"]["estimate"]))
+    runtime = by_id["C2"]["values"]["uncompressed"][worst]["name"].split()[-1]
+    against = f"best uncompressed runtime ({RUNTIME_NAMES.get(runtime, runtime)}), batch {worst}"
+    rows.append((f"Chosen forecaster / {against}", _text(sizes[worst]["to_uncompressed"]), "C2"))
+    twin = by_id["A2"]["values"]["remeasured"]["cpu_time_ms"]["control"]
+    rows.append(("Noise: the published baseline / itself (A/A)", _text(twin), "A2"))
+    calls = _call_ratios(by_id)
+    rows.append(("One call of an int8 policy / fp32, PyTorch", f"{calls[0]:.2f} to {calls[-1]:.2f}", "B4"))
+    name, rival = max(_other_searchers(by_id).items(), key=lambda item: item[1]["against"]["estimate"])
+    rows.append((f"Mean regret of PPO minus that of {name}, nats", _text(rival["against"], "+.3f"), "C3"))
+    lines = [f"| {what} | {value} | {claim}: {by_id[claim]['verdict']} |" for what, value, claim in rows]
+    return "\n".join(["| number | value [95 % interval] | claim |", "|---|---|---|", *lines])
+
+
+def _limits(by_id: Mapping[str, Any]) -> str:
+    choice = by_id["C1"]["values"]["choice"]
+    return (
+        "This does not show energy: without a hardware counter, claims about it are "
+        f"*{by_id['A2']['verdict']}*. The chosen forecaster's accuracy differs by "
+        f"{_text(choice['over_seeds'], '+.3f')} over training seeds, which C1's rule reads, but by "
+        f"{_text(choice['over_seeds_and_windows'], '+.3f')} over seeds and test windows."
+    )
+
+
+def _call_ratios(by_id: Mapping[str, Any]) -> list[float]:
+    """Ratios of all int8 policies' calls to fp32, ascending."""
+    return sorted(float(call["estimate"]) for call in by_id["B4"]["values"]["calls"].values())
+
+
+def _other_searchers(by_id: Mapping[str, Any]) -> dict[str, Any]:
+    """The searchers that learn no policy, by name in print."""
+    lines = by_id["C3"]["values"]
+    return {printed: lines[key] for key, printed in SEARCHER_NAMES.items() if key in lines}
+
+
+def _ascending(sizes: Mapping[str, Any]) -> list[str]:
+    return sorted(sizes, key=int)
+
+
+def _contains(interval: Mapping[str, float], value: float) -> bool:
+    return interval["low"] <= value <= interval["high"]
+
+
+def _text(interval: Mapping[str, float], form: str = "#.3g") -> str:
+    """As in `0.0400 [0.0390, 0.0411]`."""
+    return "{:{form}} [{:{form}}, {:{form}}]".format(
+        *(interval[name] for name in ("estimate", "low", "high")), form=form
+    )
+
+
+def headline_block(text: str) -> str:
+    """Return what a README holds between the markers; raises `UserError` when a marker is missing."""
+    parts = text.split(BEGIN)
+    if len(parts) != 2 or parts[1].count(END) != 1:
+        raise UserError(f"README.md: needs {BEGIN} and then {END}, once each; restore them from git")
+    return parts[1].split(END)[0].strip()
+
+
+def with_headline(text: str, block: str) -> str:
+    """Return a README's `text` with `block` between the markers."""
+    headline_block(text)  # both markers are there
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def write_headline(root: Path, report: Report) -> None:
+    """Renew `paper/headline.png` and the README's headline in the project `root` from a run's report."""
+    found = report.found
+    if found.stamp:
+        raise UserError(f"headline: these rows are no evidence ({found.stamp}); use a run of profile paper")
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    block = headline_markdown([asdict(claim) for claim in found.judged])
+    write_text(readme, with_headline(text, block))
+    figure = headline_figure(found.audited, found.policies)
+    with replacing(root / PICTURE) as temporary:
+        figure.savefig(temporary, format="png", metadata=NO_TRACES["png"])
+    plt.close(figure)

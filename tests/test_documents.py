@@ -1,0 +1,123 @@
+"""The documents: what they name exists, and the README is short."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from imports import STAGES
+from sustainable.reporting.headline import BEGIN, END
+
+ROOT = STAGES.parent
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "paper/EXPERIMENTS.md",
+    "stages/README.md",
+    "data/README.md",
+    "data/raw/README.md",
+    "data/reference/README.md",
+    "tests/README.md",
+    "tests/data/README.md",
+)
+WORDS = 1200
+FILE_NAME = r"[\w.-]+\.(?:py|md|yaml|json|csv|j2|bib|txt|cff|lock|toml|png)"
+PATH = rf"(?:[\w.@-]+/)+[\w.@-]*|{FILE_NAME}"
+ELSEWHERE = (
+    "verify.json",
+    "effort.jsonl",
+    "/tmp/",
+    "/some/folder",
+    ".git/",
+    "lincoln_weather.csv",
+    "datasets.json",
+    "caught/tried",
+)
+"""Files that a command makes, placeholders, and paths that are not this project's."""
+
+
+def code_of(text):
+    """What stands between backticks, in fences or indented: commands and names."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    rest = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [*fenced, *re.findall(r"^    \S.*$", rest, re.MULTILINE), *re.findall(r"`([^`\n]+)`", rest)]
+
+
+def outputs():
+    """What is not in git, because the pipeline or a tool makes it: prefixes of paths."""
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    return tuple(line.rstrip("/") for line in lines if line)
+
+
+@pytest.fixture(params=DOCUMENTS)
+def document(request):
+    return ROOT / request.param
+
+
+def test_every_make_target_exists(document):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][\w-]*|claim-%):", makefile, re.MULTILINE))
+    for code in code_of(document.read_text(encoding="utf-8")):
+        for target in re.findall(r"\bmake ([a-z][\w-]*)", code):
+            assert target in targets or (target.startswith("claim-") and "claim-%" in targets), target
+
+
+def test_every_claim_that_is_run_exists(document):
+    known = set(re.findall(r'"id": "(\w+)"', (ROOT / "data/reference/claims.json").read_text()))
+    for claim in re.findall(r"make claim-(\w+)", document.read_text(encoding="utf-8")):
+        assert claim in known, claim
+
+
+def test_every_path_exists(document):
+    for code in code_of(document.read_text(encoding="utf-8")):
+        if any(placeholder in code for placeholder in ("<", "*", "...", "://", *ELSEWHERE)):
+            continue
+        for path in re.findall(rf"(?<![\w/.:=$-])({PATH})", code):
+            assert exists(path, document.parent), f"{document.name}: {path}"
+
+
+def exists(path, folder):
+    """Whether a path exists in the project or beside the document; a name without folder: anywhere in it."""
+    if path.startswith(outputs()) or any((base / path).exists() for base in (ROOT, folder, STAGES)):
+        return True
+    in_reference = ROOT / "data/reference"
+    if "/" in path.rstrip("/"):
+        return False
+    rooms = ("stages", "tests", "paper", "data/reference", "data/raw")
+    return (in_reference / path).exists() or any(any((ROOT / room).rglob(path.rstrip("/"))) for room in rooms)
+
+
+def test_every_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        if not target.startswith("https://"):
+            assert (document.parent / target).exists(), target
+
+
+def test_every_tool_and_stage_exists(document):
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    text = document.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m (sustainable[\w.]*\w)", text):
+        assert importlib.util.find_spec(module), module
+    for stage in re.findall(r"dvc repro (?:-s -f )?([a-z_]+)", text):
+        assert stage in stages, stage
+
+
+def test_the_readme_is_short():
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    assert len(words) <= WORDS
+
+
+def test_the_readme_opens_with_the_headline_and_has_the_two_commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first_section = text.index("\n## ")
+    assert text.index(BEGIN) < text.index(END) < first_section
+    assert "make reproduce" in text[first_section:]
+    assert "make test" in text[first_section:]
+
+
+def test_all_documents_are_tested():
+    inside = [path.relative_to(ROOT) for path in ROOT.rglob("*.md")]
+    found = {path for path in inside if not path.parts[0].startswith(".") and path.parts[0] != "shipped"}
+    assert found == {Path(name) for name in DOCUMENTS}

@@ -1,0 +1,90 @@
+"""The README's headline is what the shipped run says: its text exactly, its figure pixel by pixel."""
+
+import copy
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from imports import STAGES
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json
+from sustainable.reporting.headline import (
+    BEGIN,
+    END,
+    PICTURE,
+    headline_block,
+    headline_markdown,
+    with_headline,
+    write_headline,
+)
+from sustainable.reporting.pages import report_on
+
+ROOT = STAGES.parent
+REFERENCE = ROOT / "data/reference"
+RENEW = "run `make reference PAGES=1`"
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return read_json(REFERENCE / "claims.json")
+
+
+@pytest.fixture(scope="module")
+def report():
+    return report_on(REFERENCE, ROOT / "paper/published.yaml", ROOT / "params.yaml")
+
+
+def test_the_readme_holds_what_the_claims_say(claims):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert headline_block(readme) == headline_markdown(claims), RENEW
+
+
+def test_six_numbers_come_from_the_claims(claims):
+    text = headline_markdown(claims)
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 6
+    changed = copy.deepcopy(claims)
+    ratio = next(c for c in changed if c["id"] == "C1")["values"]["choice"]["by_batch_size"]["64"]["ratio"]
+    ratio["estimate"] = 0.02
+    again = headline_markdown(changed)
+    assert "0.0200 [" in again
+    assert "1/50 at batch 64" in again
+
+
+@pytest.mark.parametrize("name", ["C1", "C2", "C3", "B4"])
+def test_the_sentences_are_refused_for_other_verdicts(claims, name):
+    changed = copy.deepcopy(claims)
+    next(claim for claim in changed if claim["id"] == name)["verdict"] = "refuted"
+    with pytest.raises(UserError, match=f"{name} is 'refuted'.*rewrite the sentences"):
+        headline_markdown(changed)
+
+
+def test_a_missing_marker_is_named():
+    assert with_headline(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\nnew\n{END} b"
+    with pytest.raises(UserError, match="restore them from git"):
+        headline_block(f"{BEGIN} no end")
+
+
+def test_the_figure_is_drawn_from_the_shipped_rows(report, tmp_path):
+    shutil.copy(ROOT / "README.md", tmp_path)
+    write_headline(tmp_path, report)
+    assert (tmp_path / "README.md").read_bytes() == (ROOT / "README.md").read_bytes(), RENEW
+    drawn, kept = (image.imread(folder / PICTURE) for folder in (tmp_path, ROOT))
+    assert drawn.shape == kept.shape, RENEW
+    assert np.abs(drawn - kept).max() <= 1 / 255, RENEW  # a last digit of an interval may differ by CPU
+
+
+def test_rows_that_are_no_evidence_make_no_headline(tmp_path):
+    @dataclass(frozen=True)
+    class Stamped:
+        stamp = "smoke run"
+
+    @dataclass(frozen=True)
+    class StampedReport:
+        found = Stamped()
+
+    with pytest.raises(UserError, match="smoke run"):
+        write_headline(tmp_path, StampedReport())
