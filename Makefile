@@ -46,7 +46,7 @@ reference: .venv/ready-dev ## for maintainers: take the present run as the new r
 	@python -m sustainable.tools.reference
 
 test: .venv/ready-dev ## unit tests and the whole pipeline small (about 18 minutes)
-	@python -m pytest
+	@python -m pytest --numprocesses auto --dist loadgroup
 
 test-cpu: .venv/ready ## do weights agree bit by bit between kinds of CPU? (6 minutes; needs Debian's qemu-user for the emulated ones)
 	@python -m sustainable.tools.cpu
