@@ -18,6 +18,22 @@ ROOT = Path(__file__).parent.parent
 determinism.use_deterministic_torch()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the tests over worker processes (`make test`) without running a shared fixture twice.
+
+    Tests of the small pipeline share one folder, so one worker runs all of them, first because they take longest.
+    Every other file is a group of its own.
+    """
+    items.sort(key=lambda item: "pipeline" not in fixtures_of(item))
+    for item in items:
+        group = "pipeline" if "pipeline" in fixtures_of(item) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def fixtures_of(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 @pytest.fixture(autouse=True)
 def no_outside_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests neither see nor touch the user's CodeCarbon settings."""
