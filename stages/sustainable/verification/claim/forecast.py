@@ -99,6 +99,7 @@ def idle_seconds(effort: Effort, reference: Path) -> float:
 
 
 def reference_cpu_s(reference: Path) -> float:
+    """CPU seconds of the reference training in the shipped run."""
     return float(read_json(reference / "metrics/published/training_cost.json")["cpu_time_s"])
 
 
@@ -115,14 +116,12 @@ def shipped_cores(reference: Path) -> int:
 def measure_slowdown(reference: Path) -> float:
     """CPU seconds of a training step here over those in the shipped run; takes a few seconds."""
     metrics = reference / "metrics/published"
-    windows = read_json(metrics / "preprocess.json")["train"]["windows"]
-    epochs = sum(seed["epochs"] for seed in read_json(metrics / "baseline.json")["seeds"].values())
+    windows = int(read_json(metrics / "preprocess.json")["train"]["windows"])
+    epochs = sum(int(seed["epochs"]) for seed in read_json(metrics / "baseline.json")["seeds"].values())
     command = [sys.executable, "-m", "sustainable.verification.claim.calibration"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "stages")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"the speed of this host could not be measured: {last}")
-    steps = int(epochs) * ceil(windows / BATCH_SIZE)
-    shipped_step_s: float = reference_cpu_s(reference) / steps
-    return float(done.stdout) / shipped_step_s
+    return float(done.stdout) * epochs * ceil(windows / BATCH_SIZE) / reference_cpu_s(reference)
