@@ -198,7 +198,7 @@ def environments_ending_early(returns: pd.DataFrame) -> set[str]:
 def spread_of_steps(returns: pd.DataFrame) -> pd.DataFrame:
     """Compute the spread of each model's episode length, one row per model.
 
-    `variation` is the coefficient of variation of the uncompressed policy's steps; `correlation` is Spearman's
+    `variation` is the uncompressed policy's coefficient of variation of steps; `correlation` is Spearman's
     of mean return with mean steps over the variants (NaN if either does not vary).
     """
     rows = []
