@@ -123,7 +123,7 @@ def test_pages_with_another_verdict_are_refused(tmp_path):
     for name, verdict in (("one", "confirmed"), ("other", "refuted")):
         (tmp_path / name).write_text(json.dumps([{"id": "A1", "verdict": verdict}]))
     refuse_other_verdicts(tmp_path / "one", tmp_path / "one")
-    with pytest.raises(UserError, match="claim A1: confirmed in .*, refuted with this code"):
+    with pytest.raises(UserError, match=r"claim A1: confirmed in .*, refuted with this code"):
         refuse_other_verdicts(tmp_path / "one", tmp_path / "other")
     (tmp_path / "other").write_text("[]")
     with pytest.raises(UserError, match="no such claim with this code"):

@@ -78,7 +78,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def existing(path: Path) -> Path:
     """`path`, or a `UserError` that says how to make it."""
     if not path.is_file():
-        raise UserError(f"{path}: missing; `dvc repro` makes it")
+        shipped = "data/reference/" in path.as_posix()
+        raise UserError(
+            f"{path}: missing; {'`git checkout` restores it' if shipped else '`dvc repro` makes it'}"
+        )
     return path
 
 
