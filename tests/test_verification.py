@@ -1,6 +1,7 @@
 """Verification, piece by piece: hashes, the lock, items, statistics; values that can be worked out by
 hand."""
 
+import datetime
 import hashlib
 import json
 import math
@@ -222,6 +223,7 @@ def test_placeholders_are_filled_and_unknown_ones_refused():
 
 def test_numbers_that_yaml_reads_as_text_are_numbers():
     assert comparable({"rate": "1e-06", "names": ["a", 2]}) == {"rate": 1e-6, "names": ["a", 2]}
+    assert comparable(datetime.date(2013, 12, 31)) == "2013-12-31"
 
 
 def test_items_count_by_tier_and_a_skipped_one_is_no_pass():

@@ -78,7 +78,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def existing(path: Path) -> Path:
     """Return `path`; raises `UserError`, which says how to make it, if the file is missing."""
     if not path.is_file():
-        raise UserError(f"{path}: missing; `dvc repro` makes it")
+        shipped = "data/reference/" in path.as_posix()
+        raise UserError(
+            f"{path}: missing; {'`git checkout` restores it' if shipped else '`dvc repro` makes it'}"
+        )
     return path
 
 

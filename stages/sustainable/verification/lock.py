@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,16 @@ def value_at(parameters: Any, key: str) -> Any:
 
 
 def comparable(value: Any) -> Any:
-    """Convert text to numbers where possible: DVC writes 1e-06, which YAML 1.1 reads as text."""
+    """Convert text to numbers where possible, and dates to text.
+
+    DVC writes 1e-06, which YAML 1.1 reads as text.
+    """
     if isinstance(value, Mapping):
         return {key: comparable(one) for key, one in value.items()}
     if isinstance(value, list):
         return [comparable(one) for one in value]
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, str):
         try:
             return float(value)

@@ -4,7 +4,6 @@ The rows stay as they were measured, and the lock keeps which code measured them
 `report` becomes the code that rendered the pages. Everything is written, or nothing.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from sustainable.core.hashing import file_sha256
 from sustainable.verification.export.crate import write_crate
 from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 from sustainable.verification.folders import copy
-from sustainable.verification.lock import Stage, md5_of, read_yaml
+from sustainable.verification.lock import Stage, comparable, md5_of, read_yaml
 from sustainable.verification.manifest import (
     PAPER,
     claim_entries,
@@ -199,7 +198,7 @@ def write_lock(path: Path, stages: Mapping[str, Stage], artifacts: Mapping[str, 
         document["stages"][name] = {
             "cmd": stage.command,
             "deps": [_lock_entry(*one, artifacts, root) for one in sorted(stage.inputs.items())],
-            "params": {"params.yaml": json.loads(json.dumps(dict(stage.parameters)))},
+            "params": {"params.yaml": comparable(dict(stage.parameters))},
             "outs": [_lock_entry(*one, artifacts, root) for one in sorted(stage.outputs.items())],
         }
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
