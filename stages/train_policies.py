@@ -13,7 +13,7 @@ from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 from sustainable.policies.learning.tasks import (
     announce_faults,
     check_all_settings,
-    kept_weights,
+    kept_files,
     policies_table,
     train_policies,
 )
@@ -33,8 +33,7 @@ def main() -> None:
     write_rows(arguments.learning, [{name: point[name] for name in CURVE} for point in points])
     write_json(arguments.cost, total_cost([cost for record in records for cost in record["costs"]]))
     write_json(arguments.table, policies_table(cells, records, parameters))
-    weights = {cell.file: kept_weights(cell, parameters, arguments.work) for cell in cells}
-    collect(weights, arguments.models, arguments.work)
+    collect(kept_files(cells, parameters, arguments.work), arguments.models, arguments.work)
 
 
 if __name__ == "__main__":

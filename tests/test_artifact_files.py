@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sustainable.core.arguments import stage_arguments
 from sustainable.core.effort import LOG, run_stage
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.files import read_json, read_rows, replacing, write_json, write_rows
 from sustainable.core.hashing import fingerprint
 from sustainable.core.journal import RowJournal
+from sustainable.core.tasks import collect, finish
 from sustainable.core.tensors import read_tensors, serialise, tensors_sha256, write_tensors
 
 
@@ -153,3 +156,38 @@ def test_a_stage_says_what_it_took(tmp_path, monkeypatch, capsys):
     assert noted["stage"] == "preprocess@audited"
     assert 0 <= noted["wall_s"] < 1
     assert 10 < noted["memory_mib"] < 10_000
+
+
+def test_a_finished_task_is_not_done_again_unless_an_output_is_missing(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        (tmp_path / "weights").write_text("w")
+        return {"cost": 1.5}
+
+    for _ in range(2):
+        assert finish(tmp_path / "record.json", make, tmp_path / "weights") == {"cost": 1.5}
+    assert len(made) == 1
+    (tmp_path / "weights").unlink()
+    finish(tmp_path / "record.json", make, tmp_path / "weights")
+    assert len(made) == 2
+
+
+def test_results_are_collected_and_nothing_else_stays(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/a").write_text("new")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/old").touch()
+    collect({"b/a": tmp_path / "work/a"}, tmp_path / "models", tmp_path / "work")
+    assert [path.name for path in tmp_path.rglob("*")] == ["models", "b", "a"]
+    assert (tmp_path / "models/b/a").read_text() == "new"
+
+
+def test_a_stage_takes_paths_and_text(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["stage.py", "--protocol", "audited", "--csv", "a/b.csv"])
+    arguments = stage_arguments("A stage.", "csv", text="protocol")
+    assert (arguments.protocol, arguments.csv) == ("audited", Path("a/b.csv"))
+    with pytest.raises(SystemExit):
+        stage_arguments("A stage.", "csv windows", text="protocol")
+    assert "--windows" in capsys.readouterr().err

@@ -73,7 +73,18 @@ def train_cell(
     """Train and evaluate one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
     record = weights.with_name("record.json")
     make = partial(train_and_evaluate, cell, parameters, metering, weights)
-    return caught(finish, record, make, weights)
+    return caught(finish, record, make, weights, weights.with_suffix(".json"))
+
+
+def kept_files(
+    cells: Sequence[Cell], parameters: PolicyTrainingParameters, work: Path
+) -> dict[str | Path, Path]:
+    """Return the files of all trained policies, weights and description, by their place in a folder."""
+    return {
+        cell.file.with_suffix(suffix): kept_weights(cell, parameters, work).with_suffix(suffix)
+        for cell in cells
+        for suffix in (".safetensors", ".json")
+    }
 
 
 def train_and_evaluate(
