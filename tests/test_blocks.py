@@ -67,7 +67,7 @@ def measure(path, stop_after=None, make=FakeMeter, seeds=(0,), **changes):
 @given(
     st.lists(st.text(min_size=1), min_size=1, max_size=6, unique=True), st.integers(1, 30), st.integers(0, 9)
 )
-def test_a_design_holds_everything_once_a_block(items, blocks, seed):
+def test_a_design_holds_every_item_once_per_block(items, blocks, seed):
     cells = design(items, blocks, seed)
     assert len(cells) == len(items) * blocks
     for block in range(blocks):

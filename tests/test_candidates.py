@@ -1,4 +1,4 @@
-"""The deployment space: what is in it, what is measured of each candidate, and what the table says."""
+"""The deployment space: its candidates, their measurement, and the table of results."""
 
 import math
 from dataclasses import replace
@@ -82,7 +82,7 @@ def sources(tmp_path_factory):
     return Sources(models, models / "choices.json", models / "cache", windows(20))
 
 
-def test_the_space_by_hand():
+def test_the_deployment_space_matches_a_hand_made_one():
     every = networks([6, 4], FULL, [(4, 4), (5, 5), (3, 3)], PARAMETERS)
     assert [one.widths for one in every if one.family == "grid"] == [(6, 6), (6, 4), (4, 6), (4, 4)]
     assert [one.widths for one in every if one.family == "diagonal"] == [
@@ -94,7 +94,7 @@ def test_the_space_by_hand():
     assert len(every) == len({tuple(one.columns().values()) for one in every}) == 4 + 2 + 4
 
 
-def test_a_network_names_itself_by_all_that_tells_candidates_apart():
+def test_the_columns_of_a_network_identify_a_candidate():
     columns = Network("masked", (6, 4), 0.5, "layer").columns()
     assert columns == {
         "family": "masked", "width_0": 6, "width_1": 4, "masked_share": 0.5, "scope": "layer",
@@ -122,7 +122,7 @@ def test_a_round_takes_every_candidate_once(count, number, seed):
     assert order.tolist() == round_order(count, number, seed).tolist()
 
 
-def test_rounds_and_seeds_have_orders_of_their_own():
+def test_each_round_and_seed_has_a_different_order():
     orders = {tuple(round_order(50, number, seed)) for number in range(4) for seed in range(4)}
     assert len(orders) == 16
 
@@ -163,7 +163,7 @@ def test_a_slow_model_is_called_once(timed):
     assert len(seen) == 1
 
 
-def test_the_last_series_alone_counts(timed):
+def test_only_the_last_series_counts(timed):
     """The first call is ten times as slow, as a cold one is: it is in no result."""
     deployed, seen, clock = timed
     run = deployed.run
@@ -184,7 +184,7 @@ def test_the_largest_batch_runs_once_untimed_before_each_candidate(timed):
     assert seen == [("prepared", 8), ("prepared", 1), ("prepared", 8)]
 
 
-def test_what_this_host_refuses_is_left_out_with_its_reason(sources, monkeypatch):
+def test_targets_that_fail_on_this_host_are_left_out_with_a_reason(sources, monkeypatch):
     def deploy(model, precision, runtime, example, cache):
         if precision == "bf16":
             raise CompressionError(f"no {precision} on {runtime}")
@@ -225,7 +225,7 @@ def test_quality_and_counts_of_a_narrow_network(sources):
     assert exact["size_bytes"] > 4 * exact["parameters"]
 
 
-def test_masked_networks_are_tried_in_fp32_alone_and_count_their_zeros(sources):
+def test_masked_networks_run_only_in_fp32_and_their_zeros_are_counted(sources):
     network = Network("masked", FULL, 0.5, "global")
     rows = evaluate(network, 1, TRIED, sources, INPUTS, PART.target)
     assert [(row["precision"], row["runtime"]) for row in rows] == [TRIED[0], TRIED[2]]
@@ -254,7 +254,7 @@ def test_every_candidate_is_deployed_with_its_columns(sources):
     assert np.allclose(found[0][1].logits(INPUTS, 8), eager, atol=1e-6)
 
 
-def test_a_network_that_misses_the_tolerance_is_a_row_with_its_reason(sources, monkeypatch):
+def test_a_network_outside_the_tolerance_gives_a_row_with_the_reason(sources, monkeypatch):
     deploy = candidates.deploy
 
     def picky(model, precision, *rest):
@@ -281,7 +281,7 @@ def test_a_network_that_misses_the_tolerance_is_a_row_with_its_reason(sources, m
     assert [(candidate.precision, candidate.runtime) for candidate in left] == [TRIED[0], TRIED[2]]
 
 
-def test_candidates_in_words():
+def test_readable_names_of_candidates():
     assert name_of(("grid", 128, 64, 0.0, None, "int8", "torch-eager")) == "128x64 int8 on torch-eager"
     masked = ("masked", 6, 6, 0.5, "layer", "fp32", "openvino")
     assert name_of(masked) == "6x6 with 50% masked by layer fp32 on openvino"
@@ -305,7 +305,7 @@ def timing_rows(width, size, times):
     ]
 
 
-def test_the_table_by_hand():
+def test_the_table_matches_a_hand_made_one():
     quality = [
         quality_row(6, 1, 0.70, 1000),
         quality_row(4, 1, 0.60, 250),
@@ -335,7 +335,7 @@ def test_the_table_by_hand():
         assert row["weights_sha256"].endswith("-1")  # the first seed's
 
 
-def test_zeros_count_as_sparsity_where_they_were_asked_for():
+def test_only_zeros_of_a_mask_count_as_sparsity():
     full = quality_row(6, 1, 0.7, 1000)
     masked = quality_row(6, 1, 0.7, 1000, zeros=400) | {"family": "masked", "scope": "layer"}
     times = [row | {"cpu_time_ms": 1.0, "batch_size": 1} for row in (full, masked)]

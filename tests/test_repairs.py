@@ -102,7 +102,7 @@ def test_doing_nothing_is_told_as_such():
     assert still == Metrics(1.0, 0.0, 0.0, 0.0, acted=False)
 
 
-def test_every_flaw_is_repaired_alone_once_and_then_all_together():
+def test_each_flaw_is_repaired_once_by_itself_and_then_all_together():
     repairs = [
         (variant.prunes, variant.counts, variant.validation, variant.measured) for variant in REPAIR_VARIANTS
     ]

@@ -1,4 +1,4 @@
-"""Every runtime computes what eager PyTorch computes, and one that ignores what it was asked is refused."""
+"""Every runtime agrees with eager PyTorch, and a runtime that ignores the requested precision is refused."""
 
 import os
 import subprocess
@@ -120,7 +120,7 @@ def test_the_tolerance_grows_with_the_largest_logit():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_outputs_that_are_no_numbers_are_refused(model, precision, bad):
+def test_nan_and_infinite_outputs_are_refused(model, precision, bad):
     expected = eager(model)
     outputs = expected.copy()
     outputs[3] = bad
@@ -136,12 +136,12 @@ def test_a_precision_that_was_ignored_is_refused(model, precision):
         check_logits(deploy_in_torch(model, precision), WINDOWS, expected)
 
 
-def test_a_model_without_parameters_is_no_bfloat16_model():
+def test_a_model_without_parameters_cannot_be_bfloat16():
     with pytest.raises(CompressionError, match="the model has no parameters"):
         to_bfloat16(nn.ReLU())
 
 
-def test_bfloat16_leaves_the_original_alone(model):
+def test_bfloat16_does_not_change_the_original(model):
     before = tensors_sha256(model.state_dict())
     converted = to_bfloat16(model)
     assert converted(WINDOWS).dtype == torch.float32
@@ -159,7 +159,7 @@ def test_the_exported_bytes_are_always_the_same(model):
     assert gru_to_onnx(copied, DAYS) != content
 
 
-def test_the_exported_graph_says_what_it_takes_and_gives(model):
+def test_the_exported_graph_declares_its_input_and_output(model):
     graph = onnx.load_from_string(gru_to_onnx(model, DAYS)).graph
     sizes = [
         [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -241,7 +241,7 @@ def test_gates_are_reordered_and_reset_after_the_product():
     assert eager(tiny, windows)[0] == pytest.approx(2 * state - 0.5, abs=1e-6)
 
 
-def test_openvino_runs_the_gru_in_the_precision_that_it_is_told(model, monkeypatch):
+def test_openvino_runs_the_gru_in_the_requested_precision(model, monkeypatch):
     """Told fp32 it takes fp32; a GRU in another type than the asked one is refused."""
     deploy_in_openvino(gru_to_onnx(model, DAYS), "fp32", model)
     compile_model = openvino.Core.compile_model

@@ -101,7 +101,7 @@ def test_a_claim_is_as_good_as_its_weakest_part():
     assert weakest([NOT_TESTABLE, REFUTED]) == REFUTED
 
 
-def test_log_ratios_skip_what_was_not_measured():
+def test_log_ratios_skip_missing_values():
     assert paired_log_ratios([math.e, 1.0, float("nan")], [1.0, float("nan"), 1.0]).tolist() == [
         pytest.approx(1.0)
     ]

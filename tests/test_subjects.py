@@ -1,4 +1,4 @@
-"""What is measured: choices become models, and a choice that cannot is one clear line."""
+"""Choices become deployed models; an invalid choice is reported in one line."""
 
 import json
 

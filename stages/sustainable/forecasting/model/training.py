@@ -139,8 +139,8 @@ class Trainer:
         """Show progress, but only for trainings that are long enough to have checkpoints."""
         if self.checkpoint is None:
             return epochs
-        what = f"training, seed {self.seed}"
-        return progress(epochs, what, self.recipe.epochs, self.progress.epoch, "epochs")
+        label = f"training, seed {self.seed}"
+        return progress(epochs, label, self.recipe.epochs, self.progress.epoch, "epochs")
 
     def _out_of_patience(self) -> bool:
         return self.progress.epoch - self.progress.best_epoch >= self.recipe.patience_epochs
