@@ -21,8 +21,8 @@ determinism.use_deterministic_torch()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the tests over worker processes (`make test`) without running a shared fixture twice.
 
-    Tests of the small pipeline share one folder, so one worker runs all of them, first because they take longest.
-    Every other file is a group of its own.
+    Tests of the small pipeline share one folder, so one worker runs all of them. They take longest and start
+    first. Every other file is a group of its own.
     """
     items.sort(key=lambda item: "pipeline" not in fixtures_of(item))
     for item in items:

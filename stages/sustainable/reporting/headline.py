@@ -18,12 +18,12 @@ from sustainable.core.files import replacing, write_text
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
 from sustainable.reporting.forecasting.audited_claims import CHOICE
-from sustainable.reporting.forecasting.figures import BLUE, GREY, NO_TRACES, ORANGE, STYLE, save_figure
-from sustainable.reporting.forecasting.results import TWIN
+from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.pages import Report
 from sustainable.reporting.policies.costs import PolicyLine
 from sustainable.reporting.policies.figures import environment_colours, plain_ticks
 from sustainable.reporting.policies.summary import Policies, shown
+from sustainable.reporting.style import BLUE, GREY, NO_TRACES, ORANGE, STYLE, save_figures
 from sustainable.statistics import Ratio
 
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
@@ -54,8 +54,7 @@ ASSUMED_VERDICTS = {"C1": "confirmed", "C2": "confirmed", "C3": "inconclusive", 
 
 def draw_headline(folder: Path, audited: Audited, policies: Policies, stamp: str) -> list[str]:
     """Save the headline figure into `folder`; return its name."""
-    save_figure(headline_figure(audited, policies), folder, "headline", stamp)
-    return ["headline"]
+    return save_figures({"headline": headline_figure(audited, policies)}, folder, stamp)
 
 
 def headline_figure(audited: Audited, policies: Policies) -> Figure:
@@ -272,7 +271,7 @@ def write_headline(root: Path, report: Report) -> None:
     text = readme.read_text(encoding="utf-8")
     block = headline_markdown([asdict(claim) for claim in found.judged])
     write_text(readme, with_headline(text, block))
-    figure = headline_figure(found.audited, found.policies)
+    figure = headline_figure(found.forecasting.audited, found.policies)
     with replacing(root / PICTURE) as temporary:
         figure.savefig(temporary, format="png", metadata=NO_TRACES["png"])
     plt.close(figure)

@@ -16,6 +16,8 @@ import pandas as pd
 from sustainable.core.effort import LOG
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.files import read_json, write_json
+from sustainable.reporting.headline import write_headline
+from sustainable.reporting.pages import report_on
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import md5_of, read_lock, read_yaml
 from sustainable.verification.manifest import SETTINGS, host_of, manifest_of
@@ -40,6 +42,7 @@ def main() -> None:
     root = arguments.root.resolve()
     if arguments.pages:
         changed = rerender(root)
+        write_headline(root, report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml"))
         print("\n".join(changed))
         print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums())}")
     else:

@@ -11,8 +11,6 @@ from sustainable.verification.lock import Stage, declared_stages, read_lock, rea
 
 ROOT = Path(__file__).resolve().parents[3]
 """The folder of this project."""
-
-ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = "data/reference"
 SUMS, MANIFEST = "SHA256SUMS", "manifest.json"
 UNLISTED = (SUMS, "README.md")

@@ -77,7 +77,7 @@ def train_cell(
 
 
 def kept_files(
-    cells: Sequence[Cell], parameters: PolicyTrainingParameters, work: Path
+    cells: Sequence[TrainingRun], parameters: PolicyTrainingParameters, work: Path
 ) -> dict[str | Path, Path]:
     """Return the files of all trained policies, weights and description, by their place in a folder."""
     return {
