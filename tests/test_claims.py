@@ -10,7 +10,7 @@ from sustainable.core.errors import UserError
 from sustainable.reporting.claims import (
     DECLARATIONS,
     claim_ranges,
-    claims_table,
+    claims_markdown,
     declaration_of,
     describe_testability,
 )
@@ -62,7 +62,7 @@ def test_the_ranges_of_claims_are_named():
 
 
 def test_the_table_of_claims_has_one_row_per_claim():
-    rows = claims_table(SHIPPED).splitlines()[2:]
+    rows = claims_markdown(SHIPPED).splitlines()[2:]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == list(DECLARATIONS)
     assert "`make claim-A5` | `search/published/best_action.json` | exact counts |" in rows[4]
     assert rows[-5].endswith("| none | nothing | not testable: no row counts cache misses |")

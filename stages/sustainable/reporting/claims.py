@@ -63,7 +63,7 @@ def describe_testability(declaration: Declaration, energy: str) -> str:
     return f"{text}; energy {energy}" if others else energy
 
 
-def claims_table(judged: Mapping[str, Mapping[str, Any]]) -> str:
+def claims_markdown(judged: Mapping[str, Mapping[str, Any]]) -> str:
     """The claims as a Markdown table for the docs: one row per claim. `judged`: claims.json by id."""
     lines = ["| claim | statement | command | decided by | needs |", "|---|---|---|---|---|"]
     for claim_id, declaration in DECLARATIONS.items():

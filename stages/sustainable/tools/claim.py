@@ -14,7 +14,7 @@ from typing import Any
 
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.files import write_json
-from sustainable.reporting.claims import claim_ranges, claims_table
+from sustainable.reporting.claims import claim_ranges, claims_markdown
 from sustainable.verification.claim.forecast import (
     Effort,
     forecast_efforts,
@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parse_arguments()
     shipped = Shipped(ROOT)
     if arguments.list:
-        print(claims_table(shipped.claims), end="")
+        print(claims_markdown(shipped.claims), end="")
         return
     if arguments.claim is None:
         raise UserError(f"no claim is named; name one of {claim_ranges()}")

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
+
 import pandas as pd
 
 from sustainable.core.effort import LOG
@@ -42,11 +44,11 @@ def main() -> None:
     root = arguments.root.resolve()
     if arguments.pages:
         changed = rerender(root)
-        write_headline(root, report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml"))
         print("\n".join(changed))
         print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums())}")
     else:
         take(root)
+    write_headline(root, report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml"))
     print("now `make verify`, and commit data/reference, data/metrics, dvc.lock and paper/claims.json")
 
 

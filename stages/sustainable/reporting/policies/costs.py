@@ -10,7 +10,7 @@ import pandas as pd
 from sustainable.policies.returns import amdahl, normalised_return, split_log_ratio
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
 from sustainable.reporting.parameters import POWER, ReportParameters
-from sustainable.reporting.policies.run import UNCOMPRESSED
+from sustainable.reporting.policies.run import NO_METHOD
 from sustainable.statistics import (
     Estimate,
     Ratio,
@@ -60,7 +60,7 @@ class PolicyLine:
 
     @property
     def compressed(self) -> bool:
-        return self.method != UNCOMPRESSED
+        return self.method != NO_METHOD
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def summarise_cell(
     described = own.drop_duplicates("configuration").set_index("configuration")
     others = sorted(set(described.index) - {BASELINE, TWIN})  # an order that no shuffled block changes
     others.sort(
-        key=lambda key: (described.loc[key, "method"] != UNCOMPRESSED, described.loc[key, "runtime"] != EAGER)
+        key=lambda key: (described.loc[key, "method"] != NO_METHOD, described.loc[key, "runtime"] != EAGER)
     )
     keys = [BASELINE, *others, TWIN]
     seed = measures.units[0]
@@ -168,7 +168,7 @@ def summarise_cell(
 def reference_of(described: pd.DataFrame, key: str) -> str:
     """Return the uncompressed configuration under the runtime of `key`, or the baseline if there is none."""
     same = described[
-        (described["method"] == UNCOMPRESSED) & (described["runtime"] == described.loc[key, "runtime"])
+        (described["method"] == NO_METHOD) & (described["runtime"] == described.loc[key, "runtime"])
     ]
     others = [str(name) for name in same.index if name != TWIN]
     return BASELINE if BASELINE in others or not others else others[0]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sustainable.policies.returns import SURVIVES, normalised_return, stratified_iqm, survival
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.run import CELL, UNCOMPRESSED, learned_seeds
+from sustainable.reporting.policies.run import CELL, NO_METHOD, learned_seeds
 from sustainable.statistics import Estimate, share_interval
 
 QUANTIZERS = ("ptdq", "ptsq", "qat")
@@ -66,7 +66,7 @@ def trained_policies(
     returns: pd.DataFrame, table: Sequence[Mapping[str, Any]], parameters: ReportParameters
 ) -> list[Trained]:
     """Summarise the uncompressed policies, one entry per cell."""
-    plain, learned = returns[returns["variant"] == UNCOMPRESSED], learned_seeds(table)
+    plain, learned = returns[returns["variant"] == NO_METHOD], learned_seeds(table)
     found = []
     for entry in table:
         own = plain[(plain[CELL] == [entry["environment"], entry["algorithm"]]).all(axis=1)]
@@ -108,7 +108,7 @@ def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> p
     by = [*CELL, "seed", "variant", "method", "norm", "share"]
     values = ["episode_return", "steps", "size_bytes"]
     means = returns.groupby(by, dropna=False, sort=False)[values].mean().reset_index()
-    plain = means[means["variant"] == UNCOMPRESSED].set_index([*CELL, "seed"])["episode_return"]
+    plain = means[means["variant"] == NO_METHOD].set_index([*CELL, "seed"])["episode_return"]
     random = {(entry["environment"], entry["algorithm"]): float(entry["random_return"]) for entry in table}
     models = list(means[[*CELL, "seed"]].itertuples(index=False, name=None))
     kept = [
@@ -203,7 +203,7 @@ def spread_of_steps(returns: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (environment, algorithm, seed), own in returns.groupby([*CELL, "seed"]):
-        plain = own.loc[own["variant"] == UNCOMPRESSED, "steps"].astype(float)
+        plain = own.loc[own["variant"] == NO_METHOD, "steps"].astype(float)
         means = own.groupby("variant")[["episode_return", "steps"]].mean().rank()
         varies = bool((means.nunique() > 1).all())
         rows.append(

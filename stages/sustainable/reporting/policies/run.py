@@ -34,7 +34,7 @@ TABLE_KEYS = (
 )  # fmt: skip
 POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "pruning_survival")
 CELL = ["environment", "algorithm"]
-UNCOMPRESSED = "none"
+NO_METHOD = "none"
 """The method of an uncompressed policy."""
 
 

@@ -180,11 +180,11 @@ def check_static(templates: Path, declarations: Iterable[Path] = ()) -> list[Pro
     ]
 
 
-Source = tuple[str, int, str, list[tuple[int, str]]]
+TracedText = tuple[str, int, str, list[tuple[int, str]]]
 """A file, the line at which a text of it begins, the text, and what is typed there, with offsets."""
 
 
-def _of_templates(templates: Path) -> Iterator[Source]:
+def _of_templates(templates: Path) -> Iterator[TracedText]:
     environment = latex_environment(templates)
     for name in sorted(path.name for path in templates.glob(f"*{SUFFIX}")):
         source = source_of(environment, name)
@@ -202,7 +202,7 @@ def _typed(places: Iterable[Stretch]) -> Iterator[tuple[int, str]]:
             yield from ((place.offset + start + hit.start(), hit[0]) for hit in SIGNIFICANT.finditer(text))
 
 
-def _of_declarations(modules: Iterable[Path]) -> Iterator[Source]:
+def _of_declarations(modules: Iterable[Path]) -> Iterator[TracedText]:
     """Find typed constants of table declarations: whatever a table prints is a constant or a value."""
     for path in modules:
         for node in _printed_constants(path):
