@@ -262,7 +262,7 @@ def test_static_int8_is_close_to_fp32_on_its_calibration_states(actor, states, p
     assert batch_outputs(again, states).tolist() == outputs.tolist()
     error = np.sqrt(np.mean((outputs - expected) ** 2)) / np.abs(expected).max()
     if actor.architecture.activation == "tanh" and not has_vnni() and error >= 0.03:
-        pytest.xfail("without VNNI, 16-bit sums saturate after a quantized tanh: a known fault of these actors")
+        pytest.xfail("without VNNI, 16-bit sums saturate after a quantized tanh: a known fault")
     assert 0 < error < 0.03
 
 
