@@ -123,7 +123,7 @@ def test_a_leg_that_dies_fails_and_so_does_what_it_would_be_held_against(tmp_pat
 def test_a_leg_that_takes_too_long_fails(tmp_path, monkeypatch):
     worker(tmp_path / "python", monkeypatch, "exec sleep 5")
     late = run(Leg("native", "reference"), tmp_path, tmp_path, tmp_path, 0.2)
-    assert late.verdict == "failed" and "not done within" in late.problem
+    assert late.verdict == "failed" and "not finished within" in late.problem
 
 
 def test_legs_start_without_the_pins_of_this_process(tmp_path, monkeypatch):

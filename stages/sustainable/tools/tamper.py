@@ -35,11 +35,12 @@ def main() -> None:
     root = arguments.root.resolve()
     if (root / "data/benchmark").is_dir():
         print("this folder holds a run of your own; only the shipped files are copied and forged")
-    count, cores, start = len(attacks(root, arguments.seed)), arguments.workers, time.perf_counter()
-    shares = [(root, arguments.seed, first, cores, arguments.mechanisms) for first in range(cores)]
-    seen = [
-        one for share in in_parallel(try_share, shares, "shares of the forgeries", cores) for one in share
-    ]
+    start, workers = time.perf_counter(), arguments.workers
+    wanted = one_of_each_kind if arguments.mechanisms else attacks
+    count = len(wanted(root, arguments.seed))
+    shares = [(root, arguments.seed, first, workers, arguments.mechanisms) for first in range(workers)]
+    tried = in_parallel(try_share, shares, "shares of the forgeries", workers)
+    seen = [attempt for share in tried for attempt in share]
     caught = sum(bool(mechanisms) for _, mechanisms in seen)
     if arguments.mechanisms:
         print("\n".join(mechanism_table(seen)))

@@ -167,7 +167,8 @@ def _single(seed: int) -> Iterator[Attack]:
         (f"{REFERENCE}/{CRATE}", forgery.edit_hash, (CRATE,)),
         (entry, partial(_other_hash, "data/benchmark/audited.csv", "sha256"), ()),
     ):
-        yield Attack("hash edited, other hashes rewritten", path, partial(_described, path, change, left))
+        kind = f"hash edited in {Path(path).name}, other hashes rewritten"
+        yield Attack(kind, path, partial(_described, path, change, left))
     yield _on("hash of the splits edited", entry, partial(_other_hash, SPLITS, "content"), True)
     yield Attack(
         "verdict edited in the manifest only", "C1", partial(forgery.turn_manifest_verdict, claim="C1"), True
