@@ -107,7 +107,7 @@ def test_evaluation_of_real_compressions_and_of_a_failing_one(monkeypatch):
     def fails(*_):
         raise CompressionError("no")
 
-    monkeypatch.setattr(candidates, "compress", fails)
+    monkeypatch.setattr(candidates, "compress_forecaster", fails)
     failed = evaluator.evaluate(8)
     assert failed.metrics.failed
     assert as_row(8, failed, -10.0)["parameters"] is None

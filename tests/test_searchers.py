@@ -341,7 +341,7 @@ def test_continuous_actions_become_widths_of_the_grid():
 def test_the_projects_parameters_are_valid(project, tmp_path, shortened):
     content = yaml.safe_load((project / "params.yaml").read_text())
     if shortened:
-        merge(content, yaml.safe_load((project / "stages" / "smoke.yaml").read_text()))
+        merge(content, yaml.safe_load((project / "stages" / "profiles" / "smoke.yaml").read_text()))
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict.fromkeys(content)}))
     read = read_section(tmp_path / "params.yaml", "compare_searchers", SearchersParameters)
@@ -393,7 +393,7 @@ def test_regret_by_hand():
     improvements = [(1, 0.5), (3, 2.0), (4, 2.5)]
     assert regret_curve(improvements, 3.0, 6).tolist() == [2.5, 2.5, 1.0, 0.5, 0.5, 0.5]
     assert regret_curve(improvements, 3.0, 2).tolist() == [2.5, 2.5]
-    with pytest.raises(ValueError, match="the first improvement is evaluation 1, not 2"):
+    with pytest.raises(ValueError, match="the first improvement must be evaluation 1, not 2"):
         regret_curve([(2, 1.0)], 3.0, 6)
 
 
