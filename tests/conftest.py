@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 determinism.use_deterministic_torch()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the tests over worker processes (`make test`) without running a shared fixture twice.
 
