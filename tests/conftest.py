@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
 from sustainable.tools import profiles
 
@@ -18,21 +20,31 @@ ROOT = Path(__file__).parent.parent
 determinism.use_deterministic_torch()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+PIPELINE_FILES = ("test_pipeline.py", "test_policy_pipeline.py")
+"""Only tests of these files use the fixture `pipeline`."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the tests over worker processes (`make test`) without running a shared fixture twice.
-
-    Tests of the small pipeline share one folder, so one worker runs all of them. They take longest and start
-    first. Every other file is a group of its own.
-    """
-    items.sort(key=lambda item: "pipeline" not in fixtures_of(item))
-    for item in items:
-        group = "pipeline" if "pipeline" in fixtures_of(item) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Start with the tests of the small pipeline, which take longest."""
+    items.sort(key=lambda item: item.path.name not in PIPELINE_FILES)
+    strays = [item.nodeid for item in items if uses_pipeline(item) and item.path.name not in PIPELINE_FILES]
+    assert not strays, f"move to {PIPELINE_FILES[0]}, so that the pipeline runs once: {strays}"
 
 
-def fixtures_of(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])
+def uses_pipeline(item: pytest.Item) -> bool:
+    return "pipeline" in getattr(item, "fixturenames", [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give each file to one worker process, and both files of the small pipeline to the same one."""
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "pipeline" if file.endswith(PIPELINE_FILES) else file
 
 
 @pytest.fixture(autouse=True)
