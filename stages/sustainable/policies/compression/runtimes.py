@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from sustainable.policies.policy import CLIP, Act, Actor, ActorArchitecture, to_
 
 ActorRuntime = Literal["torch-eager", "sb3-predict", "onnxruntime", "numpy"]
 
-_FP32: tuple[Method, ...] = ("none", "unstructured", "structured")
+_FP32: tuple[Method, ...] = tuple(method for method in get_args(Method) if method not in INT8)
 SUPPORTED: dict[ActorRuntime, tuple[Method, ...]] = {
     "torch-eager": (*_FP32, *INT8),
     "sb3-predict": _FP32,

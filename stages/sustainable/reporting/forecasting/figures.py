@@ -1,6 +1,7 @@
 """Figures of the published protocol."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def _accuracies(axis: Axes, results: Results) -> None:
     """Draw one bar per configuration, and the frugal forecasters as lines."""
     for place, line in enumerate(results.lines.values()):
         axis.hlines(line.accuracy, place - 0.25, place + 0.25, color=ORANGE, linewidth=2)
-    for (name, hits), style in zip(sorted(results.frugal.items()), (":", "--", "-."), strict=False):
+    for (name, hits), style in zip(sorted(results.frugal.items()), cycle((":", "--", "-.")), strict=False):
         label = words(name)
         axis.axhline(float(hits.mean()), color=GREEN, linestyle=style, linewidth=1, label=label)
     axis.set_ylabel("test accuracy")
