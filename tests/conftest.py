@@ -2,17 +2,20 @@
 
 import sustainable.core.determinism as determinism  # isort: skip
 
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from xdist.scheduler import LoadScopeScheduling
 
+from sustainable.core.errors import exit_on_error
 from sustainable.tools import profiles
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +84,26 @@ def run_stage(pipeline: Path) -> Callable[..., subprocess.CompletedProcess[str]]
     )
 
 
+@pytest.fixture
+def stop_stage(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., SimpleNamespace]:
+    """Run a stage that must stop with an error; in this process, unlike `run_stage`, to save the imports.
+
+    Not for errors that `benchmark` and `candidates` raise after they have started their process afresh.
+    """
+
+    def run(name: str, replaced: dict[str, str]) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", stage_command(pipeline, name, replaced)[1:])
+        monkeypatch.chdir(pipeline)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            exit_on_error(importlib.import_module(name).main)
+        return SimpleNamespace(returncode=stopped.value.code, stderr=capsys.readouterr().err)
+
+    return run
+
+
 def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = "published") -> list[str]:
     """The command of a stage for the protocol `published` (or for the benchmark `key`), `replaced` giving
     other arguments."""
@@ -88,7 +111,9 @@ def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = 
 
     stage = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][name]
     command = stage.get("do", stage)["cmd"].replace("${key}", key)
-    for field, value in yaml.safe_load((folder / "params.yaml").read_text())["benchmarks"][key].items():
+    parameters = yaml.safe_load((folder / "params.yaml").read_text())
+    command = command.replace("${csv}", parameters["csv"])
+    for field, value in parameters["benchmarks"][key].items():
         command = command.replace(f"${{item.{field}}}", value)
     words = command.split()
     return [sys.executable, *(replaced.get(word, word) for word in words[1:])]

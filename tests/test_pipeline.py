@@ -6,18 +6,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-import report
 from conftest import stage_command
-from sustainable.core.errors import UserError, exit_on_error
+from sustainable.core.errors import UserError
 from sustainable.core.hashing import file_sha256
 from sustainable.core.tensors import read_tensors, tensors_sha256, write_tensors
 from sustainable.energy.meter import Reading
@@ -314,8 +311,8 @@ def changed_params(pipeline, tmp_path):
         ("report", ("colour", "red"), "colour: unknown section"),
     ],
 )
-def test_a_bad_parameter_is_one_line(run_stage, changed_params, stage, keys, message):
-    refused(run_stage(stage, changed_params(*keys)), message)
+def test_a_bad_parameter_is_one_line(stop_stage, changed_params, stage, keys, message):
+    refused(stop_stage(stage, changed_params(*keys)), message)
 
 
 UPSTREAM = [
@@ -329,13 +326,16 @@ UPSTREAM = [
 
 
 @pytest.mark.parametrize(("stage", "artifact", "message"), UPSTREAM)
-def test_a_missing_or_truncated_artifact_is_one_line(pipeline, run_stage, tmp_path, stage, artifact, message):
-    refused(run_stage(stage, {artifact: str(tmp_path / "nowhere")}), "nowhere")
+def test_a_missing_or_truncated_artifact_is_one_line(
+    pipeline, run_stage, stop_stage, tmp_path, stage, artifact, message
+):
+    stop = run_stage if stage == "benchmark" else stop_stage
+    refused(stop(stage, {artifact: str(tmp_path / "nowhere")}), "nowhere")
     cut = tmp_path / "cut"
     content = (pipeline / artifact).read_bytes()
     cut.write_bytes(content[: len(content) // 2])
     before = file_sha256(pipeline / "paper/report.html")
-    done = run_stage(stage, {artifact: str(cut)})
+    done = stop(stage, {artifact: str(cut)})
     refused(done, message)
     assert file_sha256(pipeline / "paper/report.html") == before
 
@@ -369,35 +369,30 @@ def results_of(pipeline, tmp_path):
         ("policies/table.json", lambda lines: lines[:3], "not valid JSON"),
     ],
 )
-def test_damaged_rows_are_one_line(pipeline, monkeypatch, capsys, tmp_path, name, change, message):
+def test_damaged_rows_are_one_line(pipeline, stop_stage, tmp_path, name, change, message):
     folder = results_of(pipeline, tmp_path)
     lines = (folder / name).read_text().splitlines()
     (folder / name).write_text("\n".join(change(lines)) + "\n")
-    replaced = {"data": str(folder)}
-    monkeypatch.setattr(sys, "argv", stage_command(pipeline, "report", replaced)[1:])
-    monkeypatch.chdir(pipeline)
-    with pytest.raises(SystemExit) as stopped:
-        exit_on_error(report.main)
-    refused(SimpleNamespace(returncode=stopped.value.code, stderr=capsys.readouterr().err), message)
+    refused(stop_stage("report", {"data": str(folder)}), message)
 
 
-def test_damaged_rows_render_nothing(pipeline, run_stage, tmp_path):
+def test_damaged_rows_render_nothing(pipeline, stop_stage, tmp_path):
     folder = results_of(pipeline, tmp_path)
     (folder / "benchmark/policies.csv").write_text("nothing\n")
     before = file_sha256(pipeline / "paper/report.html")
-    refused(run_stage("report", {"data": str(folder)}), "policies.csv", "is missing")
+    refused(stop_stage("report", {"data": str(folder)}), "policies.csv", "is missing")
     assert file_sha256(pipeline / "paper/report.html") == before
 
 
-def test_weights_that_do_not_fit_are_one_line(pipeline, run_stage, tmp_path):
+def test_weights_that_do_not_fit_are_one_line(pipeline, run_stage, stop_stage, tmp_path):
     tensors, shape = read_tensors(pipeline / WEIGHTS)
     write_tensors(tmp_path / "baseline/seed_42.safetensors", tensors, shape | {"hidden": 128})
-    for stage, replaced in (
-        ("rl_search", {MODELS: str(tmp_path / "baseline")}),
-        ("benchmark", {"data/models/published": str(tmp_path)}),
+    for stage, stop, replaced in (
+        ("rl_search", stop_stage, {MODELS: str(tmp_path / "baseline")}),
+        ("benchmark", run_stage, {"data/models/published": str(tmp_path)}),
     ):
-        refused(run_stage(stage, replaced), "weights do not fit the model")
-        refused(run_stage(stage, dict.fromkeys(replaced, str(tmp_path / "x"))), "there are no weights")
+        refused(stop(stage, replaced), "weights do not fit the model")
+        refused(stop(stage, dict.fromkeys(replaced, str(tmp_path / "x"))), "there are no weights")
 
 
 def test_codecarbon_settings_from_outside_are_one_line(pipeline, run_stage, tmp_path):
