@@ -70,7 +70,7 @@ def claims_markdown(judged: Mapping[str, Mapping[str, Any]]) -> str:
         files = ", ".join(f"`{path.removeprefix('data/')}`" for path in declaration.decided_by)
         needs = f"not testable: {declaration.untestable}" if declaration.untestable else ""
         command = f"`make claim-{claim_id}`" if files else "none"
-        statement = judged[claim_id]["statement"]
+        statement = judged[claim_id]["statement"] if claim_id in judged else "not in the shipped run"
         lines.append(
             f"| {claim_id} | {statement} | {command} | {files or 'nothing'} | "
             f"{needs or ', '.join(declaration.needs)} |"
