@@ -304,7 +304,11 @@ def changed_params(pipeline, tmp_path):
             ("rl_search", "published", "reward", "inaction", 1.0),
             "rl_search.published.reward.inaction",
         ),
-        ("benchmark", ("benchmark", "published", "runs", 1), "benchmark.published.runs.runs"),
+        (
+            "benchmark",
+            ("benchmark", "published", "runs", 1),
+            "benchmark.published.runs: input should be greater",
+        ),
         ("benchmark", ("metering", "meter", "guess"), "metering.meter"),
         ("benchmark", ("profile", "fast"), "profile: 'fast' is none of paper, full, smoke"),
         ("report", ("report", "confidence", 2.0), "report.confidence"),
