@@ -54,7 +54,11 @@ def test_the_twin_is_the_baseline_and_compression_changes_the_model(windows):
 
 def test_one_model_returns_the_same_in_every_runtime(windows):
     models = windows[windows["configuration"].isin(["baseline", "baseline_twin"])]
-    paired = models.pivot(index="block", columns="configuration", values=["return_mean", "steps"])
+    columns = ["return_mean", "steps", "episodes"]
+    paired = models.pivot(index="block", columns="configuration", values=columns)
+    # A window that is too short goes on with further episodes: then its block pairs other numbers of them.
+    paired = paired[paired["episodes"]["baseline"] == paired["episodes"]["baseline_twin"]]
+    assert len(paired) > 0
     for column in ("return_mean", "steps"):
         assert paired[column]["baseline"].to_list() == paired[column]["baseline_twin"].to_list()
 

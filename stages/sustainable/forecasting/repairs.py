@@ -91,10 +91,15 @@ def try_actions(
     """
     base = sources.baseline(seed)
     inputs = {name: torch.from_numpy(parts[name].inputs) for name in ("validation", "test")}
-    tried = []
-    for action in range(ACTION_COUNT):
-        configuration = Configuration.of_action(action)
+    planned = []
+    for configuration in map(
+        Configuration.of_action, range(ACTION_COUNT)
+    ):  # a missing cost stops here, at once
         widths = equal_widths(base.widths, configuration.pruning) if prunes else base.widths
+        precision = "int8" if configuration.quantization else "fp32"
+        planned.append((configuration, widths, _measured(costs, widths, precision, base.widths)))
+    tried = []
+    for action, (configuration, widths, cpu_time_ms) in enumerate(planned):
         if prunes:
             model: nn.Module = sources.narrow(seed, widths)
             model = quantize_dynamic_int8(model) if configuration.quantization else model
@@ -108,7 +113,7 @@ def try_actions(
                 sequence_flops(features, widths, days),
                 _hits(model, inputs["test"], parts["test"]),
                 _hits(model, inputs["validation"], parts["validation"]),
-                _measured(costs, widths, "int8" if configuration.quantization else "fp32", base.widths),
+                cpu_time_ms,
             )
         )
     return tried
