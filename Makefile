@@ -46,7 +46,7 @@ reference: .venv/ready-dev ## for maintainers: take the present run as the refer
 	@python -m sustainable.tools.reference $(if $(PAGES),--pages)
 
 test: .venv/ready-dev ## run the unit tests and a small version of the whole pipeline (about 12 minutes)
-	@python -m pytest --numprocesses auto --no-loadscope-reorder
+	@python -m pytest --numprocesses logical --no-loadscope-reorder
 
 test-cpu: .venv/ready ## check that weights agree bit by bit between kinds of CPU (6 minutes; emulated CPUs need Debian's qemu-user)
 	@python -m sustainable.tools.cpu
