@@ -98,7 +98,8 @@ def try_actions(
         widths = equal_widths(base.widths, configuration.pruning) if prunes else base.widths
         precision = "int8" if configuration.quantization else "fp32"
         planned.append((configuration, widths, _measured(costs, widths, precision, base.widths)))
-    tried = []
+    tried: list[TriedAction] = []
+    hits: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # by weights: most published actions are one model
     for action, (configuration, widths, cpu_time_ms) in enumerate(planned):
         if prunes:
             model: nn.Module = sources.narrow(seed, widths)
@@ -106,16 +107,11 @@ def try_actions(
         else:
             model = compress_forecaster(base, configuration, inputs["test"][:1])
         days, features = inputs["test"].shape[1:]
-        tried.append(
-            TriedAction(
-                action,
-                account(model, days, features),
-                sequence_flops(features, widths, days),
-                _hits(model, inputs["test"], parts["test"]),
-                _hits(model, inputs["validation"], parts["validation"]),
-                cpu_time_ms,
-            )
-        )
+        counts, flops = account(model, days, features), sequence_flops(features, widths, days)
+        if counts.weights_sha256 not in hits:
+            test, validation = (_hits(model, inputs[name], parts[name]) for name in ("test", "validation"))
+            hits[counts.weights_sha256] = (test, validation)
+        tried.append(TriedAction(action, counts, flops, *hits[counts.weights_sha256], cpu_time_ms))
     return tried
 
 
