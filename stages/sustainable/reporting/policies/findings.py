@@ -294,7 +294,7 @@ POLICY_FINDINGS = (
     Declaration(
         id="F6",
         source="study_b",
-        statement="Measure end to end, the whole system and not the model's inference alone.",
+        statement="Measure end to end, the whole system, not only the model's inference.",
         rule="mean distance, over compressed policies, between the logarithm of the cost ratio of only the "
         "call and that of a whole step: confirmed if its interval lies above ln {equivalence_ratio:g}, "
         "refuted if below",
@@ -306,7 +306,7 @@ POLICY_FINDINGS = (
     Declaration(
         id="F7",
         source="study_b",
-        statement="Consider episodes, and not steps alone.",
+        statement="Consider episodes, not only steps.",
         rule="mean size of the length part of ln E_episode over compressed policies in environments whose "
         "episodes can end early: confirmed if its interval lies above ln {equivalence_ratio:g}, refuted if "
         "below",
