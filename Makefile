@@ -45,7 +45,7 @@ tamper: .venv/ready ## forge a copy in 345 ways and check that verify notices ea
 reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages again)
 	@python -m sustainable.tools.reference $(if $(PAGES),--pages)
 
-test: .venv/ready-dev ## run the unit tests and a small version of the whole pipeline (about 12 minutes)
+test: .venv/ready-dev ## run the unit tests and a small version of the whole pipeline (10 to 20 minutes on 2 cores)
 	@python -m pytest --numprocesses logical --no-loadscope-reorder
 
 test-cpu: .venv/ready ## check that weights agree bit by bit between kinds of CPU (6 minutes; emulated CPUs need Debian's qemu-user)
