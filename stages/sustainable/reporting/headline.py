@@ -168,10 +168,10 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
     times = [f"1/{1 / sizes[size]['ratio']['estimate']:.0f} at batch {size}" for size in _ascending(sizes)]
     equal = [name for name, line in _other_searchers(by_id).items() if _contains(line["against"], 0)]
     return (
-        "**The largest saving comes from removing units and a compiled runtime together:** the chosen "
+        "**Compression saves CPU time in the weather forecaster:** the chosen "
         f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
         f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
-        "expensive, and zeroed weights save nothing certain. "
+        "expensive. "
         "The reinforcement-learning searcher cannot be told apart from "
         f"{', '.join(equal[:-1])} and {equal[-1]}."
     )
