@@ -9,7 +9,6 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import read_profile, read_section
 from sustainable.energy.choice import MeterParameters
-from sustainable.forecasting.benchmark.blocks import BlocksParameters
 from sustainable.forecasting.benchmark.protocol import (
     BenchmarkParameters,
     choose_for,
@@ -33,7 +32,7 @@ def main() -> None:
     metering = read_section(arguments.params, "metering", MeterParameters)
     profile = read_profile(arguments.params)
     refuse_short_windows(parameters, profile)
-    start_afresh(parameters.threads, isinstance(parameters, BlocksParameters) and parameters.keep_memory)
+    start_afresh(parameters.threads, parameters.keep_memory)
     chosen = choose_for(parameters, metering)
     parts = load_windows(arguments.windows)
     inputs, target = torch.from_numpy(parts["test"].inputs), torch.from_numpy(parts["test"].target)

@@ -9,19 +9,24 @@ from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters
 from sustainable.forecasting.data import load_windows
 from sustainable.forecasting.model.gru import load_forecaster, trained_in
-from sustainable.forecasting.published.evaluation import evaluation_set
+from sustainable.forecasting.published.evaluation import evaluation_part
 from sustainable.forecasting.published.search import SearchParameters, search_as_published
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "params windows models actions curve best cost", text="protocol")
+    arguments = stage_arguments(
+        __doc__, "params windows models actions discovery curve best cost", text="protocol"
+    )
     parameters = read_section(arguments.params, "rl_search", SearchParameters, arguments.protocol)
     metering = read_section(arguments.params, "metering", MeterParameters)
     use_deterministic_torch()
-    inputs, target = evaluation_set(load_windows(arguments.windows), parameters.evaluation)
+    part = evaluation_part(
+        load_windows(arguments.windows), parameters.evaluation, f"rl_search.{arguments.protocol}"
+    )
     model = load_forecaster(next(iter(trained_in(arguments.models).values())))
-    result = search_as_published(model, inputs, target, parameters, metering)
+    result = search_as_published(model, part, parameters, metering)
     write_rows(arguments.actions, result.actions)
+    write_rows(arguments.discovery, result.discovery)
     write_rows(arguments.curve, result.curve)
     write_json(arguments.best, result.best)
     write_json(arguments.cost, result.cost)

@@ -4,16 +4,16 @@ import sustainable.core.determinism as determinism  # isort: skip
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from xdist.scheduler import LoadScopeScheduling
+from filelock import FileLock
 
 from sustainable.core.errors import exit_on_error
 from sustainable.tools import profiles
@@ -24,30 +24,20 @@ determinism.use_deterministic_torch()
 
 
 PIPELINE_FILES = ("test_pipeline.py", "test_policy_pipeline.py")
-"""Only tests of these files use the fixture `pipeline`."""
+"""Only tests of these files use the fixture `pipeline`. The first starts at once and runs the pipeline; the
+second comes last and works on a copy, so that two processes share the long tests."""
+ORDER = {PIPELINE_FILES[0]: 0, PIPELINE_FILES[1]: 2}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the tests of the small pipeline, which take longest."""
-    items.sort(key=lambda item: item.path.name not in PIPELINE_FILES)
+    """Put the tests of the small pipeline, which take longest, at both ends."""
+    items.sort(key=lambda item: ORDER.get(item.path.name, 1))
     strays = [item.nodeid for item in items if uses_pipeline(item) and item.path.name not in PIPELINE_FILES]
     assert not strays, f"move to {PIPELINE_FILES[0]}, so that the pipeline runs once: {strays}"
 
 
 def uses_pipeline(item: pytest.Item) -> bool:
     return "pipeline" in getattr(item, "fixturenames", [])
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Give each file to one worker process, and both files of the small pipeline to the same one."""
-    return ByFile(config, log)
-
-
-class ByFile(LoadScopeScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::", 1)[0]
-        return "pipeline" if file.endswith(PIPELINE_FILES) else file
 
 
 @pytest.fixture(autouse=True)
@@ -62,13 +52,24 @@ def project() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the whole pipeline, small, has run once (without git)."""
-    folder = tmp_path_factory.mktemp("pipeline")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This process's copy of a folder in which the whole pipeline, small, has run once (without git)."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent  # shared by all processes
+    built, folder = session / "built", tmp_path_factory.mktemp("pipeline") / "copy"
+    with FileLock(session / "built.lock"):
+        if not (built / "dvc.lock").exists():
+            run_pipeline(built)
+    shutil.copytree(built, folder, symlinks=True)
+    return folder
+
+
+def run_pipeline(folder: Path) -> None:
+    folder.mkdir()
     profiles.prepare_profile(folder)
     done = profiles.repro(folder, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    yield folder
 
 
 @pytest.fixture

@@ -6,12 +6,32 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env
 
 from sustainable.compression import CompressionError
-from sustainable.forecasting.model.gru import Architecture, WeatherGRU
+from sustainable.core.errors import UserError
+from sustainable.forecasting.data import Windows
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU, correct
 from sustainable.forecasting.published import evaluation as candidates
-from sustainable.forecasting.published.agent import AgentParameters, Episodes, learning_curve, train_agent
+from sustainable.forecasting.published.agent import (
+    AgentParameters,
+    Episodes,
+    first_best,
+    learning_curve,
+    train_agent,
+)
 from sustainable.forecasting.published.environment import IdleEnv, SustainableAIAgentEnv
-from sustainable.forecasting.published.evaluation import Evaluator, as_row, tied_best
-from sustainable.forecasting.published.reward import Metrics, RewardParameters, published_reward
+from sustainable.forecasting.published.evaluation import (
+    EvaluationParameters,
+    Evaluator,
+    as_row,
+    evaluation_part,
+    tied_best,
+)
+from sustainable.forecasting.published.reward import (
+    Metrics,
+    RewardParameters,
+    RewardTerms,
+    published_reward,
+    reward_terms,
+)
 
 WEIGHTS = RewardParameters(
     accuracy_scale=10.0,
@@ -23,6 +43,15 @@ WEIGHTS = RewardParameters(
 )
 BASELINE = Metrics(0.7, 0.0, 0.0, 0.0, acted=False)
 AGENT = AgentParameters(timesteps=256, steps_per_update=64, batch_size=32, seed=0)
+
+
+SCORED = EvaluationParameters(split="test", windows=20, batch_size=16, baseline_windows="split")
+
+
+def windows(count):
+    rng = np.random.default_rng(0)
+    inputs, target = rng.random((count, 5, 3), dtype=np.float32), rng.integers(0, 2, count)
+    return Windows(inputs, target, target, np.arange(count))
 
 
 def environment(calls=None):
@@ -39,15 +68,18 @@ def environment(calls=None):
     [
         (Metrics(0.7, 0.0, 1.0, 1.0), 2.5),  # quantized, as the proxies see it: 1.5 + 1.0
         (Metrics(0.7, 0.0, 0.0, 0.0, acted=False), -1.0),
+        (Metrics(0.75, 0.05, 0.0, 0.0, acted=False), -0.5),  # the penalty is added to what else is paid
+        (Metrics(50 / 64, 50 / 64 - 0.686411, 1.0, 1.0), 3.4484),  # the best published reward
         (Metrics(0.7, 0.0, 0.0, 0.0), 0.0),  # pruned, and nothing happened
         (Metrics(0.69, -0.01, 1.0, 1.0), 2.5 - 10 * 0.01),
-        (Metrics(0.71, 0.01, 0.0, 0.0), 0.0),  # a gain in accuracy is not paid
+        (Metrics(0.71, 0.01, 0.0, 0.0), 0.1),  # a gain in accuracy is paid
         (Metrics(0.5, -0.2, 1.0, 1.0), -7.5),  # under the floor: the whole scale is lost
         (Metrics(0.0, 0.0, 0.0, 0.0, failed=True), -10.0),
     ],
 )
 def test_the_reward_by_hand(metrics, reward):
-    assert published_reward(metrics, WEIGHTS) == pytest.approx(reward)
+    assert published_reward(metrics, WEIGHTS) == pytest.approx(reward, abs=5e-5)
+    assert sum(reward_terms(metrics, WEIGHTS)) == published_reward(metrics, WEIGHTS)
 
 
 @given(st.floats(0, 0.7), st.floats(0, 0.7), st.floats(0, 1), st.floats(0, 1))
@@ -88,6 +120,30 @@ def test_the_learning_curve_by_hand():
     assert [row["commonest_share"] for row in curve] == [1.0, 0.5, 1.0]
 
 
+def test_more_windows_than_the_split_has_are_refused():
+    with pytest.raises(UserError, match=r"rl_search.published.evaluation.windows: 20 windows.*split has 19"):
+        evaluation_part({"test": windows(19)}, SCORED, "rl_search.published")
+
+
+def test_the_first_maximum_is_that_of_the_whole_training():
+    """The shortened search reports what `train_agent` has first seen with the best reward."""
+    _, episodes = train_agent(environment(), AGENT, silent=True)
+    best = max(episodes.rewards)
+    step = episodes.rewards.index(best)
+    found = first_best(environment(), AGENT, AGENT.seed, best)
+    assert found == {
+        "seed": AGENT.seed,
+        "action": episodes.actions[step],
+        "step": step,
+        "updates": step // AGENT.steps_per_update,
+    }
+
+
+def test_a_reward_that_never_comes_is_no_action():
+    found = first_best(environment(), AGENT, 0, 1000.0)
+    assert (found["action"], found["step"]) == (-1, AGENT.timesteps - 1)
+
+
 def test_ties_are_all_named():
     assert tied_best([0.0, 2.5, -1.0, 2.5]) == [1, 3]
 
@@ -95,13 +151,18 @@ def test_ties_are_all_named():
 def test_evaluation_of_real_compressions_and_of_a_failing_one(monkeypatch):
     torch.manual_seed(0)
     model = WeatherGRU(Architecture(3, 6, 2, 0.0)).eval()
-    inputs, target = torch.rand(30, 5, 3), torch.ones(30)
-    evaluator = Evaluator(model, inputs, target, 16)
+    part = windows(30)
+    evaluator = Evaluator(model, part, SCORED)
     still, pruned, quantized = (evaluator.evaluate(action) for action in (0, 5, 8))
     assert not still.metrics.acted
-    assert pruned.metrics == Metrics(evaluator.baseline.accuracy, 0.0, 0.0, 0.0)
+    right = correct(model, torch.from_numpy(part.inputs), torch.from_numpy(part.target), 16).double()
+    assert evaluator.baseline.accuracy == float(right.mean())  # of all 30 windows
+    assert pruned.metrics.accuracy == float(right[:20].mean())  # of the first 20
+    assert pruned.metrics.accuracy_change == pytest.approx(float(right[:20].mean() - right.mean()))
+    assert (pruned.metrics.parameter_reduction, pruned.metrics.flops_reduction) == (0.0, 0.0)
     assert (quantized.metrics.parameter_reduction, quantized.metrics.flops_reduction) == (1.0, 1.0)
-    row = as_row(8, quantized, 2.5)
+    row = as_row(8, quantized, RewardTerms(flops=1.5, parameters=1.0))
+    assert (row["reward"], row["reward_flops"], row["reward_inaction"]) == (2.5, 1.5, 0.0)
     assert (row["name"], row["proxy_parameters"], row["parameters"]) == ("Q", 0, pruned.account.parameters)
 
     def fails(*_):
@@ -110,4 +171,4 @@ def test_evaluation_of_real_compressions_and_of_a_failing_one(monkeypatch):
     monkeypatch.setattr(candidates, "compress_forecaster", fails)
     failed = evaluator.evaluate(8)
     assert failed.metrics.failed
-    assert as_row(8, failed, -10.0)["parameters"] is None
+    assert as_row(8, failed, RewardTerms(error=-10.0))["parameters"] is None

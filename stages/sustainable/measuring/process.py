@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -30,22 +30,44 @@ the kernel after every call and takes a page fault for each page when it allocat
 forecast then costs up to 50 % more and varies by 10 % from window to window."""
 
 
-def start_afresh(threads: int, keep_memory: bool) -> None:
+CHANGED = (*PINNED, *THREAD_VARIABLES, *KEEP_MEMORY)
+Threads = int | Literal["default"]
+"""Threads of a runtime; `default`: as many as it chooses itself, on any core."""
+
+
+def start_afresh(threads: Threads, keep_memory: bool) -> None:
     """Restart this program with these settings in the environment and without the determinism pins.
 
     Does nothing if the environment is already right. The libraries read the variables when they are loaded,
     and the allocator reads them before that, so only a restart of the process is reliable.
     """
-    wanted = dict.fromkeys(THREAD_VARIABLES, str(threads)) | (KEEP_MEMORY if keep_memory else {})
-    pinned = [name for name in PINNED if name in os.environ]
-    if pinned or any(os.environ.get(name) != value for name, value in wanted.items()):
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads != "default" else {}
+    wanted |= KEEP_MEMORY if keep_memory else {}
+    unwanted = [name for name in CHANGED if name in os.environ and name not in wanted]
+    if unwanted or any(os.environ.get(name) != value for name, value in wanted.items()):
         sys.stdout.flush()
-        free = {name: value for name, value in os.environ.items() if name not in pinned}
+        free = {name: value for name, value in os.environ.items() if name not in unwanted}
         os.execve(sys.executable, [sys.executable, *sys.argv], free | wanted)
 
 
-def settle(threads: int) -> dict[str, Any]:
-    """Pin the process to as many cores as it has threads; return the settings in force."""
+def settle(threads: Threads) -> dict[str, Any]:
+    """Pin the process to as many cores as it has threads; return the settings in force.
+
+    With `default`, nothing is set.
+    """
+    import torch
+
+    if threads != "default":
+        _pin(threads)
+    return {
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "keeps_memory": all(os.environ.get(name) == value for name, value in KEEP_MEMORY.items()),
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+    }
+
+
+def _pin(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
@@ -54,12 +76,6 @@ def settle(threads: int) -> dict[str, Any]:
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, set(allowed[-threads:]))  # the last cores serve fewer interrupts
-    return {
-        "threads": torch.get_num_threads(),
-        "interop_threads": torch.get_num_interop_threads(),
-        "keeps_memory": all(os.environ.get(name) == value for name, value in KEEP_MEMORY.items()),
-        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-    }
 
 
 @contextmanager

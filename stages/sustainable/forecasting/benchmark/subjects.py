@@ -25,6 +25,7 @@ from sustainable.forecasting.compression.runtimes import (
     deploy_in_torch,
     deploy_unchecked,
 )
+from sustainable.forecasting.layerwise.plan import LayerPlan, compress_by_plan
 from sustainable.forecasting.model.gru import Forecaster, Width, load_forecaster, sequence_flops, trained_in
 from sustainable.forecasting.model.frugal import frugal_predictions, logistic_last_day
 from sustainable.forecasting.data import Windows
@@ -48,7 +49,7 @@ class Deployment:
         return f"{'x'.join(map(str, self.widths))} {self.precision} {self.runtime}"
 
 
-BenchmarkChoice = Configuration | Deployment | SearchedChoice | FrugalChoice
+BenchmarkChoice = Configuration | LayerPlan | Deployment | SearchedChoice | FrugalChoice
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,9 @@ def hits_table(
     return rows
 
 
-def _resolve(choice: BenchmarkChoice, sources: Sources) -> Configuration | Deployment | FrugalChoice:
+def _resolve(
+    choice: BenchmarkChoice, sources: Sources
+) -> Configuration | LayerPlan | Deployment | FrugalChoice:
     match choice:
         case "search":
             return _published_choice(sources.choices)
@@ -177,20 +180,25 @@ def _uncompressed(sources: Sources, seed: int) -> Deployment:
     return Deployment(sources.baseline(seed).widths, "fp32", "torch-eager")
 
 
-def _network(choice: Configuration | Deployment, sources: Sources, seed: int, inputs: Tensor) -> Subject:
-    if isinstance(choice, Configuration):
-        model = sources.baseline(seed)
-        deployed = deploy_in_torch(
-            compress_forecaster(model, choice, inputs[:1]), "int8" if choice.quantization else "fp32"
-        )
-        extra: dict[str, Any] = {"pruning": choice.pruning, "quantization": choice.quantization}
-    else:
+def _network(
+    choice: Configuration | LayerPlan | Deployment, sources: Sources, seed: int, inputs: Tensor
+) -> Subject:
+    model = sources.baseline(seed)
+    extra: dict[str, Any] = {}
+    if isinstance(choice, Deployment):
         model = sources.narrow(seed, choice.widths)
         days = inputs.shape[1]
         deploy(model, choice.precision, choice.runtime, inputs, sources.cache)
         # measure a second deployment: the checked one keeps the memory of the check on all windows at once
         deployed = deploy_unchecked(model, choice.precision, choice.runtime, days, sources.cache)
         extra = {f"width_{depth}": width for depth, width in enumerate(choice.widths)}
+    else:
+        if isinstance(choice, LayerPlan):
+            compressed, _ = compress_by_plan(model, choice)
+        else:
+            compressed = compress_forecaster(model, choice, inputs[:1])
+            extra = {"pruning": choice.pruning, "quantization": choice.quantization}
+        deployed = deploy_in_torch(compressed, "int8" if choice.quantization else "fp32")
     labels = {
         "name": choice.name,
         **extra,

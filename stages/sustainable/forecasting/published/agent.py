@@ -52,27 +52,61 @@ class _Recorder(BaseCallback):
             print(f"PPO: {done}/{self.timesteps} steps, mean reward {recent:.3f}", flush=True)
 
 
-def train_agent(
-    environment: gymnasium.Env[Any, Any], parameters: AgentParameters, silent: bool = False
-) -> tuple[PPO, Episodes]:
-    """Train PPO and return the agent with all its actions and rewards.
+def make_agent(environment: gymnasium.Env[Any, Any], parameters: AgentParameters, seed: int) -> PPO:
+    """Make an untrained agent.
 
     The optimizer is the fused Adam, which gives equal weights on every CPU (see `core.determinism`).
     """
-    agent = PPO(
+    return PPO(
         "MlpPolicy",
         environment,
         n_steps=parameters.steps_per_update,
         batch_size=parameters.batch_size,
-        seed=parameters.seed,
+        seed=seed,
         policy_kwargs={"optimizer_kwargs": {"fused": True}},
         device="cpu",
     )
+
+
+def train_agent(
+    environment: gymnasium.Env[Any, Any], parameters: AgentParameters, silent: bool = False
+) -> tuple[PPO, Episodes]:
+    """Train PPO and return the agent with all its actions and rewards."""
+    agent = make_agent(environment, parameters, parameters.seed)
     episodes = Episodes()
     start = time.perf_counter()
     agent.learn(parameters.timesteps, callback=_Recorder(episodes, parameters.timesteps, silent))
     episodes.seconds = time.perf_counter() - start
     return agent, episodes
+
+
+class _UntilReward(BaseCallback):
+    """Stop at the first step that has the reward `best`."""
+
+    def __init__(self, best: float) -> None:
+        super().__init__()
+        self.best, self.action, self.step = best, -1, -1
+
+    def _on_step(self) -> bool:
+        self.step = self.num_timesteps - 1
+        if self.locals["rewards"][0] >= self.best:
+            self.action = int(self.locals["actions"][0])
+        return self.action < 0
+
+
+def first_best(
+    environment: gymnasium.Env[Any, Any], parameters: AgentParameters, seed: int, best: float
+) -> dict[str, int]:
+    """Return the action that is the first maximum of a training's history, and when it was sampled.
+
+    The first step is number 0; `updates` counts the updates of the policy before it. Training stops at that
+    step, because what follows cannot change the first maximum. The action is -1 if no step had the reward
+    `best`.
+    """
+    found = _UntilReward(best)
+    make_agent(environment, parameters, seed).learn(parameters.timesteps, callback=found)
+    updates = found.step // parameters.steps_per_update
+    return {"seed": seed, "action": found.action, "step": found.step, "updates": updates}
 
 
 def learning_curve(episodes: Episodes, interval: int) -> list[dict[str, float]]:

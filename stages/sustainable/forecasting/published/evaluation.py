@@ -1,19 +1,22 @@
 """Evaluation of the published actions: compress, count with the proxies, score."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import nn
 
+from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
 from sustainable.forecasting.compression.actions import Configuration, compress_forecaster
+from sustainable.forecasting.data import Windows
 from sustainable.forecasting.model.gru import correct
-from sustainable.forecasting.published.reward import Metrics
+from sustainable.forecasting.published.reward import Metrics, RewardTerms
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -24,6 +27,8 @@ class EvaluationParameters:
     windows: Annotated[int, Field(ge=1)]
     """Number of windows, from the start of the split."""
     batch_size: Annotated[int, Field(ge=1)]
+    baseline_windows: Literal["split", "same"]
+    """The windows of the baseline's accuracy: the whole split, or the same as the action's."""
 
 
 @plain_dataclass(frozen=True)
@@ -38,13 +43,16 @@ class Evaluated:
 
 
 class Evaluator:
-    """Compress a model by action and score it on `inputs` [n, days, features], `target` [n]."""
+    """Compress a model by action and score it on the windows of `part` that `parameters` name."""
 
-    def __init__(self, model: nn.Module, inputs: Tensor, target: Tensor, batch_size: int) -> None:
-        self._model, self._inputs, self._target, self._batch_size = model, inputs, target, batch_size
+    def __init__(self, model: nn.Module, part: Windows, parameters: EvaluationParameters) -> None:
+        inputs, target = torch.from_numpy(part.inputs), torch.from_numpy(part.target)
+        self._model, self._batch_size = model, parameters.batch_size
+        self._inputs, self._target = inputs[: parameters.windows], target[: parameters.windows]
         self._base = self._account(model)
-        accuracy = self._accuracy(model)
-        self.baseline = Metrics(accuracy, 0.0, 0.0, 0.0, acted=False)
+        hits = correct(model, inputs, target, parameters.batch_size).double()
+        counted = hits if parameters.baseline_windows == "split" else hits[: parameters.windows]
+        self.baseline = Metrics(float(counted.mean()), 0.0, 0.0, 0.0, acted=False)
 
     def evaluate(self, action: int) -> Evaluated:
         """Compress by `action`; if the compressor fails, the metrics have `failed=True`."""
@@ -70,15 +78,16 @@ class Evaluator:
         return float(correct(model, self._inputs, self._target, self._batch_size).double().mean())
 
 
-def as_row(action: int, evaluated: Evaluated, reward: float) -> dict[str, Any]:
-    """Return one row of the table of evaluated actions."""
+def as_row(action: int, evaluated: Evaluated, terms: RewardTerms) -> dict[str, Any]:
+    """Return one row of the table of evaluated actions, with the terms of its reward."""
     metrics, counted = evaluated.metrics, evaluated.account
     return {
         "action": action,
         "name": evaluated.configuration.name,
         "pruning": evaluated.configuration.pruning,
         "quantization": evaluated.configuration.quantization,
-        "reward": reward,
+        "reward": sum(terms),
+        **{f"reward_{name}": value for name, value in terms._asdict().items()},
         "accuracy": metrics.accuracy,
         "accuracy_change": metrics.accuracy_change,
         "parameter_reduction": metrics.parameter_reduction,
@@ -94,8 +103,12 @@ def tied_best(rewards: list[float]) -> list[int]:
     return [action for action, reward in enumerate(rewards) if reward == best]
 
 
-def evaluation_set(parts: dict[str, Any], parameters: EvaluationParameters) -> tuple[Tensor, Tensor]:
-    """Return the inputs [windows, days, features] and targets [windows] on which actions are scored."""
+def evaluation_part(parts: Mapping[str, Windows], parameters: EvaluationParameters, section: str) -> Windows:
+    """Return the split on which actions are scored; `section` of params.yaml is named in errors."""
     part = parts[parameters.split]
-    inputs, target = torch.from_numpy(part.inputs), torch.from_numpy(part.target)
-    return inputs[: parameters.windows], target[: parameters.windows]
+    if parameters.windows > len(part.target):
+        raise UserError(
+            f"params.yaml: {section}.evaluation.windows: {parameters.windows} windows, but the "
+            f"{parameters.split} split has {len(part.target)}; give at most so many"
+        )
+    return part

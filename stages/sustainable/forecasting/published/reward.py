@@ -1,7 +1,7 @@
 """The published reward as a pure function of metrics."""
 
 from dataclasses import dataclass as plain_dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -20,7 +20,7 @@ class RewardParameters:
     flops_scale: Scale
     parameters_scale: Scale
     inaction: Penalty
-    """Reward of the action that does nothing."""
+    """Added to the reward of the action that does nothing."""
     error: Penalty
     """Reward of an action whose compressor fails."""
     accuracy_floor: Annotated[float, Field(ge=0.0, le=1.0)]
@@ -33,7 +33,7 @@ class Metrics:
 
     accuracy: float
     accuracy_change: float
-    """Accuracy minus that of the baseline."""
+    """Accuracy minus that of the baseline, which may have been counted on other windows."""
     parameter_reduction: float
     """Reduction of the parameters, as a share of the baseline's."""
     flops_reduction: float
@@ -44,19 +44,34 @@ class Metrics:
     """Whether the compressor failed."""
 
 
-def published_reward(metrics: Metrics, weights: RewardParameters) -> float:
-    """Return the reward: the reduction of the proxies, minus a penalty for lost accuracy.
+class RewardTerms(NamedTuple):
+    """The terms of a reward; their sum is the reward."""
 
-    The source gives the constants but not the formula; this is our reading of it. Below the accuracy floor
-    the penalty is `accuracy_scale`; above it, `accuracy_scale` times the lost accuracy.
+    accuracy: float = 0.0
+    flops: float = 0.0
+    parameters: float = 0.0
+    inaction: float = 0.0
+    error: float = 0.0
+
+
+def reward_terms(metrics: Metrics, weights: RewardParameters) -> RewardTerms:
+    """Return the terms of the published reward.
+
+    A gain of accuracy is paid like a loss is charged. Below the accuracy floor, `accuracy_scale` is lost.
+    A failed compression has the reward `error` and nothing else.
     """
     if metrics.failed:
-        return weights.error
-    if not metrics.acted:
-        return weights.inaction
-    gain = weights.flops_scale * metrics.flops_reduction
-    gain += weights.parameters_scale * metrics.parameter_reduction
+        return RewardTerms(error=weights.error)
     baseline = metrics.accuracy - metrics.accuracy_change
-    if metrics.accuracy < weights.accuracy_floor * baseline:
-        return gain - weights.accuracy_scale
-    return gain + weights.accuracy_scale * min(0.0, metrics.accuracy_change)
+    collapsed = metrics.accuracy < weights.accuracy_floor * baseline
+    return RewardTerms(
+        accuracy=weights.accuracy_scale * (-1.0 if collapsed else metrics.accuracy_change),
+        flops=weights.flops_scale * metrics.flops_reduction,
+        parameters=weights.parameters_scale * metrics.parameter_reduction,
+        inaction=0.0 if metrics.acted else weights.inaction,
+    )
+
+
+def published_reward(metrics: Metrics, weights: RewardParameters) -> float:
+    """Return the published reward of a configuration."""
+    return sum(reward_terms(metrics, weights))
