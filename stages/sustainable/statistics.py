@@ -48,12 +48,10 @@ class Ratio:
 class BreakEven:
     """The number of inferences after which a saving has paid for the search."""
 
-    inferences: float | None
-    """None if the number is not reached."""
+    inferences: float | None  # none if the number is not reached
     low: float | None
     high: float | None
-    reason: str
-    """Why the number is not reached; empty if it is."""
+    reason: str  # why the number is not reached; empty if it is
 
 
 def summarise_values(values: Sequence[float]) -> Summary:
@@ -244,8 +242,7 @@ def break_even(
 class Redundancy:
     """How much energy tells beyond time, from `n` pairs."""
 
-    r: float
-    """Correlation of ln energy with ln time."""
+    r: float  # correlation of ln energy with ln time
     left: float
     """Residual standard deviation of ln energy: 0.01 means that time does not explain 1 % of the energy."""
     n: int

@@ -83,10 +83,8 @@ class Moment:
     """Clocks at one moment, in seconds."""
 
     wall_s: float
-    own_cpu_s: float
-    """CPU time of this process."""
-    all_cpu_s: float
-    """CPU time of all processes on all cores."""
+    own_cpu_s: float  # CPU time of this process
+    all_cpu_s: float  # CPU time of all processes on all cores
 
 
 def now() -> Moment:

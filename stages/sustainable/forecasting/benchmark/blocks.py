@@ -45,8 +45,7 @@ class BlocksParameters(WindowParameters):
 
     method: Literal["blocks"]
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-    latency_calls: Annotated[int, Field(ge=10, le=100_000)]
-    """Calls per configuration and batch size for the latency percentiles."""
+    latency_calls: Annotated[int, Field(ge=10, le=100_000)]  # per configuration and batch size
     configurations: Annotated[dict[str, BenchmarkChoice], Field(min_length=2)]
     """What is measured; the first is the uncompressed baseline, to which ratios are taken."""
 

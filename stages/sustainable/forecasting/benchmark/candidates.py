@@ -45,20 +45,14 @@ DEPLOYED_COLUMNS = (*(field.name for field in fields(Account)), *(f"validation_{
 class CandidateParameters:
     """Section `candidates` of params.yaml."""
 
-    masked_shares: list[Share]
-    """Unstructured sparsity of the full network: the shares of weights set to zero."""
-    masked_scopes: list[Scope]
-    """Whether a share applies to each matrix or to all of them together."""
+    masked_shares: list[Share]  # unstructured sparsity of the full network: the shares of weights set to zero
+    masked_scopes: list[Scope]  # whether a share applies to each matrix or to all of them together
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-    rounds: Annotated[int, Field(ge=1, le=1000)]
-    """How many times every candidate is timed at every batch size."""
-    window_s: Annotated[float, Field(gt=0.0, le=60.0)]
-    """Minimum CPU time of one timing."""
+    rounds: Annotated[int, Field(ge=1, le=1000)]  # timings of every candidate at every batch size
+    window_s: Annotated[float, Field(gt=0.0, le=60.0)]  # minimum CPU time of one timing
     threads: Annotated[int, Field(ge=1, le=1024)]
-    keep_memory: bool
-    """Whether the process keeps freed memory (see `measuring.process.KEEP_MEMORY`)."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    """Seed of the order within rounds."""
+    keep_memory: bool  # whether the process keeps freed memory (see `measuring.process.KEEP_MEMORY`)
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # seed of the order within rounds
 
 
 @plain_dataclass(frozen=True)
@@ -66,12 +60,9 @@ class Network:
     """One network of the space, independent of its runtime."""
 
     family: Family
-    widths: tuple[int, ...]
-    """Hidden units per layer."""
-    masked_share: float = 0.0
-    """Share of weights set to zero; 0 unless `family` is `masked`."""
-    scope: Scope | None = None
-    """Scope of the mask; None unless `family` is `masked`."""
+    widths: tuple[int, ...]  # hidden units per layer
+    masked_share: float = 0.0  # share of weights set to zero; 0 unless `family` is `masked`
+    scope: Scope | None = None  # scope of the mask; None unless `family` is `masked`
 
     def load(self, sources: Sources, seed: int) -> Forecaster:
         """Return the network that was made from the baseline of `seed`."""

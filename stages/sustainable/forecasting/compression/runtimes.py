@@ -49,14 +49,11 @@ class Deployed:
     prepare: Callable[[Tensor], Any]
     """Convert windows [n, days, features] to the input of `run`, so that timing `run` times the model
     only."""
-    run: Callable[[Any], Any]
-    """Compute logits [n], in the runtime's own array type."""
-    model: nn.Module
-    """The torch module whose tensors determine the outputs."""
+    run: Callable[[Any], Any]  # compute logits [n], in the runtime's own array type
+    model: nn.Module  # the torch module whose tensors determine the outputs
     precision: str
     runtime: str
-    size_bytes: int | None = None
-    """Size of the exported model on disk; None for a model that is not exported."""
+    size_bytes: int | None = None  # size of the exported model on disk; None for a model that is not exported
 
     def logits(self, windows: Tensor, batch_size: int) -> np.ndarray:
         """Compute logits [n] float32 in batches; `windows` [n, days, features]."""

@@ -23,13 +23,10 @@ Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 class Architecture:
     """Shape of a network whose layers have equal widths."""
 
-    features: Annotated[int, Field(ge=1)]
-    """Inputs per day."""
-    hidden: Width
-    """Hidden units of every layer."""
+    features: Annotated[int, Field(ge=1)]  # inputs per day
+    hidden: Width  # hidden units of every layer
     layers: Annotated[int, Field(ge=1, le=8)]
-    dropout: Dropout
-    """Dropout between the layers; active only in training."""
+    dropout: Dropout  # dropout between the layers; active only in training
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,8 +34,7 @@ class LayeredArchitecture:
     """Shape of a network whose layers can have different widths; fields as in `Architecture`."""
 
     features: Annotated[int, Field(ge=1)]
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
-    """Hidden units per layer."""
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]  # hidden units per layer
     dropout: Dropout
 
 

@@ -17,10 +17,8 @@ class Search:
     searcher: str
     seed: int
     improvements: list[Improvement]
-    distinct: int
-    """Number of distinct evaluations."""
-    steps: int
-    """Evaluations, trials or environment steps, depending on the searcher."""
+    distinct: int  # number of distinct evaluations
+    steps: int  # evaluations, trials or environment steps, depending on the searcher
 
 
 def run_search(landscape: Landscape, budget: int, searcher: str, seed: int, parameters: Any) -> Search:

@@ -23,10 +23,8 @@ SEARCHED_FAMILIES = ("grid", "diagonal")
 class DeploymentReward:
     """The reward of a deployment: less CPU time than the baseline, with little loss of accuracy."""
 
-    batch_size: Annotated[int, Field(ge=1)]
-    """Batch size at which CPU time counts."""
-    accuracy_margin: Annotated[float, Field(ge=0.0, le=1.0)]
-    """Loss of validation accuracy, against the baseline, that has no penalty."""
+    batch_size: Annotated[int, Field(ge=1)]  # batch size at which CPU time counts
+    accuracy_margin: Annotated[float, Field(ge=0.0, le=1.0)]  # loss of accuracy that has no penalty
     penalty_per_point: Annotated[float, Field(ge=0.0, le=1000.0)]
     """Penalty in nats for each percentage point of loss beyond the margin."""
 
@@ -66,14 +64,10 @@ BASELINE = SearchTarget("fp32", "torch-eager")
 class Landscape:
     """All measured points with their outcomes."""
 
-    widths: tuple[int, ...]
-    """Hidden units of a layer, ascending: the first two axes of the grid."""
-    targets: tuple[SearchTarget, ...]
-    """The third axis of the grid."""
-    outcomes: dict[Point, SearchOutcome]
-    """Outcomes of all grid points and of the points of the published actions."""
-    flops: dict[tuple[int, int], float]
-    """Analytic operations of one forecast, by pair of widths."""
+    widths: tuple[int, ...]  # hidden units of a layer, ascending: the first two axes of the grid
+    targets: tuple[SearchTarget, ...]  # the third axis of the grid
+    outcomes: dict[Point, SearchOutcome]  # of all grid points and of the points of the published actions
+    flops: dict[tuple[int, int], float]  # analytic operations of one forecast, by pair of widths
     refused: frozenset[Point] = frozenset()
     """Points that failed the checks of their runtime: no speed-up, and no window counts as correct."""
 

@@ -26,39 +26,30 @@ from sustainable.forecasting.search.stepwise import StepwiseEnv
 class PpoParameters:
     """Training of an agent; gamma is 1, and all other settings are Stable-Baselines3's defaults."""
 
-    timesteps: PositiveInt
-    """Maximum number of steps; it ends an agent that only repeats points."""
-    environments: PositiveInt
-    """Number of parallel environments."""
-    steps_per_update: Annotated[int, Field(ge=2)]
-    """Steps in each environment before an update."""
+    timesteps: PositiveInt  # maximum number of steps; it ends an agent that only repeats points
+    environments: PositiveInt  # number of parallel environments
+    steps_per_update: Annotated[int, Field(ge=2)]  # steps in each environment before an update
     batch_size: Annotated[int, Field(ge=2)]
-    epochs: PositiveInt
-    """Passes over the collected steps per update."""
+    epochs: PositiveInt  # passes over the collected steps per update
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
-    entropy: Annotated[float, Field(ge=0.0, le=10.0)]
-    """Coefficient of the entropy bonus."""
+    entropy: Annotated[float, Field(ge=0.0, le=10.0)]  # coefficient of the entropy bonus
     gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)]
-    units: tuple[PositiveInt, ...]
-    """Hidden units per layer of the policy and value networks."""
+    units: tuple[PositiveInt, ...]  # hidden units per layer of the policy and value networks
 
 
 @dataclass(frozen=True, config=STRICT)
 class UnmaskedParameters:
     """Settings added for the searcher without masks."""
 
-    error: Annotated[float, Field(le=0.0, ge=-1000.0)]
-    """Reward of an impossible action."""
+    error: Annotated[float, Field(le=0.0, ge=-1000.0)]  # reward of an impossible action
 
 
 @dataclass(frozen=True, config=STRICT)
 class WarmParameters:
     """Settings added for the searcher that starts by imitating random points."""
 
-    random_evaluations: PositiveInt
-    """Distinct random points evaluated first; they count towards the budget."""
-    elite_share: Annotated[float, Field(gt=0.0, le=1.0)]
-    """Share of these points, the best ones, that is imitated."""
+    random_evaluations: PositiveInt  # distinct random points evaluated first; they count towards the budget
+    elite_share: Annotated[float, Field(gt=0.0, le=1.0)]  # share of the best points, which are imitated
     imitation_epochs: PositiveInt
 
 

@@ -31,10 +31,8 @@ TARGET_SEPARATOR = " on "
 class TpeParameters:
     """Settings of TPE."""
 
-    trials: Trials
-    """Maximum number of trials; it ends a search that only repeats points."""
-    startup: Annotated[int, Field(ge=1)]
-    """Number of random trials at the start."""
+    trials: Trials  # maximum number of trials; it ends a search that only repeats points
+    startup: Annotated[int, Field(ge=1)]  # number of random trials at the start
     multivariate: bool
 
 
@@ -42,20 +40,16 @@ class TpeParameters:
 class CmaesParameters:
     """Settings of CMA-ES."""
 
-    trials: Trials
-    """Maximum number of trials; it ends a search that only repeats points."""
-    population: Annotated[int, Field(ge=2)]
-    """Points per generation."""
+    trials: Trials  # maximum number of trials; it ends a search that only repeats points
+    population: Annotated[int, Field(ge=2)]  # points per generation
 
 
 @dataclass(frozen=True, config=STRICT)
 class Nsga2Parameters:
     """Settings of NSGA-II."""
 
-    trials: Trials
-    """Maximum number of trials; it ends a search that only repeats points."""
-    population: Annotated[int, Field(ge=2)]
-    """Points per generation."""
+    trials: Trials  # maximum number of trials; it ends a search that only repeats points
+    population: Annotated[int, Field(ge=2)]  # points per generation
 
 
 def search_tpe(ledger: Ledger, seed: int, parameters: TpeParameters) -> int:

@@ -23,11 +23,9 @@ class RandomParameters:
 class EvolutionParameters:
     """Settings of regularised evolution."""
 
-    children: Annotated[int, Field(ge=1)]
-    """Maximum number of children; it ends a search that only repeats points."""
+    children: Annotated[int, Field(ge=1)]  # at most; it ends a search that only repeats points
     population: Annotated[int, Field(ge=2)]
-    tournament: Annotated[int, Field(ge=1)]
-    """Number of members that compete to be the parent of a child."""
+    tournament: Annotated[int, Field(ge=1)]  # number of members that compete to be the parent of a child
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,12 +62,9 @@ class Searchers:
 class SearchersParameters:
     """Section `compare_searchers` of params.yaml."""
 
-    budget: Annotated[int, Field(ge=1)]
-    """Distinct evaluations per search."""
-    seeds: Annotated[int, Field(ge=1, le=1000)]
-    """Searches per searcher."""
-    first_seed: Annotated[int, Field(ge=0, lt=2**31)]
-    """Seed of the first search; the others follow by one."""
+    budget: Annotated[int, Field(ge=1)]  # distinct evaluations per search
+    seeds: Annotated[int, Field(ge=1, le=1000)]  # searches per searcher
+    first_seed: Annotated[int, Field(ge=0, lt=2**31)]  # seed of the first search; the others follow by one
     reward: DeploymentReward
     searchers: Searchers
 
