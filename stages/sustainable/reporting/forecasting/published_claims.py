@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from sustainable import statistics
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.reporting.declaration import (
     EXACT_COUNT,
@@ -14,15 +15,6 @@ from sustainable.reporting.declaration import (
 )
 from sustainable.reporting.forecasting.results import PRIMARY, Comparison, Results
 from sustainable.reporting.measured_rows import BASELINE
-from sustainable.statistics import (
-    CONFIRMED,
-    INCONCLUSIVE,
-    NOT_TESTABLE,
-    REFUTED,
-    Ratio,
-    verdict_on_ratio,
-    weakest,
-)
 
 QUANTIZED, PUBLISHED_CHOICE = "manual_quantization", "published_choice"
 Direction = Literal["lower", "higher"]
@@ -44,7 +36,7 @@ def judge_accuracy(analysis: Analysis) -> Judgement:
         reason = f"All {len(correct)} configurations get {base} of {results.windows} windows right; "
         reason += f"they are {models} different models."
     return Judgement(
-        verdict=REFUTED if changed else CONFIRMED,
+        verdict=statistics.REFUTED if changed else statistics.CONFIRMED,
         reason=reason,
         evidence=EXACT_COUNT,
         values={"windows": results.windows, "correct": correct, "different_models": models},
@@ -71,7 +63,7 @@ def judge_published_saving(analysis: Analysis) -> Judgement:
     if QUANTIZED in same:
         reason += " By hash it is the same model as manual quantization: A2 and A3 cannot both hold."
     return Judgement(
-        verdict=weakest([energy, latency]),
+        verdict=statistics.weakest([energy, latency]),
         reason=reason,
         evidence=f"energy: {remeasured.cpu_evidence}; latency: clock",
         values=_both_ways(analysis, PUBLISHED_CHOICE)
@@ -95,7 +87,7 @@ def judge_published_proxies(analysis: Analysis) -> Judgement:
         "have the same weights as the baseline."
     )
     return Judgement(
-        verdict=CONFIRMED if zero and unchanged else REFUTED,
+        verdict=statistics.CONFIRMED if zero and unchanged else statistics.REFUTED,
         reason=reason,
         evidence=EXACT_COUNT,
         values={
@@ -122,7 +114,7 @@ def judge_discovery(analysis: Analysis) -> Judgement:
     else:
         reason += f"Only action {ties[0]} has the best reward."
     return Judgement(
-        verdict=CONFIRMED if discovered else REFUTED,
+        verdict=statistics.CONFIRMED if discovered else statistics.REFUTED,
         reason=reason,
         evidence=EXACT_COUNT,
         values={"best_seen": seen, "policy": policy, "ties": ties, "actions": best["actions"]},
@@ -184,7 +176,7 @@ def energy_verdict(analysis: Analysis, key: str, claimed: Direction) -> tuple[st
     if not carries_energy_claims(evidence):
         _, figures = ratio_verdict(analysis, key, PRIMARY, claimed)
         meaning = EVIDENCE.get(evidence, "mixed classes")
-        return NOT_TESTABLE, f"The energy here is {evidence} ({meaning}); CPU time: {figures}."
+        return statistics.NOT_TESTABLE, f"The energy here is {evidence} ({meaning}); CPU time: {figures}."
     verdict, figures = ratio_verdict(analysis, key, "energy_mwh", claimed)
     return verdict, f"Energy: {figures}."
 
@@ -197,17 +189,23 @@ def ratio_verdict(analysis: Analysis, key: str, outcome: str, claimed: Direction
     remeasured, least = analysis.results["remeasured"], analysis.parameters.minimum_blocks
     compared, twin = remeasured.lines[key].compared[outcome], remeasured.twin[outcome]
     if compared.ratio is None or twin.ratio is None:
-        return INCONCLUSIVE, "too few readings"
+        return statistics.INCONCLUSIVE, "too few readings"
     figures = f"ratio {_text(compared.ratio)}, A/A control {_text(twin.ratio)}"
     if compared.detectable is not None:
         figures += f", smallest detectable effect {100 * compared.detectable:.1f} %"
     if min(compared.ratio.n, twin.ratio.n) < least:
-        return INCONCLUSIVE, f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed"
-    verdict = verdict_on_ratio(compared.ratio, twin.ratio, claimed)
+        return (
+            statistics.INCONCLUSIVE,
+            f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed",
+        )
+    verdict = statistics.verdict_on_ratio(compared.ratio, twin.ratio, claimed)
     if compared.clean is None or twin.clean is None or min(compared.clean.n, twin.clean.n) < least:
-        return INCONCLUSIVE, f"{figures}; fewer than {least} blocks are free of flagged windows"
-    if verdict_on_ratio(compared.clean, twin.clean, claimed) != verdict:
-        return INCONCLUSIVE, f"{figures}; without flagged windows {_text(compared.clean)}, another verdict"
+        return statistics.INCONCLUSIVE, f"{figures}; fewer than {least} blocks are free of flagged windows"
+    if statistics.verdict_on_ratio(compared.clean, twin.clean, claimed) != verdict:
+        return (
+            statistics.INCONCLUSIVE,
+            f"{figures}; without flagged windows {_text(compared.clean)}, another verdict",
+        )
     return verdict, figures
 
 
@@ -233,9 +231,9 @@ def _tests(comparison: Comparison) -> dict[str, float | None]:
     return {name: getattr(comparison, name) for name in names}
 
 
-def _text(ratio: Ratio) -> str:
+def _text(ratio: statistics.Ratio) -> str:
     return f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
-def _numbers(ratio: Ratio | None) -> Mapping[str, float] | None:
+def _numbers(ratio: statistics.Ratio | None) -> Mapping[str, float] | None:
     return None if ratio is None else dict(vars(ratio))
