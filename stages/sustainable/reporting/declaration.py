@@ -53,14 +53,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Claim:
-    """One judged claim, as claims.json has it. `evidence`: the class of evidence that it rests on."""
+    """One judged claim, as claims.json has it."""
 
     id: str
     statement: str
     rule: str
     verdict: str
     reason: str
-    evidence: str
+    evidence: str  # the class of evidence that it rests on
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,9 +69,9 @@ class Declaration:
     """One claim: what it says, what decides it, and how."""
 
     id: str  # a letter and a number: A and B are the sources' claims, C ours, F the second source's takeaways
-    source: Source  # who makes the claim: a section of paper/published.yaml, or this artifact
     rule: str  # how the verdict follows from the rows. `{name}` prints a threshold, see `thresholds`
     judge: Callable[[Analysis], Judgement]
+    source: Source = "ours"  # who makes the claim: a section of paper/published.yaml, or this artifact
     statement: str | None = None
     """The claim in words, with thresholds as in `rule`. None: as paper/published.yaml has it."""
     decided_by: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
 from typing import Annotated, Any, NamedTuple
@@ -145,17 +146,15 @@ def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, dict[str, Any]
         raise UserError(f"candidates: column {missing[0]!r} is missing; run `dvc repro candidates`")
     rows: dict[Point, dict[str, Any]] = {}
     columns = [*needed, "refused"]  # a table without refused candidates may lack it
-    for values in (
-        table[table["family"].isin(SEARCHED_FAMILIES)].reindex(columns=columns).itertuples(index=False)
-    ):
-        row = dict(zip(columns, values, strict=True))
+    searched = table[table["family"].isin(SEARCHED_FAMILIES)].reindex(columns=columns)
+    for row in searched.to_dict("records"):
         point = Point(int(row["width_0"]), int(row["width_1"]), str(row["precision"]), str(row["runtime"]))
         if point in rows:
             raise UserError(f"candidates: {_named(point)} has two rows")
         row["refused"] = None if pd.isna(row["refused"]) else str(row["refused"])
-        known = ["flops"] if row["refused"] else numbers
-        positive = [row[name] > 0 for name in known if name != "validation_accuracy"]
-        if not (np.isfinite([row[name] for name in known]).all() and all(positive)):
+        known = [row[name] for name in (["flops"] if row["refused"] else numbers)]
+        positive = row["flops"] > 0 and (row["refused"] or row[time] > 0)
+        if not (np.isfinite(known).all() and positive):
             raise UserError(
                 f"candidates: {_named(point)}: accuracy, flops or {time} is missing or not positive"
             )
@@ -216,6 +215,14 @@ class Ledger:
                 raise BudgetSpent
             self._evaluated[point] = self.landscape.outcomes[point]
         return self._evaluated[point]
+
+    def evaluate_random(self, seed: int, count: int | None = None) -> int:
+        """Evaluate `count` points of the grid in random order (None: all); return the number evaluated."""
+        points = list(self.landscape.grid())
+        with suppress(BudgetSpent):
+            for index in np.random.default_rng(seed).permutation(len(points))[:count]:
+                self.evaluate(points[index])
+        return self.distinct
 
     def evaluated(self) -> list[tuple[Point, SearchOutcome]]:
         """Return the distinct points in the order of their first evaluation."""

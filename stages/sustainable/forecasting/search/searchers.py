@@ -39,8 +39,8 @@ class Searchers:
     random: RandomParameters
     evolution: EvolutionParameters
     tpe: samplers.TpeParameters
-    cmaes: samplers.CmaesParameters
-    nsga2: samplers.Nsga2Parameters
+    cmaes: samplers.PopulationParameters
+    nsga2: samplers.PopulationParameters
     ppo_published: ppo.PpoParameters
     ppo_continuous: ppo.PpoParameters
     ppo_stepwise: ppo.PpoParameters
@@ -71,11 +71,7 @@ class SearchersParameters:
 
 def search_random(ledger: Ledger, seed: int, parameters: RandomParameters) -> int:
     """Evaluate the points of the grid in random order; return their number."""
-    points = list(ledger.landscape.grid())
-    with suppress(BudgetSpent):
-        for index in np.random.default_rng(seed).permutation(len(points)):
-            ledger.evaluate(points[index])
-    return ledger.distinct
+    return ledger.evaluate_random(seed)
 
 
 def search_evolution(ledger: Ledger, seed: int, parameters: EvolutionParameters) -> int:
