@@ -85,7 +85,7 @@ def latex_environment(folder: Path) -> jinja2.Environment:
 
 def _environment(folder: Path, cell: Callable[[Text], str], **options: Any) -> jinja2.Environment:
     loader, undefined = jinja2.FileSystemLoader(folder), jinja2.StrictUndefined
-    blocks = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, undefined=undefined, **blocks, **options)
     environment.filters |= FILTERS | {"cell": cell}
     return environment

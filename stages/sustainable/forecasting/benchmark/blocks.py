@@ -96,9 +96,8 @@ def measure_blocks(
         print(f"resuming after {done} of {len(schedule)} windows", flush=True)
     for scheduled in progress(schedule[done:], "benchmark", len(schedule), done, "windows"):
         name, seed = scheduled.item.configuration, seeds[scheduled.block % len(seeds)]
-        tqdm.write(
-            f"block {scheduled.block + 1} of {parameters.blocks}: {name}, batch {scheduled.item.batch_size}"
-        )
+        size = scheduled.item.batch_size
+        tqdm.write(f"block {scheduled.block + 1} of {parameters.blocks}: {name}, batch {size}")
         row = _window(scheduled.item, passes[seed], frozen["loops"], parameters, chosen)
         labels = replicas[seed][name].labels if name in subjects else {}
         position = {"configuration": name, "block": scheduled.block, "position": scheduled.position}

@@ -88,10 +88,8 @@ def deploy_unchecked(
         raise CompressionError(f"{runtime} has no {precision} kernel for a GRU")
     if runtime == "torch-eager":
         deployed = deploy_in_torch(_at_precision(model, precision), precision)
-        if precision == "fp32":
-            # one naming of the tensors for every runtime, so that equal weights have equal hashes
-            deployed = replace(deployed, model=layered(model))
-        return deployed
+        # one naming of the tensors for every runtime, so that equal weights have equal hashes
+        return replace(deployed, model=layered(model)) if precision == "fp32" else deployed
     content = cached_gru_onnx(layered(model), days, cache)
     make = deploy_in_onnxruntime if runtime == "onnxruntime" else deploy_in_openvino
     return make(content, precision, layered(model))
@@ -162,12 +160,9 @@ def deploy_in_openvino(content: bytes, precision: str, model: nn.Module) -> Depl
 
 def _recurrent_types(compiled: openvino.CompiledModel) -> set[str]:
     """Return the types in which the recurrent nodes of a compiled model run."""
-    types = set()
-    for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if "RNN" in str(info["layerType"].value):
-            types.add(str(info["runtimePrecision"].value))
-    return types or {"no recurrent node"}
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    recurrent = [info for info in nodes if "RNN" in str(info["layerType"].value)]
+    return {str(info["runtimePrecision"].value) for info in recurrent} or {"no recurrent node"}
 
 
 def _at_precision(model: Forecaster, precision: str) -> nn.Module:

@@ -1,5 +1,6 @@
 """The forecasters: GRUs that read a window of days and predict whether the next day is wet."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -97,19 +98,11 @@ def layered(model: Forecaster) -> LayeredGRU:
     """Return a copy with one `nn.GRU` per layer: equal weights, and equal outputs up to rounding."""
     shape = model.architecture
     copied = LayeredGRU(LayeredArchitecture(shape.features, model.widths, shape.dropout))
-    weights = model.state_dict()
-    if isinstance(model, WeatherGRU):
-        weights = {_layered_name(name): value for name, value in weights.items()}
+    # `gru.weight_ih_l1` of the stacked network becomes `layers.1.weight_ih_l0`
+    stacked = re.compile(r"gru\.(\w+)_l(\d+)")
+    weights = {stacked.sub(r"layers.\2.\1_l0", name): value for name, value in model.state_dict().items()}
     copied.load_state_dict(weights)
     return copied.train(model.training)
-
-
-def _layered_name(name: str) -> str:
-    """Convert a tensor name of the stacked network: `gru.weight_ih_l1` becomes `layers.1.weight_ih_l0`."""
-    if not name.startswith("gru."):
-        return name
-    kind, _, depth = name.removeprefix("gru.").rpartition("_l")
-    return f"layers.{depth}.{kind}_l0"
 
 
 def logits_of(model: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:

@@ -137,14 +137,14 @@ class Landscape:
         return point
 
 
-def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, dict[str, Any]]:
+def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, Any]:
     """Return the checked rows of the search space by point; `refused` is None or the reason."""
     numbers = ["validation_accuracy", "flops", time]
     needed = ["family", *Point._fields, *numbers]
     missing = [column for column in needed if column not in table.columns]
     if missing:
         raise UserError(f"candidates: column {missing[0]!r} is missing; run `dvc repro candidates`")
-    rows: dict[Point, dict[str, Any]] = {}
+    rows: dict[Point, Any] = {}
     columns = [*needed, "refused"]  # a table without refused candidates may lack it
     searched = table[table["family"].isin(SEARCHED_FAMILIES)].reindex(columns=columns)
     for row in searched.to_dict("records"):
