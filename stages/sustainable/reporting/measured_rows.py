@@ -17,10 +17,8 @@ def check_blocks(rows: pd.DataFrame, name: str, within: Sequence[str] = (), also
     """Check that every configuration occurs once in every block.
 
     `within` are the columns that tell separate designs apart, each with blocks of its own; `also` are columns
-    that vary inside a block beside the configuration, such as the batch size.
-
-    Raises:
-        UserError: the baseline or its twin is missing, or a cell is missing or duplicated; names the first.
+    that vary inside a block beside the configuration, such as the batch size. Raises `UserError` if the
+    baseline or its twin is missing, or a cell is missing or duplicated; names the first.
     """
     groups = rows.groupby(list(within), sort=False) if within else [((), rows)]
     for key, own in groups:

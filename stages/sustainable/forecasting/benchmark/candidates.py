@@ -6,7 +6,7 @@ the machine affects all candidates alike.
 """
 
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, fields
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
@@ -208,16 +208,12 @@ def time_call_ms(deployed: Deployed, windows: Tensor, window_s: float) -> float:
     batch = deployed.prepare(windows)
     calls, series_s = 1, 0.0
     while series_s < window_s:
-        series_s = _cpu_s(deployed.run, batch, calls)
+        start = time.process_time()
+        for _ in range(calls):
+            deployed.run(batch)
+        series_s = time.process_time() - start
         calls *= 2
     return 1000 * series_s / (calls // 2) / len(windows)
-
-
-def _cpu_s(run: Callable[[Any], Any], batch: Any, calls: int) -> float:
-    start = time.process_time()
-    for _ in range(calls):
-        run(batch)
-    return time.process_time() - start
 
 
 def score_all(

@@ -76,12 +76,8 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
         else:
             packed = dict(module.named_parameters(recurse=False))
         for key, value in packed.items():
-            tensors |= _unpacked(f"{name}.{key}", value)
+            tensors[f"{name}.{key}"] = value.int_repr() if value.is_quantized else value.detach()
+            if value.is_quantized:
+                tensors[f"{name}.{key}.scale"] = torch.tensor(value.q_scale())
+                tensors[f"{name}.{key}.zero"] = torch.tensor(value.q_zero_point())
     return tensors
-
-
-def _unpacked(name: str, value: Tensor) -> dict[str, Tensor]:
-    if not value.is_quantized:
-        return {name: value.detach()}
-    scale, zero = torch.tensor(value.q_scale()), torch.tensor(value.q_zero_point())
-    return {name: value.int_repr(), f"{name}.scale": scale, f"{name}.zero": zero}

@@ -87,7 +87,8 @@ def deploy_unchecked(
     if (precision, runtime) not in TARGETS:
         raise CompressionError(f"{runtime} has no {precision} kernel for a GRU")
     if runtime == "torch-eager":
-        deployed = deploy_in_torch(_at_precision(model, precision), precision)
+        convert = {"int8": quantize_dynamic_int8, "bf16": to_bfloat16}.get(precision, lambda kept: kept)
+        deployed = deploy_in_torch(convert(model), precision)
         # one naming of the tensors for every runtime, so that equal weights have equal hashes
         return replace(deployed, model=layered(model)) if precision == "fp32" else deployed
     content = cached_gru_onnx(layered(model), days, cache)
@@ -163,9 +164,3 @@ def _recurrent_types(compiled: openvino.CompiledModel) -> set[str]:
     nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
     recurrent = [info for info in nodes if "RNN" in str(info["layerType"].value)]
     return {str(info["runtimePrecision"].value) for info in recurrent} or {"no recurrent node"}
-
-
-def _at_precision(model: Forecaster, precision: str) -> nn.Module:
-    if precision == "int8":
-        return quantize_dynamic_int8(model)
-    return to_bfloat16(model) if precision == "bf16" else model

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -129,7 +129,11 @@ def load_forecaster(path: Path) -> Forecaster:
     """Load a model in evaluation mode; raises `UserError` if the weights do not fit the architecture."""
     tensors, shape = read_tensors(path)
     try:
-        model = _build(shape)
+        model: Forecaster
+        if "widths" in shape:
+            model = LayeredGRU(LayeredArchitecture(**shape | {"widths": tuple(shape["widths"])}))
+        else:
+            model = WeatherGRU(Architecture(**shape))
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as error:
         first = " ".join(str(error).split())[:200]
@@ -146,12 +150,6 @@ def trained_in(folder: Path) -> dict[int, Path]:
     if not files:
         raise UserError(f"{folder}: there are no weights; `dvc repro train_baseline` makes them")
     return dict(sorted(files.items()))
-
-
-def _build(shape: dict[str, Any]) -> Forecaster:
-    if "widths" in shape:
-        return LayeredGRU(LayeredArchitecture(**shape | {"widths": tuple(shape["widths"])}))
-    return WeatherGRU(Architecture(**shape))
 
 
 def sequence_flops(features: int, widths: Sequence[int], days: int) -> int:

@@ -117,7 +117,7 @@ class Trainer:
         recipe, earlier = self.recipe, list(self.progress.sittings)
         epochs = range(self.progress.epoch, recipe.epochs)
         for epoch in self._shown(epochs):
-            if self._out_of_patience():
+            if self.progress.epoch - self.progress.best_epoch >= recipe.patience_epochs:
                 break
             self._one_epoch(epoch, train, validation)
             if self.progress.epoch % recipe.checkpoint_epochs == 0:
@@ -134,9 +134,6 @@ class Trainer:
         label = f"training, seed {self.seed}"
         return progress(epochs, label, self.recipe.epochs, self.progress.epoch, "epochs")
 
-    def _out_of_patience(self) -> bool:
-        return self.progress.epoch - self.progress.best_epoch >= self.recipe.patience_epochs
-
     def _one_epoch(self, epoch: int, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> None:
         torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
         rate = self.scheduler.get_last_lr()[0]
@@ -147,8 +144,8 @@ class Trainer:
         state.epoch = epoch + 1
         if loss < state.best_loss:
             state.best_loss, state.best_epoch, self.best = loss, state.epoch, _copy(self.model)
-        row = {"epoch": state.epoch, "learning_rate": float(rate), "train_loss": train_loss}
-        state.history.append({**row, "validation_loss": loss})
+        row = {"epoch": state.epoch, "learning_rate": float(rate)}
+        state.history.append({**row, "train_loss": train_loss, "validation_loss": loss})
 
     def _descend(self, inputs: Tensor, target: Tensor) -> float:
         """Train on all windows once in random order; return the mean loss per window."""

@@ -85,7 +85,10 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
     """
 
     def __init__(self, ledger: Ledger, shaped: bool = True, error: float = -10.0) -> None:
-        self.axes = axes_of(ledger.landscape)
+        """`axes` are the values of the four decisions."""
+        widths, targets = ledger.landscape.widths, ledger.landscape.targets
+        precisions, runtimes = (tuple(sorted(set(names))) for names in zip(*targets, strict=True))
+        self.axes: tuple[tuple[Any, ...], ...] = (widths, widths, precisions, runtimes)
         self._actions = max(len(axis) for axis in self.axes)
         self.action_space = spaces.Discrete(self._actions)
         self.observation_space = spaces.Box(0.0, 1.0, (2 * DECISIONS + 1,), np.float32)
@@ -142,10 +145,3 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
             observation[place] = index / max(1, len(axis) - 1)
         observation[-1] = self._flops_share()
         return observation
-
-
-def axes_of(landscape: Landscape) -> tuple[tuple[Any, ...], ...]:
-    """Return the values of the four decisions: widths, widths, precisions and runtimes."""
-    precisions = tuple(sorted({target.precision for target in landscape.targets}))
-    runtimes = tuple(sorted({target.runtime for target in landscape.targets}))
-    return landscape.widths, landscape.widths, precisions, runtimes

@@ -77,11 +77,16 @@ class Landscape:
         """Read the table of candidates, one per row; raises `UserError` if rows or values are missing."""
         time = f"cpu_time_ms_batch_{reward.batch_size}"
         rows = _searched_rows(table, time)
-        grid = [point for point, row in rows.items() if row["family"] == "grid"]
+        grid = {point for point, row in rows.items() if row["family"] == "grid"}
         widths = tuple(sorted({point.width_0 for point in grid} | {point.width_1 for point in grid}))
         targets = tuple(sorted({SearchTarget(point.precision, point.runtime) for point in grid}))
         _check_grid(grid, widths, targets)
-        baseline = _accepted_baseline(rows, Point(widths[-1], widths[-1], *BASELINE))
+        reference = Point(widths[-1], widths[-1], *BASELINE)
+        baseline = rows[reference]
+        if baseline["refused"] is not None:
+            raise UserError(
+                f"candidates: the baseline ({_named(reference)}) was refused: {baseline['refused']}"
+            )
         useless = SearchOutcome(reward.of(1.0, 1.0), math.log(baseline[time]), 1.0)
         refused = frozenset(point for point, row in rows.items() if row["refused"] is not None)
         outcomes = dict.fromkeys(rows, useless)
@@ -162,20 +167,11 @@ def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, Any]:
     return rows
 
 
-def _accepted_baseline(rows: dict[Point, dict[str, Any]], baseline: Point) -> dict[str, Any]:
-    refused = rows[baseline]["refused"]
-    if refused is not None:
-        raise UserError(f"candidates: the baseline ({_named(baseline)}) was refused: {refused}")
-    return rows[baseline]
-
-
-def _check_grid(grid: list[Point], widths: tuple[int, ...], targets: tuple[SearchTarget, ...]) -> None:
+def _check_grid(grid: set[Point], widths: tuple[int, ...], targets: tuple[SearchTarget, ...]) -> None:
     if BASELINE not in targets or Point(widths[-1], widths[-1], *BASELINE) not in grid:
         raise UserError("candidates: the baseline's row is missing (grid, largest widths, fp32, torch-eager)")
-    points = set(grid)
     for width_0, width_1, target in product(widths, widths, targets):
-        point = Point(width_0, width_1, *target)
-        if point not in points:
+        if (point := Point(width_0, width_1, *target)) not in grid:
             raise UserError(f"candidates: the grid has no row for {_named(point)}")
 
 

@@ -69,11 +69,6 @@ class SearchersParameters:
     searchers: Searchers
 
 
-def search_random(ledger: Ledger, seed: int, parameters: RandomParameters) -> int:
-    """Evaluate the points of the grid in random order; return their number."""
-    return ledger.evaluate_random(seed)
-
-
 def search_evolution(ledger: Ledger, seed: int, parameters: EvolutionParameters) -> int:
     """Search with regularised evolution (Real et al. 2019); return the evaluations, repeated ones included.
 
@@ -108,7 +103,7 @@ def _mutated(point: Point, ledger: Ledger, rng: np.random.Generator) -> Point:
 
 
 SEARCHERS: dict[str, Callable[[Ledger, int, Any], int]] = {
-    "random": search_random,
+    "random": lambda ledger, seed, parameters: ledger.evaluate_random(seed),
     "evolution": search_evolution,
     "tpe": samplers.search_tpe,
     "cmaes": samplers.search_cmaes,
