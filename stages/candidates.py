@@ -17,10 +17,11 @@ from sustainable.forecasting.benchmark.candidates import (
     networks,
     offered_targets,
     refusals,
+    score_all,
+    time_all,
     timed_candidates,
 )
 from sustainable.forecasting.benchmark.subjects import Sources
-from sustainable.forecasting.benchmark.survey import score_all, time_all
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
 from sustainable.forecasting.data import load_windows
 from sustainable.measuring.host import describe_host

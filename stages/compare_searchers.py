@@ -7,9 +7,13 @@ from sustainable.core.effort import run_stage
 from sustainable.core.files import read_rows, write_json, write_rows
 from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters
-from sustainable.forecasting.search.comparison import describe_choices, improvement_rows
+from sustainable.forecasting.search.comparison import (
+    describe_choices,
+    improvement_rows,
+    search_all,
+    search_costs,
+)
 from sustainable.forecasting.search.landscape import Landscape
-from sustainable.forecasting.search.runs import search_all, search_costs
 from sustainable.forecasting.search.searchers import SearchersParameters
 
 

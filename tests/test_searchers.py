@@ -14,7 +14,18 @@ import compare_searchers
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import read_section
 from sustainable.forecasting.search import ppo, samplers
-from sustainable.forecasting.search.comparison import describe_choices, improvement_rows, run_search
+from sustainable.forecasting.search.comparison import (
+    describe_choices,
+    improvement_rows,
+    run_search,
+    search_all,
+)
+from sustainable.forecasting.search.environments import (
+    StepwiseEnv,
+    continuous_env,
+    continuous_point,
+    published_env,
+)
 from sustainable.forecasting.search.landscape import (
     BudgetSpent,
     DeploymentReward,
@@ -23,7 +34,6 @@ from sustainable.forecasting.search.landscape import (
     Point,
     SearchTarget,
 )
-from sustainable.forecasting.search.runs import search_all
 from sustainable.forecasting.search.searchers import (
     SEARCHERS,
     EvolutionParameters,
@@ -31,8 +41,6 @@ from sustainable.forecasting.search.searchers import (
     Searchers,
     SearchersParameters,
 )
-from sustainable.forecasting.search.single_step import continuous_env, continuous_point, published_env
-from sustainable.forecasting.search.stepwise import StepwiseEnv
 from sustainable.statistics import evaluations_to_reach, mean_curve, regret_curve, share_interval
 from sustainable.verification.folders import merge
 
@@ -54,8 +62,8 @@ PARAMETERS = Searchers(
     random=RandomParameters(),
     evolution=EvolutionParameters(children=400, population=6, tournament=2),
     tpe=samplers.TpeParameters(trials=150, startup=10, multivariate=True),
-    cmaes=samplers.CmaesParameters(trials=40, population=4),
-    nsga2=samplers.Nsga2Parameters(trials=60, population=6),
+    cmaes=samplers.PopulationParameters(trials=40, population=4),
+    nsga2=samplers.PopulationParameters(trials=60, population=6),
     ppo_published=ppo.PpoParameters(**AGENT),
     ppo_continuous=ppo.PpoParameters(**AGENT),
     ppo_stepwise=ppo.PpoParameters(**AGENT),

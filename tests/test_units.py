@@ -8,12 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sustainable.compression import CompressionError
 from sustainable.core.tensors import tensors_sha256
-from sustainable.forecasting.compression.units import (
-    keep_gru_units,
-    mask_gru_units,
-    prune_gru_units,
-    unit_importance,
-)
+from sustainable.forecasting.compression.units import keep_gru_units, prune_gru_units, unit_importance
 from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
@@ -32,6 +27,21 @@ WINDOWS = torch.rand(6, DAYS, FEATURES, generator=torch.Generator().manual_seed(
 def network(widths, seed=0, features=FEATURES):
     torch.manual_seed(seed)
     return LayeredGRU(LayeredArchitecture(features, tuple(widths), 0.0)).eval()
+
+
+def mask_gru_units(model, kept):
+    """A copy of full size with zero weights on the outputs of all units but `kept`."""
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    last = len(model.widths) - 1
+    for depth, units in enumerate(kept):
+        removed = torch.ones(model.widths[depth], dtype=torch.bool)
+        removed[units] = False
+        reader = "readout.weight" if depth == last else f"layers.{depth + 1}.weight_ih_l0"
+        for name in (f"layers.{depth}.weight_hh_l0", reader):
+            weights[name][:, removed] = 0.0
+    masked = LayeredGRU(model.architecture)
+    masked.load_state_dict(weights)
+    return masked.train(model.training)
 
 
 def outputs(model):

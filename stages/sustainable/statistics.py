@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -23,6 +24,7 @@ INCONCLUSIVE = "inconclusive"
 NOT_TESTABLE = "not testable on this host"
 
 RESAMPLES = 10_000
+Numbers = Sequence[float] | np.ndarray | pd.Series
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Geometric mean of paired ratios and its confidence interval, from `n` pairs."""
+class Estimate:
+    """A mean over `n` units with its interval."""
 
     estimate: float
     low: float
@@ -44,19 +46,21 @@ class Ratio:
     n: int
 
 
+Ratio = Estimate
+"""A geometric mean of paired ratios with its interval, from `n` pairs."""
+
+
 @dataclass(frozen=True)
 class BreakEven:
     """The number of inferences after which a saving has paid for the search."""
 
-    inferences: float | None
-    """None if the number is not reached."""
+    inferences: float | None  # none if the number is not reached
     low: float | None
     high: float | None
-    reason: str
-    """Why the number is not reached; empty if it is."""
+    reason: str  # why the number is not reached; empty if it is
 
 
-def summarise_values(values: Sequence[float]) -> Summary:
+def summarise_values(values: Numbers) -> Summary:
     """Summarise `values` [n]; NaN means not measured and is ignored."""
     finite = np.array([value for value in values if math.isfinite(value)])
     mean = float(finite.mean()) if len(finite) else None
@@ -64,10 +68,17 @@ def summarise_values(values: Sequence[float]) -> Summary:
     return Summary(mean, std, len(finite))
 
 
-def paired_log_ratios(values: Sequence[float], reference: Sequence[float]) -> np.ndarray:
+def paired_log_ratios(values: Numbers, reference: Numbers) -> np.ndarray:
     """Return ln(value / reference), paired by position, without the pairs that hold NaN (not measured)."""
-    pairs = zip(values, reference, strict=True)
-    return np.log([v / r for v, r in pairs if math.isfinite(v) and math.isfinite(r)])
+    measured, base = _measured_pairs(values, reference)
+    logs: np.ndarray = np.log(measured / base)
+    return logs
+
+
+def _measured_pairs(one: Numbers, other: Numbers) -> np.ndarray:
+    """Return both columns [2, pairs], without the positions at which either is NaN (not measured)."""
+    pairs = np.array([one, other], dtype=float)
+    return pairs[:, np.isfinite(pairs).all(axis=0)]
 
 
 def mean_interval(
@@ -98,11 +109,7 @@ def mean_interval(
 
 
 def paired_ratio(
-    values: Sequence[float],
-    reference: Sequence[float],
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    values: Numbers, reference: Numbers, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Ratio | None:
     """Return the geometric mean of values / reference, paired by position [n], with its interval.
 
@@ -112,7 +119,12 @@ def paired_ratio(
     if len(logs) < 2:
         return None
     low, high = mean_interval(logs, confidence, resamples, seed)
-    return Ratio(math.exp(logs.mean()), math.exp(low), math.exp(high), len(logs))
+    return _exponential(Estimate(logs.mean(), low, high, len(logs)))
+
+
+def _exponential(logs: Estimate) -> Ratio:
+    """Return the ratio whose logarithm is `logs`."""
+    return Ratio(math.exp(logs.estimate), math.exp(logs.low), math.exp(logs.high), logs.n)
 
 
 def sign_flip_p(logs: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> float:
@@ -133,7 +145,7 @@ def sign_flip_p(logs: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> 
     return float(result.pvalue)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Numbers) -> list[float]:
     """Adjust the p values [k] of a family of tests (Holm 1979)."""
     if not p_values:
         return []
@@ -154,14 +166,14 @@ def equivalence_p(logs: np.ndarray, margin: float) -> float:
     return float(max(above, below))
 
 
-def minimum_detectable_ratio(logs: np.ndarray, alpha: float = 0.05, power: float = 0.8) -> float | None:
+def minimum_detectable_ratio(logs: Numbers, alpha: float = 0.05, power: float = 0.8) -> float | None:
     """Return the smallest effect that a design detects with `power`, as a share (0.02 means 2 %).
 
     It follows from the standard deviation of `logs` [n] and the power of the two-sided paired t test.
     """
     if len(logs) < 3:
         return None
-    return math.expm1(effect_size(len(logs), alpha, power) * float(logs.std(ddof=1)))
+    return math.expm1(effect_size(len(logs), alpha, power) * float(np.std(logs, ddof=1)))
 
 
 @cache
@@ -217,8 +229,8 @@ def weakest(verdicts: Sequence[str]) -> str:
 
 def break_even(
     invested: float,
-    cost: Sequence[float],
-    reference: Sequence[float],
+    cost: Numbers,
+    reference: Numbers,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -228,10 +240,10 @@ def break_even(
     `cost` and `reference` [n] are the costs of one inference, paired by block; `invested` has the same unit
     and comes from the same meter. The number is not reached if the interval of the saving contains 0.
     """
-    pairs = [(c, r) for c, r in zip(cost, reference, strict=True) if math.isfinite(c) and math.isfinite(r)]
-    if len(pairs) < 2:
+    measured, base = _measured_pairs(cost, reference)
+    saving = base - measured
+    if len(saving) < 2:
         return BreakEven(None, None, None, "too few readings")
-    saving = np.array([r - c for c, r in pairs])
     low, high = mean_interval(saving, confidence, resamples, seed)
     if high <= 0:
         return BreakEven(None, None, None, "not reached: it costs more than the baseline")
@@ -244,43 +256,23 @@ def break_even(
 class Redundancy:
     """How much energy tells beyond time, from `n` pairs."""
 
-    r: float
-    """Correlation of ln energy with ln time."""
+    r: float  # correlation of ln energy with ln time
     left: float
     """Residual standard deviation of ln energy: 0.01 means that time does not explain 1 % of the energy."""
     n: int
 
 
-def redundancy(energy: Sequence[float], seconds: Sequence[float]) -> Redundancy | None:
+def redundancy(energy: Numbers, seconds: Numbers) -> Redundancy | None:
     """Fit a straight line to ln energy over ln time, both [n]; None for too few or constant values."""
-    pairs = [(e, s) for e, s in zip(energy, seconds, strict=True) if math.isfinite(e) and math.isfinite(s)]
-    if len(pairs) < 4:
-        return None
-    y, x = np.log(np.array(pairs)).T
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
+    y, x = np.log(_measured_pairs(energy, seconds))
+    if len(y) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     line = stats.linregress(x, y)
     residual = y - (line.intercept + line.slope * x)
     return Redundancy(float(line.rvalue), float(np.sqrt((residual**2).sum() / (len(y) - 2))), len(y))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over `n` units with its interval."""
-
-    estimate: float
-    low: float
-    high: float
-    n: int
-
-
-@cache
-def _student_quantile(confidence: float, freedom: int) -> float:
-    """Return half the width of Student's interval, in standard errors."""
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
-
-
-def student_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate | None:
+def student_interval(values: Numbers, confidence: float = 0.95) -> Estimate | None:
     """Return the mean of `values` [n] with Student's t interval; None for fewer than two values.
 
     It is for few units, such as training seeds, where a bootstrap has too few values to draw from.
@@ -289,21 +281,19 @@ def student_interval(values: Sequence[float], confidence: float = 0.95) -> Estim
     if n < 2:
         return None
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = _student_quantile(confidence, n - 1) * spread / math.sqrt(n)
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
 
 
-def unit_means(values: Sequence[float], units: Sequence[int]) -> list[float]:
+def unit_means(values: Numbers, units: Numbers) -> list[float]:
     """Return the mean of `values` [n] in each of `units` [n], by ascending unit; NaN is ignored."""
-    by_unit: dict[int, list[float]] = {}
-    for value, unit in zip(values, units, strict=True):
-        if math.isfinite(value):
-            by_unit.setdefault(unit, []).append(value)
-    return [float(np.mean(by_unit[unit])) for unit in sorted(by_unit)]
+    measured, of = np.asarray(values, dtype=float), np.asarray(units)
+    finite = np.isfinite(measured)
+    return [float(measured[finite & (of == unit)].mean()) for unit in np.unique(of[finite])]
 
 
 def ratio_over_units(
-    values: Sequence[float], reference: Sequence[float], units: Sequence[int], confidence: float = 0.95
+    values: Numbers, reference: Numbers, units: Numbers, confidence: float = 0.95
 ) -> Ratio | None:
     """Return the geometric mean of values / reference, paired by position [n], with its interval.
 
@@ -311,10 +301,8 @@ def ratio_over_units(
     than two units.
     """
     logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(reference, dtype=float))
-    mean = student_interval(unit_means(logs.tolist(), units), confidence)
-    if mean is None:
-        return None
-    return Ratio(math.exp(mean.estimate), math.exp(mean.low), math.exp(mean.high), mean.n)
+    mean = student_interval(unit_means(logs, units), confidence)
+    return mean and _exponential(mean)
 
 
 def crossed_difference(
@@ -348,11 +336,7 @@ def _crossed_draws(units: int, windows: int, resamples: int, seed: int) -> tuple
 
 
 def rank_correlation(
-    one: Sequence[float],
-    other: Sequence[float],
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    one: Numbers, other: Numbers, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Return Spearman's rank correlation of two columns [n], with a percentile bootstrap over rows."""
     n, tail = len(one), 100 * (1 - confidence) / 2
@@ -360,7 +344,7 @@ def rank_correlation(
     return Estimate(float(_spearman(one, other, 0, seed)[0]), float(low), float(high), n)
 
 
-def _spearman(one: Sequence[float], other: Sequence[float], resamples: int, seed: int) -> np.ndarray:
+def _spearman(one: Numbers, other: Numbers, resamples: int, seed: int) -> np.ndarray:
     """Return Pearson's correlation [r] of the ranks of two columns [n] in each of the r samples of `_counts`.
 
     It is NaN in a sample in which a column does not vary.

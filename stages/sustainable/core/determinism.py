@@ -18,14 +18,10 @@ PINS = {
 }
 
 
-def _pin() -> None:
-    late = sorted({"numpy", "torch"} & sys.modules.keys())
-    if late and any(os.environ.get(name) != value for name, value in PINS.items()):
-        raise ImportError(f"import determinism before {' and '.join(late)}: they read it when loaded")
-    os.environ.update(PINS)
-
-
-_pin()
+_late = sorted({"numpy", "torch"} & sys.modules.keys())
+if _late and any(os.environ.get(name) != value for name, value in PINS.items()):
+    raise ImportError(f"import determinism before {' and '.join(_late)}: they read it when loaded")
+os.environ.update(PINS)
 
 
 def use_deterministic_torch() -> None:

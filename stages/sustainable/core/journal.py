@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,12 @@ class RowJournal:
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        try:
+    lines: list[dict[str, Any]] = []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    with suppress(json.JSONDecodeError):
+        for line in text.splitlines(keepends=True):
             content = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if not line.endswith("\n") or not isinstance(content, dict):
-            break
-        lines.append(content)
+            if not line.endswith("\n") or not isinstance(content, dict):
+                break
+            lines.append(content)
     return lines

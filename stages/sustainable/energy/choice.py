@@ -23,19 +23,16 @@ class MeterParameters:
     meter: Literal["auto", "rapl", "nvml", "codecarbon", "replay", "fake"]
     """`auto` chooses the best evidence class that this host supports."""
     codecarbon: CodeCarbonParameters
-    trace: str | None = None
-    """File of recorded readings for `replay`."""
+    trace: str | None = None  # file of recorded readings for `replay`
 
 
 @plain_dataclass(frozen=True)
 class Chosen:
     """The meter to use."""
 
-    make: Callable[[], Meter]
-    """Returns a new meter for each span."""
+    make: Callable[[], Meter]  # returns a new meter for each span
     name: str
-    reason: str
-    """Why this meter was chosen."""
+    reason: str  # why this meter was chosen
 
     @property
     def whole_machine(self) -> bool:

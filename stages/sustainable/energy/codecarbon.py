@@ -31,12 +31,10 @@ milliseconds of its own start, so that a shorter span gets no energy at all."""
 class CodeCarbonParameters:
     """Arguments of the tracker."""
 
-    tracking_mode: Literal["process", "machine"]
-    """`process` counts only this process, `machine` everything that runs."""
+    tracking_mode: Literal["process", "machine"]  # only this process, or everything that runs
     country_iso_code: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     """For the carbon intensity, which is not used: it keeps CodeCarbon from looking up the location."""
-    sampling_s: Annotated[float, Field(gt=0.0, le=60.0)]
-    """Seconds between CodeCarbon's own readings."""
+    sampling_s: Annotated[float, Field(gt=0.0, le=60.0)]  # seconds between CodeCarbon's own readings
 
 
 class _LastTotal(BaseOutput):

@@ -41,13 +41,10 @@ class Reading:
     """
 
     wall_time_s: float
-    cpu_time_s: float
-    """User and system time of this process, read from its own clock and not from the meter."""
-    cpu_j: float | None = None
-    """Energy of the processor packages."""
+    cpu_time_s: float  # user and system time of this process, read from its own clock and not from the meter
+    cpu_j: float | None = None  # energy of the processor packages
     ram_j: float | None = None
-    gpu_j: float | None = None
-    """Energy of all GPUs."""
+    gpu_j: float | None = None  # energy of all GPUs
     cpu_evidence: str | None = None
     """Evidence class of `cpu_j`; None if the meter does not cover the processor. The same holds below."""
     ram_evidence: str | None = None

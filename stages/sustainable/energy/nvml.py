@@ -47,7 +47,11 @@ class NvmlMeter:
         self._synchronise, self._sampling_s = synchronise, sampling_s
         count = self._nvml.nvmlDeviceGetCount()
         self._devices = [self._nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-        self._counted = self._has_counter()
+        try:
+            self._counter_mj()
+            self._counted = True
+        except self._nvml.NVMLError:
+            self._counted = False
 
     def start(self) -> None:
         """Start when the GPU has become idle, so that earlier work is not counted."""
@@ -78,13 +82,6 @@ class NvmlMeter:
         if self._sampler is not None:
             self._sampler.stop()
         return reading
-
-    def _has_counter(self) -> bool:
-        try:
-            self._counter_mj()
-        except self._nvml.NVMLError:
-            return False
-        return True
 
     def _counter_mj(self) -> int:
         return sum(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device) for device in self._devices)

@@ -17,10 +17,8 @@ class Zone:
     """One energy counter."""
 
     folder: Path
-    component: str
-    """`cpu` or `ram`."""
-    wrap_uj: int
-    """The counter restarts at 0 after this many microjoules."""
+    component: str  # `cpu` or `ram`
+    wrap_uj: int  # the counter restarts at 0 after this many microjoules
 
 
 def find_zones(powercap: Path = POWERCAP) -> list[Zone]:

@@ -7,15 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from sustainable.core.files import read_rows
-from sustainable.energy.meter import (
-    COUNTER,
-    FAKE,
-    REPLAYED,
-    REPLAYED_COUNTER,
-    MeterError,
-    Reading,
-    SpanClock,
-)
+from sustainable.energy import meter
 
 
 class RecordedTrace:
@@ -25,21 +17,21 @@ class RecordedTrace:
     """
 
     def __init__(self, path: Path) -> None:
-        self._rows = read_rows(path, [field.name for field in fields(Reading)])
+        self._rows = read_rows(path, [field.name for field in fields(meter.Reading)])
         self._path, self._next = path, 0
 
-    def next(self) -> Reading:
+    def next(self) -> meter.Reading:
         """Return the next reading, its evidence marked as replayed. Raises `MeterError` at the end."""
         if self._next == len(self._rows):
-            raise MeterError(f"{self._path}: the trace has ended after {self._next} readings")
+            raise meter.MeterError(f"{self._path}: the trace has ended after {self._next} readings")
         row = {str(name): value for name, value in self._rows.iloc[self._next].items()}
         self._next += 1
         for name, value in row.items():
             if value != value:  # NaN: pandas read an empty cell
                 row[name] = "" if name == "note" else None
             if name.endswith("_evidence") and row[name] is not None:
-                row[name] = REPLAYED_COUNTER if value == COUNTER else REPLAYED
-        return Reading(**{field.name: row[field.name] for field in fields(Reading)})
+                row[name] = meter.REPLAYED_COUNTER if value == meter.COUNTER else meter.REPLAYED
+        return meter.Reading(**{field.name: row[field.name] for field in fields(meter.Reading)})
 
 
 class ReplayMeter:
@@ -47,14 +39,14 @@ class ReplayMeter:
 
     def __init__(self, trace: RecordedTrace) -> None:
         self._trace = trace
-        self._reading: Reading | None = None
+        self._reading: meter.Reading | None = None
 
     def start(self) -> None:
         self._reading = self._trace.next()
 
-    def read(self) -> Reading:
+    def read(self) -> meter.Reading:
         if self._reading is None:
-            raise MeterError("replay: start first")
+            raise meter.MeterError("replay: start first")
         return self._reading
 
     stop = read
@@ -67,16 +59,16 @@ class FakeMeter:
         self._watts = watts
 
     def start(self) -> None:
-        self._clock = SpanClock()
+        self._clock = meter.SpanClock()
 
-    def read(self) -> Reading:
+    def read(self) -> meter.Reading:
         elapsed = self._clock.elapsed()
-        return Reading(
+        return meter.Reading(
             **elapsed,
             cpu_j=self._watts * elapsed["cpu_time_s"],
             ram_j=self._watts / 10 * elapsed["wall_time_s"],
-            cpu_evidence=FAKE,
-            ram_evidence=FAKE,
+            cpu_evidence=meter.FAKE,
+            ram_evidence=meter.FAKE,
             meter="fake",
             note=f"assumed {self._watts:g} W",
         )

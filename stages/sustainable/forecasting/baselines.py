@@ -88,12 +88,11 @@ def frugal_scores(parts: dict[str, Windows]) -> dict[str, dict[str, Any]]:
     """
     scores: dict[str, dict[str, Any]] = {}
     for name in SCORED:
-        predictions = frugal_predictions(parts["train"], parts[name])
-        for forecaster, probability in frugal_probabilities(parts["train"], parts[name]).items():
-            correct = int((predictions[forecaster] == parts[name].target).sum())
-            proper = asdict(score(probability, parts[name].target))
-            accuracy = {"accuracy": correct / len(parts[name])}
-            scores.setdefault(forecaster, {})[name] = {"correct": correct} | proper | accuracy
+        part, predictions = parts[name], frugal_predictions(parts["train"], parts[name])
+        for forecaster, probability in frugal_probabilities(parts["train"], part).items():
+            correct = int((predictions[forecaster] == part.target).sum())
+            counted = {"correct": correct, "accuracy": correct / len(part)}
+            scores.setdefault(forecaster, {})[name] = asdict(score(probability, part.target)) | counted
     return scores
 
 

@@ -15,15 +15,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo
+from pydantic import field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 from sklearn.model_selection import train_test_split
@@ -182,12 +175,8 @@ FIELDS = ("inputs", "target", "previous", "first_day")
 
 def save_windows(path: Path, parts: dict[str, Windows]) -> None:
     """Store parts such as train and test as `train.inputs`, `train.target` and so on."""
-    tensors = {
-        f"{part}.{field}": torch.from_numpy(getattr(windows, field))
-        for part, windows in parts.items()
-        for field in FIELDS
-    }
-    write_tensors(path, tensors)
+    arrays = {f"{part}.{field}": getattr(parts[part], field) for part in parts for field in FIELDS}
+    write_tensors(path, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def load_windows(path: Path) -> dict[str, Windows]:
@@ -210,15 +199,16 @@ def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, 
     scaled, minimum, span = scale_min_max(table.features, rows_to_scale_over(table, parameters))
     windows = make_windows(scaled, table.positive, parameters.window_days)
     parts = split_windows(windows, table, parameters)
-    scale = {
-        name: {"minimum": float(low), "range": float(width)}
-        for name, low, width in zip(parameters.features, minimum, span, strict=True)
+    ranges = zip(parameters.features, minimum.tolist(), span.tolist(), strict=True)
+    return parts, {
+        **{
+            name: {"windows": len(part), "wet_share": float(part.target.mean())}
+            for name, part in parts.items()
+        },
+        "rows": len(table),
+        "scale": {name: {"minimum": low, "range": width} for name, low, width in ranges},
+        "shared_rows": leaks(parts, parameters.window_days),
     }
-    described: dict[str, Any] = {
-        name: {"windows": len(part), "wet_share": float(part.target.mean())} for name, part in parts.items()
-    }
-    shared = leaks(parts, parameters.window_days)
-    return parts, described | {"rows": len(table), "scale": scale, "shared_rows": shared}
 
 
 def read_daily_table(path: Path, parameters: PreprocessParameters) -> Table:
@@ -277,7 +267,7 @@ def _encoding_fault(path: Path, content: bytes, position: int) -> UserError:
 
 def _check_dates(path: Path, dates: pd.Series) -> date:
     """Return the first day; raises `UserError` unless each day follows the one before."""
-    first = expected = None
+    expected = None
     for line, text in dates.items():
         try:
             day = date.fromisoformat(text)
@@ -287,9 +277,8 @@ def _check_dates(path: Path, dates: pd.Series) -> date:
             raise _fault(path, line, dates.name, f"{text} repeats or goes back; {expected} was expected")
         if expected is not None and day > expected:
             raise _fault(path, line, dates.name, f"there is a gap: {expected} was expected, found {text}")
-        first, expected = first or day, day + timedelta(days=1)
-    assert first is not None, "the table has rows"
-    return first
+        expected = day + timedelta(days=1)
+    return date.fromisoformat(dates.iloc[0])
 
 
 def _check_numbers(path: Path, texts: pd.Series) -> np.ndarray:
@@ -304,10 +293,11 @@ def _label(path: Path, texts: pd.Series, target: ValueTarget | ThresholdTarget) 
     """Return 1 for each positive day and 0 for the others [rows]."""
     if isinstance(target, ThresholdTarget):
         return (_check_numbers(path, texts) > target.above).astype(np.int64)
-    for line, text in texts.items():
-        if text not in target.known:
-            raise _fault(path, line, texts.name, f"{text!r} is none of {', '.join(target.known)}")
-    return np.asarray(texts.isin(target.positive).to_numpy().astype(np.int64))
+    unknown = texts[~texts.isin(target.known)]
+    if len(unknown):
+        what = f"{unknown.iloc[0]!r} is none of {', '.join(target.known)}"
+        raise _fault(path, unknown.index[0], texts.name, what)
+    return np.asarray(texts.isin(target.positive), dtype=np.int64)
 
 
 def _fault(path: Path, line: Any, column: Any, what: str) -> UserError:
@@ -405,14 +395,12 @@ def chronological_split(first_day: np.ndarray, days: int, parts: dict[str, range
     `first_day` [n] is the row at which each window begins; windows that cross a boundary are in no part.
     Raises `UserError` if a part gets none.
     """
-    split = {
-        name: np.flatnonzero((first_day >= rows.start) & (first_day + days < rows.stop))
-        for name, rows in parts.items()
-    }
-    for name, index in split.items():
-        if not index.size:
+    split = {}
+    for name, rows in parts.items():
+        split[name] = np.flatnonzero((first_day >= rows.start) & (first_day + days < rows.stop))
+        if not split[name].size:
             raise UserError(
-                f"preprocess: split: the {len(parts[name])} rows of {name} hold no window of {days} days with"
+                f"preprocess: split: the {len(rows)} rows of {name} hold no window of {days} days with"
                 " a next day; move train_until or validation_until, or lower window_days"
             )
     return split
@@ -425,8 +413,5 @@ def leaks(parts: dict[str, Windows], days: int) -> dict[str, int]:
     fitted on rows outside training is not counted here.
     """
     rows = {name: part.first_day[:, None] + np.arange(days + 1) for name, part in parts.items()}
-    return {
-        name: int(np.isin(used, rows["train"]).any(axis=1).sum())
-        for name, used in rows.items()
-        if name != "train"
-    }
+    train = rows.pop("train")
+    return {name: int(np.isin(used, train).any(axis=1).sum()) for name, used in rows.items()}

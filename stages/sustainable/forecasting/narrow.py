@@ -11,12 +11,8 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tasks import finish
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.forecasting.compression.shrinking import (
-    ShrinkParameters,
-    ShrinkTask,
-    plan_shrinking,
-    shrink_forecaster,
-)
+from sustainable.forecasting.compression.shrinking import ShrinkParameters, ShrinkTask
+from sustainable.forecasting.compression.shrinking import plan_shrinking, shrink_forecaster
 from sustainable.forecasting.data import as_tensors, load_windows
 from sustainable.forecasting.model.gru import layered, load_forecaster, save_forecaster
 
@@ -59,12 +55,10 @@ def finish_narrow(
     def make() -> dict[str, Any]:
         use_deterministic_torch()
         parts = load_windows(windows)
-        pairs = [as_tensors(parts[name]) for name in ("train", "validation")]
+        pairs = (as_tensors(parts["train"]), as_tensors(parts["validation"]))
         meter = choose_meter(metering).make()
         meter.start()
-        model, made = shrink_forecaster(
-            task, layered(load_forecaster(baseline)), pairs[0], pairs[1], parameters
-        )
+        model, made = shrink_forecaster(task, layered(load_forecaster(baseline)), *pairs, parameters)
         save_forecaster(weights, model)
         return {"made": made, "cost": asdict(meter.stop())}
 

@@ -29,23 +29,15 @@ class WindowParameters:
     """Settings of measured windows in both studies."""
 
     blocks: Annotated[int, Field(ge=2, le=1000)]
-    window_s: Annotated[float, Field(ge=0.05, le=600.0)]
-    """CPU time that one window should take."""
+    window_s: Annotated[float, Field(ge=0.05, le=600.0)]  # CPU time that one window should take
     threads: Annotated[int, Field(ge=1, le=1024)]
-    keep_memory: bool
-    """Whether the process keeps freed memory instead of returning it to the kernel (see `process`)."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    """Seed of the order within blocks."""
-    warm_up_limit_s: Annotated[float, Field(gt=0.0, le=600.0)]
-    """Longest duration of the whole warm-up."""
-    warm_up_tolerance: Share
-    """Relative change of CPU time between two steps at which a model counts as warm."""
-    overhead_limit: Share
-    """Largest cost of an empty metering (95th percentile), as a share of the window."""
-    cpu_to_wall_floor: Share
-    """A window with less CPU time per second and thread is flagged as `waited`."""
-    neighbours_limit: Share
-    """A window in which others use a larger share of all cores is flagged as `neighbours`."""
+    keep_memory: bool  # whether the process keeps freed memory (see `process`)
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # seed of the order within blocks
+    warm_up_limit_s: Annotated[float, Field(gt=0.0, le=600.0)]  # longest duration of the whole warm-up
+    warm_up_tolerance: Share  # relative change of CPU time between two steps at which a model counts as warm
+    overhead_limit: Share  # largest cost of an empty metering (95th percentile), as a share of the window
+    cpu_to_wall_floor: Share  # a window with less CPU time per second and thread is flagged as `waited`
+    neighbours_limit: Share  # a window in which others use a larger share of the cores is flagged
 
 
 @plain_dataclass(frozen=True)

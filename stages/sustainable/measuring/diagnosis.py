@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,20 +31,16 @@ def check_host(folder: Path, wait: Callable[[], None]) -> list[HostCheck]:
     before = now()
     wait()
     load = neighbours_load(before, now())
+    celsius = temperature_c()
     free_gib = shutil.disk_usage(folder).free / 2**30
     cores = f"{host['cpu']}, {host['cores_logical']} logical cores (one thread is measured)"
+    isa = host["isa"]
     return [
         HostCheck("processor", True, cores),
-        HostCheck(
-            "instructions", "AVX2" in host["isa"], f"{host['isa']}; bitwise reproducible training needs AVX2"
-        ),
+        HostCheck("instructions", "AVX2" in isa, f"{isa}; bitwise reproducible training needs AVX2"),
         *_meters(),
         _governor(),
-        HostCheck(
-            "temperature",
-            temperature_c() is not None,
-            _or_none(temperature_c(), "C", "no sensor is readable"),
-        ),
+        HostCheck("temperature", celsius is not None, _or_none(celsius, "C", "no sensor is readable")),
         HostCheck("load by others", load <= 0.05, f"{100 * load:.1f} % of all cores now (limit: 5 %)"),
         _tex(),
         HostCheck("disk", free_gib > 3, f"{free_gib:.0f} GiB free (3 are needed)"),
@@ -52,20 +48,16 @@ def check_host(folder: Path, wait: Callable[[], None]) -> list[HostCheck]:
     ]
 
 
-def _meters() -> list[HostCheck]:
-    checks = []
-    try:
-        zones = find_zones()
-        names = ", ".join(sorted({zone.component for zone in zones}))
-        checks.append(HostCheck("RAPL", True, f"readable: {names}"))
-    except MeterError as error:
-        checks.append(HostCheck("RAPL", False, str(error)))
-    try:
-        library = load_library()
-        checks.append(HostCheck("GPU", True, f"{library.nvmlDeviceGetCount()} seen by NVML"))
-    except MeterError as error:
-        checks.append(HostCheck("GPU", False, str(error)))
-    return checks
+def _meters() -> Iterator[HostCheck]:
+    counters: dict[str, Callable[[], str]] = {
+        "RAPL": lambda: f"readable: {', '.join(sorted({zone.component for zone in find_zones()}))}",
+        "GPU": lambda: f"{load_library().nvmlDeviceGetCount()} seen by NVML",
+    }
+    for name, describe in counters.items():
+        try:
+            yield HostCheck(name, True, describe())
+        except MeterError as error:
+            yield HostCheck(name, False, str(error))
 
 
 def _governor() -> HostCheck:
@@ -82,9 +74,8 @@ def _tex() -> HostCheck:
     if path is None:
         return HostCheck("TeX", False, "no pdflatex: tables and figures without paper.pdf")
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return HostCheck(
-        "TeX", done.returncode == 0, done.stdout.splitlines()[0] if done.stdout else "pdflatex fails"
-    )
+    detail = done.stdout.splitlines()[0] if done.stdout else "pdflatex fails"
+    return HostCheck("TeX", done.returncode == 0, detail)
 
 
 def _or_none(value: float | None, unit: str, otherwise: str) -> str:

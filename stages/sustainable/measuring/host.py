@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,6 @@ def instruction_sets() -> str:
 def _cpuinfo(key: str) -> str | None:
     """Return the first value of a key in /proc/cpuinfo; None on systems other than Linux."""
     path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return None
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.split(":")[0].strip() == key:
-            return line.split(":", 1)[1].strip()
-    return None
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    found = re.search(rf"^{key}\s*:(.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else None

@@ -85,9 +85,8 @@ def on_all_cores() -> Iterator[None]:
         yield
         return
     settled = os.sched_getaffinity(0)
-    os.sched_setaffinity(
-        0, range(os.cpu_count() or 1)
-    )  # the kernel ignores cores that this process may not use
+    # the kernel ignores cores that this process may not use
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
     try:
         yield
     finally:
@@ -99,19 +98,16 @@ class Moment:
     """Clocks at one moment, in seconds."""
 
     wall_s: float
-    own_cpu_s: float
-    """CPU time of this process."""
-    all_cpu_s: float
-    """CPU time of all processes on all cores."""
+    own_cpu_s: float  # CPU time of this process
+    all_cpu_s: float  # CPU time of all processes on all cores
 
 
 def now() -> Moment:
     """Read the clocks."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
-    counted = (
-        sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-    )  # already included in user
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    counted = sum(times) - guests  # already included in user
     return Moment(time.perf_counter(), time.process_time(), counted - idle)
 
 

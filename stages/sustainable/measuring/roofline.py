@@ -15,10 +15,8 @@ MEASURED_S = 1.0
 class Roofline:
     """Ceilings of one thread in fp32 (Williams et al. 2009)."""
 
-    flops_per_s: float
-    """Operations of a large matrix product."""
-    bytes_per_s: float
-    """Traffic between processor and memory of a + s * b, on vectors larger than any cache."""
+    flops_per_s: float  # operations of a large matrix product
+    bytes_per_s: float  # traffic between processor and memory of a + s * b, on vectors larger than any cache
 
 
 def measure_roofline() -> Roofline:

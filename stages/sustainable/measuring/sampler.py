@@ -21,8 +21,7 @@ class PowerSummary:
     peak_w: float
     idle_w: float
     gross_j: float
-    net_j: float
-    """Gross energy minus `idle_w` times the span; negative if the mean power is below the idle power."""
+    net_j: float  # gross energy minus `idle_w` times the span; negative below the idle power
 
 
 def power_trace(readings: list[Reading]) -> list[dict[str, float]]:

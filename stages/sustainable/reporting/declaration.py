@@ -53,14 +53,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Claim:
-    """One judged claim, as claims.json has it. `evidence`: the class of evidence that it rests on."""
+    """One judged claim, as claims.json has it."""
 
     id: str
     statement: str
     rule: str
     verdict: str
     reason: str
-    evidence: str
+    evidence: str  # the class of evidence that it rests on
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -68,25 +68,20 @@ class Claim:
 class Declaration:
     """One claim: what it says, what decides it, and how."""
 
-    id: str
-    """A letter and a number: A and B are the sources' claims, C ours, F the second source's takeaways."""
-    source: Source
-    """Who makes the claim: a section of paper/published.yaml, or this artifact."""
-    rule: str
-    """How the verdict follows from the rows. `{name}` prints a threshold, see `thresholds`."""
+    id: str  # a letter and a number: A and B are the sources' claims, C ours, F the second source's takeaways
+    rule: str  # how the verdict follows from the rows. `{name}` prints a threshold, see `thresholds`
     judge: Callable[[Analysis], Judgement]
+    source: Source = "ours"  # who makes the claim: a section of paper/published.yaml, or this artifact
     statement: str | None = None
     """The claim in words, with thresholds as in `rule`. None: as paper/published.yaml has it."""
     decided_by: tuple[str, ...] = ()
     """Outputs that decide the claim: `make claim-X` computes them again. Empty if no row decides it."""
     also_reads: tuple[str, ...] = ()
     """Other outputs that the judge reads: computed again only if a stage that runs makes them."""
-    needs: tuple[Need, ...] = ()
-    """What the host must be able to count or measure."""
+    needs: tuple[Need, ...] = ()  # what the host must be able to count or measure
     cut: Mapping[str, Any] = field(default_factory=dict)
     """Changes of params.yaml for `make claim-X`: what decides is measured as always, the rest is left out."""
-    untestable: str | None = None
-    """Why no run of this pipeline can test the claim."""
+    untestable: str | None = None  # why no run of this pipeline can test the claim
 
 
 def thresholds(parameters: ReportParameters, published_action: int) -> dict[str, float]:

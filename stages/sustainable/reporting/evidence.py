@@ -21,17 +21,11 @@ def rows_sha256(folder: Path) -> str:
 
     The paper prints the hash, so that it identifies the rows from which it was rendered.
     """
-    hashed = hashlib.sha256()
-    for name in read_files(folder):
-        hashed.update(f"{file_sha256(folder / name)}  {name}\n".encode())
-    return hashed.hexdigest()
-
-
-def read_files(folder: Path) -> list[str]:
-    """List the files that the report reads, by path in the run's folder."""
     found = (path for part in FOLDERS for path in (folder / part).rglob("*") if path.is_file())
-    names = (path.relative_to(folder).as_posix() for path in found)
-    return sorted(name for name in names if name not in UNREAD and name.endswith((".csv", ".json")))
+    names = sorted(path.relative_to(folder).as_posix() for path in found)
+    read = [name for name in names if name not in UNREAD and name.endswith((".csv", ".json"))]
+    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in read]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def minutes_of(run: Run, policies_run: PoliciesRun) -> dict[str, float]:

@@ -80,17 +80,14 @@ def interval_text(
     if found is None:
         return MISSING
     if digits is None:
-        digits = _digits_of(max(abs(found.low), abs(found.high)))
+        largest = max(abs(found.low), abs(found.high))
+        digits = 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 1 else 4
     plus, unit, factor = "+" if sign else "", " %" if as_percent else "", 100 if as_percent else 1
     estimate, low, high = (
         significant(value) if three_significant else f"{factor * value:{plus},.{digits}f}{unit}"
         for value in (found.estimate, found.low, found.high)
     )
     return f"{estimate} [{low}, {high}]"
-
-
-def _digits_of(largest: float) -> int:
-    return 0 if largest >= 1000 else 1 if largest >= 100 else 2 if largest >= 1 else 4
 
 
 small_ratio_text = partial(interval_text, three_significant=True)

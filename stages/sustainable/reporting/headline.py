@@ -23,7 +23,7 @@ from sustainable.reporting.pages import Report
 from sustainable.reporting.policies.costs import PolicyLine
 from sustainable.reporting.policies.figures import environment_colours, plain_ticks
 from sustainable.reporting.policies.summary import Policies, shown
-from sustainable.reporting.style import BLUE, GREY, NO_TRACES, ORANGE, STYLE, save_figures
+from sustainable.reporting.style import BLUE, GREY, NO_TRACES, ORANGE, draw_interval, save_figures, styled
 from sustainable.statistics import Ratio
 
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
@@ -57,19 +57,19 @@ def draw_headline(folder: Path, audited: Audited, policies: Policies, stamp: str
     return save_figures({"headline": headline_figure(audited, policies)}, folder, stamp)
 
 
+@styled()
 def headline_figure(audited: Audited, policies: Policies) -> Figure:
     """Plot CPU time relative to the eager baseline on logarithmic axes: study A left, study B right."""
-    with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4.0), dpi=160)
-        _forecasters(left, audited)
-        _policies(right, policies)
-        for axis in (left, right):
-            axis.axvline(1, color="black", linewidth=0.6)
-            axis.set_xscale("log")
-            axis.invert_yaxis()
-            axis.tick_params(axis="y", labelsize=7.5)
-        left.set_xticks([0.01, 0.1, 1], ["1/100", "1/10", "1"])
-        plain_ticks(right, "x")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4.0), dpi=160)
+    _forecasters(left, audited)
+    _policies(right, policies)
+    for axis in (left, right):
+        axis.axvline(1, color="black", linewidth=0.6)
+        axis.set_xscale("log")
+        axis.invert_yaxis()
+        axis.tick_params(axis="y", labelsize=7.5)
+    left.set_xticks([0.01, 0.1, 1], ["1/100", "1/10", "1"])
+    plain_ticks(right, "x")
     return figure
 
 
@@ -80,7 +80,7 @@ def _forecasters(axis: Axes, audited: Audited) -> None:
     for index, (size, colour) in enumerate(zip(sizes, (ORANGE, BLUE), strict=False)):
         offset = 0.3 * (index - (len(sizes) - 1) / 2)
         for place, line in enumerate(lines):
-            _interval(axis, line.timings[size].ratio, place + offset, colour, filled=True)
+            draw_interval(axis, line.timings[size].ratio, place + offset, colour, width=1.4)
         axis.plot([], [], "o-", color=colour, markersize=4, label=f"batch {size}")
     _noise_band(axis, [timing.ratio for timing in audited.lines[TWIN].timings.values()])
     axis.set_yticks(range(len(lines)), [_forecaster_label(line) for line in lines])
@@ -106,7 +106,8 @@ def _policies(axis: Axes, policies: Policies) -> None:
             if key in cell.lines:
                 line, colour = cell.lines[key], colours[cell.environment]
                 kept = not line.compressed or (line.kept is not None and line.kept.low >= SURVIVES)
-                _interval(axis, line.effects["step"].to_baseline, place + offset, colour, filled=kept)
+                ratio = line.effects["step"].to_baseline
+                draw_interval(axis, ratio, place + offset, colour, width=1.4, filled=kept)
         axis.plot([], [], "o-", color=colours[cell.environment], markersize=4, label=cell.environment)
     axis.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=4, label="return may be lost")
     _noise_band(axis, [cell.twin("step") for cell in cells])
@@ -128,15 +129,6 @@ def _policy_label(line: PolicyLine) -> str:
     }.get(line.method, f"int8 ({line.method.upper()})")
     role = "\n(the baseline again: A/A)" if line.key == TWIN else ""
     return f"{change}, {RUNTIME_NAMES.get(line.runtime, line.runtime)}{role}"
-
-
-def _interval(axis: Axes, ratio: Ratio | None, place: float, colour: str, filled: bool) -> None:
-    """Draw a point with its interval; nothing where there is no ratio."""
-    if ratio is None:
-        return
-    axis.plot([ratio.low, ratio.high], [place, place], color=colour, linewidth=1.4)
-    face = colour if filled else "white"
-    axis.plot(ratio.estimate, place, "o", color=colour, markerfacecolor=face, markersize=4)
 
 
 def _noise_band(axis: Axes, twins: Sequence[Ratio | None]) -> None:
@@ -165,8 +157,11 @@ def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
 def _sentences(by_id: Mapping[str, Any]) -> str:
     choice, calls = by_id["C1"]["values"]["choice"], _call_ratios(by_id)
     sizes = choice["by_batch_size"]
-    times = [f"1/{1 / sizes[size]['ratio']['estimate']:.0f} at batch {size}" for size in _ascending(sizes)]
-    equal = [name for name, line in _other_searchers(by_id).items() if _contains(line["against"], 0)]
+    times = [
+        f"1/{1 / sizes[size]['ratio']['estimate']:.0f} at batch {size}" for size in sorted(sizes, key=int)
+    ]
+    rivals = {name: line["against"] for name, line in _other_searchers(by_id).items()}
+    equal = [name for name, against in rivals.items() if against["low"] <= 0 <= against["high"]]
     return (
         "**Compression saves CPU time in the weather forecaster:** the chosen "
         f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
@@ -195,7 +190,7 @@ def _table(by_id: Mapping[str, Any]) -> str:
     sizes = by_id["C1"]["values"]["choice"]["by_batch_size"]
     rows = [
         (f"Chosen forecaster / eager baseline, CPU time, batch {size}", _text(sizes[size]["ratio"]), "C1")
-        for size in _ascending(sizes)
+        for size in sorted(sizes, key=int)
     ]
     worst = max(sizes, key=lambda size: float(sizes[size]["to_uncompressed"]["estimate"]))
     runtime = by_id["C2"]["values"]["uncompressed"][worst]["name"].split()[-1]
@@ -230,14 +225,6 @@ def _other_searchers(by_id: Mapping[str, Any]) -> dict[str, Any]:
     """The searchers that learn no policy, by name in print."""
     lines = by_id["C3"]["values"]
     return {printed: lines[key] for key, printed in SEARCHER_NAMES.items() if key in lines}
-
-
-def _ascending(sizes: Mapping[str, Any]) -> list[str]:
-    return sorted(sizes, key=int)
-
-
-def _contains(interval: Mapping[str, float], value: float) -> bool:
-    return interval["low"] <= value <= interval["high"]
 
 
 def _text(interval: Mapping[str, float], form: str = "#.3g") -> str:

@@ -17,10 +17,8 @@ def check_blocks(rows: pd.DataFrame, name: str, within: Sequence[str] = (), also
     """Check that every configuration occurs once in every block.
 
     `within` are the columns that tell separate designs apart, each with blocks of its own; `also` are columns
-    that vary inside a block beside the configuration, such as the batch size.
-
-    Raises:
-        UserError: the baseline or its twin is missing, or a cell is missing or duplicated; names the first.
+    that vary inside a block beside the configuration, such as the batch size. Raises `UserError` if the
+    baseline or its twin is missing, or a cell is missing or duplicated; names the first.
     """
     groups = rows.groupby(list(within), sort=False) if within else [((), rows)]
     for key, own in groups:
@@ -32,22 +30,24 @@ def check_blocks(rows: pd.DataFrame, name: str, within: Sequence[str] = (), also
 
 
 def _check_counts(own: pd.DataFrame, where: str, also: Sequence[str]) -> None:
-    counts = own.groupby(["block", "configuration", *also], sort=False).size()
-    blocks = range(int(own["block"].max()) + 1)
-    levels = [blocks, *(own[column].unique() for column in ("configuration", *also))]
     names = ["block", "configuration", *also]
-    counts = counts.reindex(pd.MultiIndex.from_product(levels, names=names), fill_value=0)
+    levels = [range(int(own["block"].max()) + 1), *(own[column].unique() for column in names[1:])]
+    counts = (
+        own.groupby(names, sort=False)
+        .size()
+        .reindex(pd.MultiIndex.from_product(levels, names=names), fill_value=0)
+    )
     wrong = counts[counts != 1]
     if len(wrong):
         block, key, *others = wrong.index[0]
-        cell = ", ".join(
-            [
-                f"block {block}",
-                f"configuration {key!r}",
-                *map(" ".join, zip(also, map(str, others), strict=True)),
-            ]
-        )
+        varied = [f"{column} {value}" for column, value in zip(also, others, strict=True)]
+        cell = ", ".join([f"block {block}", f"configuration {key!r}", *varied])
         raise UserError(f"{where}: {cell} occurs {wrong.iloc[0]} times, not once; {AGAIN}")
+
+
+def by_block(models: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Return the rows of one configuration, by block."""
+    return models[models["configuration"] == key].sort_values("block").reset_index(drop=True)
 
 
 def describe_evidence(models: pd.DataFrame) -> dict[str, Any]:

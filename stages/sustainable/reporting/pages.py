@@ -12,22 +12,12 @@ from sustainable.reporting.claims import judge_claims
 from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
 from sustainable.reporting.forecasting.run import Run, read_published, read_run
-from sustainable.reporting.forecasting.summary import (
-    Forecasting,
-    forecasting_metrics,
-    forecasting_values,
-    summarise_forecasting,
-)
+from sustainable.reporting.forecasting import summary as study_a
 from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
-from sustainable.reporting.policies.summary import (
-    Policies,
-    policies_metrics,
-    policies_values,
-    summarise_policies,
-)
+from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
 from sustainable.reporting.tables import ReportTable
 from sustainable.reporting.templates import Latex, render_html, render_latex
@@ -37,8 +27,8 @@ from sustainable.reporting.templates import Latex, render_html, render_latex
 class Findings:
     """Everything that is computed from a run, before it is printed."""
 
-    forecasting: Forecasting
-    policies: Policies
+    forecasting: study_a.Forecasting
+    policies: study_b.Policies
     claims: Sequence[Claim]  # study A's
     policy_claims: Sequence[Claim]  # study B's
     policy_findings: Sequence[Claim]  # study B's takeaways
@@ -78,8 +68,8 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     ]
     tables = {table.name: replace(table, stamp=found.stamp) for table in declared}
     values = {
-        **forecasting_values(run, found.forecasting, sources[0], parameters),
-        **policies_values(policies_run, found.policies),
+        **study_a.forecasting_values(run, found.forecasting, sources[0], parameters),
+        **study_b.policies_values(policies_run, found.policies),
         "tables": tables,
         "stamp": found.stamp,
         "rows_sha256": rows_sha256(data),
@@ -96,19 +86,10 @@ def find(
     parameters: ReportParameters,
 ) -> Findings:
     """Compute everything from the rows."""
-    study = summarise_forecasting(run, published, parameters)
-    policies = summarise_policies(policies_run, parameters)
-    analysis = Analysis(
-        study.results,
-        run.actions,
-        run.best,
-        study.audited,
-        study.searching,
-        study.agreement,
-        policies,
-        int(published["best_action"]),
-        parameters,
-    )
+    study = study_a.summarise_forecasting(run, published, parameters)
+    policies = study_b.summarise_policies(policies_run, parameters)
+    computed = (study.results, run.actions, run.best, study.audited, study.searching, study.agreement)
+    analysis = Analysis(*computed, policies, int(published["best_action"]), parameters)
     judged = judge_claims(analysis, published["claims"] | published_policies["claims"])
     groups = ([claim for claim in judged if claim.id[0] in letters] for letters in ("AC", "B", "F"))
     return Findings(study, policies, *groups)
@@ -130,32 +111,25 @@ def html_page(templates: Path, figures: Path, values: Mapping[str, Any], picture
 
 def latex_pages(templates: Path, values: Mapping[str, Any]) -> dict[str, str]:
     """Render the paper's source and its tables, by path in the folder `paper`."""
-    return {
-        path: render_latex(templates, template, printed)
-        for path, (template, printed) in latex_sources(values).items()
-    }
+    return {path: render_latex(templates, *source) for path, source in latex_sources(values).items()}
 
 
 def latex_sources(values: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Name the template of every LaTeX page and the values that it prints, by path in the folder `paper`."""
-    tables = [table.on("latex") for table in values["tables"].values() if table.page != "html"]
-    return {
-        f"tables/{table.name}.tex": (
-            "table.tex.j2",
-            {
-                "table": table,
-                "alignment": Latex(table.alignment),
-                "environment": "longtable" if table.long else "tabular",
-            },
-        )
-        for table in tables
-    } | {"paper.tex": ("paper.tex.j2", values)}
+    pages: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for table in values["tables"].values():
+        if table.page != "html":
+            shown = table.on("latex")
+            environment = "longtable" if table.long else "tabular"
+            printed = {"table": shown, "alignment": Latex(shown.alignment), "environment": environment}
+            pages[f"tables/{table.name}.tex"] = ("table.tex.j2", printed)
+    return pages | {"paper.tex": ("paper.tex.j2", values)}
 
 
 def metrics_of(found: Findings) -> dict[str, Any]:
     """Collect verdicts and the main numbers by configuration, for `dvc metrics`."""
     return {
         "verdicts": {claim.id: claim.verdict for claim in found.judged},
-        **forecasting_metrics(found.forecasting),
-        "policies": policies_metrics(found.policies),
+        **study_a.forecasting_metrics(found.forecasting),
+        "policies": study_b.policies_metrics(found.policies),
     }

@@ -12,8 +12,7 @@ from sustainable.core.errors import UserError
 def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, Any]:
     """Read the section `study` of a file of published numbers.
 
-    Raises:
-        UserError: the file cannot be read, or one of the `needed` keys is missing.
+    Raises `UserError` if the file cannot be read, or one of the `needed` keys is missing.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))[study]

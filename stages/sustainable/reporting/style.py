@@ -1,5 +1,7 @@
 """What all figures share: colours, style, intervals, and how they are written."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,6 +31,13 @@ NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
 }
 
 
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the report's style; decorates the functions that draw."""
+    with plt.rc_context(STYLE):
+        yield
+
+
 def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[str]:
     """Write every figure as PDF and PNG and return the names; the same figure gives the same bytes.
 
@@ -44,10 +54,36 @@ def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[s
     return list(figures)
 
 
+def ratios_figure(
+    series: Mapping[str, Mapping[str, Ratio | None]], labels: Sequence[str], size: tuple[float, float]
+) -> Figure:
+    """Plot the ratios of each series (its label: ratio by configuration) with their intervals.
+
+    `labels` name the configurations, one row each.
+    """
+    figure, axis = plt.subplots(figsize=size)
+    offsets = np.linspace(-0.15, 0.15, len(series))
+    for offset, colour, (label, ratios) in zip(offsets, (GREY, BLUE), series.items(), strict=False):
+        for place, ratio in enumerate(ratios.values()):
+            draw_interval(axis, ratio, place + offset, colour)
+        axis.plot([], [], "o-", color=colour, label=label)
+    axis.axvline(1, color="black", linewidth=0.6)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.invert_yaxis()
+    return figure
+
+
 def draw_interval(
-    axis: Axes, ratio: Ratio | None, place: float, colour: str, width: float = 2, size: float = 4
+    axis: Axes,
+    ratio: Ratio | None,
+    place: float,
+    colour: str,
+    width: float = 2,
+    size: float = 4,
+    filled: bool = True,
 ) -> None:
     """Draw a point and its interval as a horizontal line; nothing for a missing ratio."""
     if ratio is not None:
+        face = colour if filled else "white"
         axis.plot([ratio.low, ratio.high], [place] * 2, color=colour, linewidth=width)
-        axis.plot(ratio.estimate, place, "o", color=colour, markersize=size)
+        axis.plot(ratio.estimate, place, "o", color=colour, markerfacecolor=face, markersize=size)

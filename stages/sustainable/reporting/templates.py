@@ -4,7 +4,7 @@ Printed values are escaped; an unknown name is an error. Filters format the numb
 holds one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,8 @@ from markupsafe import Markup, escape
 from sustainable.reporting.formats import declared_percent, fixed, grouped, percent, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 
-LATEX_SPECIAL = {
+LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -32,7 +25,7 @@ LATEX_SPECIAL = {
     "±": r"$\pm$",
     "µ": r"$\mu$",
 }
-FILTERS = {
+FILTERS: dict[str, Any] = {
     "fixed": fixed,
     "grouped": grouped,
     "percent": percent,
@@ -77,21 +70,24 @@ def cell_html(text: Text) -> Markup:
 
 def latex_environment(folder: Path) -> jinja2.Environment:
     r"""Create the environment of LaTeX templates, with `\VAR{...}`, `\BLOCK{...}` and `\NOTE{...}`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        undefined=jinja2.StrictUndefined,
+    return _environment(
+        folder,
+        cell_latex,
         block_start_string=r"\BLOCK{",
         block_end_string="}",
         variable_start_string=r"\VAR{",
         variable_end_string="}",
         comment_start_string=r"\NOTE{",
         comment_end_string="}",
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
         finalize=escape_latex,
     )
-    environment.filters |= FILTERS | {"cell": cell_latex}
+
+
+def _environment(folder: Path, cell: Callable[[Text], str], **options: Any) -> jinja2.Environment:
+    loader, undefined = jinja2.FileSystemLoader(folder), jinja2.StrictUndefined
+    blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = jinja2.Environment(loader=loader, undefined=undefined, **blocks, **options)
+    environment.filters |= FILTERS | {"cell": cell}
     return environment
 
 
@@ -102,13 +98,4 @@ def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
 
 def render_html(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     """Render an HTML template; Jinja2 escapes what it prints."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= FILTERS | {"cell": cell_html}
-    return environment.get_template(name).render(values)
+    return _environment(folder, cell_html, autoescape=True).get_template(name).render(values)

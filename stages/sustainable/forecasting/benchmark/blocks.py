@@ -45,8 +45,7 @@ class BlocksParameters(WindowParameters):
 
     method: Literal["blocks"]
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-    latency_calls: Annotated[int, Field(ge=10, le=100_000)]
-    """Calls per configuration and batch size for the latency percentiles."""
+    latency_calls: Annotated[int, Field(ge=10, le=100_000)]  # per configuration and batch size
     configurations: Annotated[dict[str, BenchmarkChoice], Field(min_length=2)]
     """What is measured; the first is the uncompressed baseline, to which ratios are taken."""
 
@@ -97,9 +96,8 @@ def measure_blocks(
         print(f"resuming after {done} of {len(schedule)} windows", flush=True)
     for scheduled in progress(schedule[done:], "benchmark", len(schedule), done, "windows"):
         name, seed = scheduled.item.configuration, seeds[scheduled.block % len(seeds)]
-        tqdm.write(
-            f"block {scheduled.block + 1} of {parameters.blocks}: {name}, batch {scheduled.item.batch_size}"
-        )
+        size = scheduled.item.batch_size
+        tqdm.write(f"block {scheduled.block + 1} of {parameters.blocks}: {name}, batch {size}")
         row = _window(scheduled.item, passes[seed], frozen["loops"], parameters, chosen)
         labels = replicas[seed][name].labels if name in subjects else {}
         position = {"configuration": name, "block": scheduled.block, "position": scheduled.position}

@@ -6,10 +6,11 @@ the machine affects all candidates alike.
 """
 
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, fields
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,17 +19,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import STRICT, Share
+from sustainable.core.progress import progress
+from sustainable.energy.choice import MeterParameters, choose_meter
+from sustainable.energy.parallel import in_metered_parallel
+from sustainable.forecasting.data import load_windows
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
-from sustainable.forecasting.compression.runtimes import (
-    TARGETS,
-    Deployed,
-    Precision,
-    Runtime,
-    deploy,
-    deploy_unchecked,
-)
+from sustainable.forecasting.compression import runtimes
+from sustainable.forecasting.compression.runtimes import TARGETS, Deployed, Precision, Runtime, deploy
 from sustainable.compression.weights import Scope, prune_weights
 from sustainable.forecasting.model.gru import Forecaster, sequence_flops
 from sustainable.forecasting.model.scores import score
@@ -45,20 +45,14 @@ DEPLOYED_COLUMNS = (*(field.name for field in fields(Account)), *(f"validation_{
 class CandidateParameters:
     """Section `candidates` of params.yaml."""
 
-    masked_shares: list[Share]
-    """Unstructured sparsity of the full network: the shares of weights set to zero."""
-    masked_scopes: list[Scope]
-    """Whether a share applies to each matrix or to all of them together."""
+    masked_shares: list[Share]  # unstructured sparsity of the full network: the shares of weights set to zero
+    masked_scopes: list[Scope]  # whether a share applies to each matrix or to all of them together
     batch_sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-    rounds: Annotated[int, Field(ge=1, le=1000)]
-    """How many times every candidate is timed at every batch size."""
-    window_s: Annotated[float, Field(gt=0.0, le=60.0)]
-    """Minimum CPU time of one timing."""
+    rounds: Annotated[int, Field(ge=1, le=1000)]  # timings of every candidate at every batch size
+    window_s: Annotated[float, Field(gt=0.0, le=60.0)]  # minimum CPU time of one timing
     threads: Annotated[int, Field(ge=1, le=1024)]
-    keep_memory: bool
-    """Whether the process keeps freed memory (see `measuring.process.KEEP_MEMORY`)."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    """Seed of the order within rounds."""
+    keep_memory: bool  # whether the process keeps freed memory (see `measuring.process.KEEP_MEMORY`)
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # seed of the order within rounds
 
 
 @plain_dataclass(frozen=True)
@@ -66,12 +60,9 @@ class Network:
     """One network of the space, independent of its runtime."""
 
     family: Family
-    widths: tuple[int, ...]
-    """Hidden units per layer."""
-    masked_share: float = 0.0
-    """Share of weights set to zero; 0 unless `family` is `masked`."""
-    scope: Scope | None = None
-    """Scope of the mask; None unless `family` is `masked`."""
+    widths: tuple[int, ...]  # hidden units per layer
+    masked_share: float = 0.0  # share of weights set to zero; 0 unless `family` is `masked`
+    scope: Scope | None = None  # scope of the mask; None unless `family` is `masked`
 
     def load(self, sources: Sources, seed: int) -> Forecaster:
         """Return the network that was made from the baseline of `seed`."""
@@ -178,7 +169,7 @@ class Candidate:
     def deploy(self, sources: Sources, seed: int, days: int) -> Deployed:
         """Deploy the network of `seed` for windows of `days`; `evaluate` has checked it already."""
         model = self.network.load(sources, seed)
-        return deploy_unchecked(model, self.precision, self.runtime, days, sources.cache)
+        return runtimes.deploy_unchecked(model, self.precision, self.runtime, days, sources.cache)
 
 
 def timed_candidates(
@@ -217,16 +208,72 @@ def time_call_ms(deployed: Deployed, windows: Tensor, window_s: float) -> float:
     batch = deployed.prepare(windows)
     calls, series_s = 1, 0.0
     while series_s < window_s:
-        series_s = _cpu_s(deployed.run, batch, calls)
+        start = time.process_time()
+        for _ in range(calls):
+            deployed.run(batch)
+        series_s = time.process_time() - start
         calls *= 2
     return 1000 * series_s / (calls // 2) / len(windows)
 
 
-def _cpu_s(run: Callable[[Any], Any], batch: Any, calls: int) -> float:
-    start = time.process_time()
-    for _ in range(calls):
-        run(batch)
-    return time.process_time() - start
+def score_all(
+    networks: Sequence[Network],
+    seeds: list[int],
+    targets: Sequence[RuntimeTarget],
+    sources: Sources,
+    windows: Path,
+    metering: MeterParameters,
+    journal: RowJournal,
+) -> None:
+    """Score every network of every seed on the validation windows; append one journal line for each."""
+    tasks = [(network, seed, targets, sources, windows, metering) for network in networks for seed in seeds]
+    for line in in_metered_parallel(score_network, tasks[len(journal.rows) :], "scoring", metering):
+        journal.append(line)
+
+
+def score_network(
+    network: Network,
+    seed: int,
+    targets: Sequence[RuntimeTarget],
+    sources: Sources,
+    windows: Path,
+    metering: MeterParameters,
+) -> dict[str, Any]:
+    """Score one network of one seed for every target; return the rows and the cost of scoring."""
+    torch.set_num_threads(1)
+    meter = choose_meter(metering).make()
+    meter.start()
+    part = load_windows(windows)["validation"]
+    rows = evaluate(network, seed, targets, sources, torch.from_numpy(part.inputs), part.target)
+    return {"rows": rows, "cost": asdict(meter.stop())}
+
+
+def time_all(
+    candidates: Sequence[Candidate],
+    sources: Sources,
+    inputs: Tensor,
+    parameters: CandidateParameters,
+    metering: MeterParameters,
+    journal: RowJournal,
+) -> None:
+    """Time every candidate of the first seed at every batch size; append one journal line per round.
+
+    A candidate is deployed for its turn and released after it. ONNX Runtime and OpenVINO never shrink a
+    session's working memory, so that all deployments of a run together take more than 5 GiB.
+    """
+    seed, days = sources.seeds()[0], inputs.shape[1]
+    for number in range(len(journal.rows), parameters.rounds):
+        meter = choose_meter(metering).make()
+        meter.start()
+        order, rows = round_order(len(candidates), number, parameters.seed), []
+        for index in progress(order, f"timing, round {number + 1} of {parameters.rounds}", len(order)):
+            candidate = candidates[index]
+            times_ms = time_candidate(candidate.deploy(sources, seed, days), inputs, parameters)
+            rows += [
+                candidate.columns() | {"round": number, "batch_size": size, "cpu_time_ms": time_ms}
+                for size, time_ms in times_ms.items()
+            ]
+        journal.append({"rows": rows, "cost": asdict(meter.stop())})
 
 
 KEY = ("family", "width_0", "width_1", "masked_share", "scope", "precision", "runtime")
@@ -293,11 +340,9 @@ def _quality_columns(rows: Sequence[Mapping[str, Any]], full: int) -> dict[str, 
 
 def _blank(row: Mapping[str, Any], batch_sizes: Sequence[int]) -> dict[str, Any]:
     """Return the row of a refused candidate: its key, its operations, and None elsewhere."""
-    empty = dict.fromkeys([*DEPLOYED_COLUMNS, "validation_accuracy_sd", "seeds", "sparsity"])
-    times = {
-        f"cpu_time_{statistic}_batch_{size}": None for size in batch_sizes for statistic in ("ms", "range")
-    }
-    return {name: row[name] for name in (*KEY, "flops")} | empty | times
+    times = [f"cpu_time_{kind}_batch_{size}" for size in batch_sizes for kind in ("ms", "range")]
+    empty = dict.fromkeys([*DEPLOYED_COLUMNS, "validation_accuracy_sd", "seeds", "sparsity", *times])
+    return {name: row[name] for name in (*KEY, "flops")} | empty
 
 
 def _time_columns(times: Mapping[int, Sequence[float]], batch_sizes: Sequence[int]) -> dict[str, float]:

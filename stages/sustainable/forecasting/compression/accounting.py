@@ -17,19 +17,13 @@ from sustainable.compression.quantization import QUANTIZED_GRU, QUANTIZED_LINEAR
 class Account:
     """Counts of one model."""
 
-    weights_sha256: str
-    """Hash of all tensors that determine the output."""
-    parameters: int
-    """Number of weights and biases, int8 included."""
-    nonzero: int
-    """How many of them are not zero."""
+    weights_sha256: str  # hash of all tensors that determine the output
+    parameters: int  # number of weights and biases, int8 included
+    nonzero: int  # how many of them are not zero
     int8_parameters: int
-    size_bytes: int
-    """Size of the model stored as safetensors."""
-    proxy_parameters: int
-    """Elements of `parameters()`, as the published study counts: 0 for a quantized layer."""
-    proxy_flops: int
-    """Twice the multiply-adds that ptflops reports, as the published study counts."""
+    size_bytes: int  # size of the model stored as safetensors
+    proxy_parameters: int  # elements of `parameters()`, as published: 0 for a quantized layer
+    proxy_flops: int  # twice the multiply-adds that ptflops reports, as the published study counts
 
 
 def account(model: nn.Module, days: int, features: int) -> Account:
@@ -82,12 +76,8 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
         else:
             packed = dict(module.named_parameters(recurse=False))
         for key, value in packed.items():
-            tensors |= _unpacked(f"{name}.{key}", value)
+            tensors[f"{name}.{key}"] = value.int_repr() if value.is_quantized else value.detach()
+            if value.is_quantized:
+                tensors[f"{name}.{key}.scale"] = torch.tensor(value.q_scale())
+                tensors[f"{name}.{key}.zero"] = torch.tensor(value.q_zero_point())
     return tensors
-
-
-def _unpacked(name: str, value: Tensor) -> dict[str, Tensor]:
-    if not value.is_quantized:
-        return {name: value.detach()}
-    scale, zero = torch.tensor(value.q_scale()), torch.tensor(value.q_zero_point())
-    return {name: value.int_repr(), f"{name}.scale": scale, f"{name}.zero": zero}

@@ -18,10 +18,8 @@ ACTION_COUNT = 2 * PRUNING_STEPS
 class Configuration:
     """The settings of one action."""
 
-    pruning: float = 0.0
-    """Share of output channels to remove, 0.0 to 0.7."""
-    quantization: bool = False
-    """Whether to quantize to dynamic int8."""
+    pruning: float = 0.0  # share of output channels to remove, 0.0 to 0.7
+    quantization: bool = False  # whether to quantize to dynamic int8
 
     @classmethod
     def of_action(cls, action: int) -> "Configuration":

@@ -49,14 +49,11 @@ class Deployed:
     prepare: Callable[[Tensor], Any]
     """Convert windows [n, days, features] to the input of `run`, so that timing `run` times the model
     only."""
-    run: Callable[[Any], Any]
-    """Compute logits [n], in the runtime's own array type."""
-    model: nn.Module
-    """The torch module whose tensors determine the outputs."""
+    run: Callable[[Any], Any]  # compute logits [n], in the runtime's own array type
+    model: nn.Module  # the torch module whose tensors determine the outputs
     precision: str
     runtime: str
-    size_bytes: int | None = None
-    """Size of the exported model on disk; None for a model that is not exported."""
+    size_bytes: int | None = None  # size of the exported model on disk; None for a model that is not exported
 
     def logits(self, windows: Tensor, batch_size: int) -> np.ndarray:
         """Compute logits [n] float32 in batches; `windows` [n, days, features]."""
@@ -90,11 +87,10 @@ def deploy_unchecked(
     if (precision, runtime) not in TARGETS:
         raise CompressionError(f"{runtime} has no {precision} kernel for a GRU")
     if runtime == "torch-eager":
-        deployed = deploy_in_torch(_at_precision(model, precision), precision)
-        if precision == "fp32":
-            # one naming of the tensors for every runtime, so that equal weights have equal hashes
-            deployed = replace(deployed, model=layered(model))
-        return deployed
+        convert = {"int8": quantize_dynamic_int8, "bf16": to_bfloat16}.get(precision, lambda kept: kept)
+        deployed = deploy_in_torch(convert(model), precision)
+        # one naming of the tensors for every runtime, so that equal weights have equal hashes
+        return replace(deployed, model=layered(model)) if precision == "fp32" else deployed
     content = cached_gru_onnx(layered(model), days, cache)
     make = deploy_in_onnxruntime if runtime == "onnxruntime" else deploy_in_openvino
     return make(content, precision, layered(model))
@@ -165,15 +161,6 @@ def deploy_in_openvino(content: bytes, precision: str, model: nn.Module) -> Depl
 
 def _recurrent_types(compiled: openvino.CompiledModel) -> set[str]:
     """Return the types in which the recurrent nodes of a compiled model run."""
-    types = set()
-    for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if "RNN" in str(info["layerType"].value):
-            types.add(str(info["runtimePrecision"].value))
-    return types or {"no recurrent node"}
-
-
-def _at_precision(model: Forecaster, precision: str) -> nn.Module:
-    if precision == "int8":
-        return quantize_dynamic_int8(model)
-    return to_bfloat16(model) if precision == "bf16" else model
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    recurrent = [info for info in nodes if "RNN" in str(info["layerType"].value)]
+    return {str(info["runtimePrecision"].value) for info in recurrent} or {"no recurrent node"}

@@ -31,22 +31,17 @@ class Controls:
 
     methods: Annotated[list[Literal["l2", "random", "scratch", "distilled"]], Field(min_length=1)]
     widths: Annotated[list[tuple[Width, ...]], Field(min_length=1)]
-    from_scratch: TrainingRecipe
-    """Recipe of the methods `scratch` and `distilled`."""
-    distillation_share: Share
-    """Weight of the teacher's probability in a student's target."""
+    from_scratch: TrainingRecipe  # recipe of the methods `scratch` and `distilled`
+    distillation_share: Share  # weight of the teacher's probability in a student's target
 
 
 @dataclass(frozen=True, config=STRICT)
 class ShrinkParameters:
     """Section `shrink` of params.yaml."""
 
-    widths: Annotated[list[Width], Field(min_length=1)]
-    """Hidden units of a layer; the grid holds every combination over the layers."""
-    equal_shares: list[Share]
-    """Shares of units pruned from every layer alike, as the published actions do."""
-    fine_tune: TrainingRecipe
-    """Recipe after pruning."""
+    widths: Annotated[list[Width], Field(min_length=1)]  # of a layer; the grid combines them over the layers
+    equal_shares: list[Share]  # shares of units pruned from every layer alike, as the published actions do
+    fine_tune: TrainingRecipe  # recipe after pruning
     controls: Controls
 
 

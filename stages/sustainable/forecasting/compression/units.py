@@ -82,22 +82,6 @@ def keep_gru_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
     return smaller.train(model.training)
 
 
-def mask_gru_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
-    """Return a copy of full size with zero weights on the outputs of all units but `kept`.
-
-    Its outputs equal those of `keep_gru_units`, but it saves nothing.
-    """
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    for depth, units in enumerate(kept):
-        removed = torch.ones(model.widths[depth], dtype=torch.bool)
-        removed[units] = False
-        for reader in (f"layers.{depth}.weight_hh_l0", _reader(model, depth)):
-            weights[reader][:, removed] = 0.0
-    masked = LayeredGRU(model.architecture)
-    masked.load_state_dict(weights)
-    return masked.train(model.training)
-
-
 def _reader(model: LayeredGRU, depth: int) -> str:
     """Return the name of the weights that read a layer's states: in the next layer, or in the readout."""
     last = depth == len(model.widths) - 1

@@ -1,10 +1,11 @@
 """The forecasters: GRUs that read a window of days and predict whether the next day is wet."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -23,13 +24,10 @@ Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 class Architecture:
     """Shape of a network whose layers have equal widths."""
 
-    features: Annotated[int, Field(ge=1)]
-    """Inputs per day."""
-    hidden: Width
-    """Hidden units of every layer."""
+    features: Annotated[int, Field(ge=1)]  # inputs per day
+    hidden: Width  # hidden units of every layer
     layers: Annotated[int, Field(ge=1, le=8)]
-    dropout: Dropout
-    """Dropout between the layers; active only in training."""
+    dropout: Dropout  # dropout between the layers; active only in training
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,8 +35,7 @@ class LayeredArchitecture:
     """Shape of a network whose layers can have different widths; fields as in `Architecture`."""
 
     features: Annotated[int, Field(ge=1)]
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
-    """Hidden units per layer."""
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]  # hidden units per layer
     dropout: Dropout
 
 
@@ -101,19 +98,11 @@ def layered(model: Forecaster) -> LayeredGRU:
     """Return a copy with one `nn.GRU` per layer: equal weights, and equal outputs up to rounding."""
     shape = model.architecture
     copied = LayeredGRU(LayeredArchitecture(shape.features, model.widths, shape.dropout))
-    weights = model.state_dict()
-    if isinstance(model, WeatherGRU):
-        weights = {_layered_name(name): value for name, value in weights.items()}
+    # `gru.weight_ih_l1` of the stacked network becomes `layers.1.weight_ih_l0`
+    stacked = re.compile(r"gru\.(\w+)_l(\d+)")
+    weights = {stacked.sub(r"layers.\2.\1_l0", name): value for name, value in model.state_dict().items()}
     copied.load_state_dict(weights)
     return copied.train(model.training)
-
-
-def _layered_name(name: str) -> str:
-    """Convert a tensor name of the stacked network: `gru.weight_ih_l1` becomes `layers.1.weight_ih_l0`."""
-    if not name.startswith("gru."):
-        return name
-    kind, _, depth = name.removeprefix("gru.").rpartition("_l")
-    return f"layers.{depth}.{kind}_l0"
 
 
 def logits_of(model: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
@@ -140,7 +129,11 @@ def load_forecaster(path: Path) -> Forecaster:
     """Load a model in evaluation mode; raises `UserError` if the weights do not fit the architecture."""
     tensors, shape = read_tensors(path)
     try:
-        model = _build(shape)
+        model: Forecaster
+        if "widths" in shape:
+            model = LayeredGRU(LayeredArchitecture(**shape | {"widths": tuple(shape["widths"])}))
+        else:
+            model = WeatherGRU(Architecture(**shape))
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError) as error:
         first = " ".join(str(error).split())[:200]
@@ -157,12 +150,6 @@ def trained_in(folder: Path) -> dict[int, Path]:
     if not files:
         raise UserError(f"{folder}: there are no weights; `dvc repro train_baseline` makes them")
     return dict(sorted(files.items()))
-
-
-def _build(shape: dict[str, Any]) -> Forecaster:
-    if "widths" in shape:
-        return LayeredGRU(LayeredArchitecture(**shape | {"widths": tuple(shape["widths"])}))
-    return WeatherGRU(Architecture(**shape))
 
 
 def sequence_flops(features: int, widths: Sequence[int], days: int) -> int:

@@ -21,16 +21,11 @@ class Scores:
     """
 
     n: int
-    accuracy: float
-    """Share of correct decisions at a threshold of 0.5."""
-    balanced_accuracy: float
-    """Mean of the recalls of both classes."""
-    log_loss: float
-    """Mean negative log-likelihood of the observations, in nats."""
-    brier: float
-    """Mean squared error of the probability."""
-    calibration_error: float
-    """Expected calibration error (see `calibration_error`)."""
+    accuracy: float  # share of correct decisions at a threshold of 0.5
+    balanced_accuracy: float  # mean of the recalls of both classes
+    log_loss: float  # mean negative log-likelihood of the observations, in nats
+    brier: float  # mean squared error of the probability
+    calibration_error: float  # expected calibration error (see `calibration_error`)
 
 
 @dataclass(frozen=True)
@@ -38,10 +33,8 @@ class Bin:
     """A bin of forecasts with similar probabilities."""
 
     mean_forecast: float
-    observed_share: float
-    """Share of observations that are 1."""
-    count: int
-    """Number of forecasts in the bin."""
+    observed_share: float  # share of observations that are 1
+    count: int  # number of forecasts in the bin
 
 
 def score(probability: np.ndarray, target: np.ndarray) -> Scores:

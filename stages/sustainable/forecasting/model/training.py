@@ -38,15 +38,11 @@ class TrainingRecipe:
     learning_rate: Rate
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
     batch_size: PositiveInt
-    epochs: PositiveInt
-    """Maximum number of epochs."""
-    patience_epochs: PositiveInt
-    """Training ends earlier if the validation loss has not improved for this many epochs."""
-    cosine_period_epochs: PositiveInt
-    """Epochs in which the learning rate falls to its minimum along a cosine."""
+    epochs: PositiveInt  # maximum number of epochs
+    patience_epochs: PositiveInt  # training ends after so many epochs without a lower validation loss
+    cosine_period_epochs: PositiveInt  # epochs in which the learning rate falls to its minimum along a cosine
     minimum_learning_rate: Annotated[float, Field(ge=0.0, le=1.0)]
-    checkpoint_epochs: PositiveInt
-    """Epochs between checkpoints."""
+    checkpoint_epochs: PositiveInt  # epochs between checkpoints
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -56,8 +52,7 @@ class TrainingParameters:
     hidden: Width
     layers: Annotated[int, Field(ge=1, le=8)]
     dropout: Dropout
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    """One model is trained per seed."""
+    seeds: Annotated[list[Seed], Field(min_length=1)]  # one model is trained per seed
     recipe: TrainingRecipe
 
     def new_model(self, features: int, seed: int) -> WeatherGRU:
@@ -70,13 +65,10 @@ class TrainingParameters:
 class TrainingProgress:
     """The part of a checkpoint that is not tensors."""
 
-    epoch: int = 0
-    """Number of completed epochs."""
+    epoch: int = 0  # number of completed epochs
     best_epoch: int = 0
-    best_loss: float = float("inf")
-    """Lowest validation loss so far."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One row per epoch."""
+    best_loss: float = float("inf")  # lowest validation loss so far
+    history: list[dict[str, float]] = field(default_factory=list)  # one row per epoch
     sittings: list[dict[str, Any]] = field(default_factory=list)
     """Cost of each sitting, which is the part of a run between two interruptions."""
 
@@ -125,7 +117,7 @@ class Trainer:
         recipe, earlier = self.recipe, list(self.progress.sittings)
         epochs = range(self.progress.epoch, recipe.epochs)
         for epoch in self._shown(epochs):
-            if self._out_of_patience():
+            if self.progress.epoch - self.progress.best_epoch >= recipe.patience_epochs:
                 break
             self._one_epoch(epoch, train, validation)
             if self.progress.epoch % recipe.checkpoint_epochs == 0:
@@ -142,9 +134,6 @@ class Trainer:
         label = f"training, seed {self.seed}"
         return progress(epochs, label, self.recipe.epochs, self.progress.epoch, "epochs")
 
-    def _out_of_patience(self) -> bool:
-        return self.progress.epoch - self.progress.best_epoch >= self.recipe.patience_epochs
-
     def _one_epoch(self, epoch: int, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> None:
         torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
         rate = self.scheduler.get_last_lr()[0]
@@ -155,8 +144,8 @@ class Trainer:
         state.epoch = epoch + 1
         if loss < state.best_loss:
             state.best_loss, state.best_epoch, self.best = loss, state.epoch, _copy(self.model)
-        row = {"epoch": state.epoch, "learning_rate": float(rate), "train_loss": train_loss}
-        state.history.append({**row, "validation_loss": loss})
+        row = {"epoch": state.epoch, "learning_rate": float(rate)}
+        state.history.append({**row, "train_loss": train_loss, "validation_loss": loss})
 
     def _descend(self, inputs: Tensor, target: Tensor) -> float:
         """Train on all windows once in random order; return the mean loss per window."""

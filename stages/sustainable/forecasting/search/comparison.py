@@ -1,13 +1,17 @@
-"""Run one search by name, in a worker process, and describe its result."""
+"""Every searcher with every seed: what each search finds, and what it costs by itself."""
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from sustainable.core.parallel import in_parallel
+from sustainable.core.progress import progress
+from sustainable.energy.choice import MeterParameters, choose_meter
+from sustainable.energy.cost import total_cost
 from sustainable.forecasting.search.landscape import Improvement, Landscape, Ledger, Point
-from sustainable.forecasting.search.searchers import SEARCHERS
+from sustainable.forecasting.search.searchers import SEARCHERS, SearchersParameters
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,8 @@ class Search:
     searcher: str
     seed: int
     improvements: list[Improvement]
-    distinct: int
-    """Number of distinct evaluations."""
-    steps: int
-    """Evaluations, trials or environment steps, depending on the searcher."""
+    distinct: int  # number of distinct evaluations
+    steps: int  # evaluations, trials or environment steps, depending on the searcher
 
 
 def run_search(landscape: Landscape, budget: int, searcher: str, seed: int, parameters: Any) -> Search:
@@ -71,3 +73,40 @@ def describe_choices(landscape: Landscape, budget: int, first: Sequence[Search])
 
 def _described(landscape: Landscape, point: Point) -> dict[str, Any]:
     return point._asdict() | landscape.outcomes[point]._asdict()
+
+
+def search_all(
+    landscape: Landscape, parameters: SearchersParameters, workers: int | None = None
+) -> list[Search]:
+    """Run every searcher with every seed, side by side over the cores."""
+    seeds = range(parameters.first_seed, parameters.first_seed + parameters.seeds)
+    tasks = [
+        (landscape, parameters.budget, name, seed, own)
+        for name, own in parameters.searchers.by_name().items()
+        for seed in seeds
+    ]
+    return list(in_parallel(run_search, tasks, "searching", workers))
+
+
+def search_costs(
+    landscape: Landscape,
+    parameters: SearchersParameters,
+    metering: MeterParameters,
+    searches: Sequence[Search],
+) -> dict[str, Any]:
+    """Meter one search of each searcher again, by itself; the measurements that it looks up cost nothing.
+
+    `searches` holds one search per searcher, in their order. Raises `RuntimeError` if one is not repeated
+    exactly.
+    """
+    costs = {}
+    pairs = list(zip(searches, parameters.searchers.by_name().items(), strict=True))
+    for search, (name, own) in progress(pairs, "metering", len(pairs)):
+        meter = choose_meter(metering).make()
+        meter.start()
+        again = run_search(landscape, parameters.budget, name, search.seed, own)
+        cost = total_cost([asdict(meter.stop())])
+        if again != search:
+            raise RuntimeError(f"{name}: the same seed searched differently in another process")
+        costs[name] = cost | {"evaluations": search.distinct, "steps": search.steps}
+    return costs

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
 from typing import Annotated, Any, NamedTuple
@@ -23,10 +24,8 @@ SEARCHED_FAMILIES = ("grid", "diagonal")
 class DeploymentReward:
     """The reward of a deployment: less CPU time than the baseline, with little loss of accuracy."""
 
-    batch_size: Annotated[int, Field(ge=1)]
-    """Batch size at which CPU time counts."""
-    accuracy_margin: Annotated[float, Field(ge=0.0, le=1.0)]
-    """Loss of validation accuracy, against the baseline, that has no penalty."""
+    batch_size: Annotated[int, Field(ge=1)]  # batch size at which CPU time counts
+    accuracy_margin: Annotated[float, Field(ge=0.0, le=1.0)]  # loss of accuracy that has no penalty
     penalty_per_point: Annotated[float, Field(ge=0.0, le=1000.0)]
     """Penalty in nats for each percentage point of loss beyond the margin."""
 
@@ -66,14 +65,10 @@ BASELINE = SearchTarget("fp32", "torch-eager")
 class Landscape:
     """All measured points with their outcomes."""
 
-    widths: tuple[int, ...]
-    """Hidden units of a layer, ascending: the first two axes of the grid."""
-    targets: tuple[SearchTarget, ...]
-    """The third axis of the grid."""
-    outcomes: dict[Point, SearchOutcome]
-    """Outcomes of all grid points and of the points of the published actions."""
-    flops: dict[tuple[int, int], float]
-    """Analytic operations of one forecast, by pair of widths."""
+    widths: tuple[int, ...]  # hidden units of a layer, ascending: the first two axes of the grid
+    targets: tuple[SearchTarget, ...]  # the third axis of the grid
+    outcomes: dict[Point, SearchOutcome]  # of all grid points and of the points of the published actions
+    flops: dict[tuple[int, int], float]  # analytic operations of one forecast, by pair of widths
     refused: frozenset[Point] = frozenset()
     """Points that failed the checks of their runtime: no speed-up, and no window counts as correct."""
 
@@ -82,11 +77,16 @@ class Landscape:
         """Read the table of candidates, one per row; raises `UserError` if rows or values are missing."""
         time = f"cpu_time_ms_batch_{reward.batch_size}"
         rows = _searched_rows(table, time)
-        grid = [point for point, row in rows.items() if row["family"] == "grid"]
+        grid = {point for point, row in rows.items() if row["family"] == "grid"}
         widths = tuple(sorted({point.width_0 for point in grid} | {point.width_1 for point in grid}))
         targets = tuple(sorted({SearchTarget(point.precision, point.runtime) for point in grid}))
         _check_grid(grid, widths, targets)
-        baseline = _accepted_baseline(rows, Point(widths[-1], widths[-1], *BASELINE))
+        reference = Point(widths[-1], widths[-1], *BASELINE)
+        baseline = rows[reference]
+        if baseline["refused"] is not None:
+            raise UserError(
+                f"candidates: the baseline ({_named(reference)}) was refused: {baseline['refused']}"
+            )
         useless = SearchOutcome(reward.of(1.0, 1.0), math.log(baseline[time]), 1.0)
         refused = frozenset(point for point, row in rows.items() if row["refused"] is not None)
         outcomes = dict.fromkeys(rows, useless)
@@ -142,26 +142,24 @@ class Landscape:
         return point
 
 
-def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, dict[str, Any]]:
+def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, Any]:
     """Return the checked rows of the search space by point; `refused` is None or the reason."""
     numbers = ["validation_accuracy", "flops", time]
     needed = ["family", *Point._fields, *numbers]
     missing = [column for column in needed if column not in table.columns]
     if missing:
         raise UserError(f"candidates: column {missing[0]!r} is missing; run `dvc repro candidates`")
-    rows: dict[Point, dict[str, Any]] = {}
+    rows: dict[Point, Any] = {}
     columns = [*needed, "refused"]  # a table without refused candidates may lack it
-    for values in (
-        table[table["family"].isin(SEARCHED_FAMILIES)].reindex(columns=columns).itertuples(index=False)
-    ):
-        row = dict(zip(columns, values, strict=True))
+    searched = table[table["family"].isin(SEARCHED_FAMILIES)].reindex(columns=columns)
+    for row in searched.to_dict("records"):
         point = Point(int(row["width_0"]), int(row["width_1"]), str(row["precision"]), str(row["runtime"]))
         if point in rows:
             raise UserError(f"candidates: {_named(point)} has two rows")
         row["refused"] = None if pd.isna(row["refused"]) else str(row["refused"])
-        known = ["flops"] if row["refused"] else numbers
-        positive = [row[name] > 0 for name in known if name != "validation_accuracy"]
-        if not (np.isfinite([row[name] for name in known]).all() and all(positive)):
+        known = [row[name] for name in (["flops"] if row["refused"] else numbers)]
+        positive = row["flops"] > 0 and (row["refused"] or row[time] > 0)
+        if not (np.isfinite(known).all() and positive):
             raise UserError(
                 f"candidates: {_named(point)}: accuracy, flops or {time} is missing or not positive"
             )
@@ -169,20 +167,11 @@ def _searched_rows(table: pd.DataFrame, time: str) -> dict[Point, dict[str, Any]
     return rows
 
 
-def _accepted_baseline(rows: dict[Point, dict[str, Any]], baseline: Point) -> dict[str, Any]:
-    refused = rows[baseline]["refused"]
-    if refused is not None:
-        raise UserError(f"candidates: the baseline ({_named(baseline)}) was refused: {refused}")
-    return rows[baseline]
-
-
-def _check_grid(grid: list[Point], widths: tuple[int, ...], targets: tuple[SearchTarget, ...]) -> None:
+def _check_grid(grid: set[Point], widths: tuple[int, ...], targets: tuple[SearchTarget, ...]) -> None:
     if BASELINE not in targets or Point(widths[-1], widths[-1], *BASELINE) not in grid:
         raise UserError("candidates: the baseline's row is missing (grid, largest widths, fp32, torch-eager)")
-    points = set(grid)
     for width_0, width_1, target in product(widths, widths, targets):
-        point = Point(width_0, width_1, *target)
-        if point not in points:
+        if (point := Point(width_0, width_1, *target)) not in grid:
             raise UserError(f"candidates: the grid has no row for {_named(point)}")
 
 
@@ -222,6 +211,14 @@ class Ledger:
                 raise BudgetSpent
             self._evaluated[point] = self.landscape.outcomes[point]
         return self._evaluated[point]
+
+    def evaluate_random(self, seed: int, count: int | None = None) -> int:
+        """Evaluate `count` points of the grid in random order (None: all); return the number evaluated."""
+        points = list(self.landscape.grid())
+        with suppress(BudgetSpent):
+            for index in np.random.default_rng(seed).permutation(len(points))[:count]:
+                self.evaluate(points[index])
+        return self.distinct
 
     def evaluated(self) -> list[tuple[Point, SearchOutcome]]:
         """Return the distinct points in the order of their first evaluation."""

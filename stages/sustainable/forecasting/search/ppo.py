@@ -18,76 +18,66 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sustainable.core.parameters import STRICT
 from sustainable.forecasting.search.landscape import BudgetSpent, Ledger
-from sustainable.forecasting.search.single_step import continuous_env, published_env
-from sustainable.forecasting.search.stepwise import StepwiseEnv
+from sustainable.forecasting.search.environments import StepwiseEnv, continuous_env, published_env
 
 
 @dataclass(frozen=True, config=STRICT)
 class PpoParameters:
     """Training of an agent; gamma is 1, and all other settings are Stable-Baselines3's defaults."""
 
-    timesteps: PositiveInt
-    """Maximum number of steps; it ends an agent that only repeats points."""
-    environments: PositiveInt
-    """Number of parallel environments."""
-    steps_per_update: Annotated[int, Field(ge=2)]
-    """Steps in each environment before an update."""
+    timesteps: PositiveInt  # maximum number of steps; it ends an agent that only repeats points
+    environments: PositiveInt  # number of parallel environments
+    steps_per_update: Annotated[int, Field(ge=2)]  # steps in each environment before an update
     batch_size: Annotated[int, Field(ge=2)]
-    epochs: PositiveInt
-    """Passes over the collected steps per update."""
+    epochs: PositiveInt  # passes over the collected steps per update
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]
-    entropy: Annotated[float, Field(ge=0.0, le=10.0)]
-    """Coefficient of the entropy bonus."""
+    entropy: Annotated[float, Field(ge=0.0, le=10.0)]  # coefficient of the entropy bonus
     gae_lambda: Annotated[float, Field(ge=0.0, le=1.0)]
-    units: tuple[PositiveInt, ...]
-    """Hidden units per layer of the policy and value networks."""
+    units: tuple[PositiveInt, ...]  # hidden units per layer of the policy and value networks
 
 
 @dataclass(frozen=True, config=STRICT)
 class UnmaskedParameters:
     """Settings added for the searcher without masks."""
 
-    error: Annotated[float, Field(le=0.0, ge=-1000.0)]
-    """Reward of an impossible action."""
+    error: Annotated[float, Field(le=0.0, ge=-1000.0)]  # reward of an impossible action
 
 
 @dataclass(frozen=True, config=STRICT)
 class WarmParameters:
     """Settings added for the searcher that starts by imitating random points."""
 
-    random_evaluations: PositiveInt
-    """Distinct random points evaluated first; they count towards the budget."""
-    elite_share: Annotated[float, Field(gt=0.0, le=1.0)]
-    """Share of these points, the best ones, that is imitated."""
+    random_evaluations: PositiveInt  # distinct random points evaluated first; they count towards the budget
+    elite_share: Annotated[float, Field(gt=0.0, le=1.0)]  # share of the best points, which are imitated
     imitation_epochs: PositiveInt
 
 
-def search_published(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """Search with the published agent, which chooses one of 16 actions."""
-    return _learn(_agent(PPO, lambda: published_env(ledger), seed, parameters), parameters)
+Searcher = Callable[[Ledger, int, PpoParameters], int]
 
 
-def search_continuous(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """Search with one continuous action: three shares to prune, and a switch for int8."""
-    return _learn(_agent(PPO, lambda: continuous_env(ledger), seed, parameters), parameters)
+def _searcher(kind: type[Any], make: Callable[[Ledger], gymnasium.Env[Any, Any]]) -> Searcher:
+    """Return a searcher that trains an agent of `kind` in the environments that `make` makes."""
+
+    def search(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
+        return _learn(_agent(kind, lambda: make(ledger), seed, parameters), parameters)
+
+    return search
 
 
-def search_stepwise(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """Search with four masked decisions and a shaped reward."""
-    return _learn(_agent(MaskablePPO, lambda: StepwiseEnv(ledger), seed, parameters), parameters)
-
-
-def search_unshaped(ledger: Ledger, seed: int, parameters: PpoParameters) -> int:
-    """Search with four masked decisions and a reward only for the last one."""
-    return _learn(
-        _agent(MaskablePPO, lambda: StepwiseEnv(ledger, shaped=False), seed, parameters), parameters
-    )
+search_published = _searcher(PPO, published_env)
+"""Search with the published agent, which chooses one of 16 actions."""
+search_continuous = _searcher(PPO, continuous_env)
+"""Search with one continuous action: three shares to prune, and a switch for int8."""
+search_stepwise = _searcher(MaskablePPO, StepwiseEnv)
+"""Search with four masked decisions and a shaped reward."""
+search_unshaped = _searcher(MaskablePPO, lambda ledger: StepwiseEnv(ledger, shaped=False))
+"""Search with four masked decisions and a reward only for the last one."""
 
 
 def search_unmasked(ledger: Ledger, seed: int, parameters: tuple[PpoParameters, UnmaskedParameters]) -> int:
     """Search with four unmasked decisions and a shaped reward; an impossible decision is penalised."""
     training, unmasked = parameters
-    return _learn(_agent(PPO, lambda: StepwiseEnv(ledger, error=unmasked.error), seed, training), training)
+    return _searcher(PPO, lambda ledger: StepwiseEnv(ledger, error=unmasked.error))(ledger, seed, training)
 
 
 def search_warm(ledger: Ledger, seed: int, parameters: tuple[PpoParameters, WarmParameters]) -> int:
@@ -97,11 +87,7 @@ def search_warm(ledger: Ledger, seed: int, parameters: tuple[PpoParameters, Warm
     """
     training, warm = parameters
     agent = _agent(MaskablePPO, lambda: StepwiseEnv(ledger), seed, training)
-    points = list(ledger.landscape.grid())
-    with suppress(BudgetSpent):
-        for index in np.random.default_rng(seed).permutation(len(points))[: warm.random_evaluations]:
-            ledger.evaluate(points[index])
-    drawn = ledger.distinct
+    drawn = ledger.evaluate_random(seed, warm.random_evaluations)
     _imitate_best(agent, ledger, warm)
     return drawn + _learn(agent, training)
 
@@ -146,9 +132,8 @@ def _imitate_best(agent: MaskablePPO, ledger: Ledger, parameters: WarmParameters
         observation, _ = environment.reset()
         for action in environment.actions_of(point):
             seen.append((observation, action, environment.action_masks()))
-            observation = environment.step(np.int64(action))[
-                0
-            ]  # the point was evaluated before, so this is free
+            # the point was evaluated before, so this is free
+            observation = environment.step(np.int64(action))[0]
     observations, actions, masks = (np.array(part) for part in zip(*seen, strict=True))
     inputs, chosen, possible = (torch.from_numpy(part) for part in (observations, actions, masks))
     for _ in range(parameters.imitation_epochs):

@@ -14,48 +14,27 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sustainable.core.parameters import STRICT
-from sustainable.forecasting.search.landscape import (
-    BudgetSpent,
-    Ledger,
-    SearchOutcome,
-    Point,
-    SearchTarget,
-)
+from sustainable.forecasting.search.landscape import BudgetSpent, Ledger, Point, SearchOutcome, SearchTarget
 
 Trials = Annotated[int, Field(ge=1)]
 Decode = Callable[[optuna.Trial], Point]
-TARGET_SEPARATOR = " on "
 
 
 @dataclass(frozen=True, config=STRICT)
 class TpeParameters:
     """Settings of TPE."""
 
-    trials: Trials
-    """Maximum number of trials; it ends a search that only repeats points."""
-    startup: Annotated[int, Field(ge=1)]
-    """Number of random trials at the start."""
+    trials: Trials  # maximum number of trials; it ends a search that only repeats points
+    startup: Annotated[int, Field(ge=1)]  # number of random trials at the start
     multivariate: bool
 
 
 @dataclass(frozen=True, config=STRICT)
-class CmaesParameters:
-    """Settings of CMA-ES."""
+class PopulationParameters:
+    """Settings of CMA-ES and of NSGA-II."""
 
-    trials: Trials
-    """Maximum number of trials; it ends a search that only repeats points."""
-    population: Annotated[int, Field(ge=2)]
-    """Points per generation."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class Nsga2Parameters:
-    """Settings of NSGA-II."""
-
-    trials: Trials
-    """Maximum number of trials; it ends a search that only repeats points."""
-    population: Annotated[int, Field(ge=2)]
-    """Points per generation."""
+    trials: Trials  # as for TPE
+    population: Annotated[int, Field(ge=2)]  # points per generation
 
 
 def search_tpe(ledger: Ledger, seed: int, parameters: TpeParameters) -> int:
@@ -63,75 +42,63 @@ def search_tpe(ledger: Ledger, seed: int, parameters: TpeParameters) -> int:
 
     Widths are ordered integers, targets are categories.
     """
-    sampler = _quiet(
-        lambda: TPESampler(
-            seed=seed, n_startup_trials=parameters.startup, multivariate=parameters.multivariate
-        )
-    )
-    return _search(ledger, sampler, parameters.trials, _mixed(ledger), ["maximize"], lambda o: (o.reward,))
+    settings = {"n_startup_trials": parameters.startup, "multivariate": parameters.multivariate}
+    sampler = _quiet(lambda: TPESampler(seed=seed, **settings))
+    return _search(ledger, sampler, parameters.trials, _categorical(ledger), [("maximize", "reward")])
 
 
-def search_cmaes(ledger: Ledger, seed: int, parameters: CmaesParameters) -> int:
+def search_cmaes(ledger: Ledger, seed: int, parameters: PopulationParameters) -> int:
     """Search with CMA-ES with margin (Hamano et al. 2022) over integers.
 
     CMA-ES has no categories, so the target is an index too, in alphabetical order. The distance between such
     indices has no meaning.
     """
-    landscape, last = ledger.landscape, len(ledger.landscape.widths) - 1
-
-    def decode(trial: optuna.Trial) -> Point:
-        first, second = (trial.suggest_int(name, 0, last) for name in ("width_0", "width_1"))
-        target = landscape.targets[trial.suggest_int("target", 0, len(landscape.targets) - 1)]
-        return Point(landscape.widths[first], landscape.widths[second], *target)
-
-    sampler = _quiet(
-        lambda: CmaEsSampler(
-            seed=seed, popsize=parameters.population, with_margin=True, warn_independent_sampling=False
-        )
-    )
-    return _search(ledger, sampler, parameters.trials, decode, ["maximize"], lambda o: (o.reward,))
+    targets = ledger.landscape.targets
+    decode = _decoder(ledger, lambda trial: targets[trial.suggest_int("target", 0, len(targets) - 1)])
+    settings = {"popsize": parameters.population, "with_margin": True, "warn_independent_sampling": False}
+    sampler = _quiet(lambda: CmaEsSampler(seed=seed, **settings))
+    return _search(ledger, sampler, parameters.trials, decode, [("maximize", "reward")])
 
 
-def search_nsga2(ledger: Ledger, seed: int, parameters: Nsga2Parameters) -> int:
+def search_nsga2(ledger: Ledger, seed: int, parameters: PopulationParameters) -> int:
     """Search with NSGA-II (Deb et al. 2002) on two objectives: ln of CPU time, and lost accuracy.
 
     Its points are compared by the reward, like those of the other searchers.
     """
     sampler = NSGAIISampler(seed=seed, population_size=parameters.population)
-    return _search(
-        ledger,
-        sampler,
-        parameters.trials,
-        _mixed(ledger),
-        ["minimize", "minimize"],
-        lambda o: (o.log_cpu_time, o.accuracy_loss),
-    )
+    objectives = [("minimize", "log_cpu_time"), ("minimize", "accuracy_loss")]
+    return _search(ledger, sampler, parameters.trials, _categorical(ledger), objectives)
 
 
-def _mixed(ledger: Ledger) -> Decode:
-    """Return a decoder with widths as indices into the ascending axis, and targets as categories."""
-    landscape, last = ledger.landscape, len(ledger.landscape.widths) - 1
-    names = {TARGET_SEPARATOR.join(target): target for target in landscape.targets}
+def _categorical(ledger: Ledger) -> Decode:
+    names = {" on ".join(target): target for target in ledger.landscape.targets}
+    return _decoder(ledger, lambda trial: names[trial.suggest_categorical("target", list(names))])
+
+
+def _decoder(ledger: Ledger, target_of: Callable[[optuna.Trial], SearchTarget]) -> Decode:
+    """Return a decoder of trials, in which widths are indices into the ascending axis."""
+    widths = ledger.landscape.widths
 
     def decode(trial: optuna.Trial) -> Point:
-        first, second = (trial.suggest_int(name, 0, last) for name in ("width_0", "width_1"))
-        target: SearchTarget = names[trial.suggest_categorical("target", list(names))]
-        return Point(landscape.widths[first], landscape.widths[second], *target)
+        first, second = (widths[trial.suggest_int(f"width_{layer}", 0, len(widths) - 1)] for layer in (0, 1))
+        return Point(first, second, *target_of(trial))
 
     return decode
 
 
 def _search(
-    ledger: Ledger,
-    sampler: BaseSampler,
-    trials: int,
-    decode: Decode,
-    directions: list[str],
-    values: Callable[[SearchOutcome], tuple[float, ...]],
+    ledger: Ledger, sampler: BaseSampler, trials: int, decode: Decode, objectives: list[tuple[str, str]]
 ) -> int:
-    """Run trials until the budget or `trials` is spent; return the number of trials."""
+    """Run trials until the budget or `trials` is spent; return the number of trials.
+
+    An objective is a direction and a field of `SearchOutcome`.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=sampler, directions=directions)
+    study = optuna.create_study(sampler=sampler, directions=[direction for direction, _ in objectives])
+
+    def values(outcome: SearchOutcome) -> list[float]:
+        return [getattr(outcome, name) for _, name in objectives]
+
     with suppress(BudgetSpent):
         study.optimize(lambda trial: values(ledger.evaluate(decode(trial))), n_trials=trials)
     return len(study.trials)

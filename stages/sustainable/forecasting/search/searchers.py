@@ -23,11 +23,9 @@ class RandomParameters:
 class EvolutionParameters:
     """Settings of regularised evolution."""
 
-    children: Annotated[int, Field(ge=1)]
-    """Maximum number of children; it ends a search that only repeats points."""
+    children: Annotated[int, Field(ge=1)]  # at most; it ends a search that only repeats points
     population: Annotated[int, Field(ge=2)]
-    tournament: Annotated[int, Field(ge=1)]
-    """Number of members that compete to be the parent of a child."""
+    tournament: Annotated[int, Field(ge=1)]  # number of members that compete to be the parent of a child
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -41,8 +39,8 @@ class Searchers:
     random: RandomParameters
     evolution: EvolutionParameters
     tpe: samplers.TpeParameters
-    cmaes: samplers.CmaesParameters
-    nsga2: samplers.Nsga2Parameters
+    cmaes: samplers.PopulationParameters
+    nsga2: samplers.PopulationParameters
     ppo_published: ppo.PpoParameters
     ppo_continuous: ppo.PpoParameters
     ppo_stepwise: ppo.PpoParameters
@@ -64,23 +62,11 @@ class Searchers:
 class SearchersParameters:
     """Section `compare_searchers` of params.yaml."""
 
-    budget: Annotated[int, Field(ge=1)]
-    """Distinct evaluations per search."""
-    seeds: Annotated[int, Field(ge=1, le=1000)]
-    """Searches per searcher."""
-    first_seed: Annotated[int, Field(ge=0, lt=2**31)]
-    """Seed of the first search; the others follow by one."""
+    budget: Annotated[int, Field(ge=1)]  # distinct evaluations per search
+    seeds: Annotated[int, Field(ge=1, le=1000)]  # searches per searcher
+    first_seed: Annotated[int, Field(ge=0, lt=2**31)]  # seed of the first search; the others follow by one
     reward: DeploymentReward
     searchers: Searchers
-
-
-def search_random(ledger: Ledger, seed: int, parameters: RandomParameters) -> int:
-    """Evaluate the points of the grid in random order; return their number."""
-    points = list(ledger.landscape.grid())
-    with suppress(BudgetSpent):
-        for index in np.random.default_rng(seed).permutation(len(points)):
-            ledger.evaluate(points[index])
-    return ledger.distinct
 
 
 def search_evolution(ledger: Ledger, seed: int, parameters: EvolutionParameters) -> int:
@@ -117,7 +103,7 @@ def _mutated(point: Point, ledger: Ledger, rng: np.random.Generator) -> Point:
 
 
 SEARCHERS: dict[str, Callable[[Ledger, int, Any], int]] = {
-    "random": search_random,
+    "random": lambda ledger, seed, parameters: ledger.evaluate_random(seed),
     "evolution": search_evolution,
     "tpe": samplers.search_tpe,
     "cmaes": samplers.search_cmaes,

@@ -7,21 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sustainable import statistics
 from sustainable.reporting.forecasting.results import COUNTS
-from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, describe_evidence
-from sustainable.reporting.parameters import POWER, ReportParameters
-from sustainable.statistics import (
-    BreakEven,
-    Estimate,
-    Ratio,
-    break_even,
-    crossed_difference,
-    minimum_detectable_ratio,
-    rank_correlation,
-    ratio_over_units,
-    student_interval,
-    unit_means,
+from sustainable.reporting.measured_rows import (
+    BASELINE,
+    IDLE,
+    TWIN,
+    by_block,
+    check_blocks,
+    describe_evidence,
 )
+from sustainable.reporting.parameters import POWER, ReportParameters
 
 FRUGAL = ("logistic_last_day", "majority", "persistence")
 NOT_MODELS = ("training_seed", "first_day")
@@ -33,10 +29,12 @@ class Timing:
     """Cost of a forecast at one batch size; ratios are within blocks, with intervals over training seeds."""
 
     cpu_time_ms: float
-    ratio: Ratio | None  # to the eager baseline
-    to_uncompressed: Ratio | None  # to the fastest fp32 runtime of the full network at this batch size
-    clean: Ratio | None  # `ratio` without flagged windows
-    energy: Ratio | None
+    ratio: statistics.Ratio | None  # to the eager baseline
+    to_uncompressed: (
+        statistics.Ratio | None
+    )  # to the fastest fp32 runtime of the full network at this batch size
+    clean: statistics.Ratio | None  # `ratio` without flagged windows
+    energy: statistics.Ratio | None
     detectable: float | None  # smallest effect found with `POWER`
     attained: float | None  # counted operations per second, as a share of the core's peak rate
 
@@ -53,8 +51,8 @@ class AuditedLine:
     same_as: str | None
     counts: Mapping[str, int]
     accuracy: float
-    over_seeds: Estimate | None  # accuracy minus the baseline's, interval over training seeds
-    crossed: Estimate  # the same, interval over training seeds and test windows
+    over_seeds: statistics.Estimate | None  # accuracy minus the baseline's, interval over training seeds
+    crossed: statistics.Estimate  # the same, interval over training seeds and test windows
     timings: Mapping[int, Timing]
 
 
@@ -64,7 +62,7 @@ class Audited:
 
     lines: Mapping[str, AuditedLine]
     accuracies: Mapping[str, float]
-    against_frugal: Mapping[str, Estimate]
+    against_frugal: Mapping[str, statistics.Estimate]
     batch_sizes: Sequence[int]
     quickest: Mapping[int, str]
     blocks: int
@@ -90,19 +88,20 @@ def summarise_audited(
     lines = {}
     for key in keys:
         own = models[models["configuration"] == key].iloc[0]
-        model = (str(own["weights_sha256"]), str(own["runtime"]), str(own["precision"]))
-        same_as = first_of.setdefault(model, key)
+        first = first_of.setdefault((own["weights_sha256"], own["runtime"], own["precision"]), key)
         timings = {
-            size: _timing(models, key, quickest[size], size, peak_flops_per_s, parameters) for size in sizes
+            size: _timing(models, key, reference, size, peak_flops_per_s, parameters)
+            for size, reference in quickest.items()
         }
-        lines[key] = _line(key, own, None if same_as == key else same_as, hits, timings, parameters)
+        lines[key] = _line(key, own, None if first == key else first, hits, timings, parameters)
     names = [name for name in hits.columns if name not in NOT_MODELS]
     base = hits_by_seed(hits, BASELINE)
     return Audited(
         lines=lines,
         accuracies={name: float(hits[name].mean()) for name in names},
         against_frugal={
-            name: crossed_difference(base, hits_by_seed(hits, name), *parameters.bootstrap) for name in FRUGAL
+            name: statistics.crossed_difference(base, hits_by_seed(hits, name), *parameters.bootstrap)
+            for name in FRUGAL
         },
         batch_sizes=sizes,
         quickest=quickest,
@@ -117,8 +116,7 @@ def summarise_audited(
 def hits_by_seed(hits: pd.DataFrame, name: str) -> np.ndarray:
     """One column of hits as [seeds, windows] of bool."""
     table = hits.pivot(index="training_seed", columns="first_day", values=name)
-    found: np.ndarray = table.to_numpy(dtype=bool)
-    return found
+    return np.asarray(table, dtype=bool)
 
 
 def _line(
@@ -133,15 +131,12 @@ def _line(
     by_seed = (right.mean(axis=1) - base.mean(axis=1)).tolist()
     return AuditedLine(
         key=key,
-        name=str(own["name"]),
-        runtime=str(own["runtime"]),
-        precision=str(own["precision"]),
-        weights_sha256=str(own["weights_sha256"]),
+        **{name: str(own[name]) for name in ("name", "runtime", "precision", "weights_sha256")},
         same_as=same_as,
         counts={name: int(own[name]) for name in COUNTS},
         accuracy=float(right.mean()),
-        over_seeds=student_interval(by_seed, parameters.confidence),
-        crossed=crossed_difference(right, base, *parameters.bootstrap),
+        over_seeds=statistics.student_interval(by_seed, parameters.confidence),
+        crossed=statistics.crossed_difference(right, base, *parameters.bootstrap),
         timings=timings,
     )
 
@@ -155,26 +150,20 @@ def _timing(
     parameters: ReportParameters,
 ) -> Timing:
     own, base, quickest = (cells(models, name, size) for name in (key, BASELINE, reference))
-    times, seeds = own["cpu_time_ms"].to_list(), own["training_seed"].to_list()
-    doubtful = own["flags"].notna() | base["flags"].notna()
-    logs = np.log(own["cpu_time_ms"].to_numpy() / base["cpu_time_ms"].to_numpy())
+    seeds, doubtful = own["training_seed"], own["flags"].notna() | base["flags"].notna()
+    logs = np.log(own["cpu_time_ms"] / base["cpu_time_ms"])
     mean_ms = float(np.exp(np.mean(np.log(own["cpu_time_ms"]))))
+
+    def ratio(values: pd.DataFrame, to: pd.DataFrame, column: str = "cpu_time_ms") -> statistics.Ratio | None:
+        return statistics.ratio_over_units(values[column], to[column], seeds, parameters.confidence)
+
     return Timing(
         cpu_time_ms=mean_ms,
-        ratio=ratio_over_units(times, base["cpu_time_ms"].to_list(), seeds, parameters.confidence),
-        to_uncompressed=ratio_over_units(
-            times, quickest["cpu_time_ms"].to_list(), seeds, parameters.confidence
-        ),
-        clean=ratio_over_units(
-            own["cpu_time_ms"].mask(doubtful).to_list(),
-            base["cpu_time_ms"].to_list(),
-            seeds,
-            parameters.confidence,
-        ),
-        energy=ratio_over_units(
-            own["energy_mwh"].to_list(), base["energy_mwh"].to_list(), seeds, parameters.confidence
-        ),
-        detectable=minimum_detectable_ratio(np.array(unit_means(logs.tolist(), seeds)), power=POWER),
+        ratio=ratio(own, base),
+        to_uncompressed=ratio(own, quickest),
+        clean=ratio(own.mask(doubtful), base),
+        energy=ratio(own, base, "energy_mwh"),
+        detectable=statistics.minimum_detectable_ratio(statistics.unit_means(logs, seeds), power=POWER),
         attained=float(own["flops"].iloc[0]) / (mean_ms / 1000) / peak_flops_per_s,
     )
 
@@ -192,37 +181,29 @@ def quickest_uncompressed(models: pd.DataFrame, size: int) -> str:
 
 def cells(models: pd.DataFrame, key: str, size: int) -> pd.DataFrame:
     """Return the rows of one configuration at one batch size, by block."""
-    own = models[(models["configuration"] == key) & (models["batch_size"] == size)]
-    return own.sort_values("block").reset_index(drop=True)
+    return by_block(models[models["batch_size"] == size], key)
 
 
 def pay_back_audited(
-    models: pd.DataFrame,
-    key: str,
-    reference: str,
-    size: int,
-    invested_cpu_s: float,
-    parameters: ReportParameters,
-) -> BreakEven:
-    """Compute the forecasts after which `key` has repaid, against `reference`, the CPU time invested."""
-    own, other = (cells(models, name, size)["cpu_time_ms"].to_list() for name in (key, reference))
-    return break_even(1000 * invested_cpu_s, own, other, *parameters.bootstrap)
+    models: pd.DataFrame, key: str, reference: str, size: int, cpu_s: float, parameters: ReportParameters
+) -> statistics.BreakEven:
+    """Compute the forecasts after which `key` has repaid, against `reference`, `cpu_s` of CPU time."""
+    own, other = (cells(models, name, size)["cpu_time_ms"] for name in (key, reference))
+    return statistics.break_even(1000 * cpu_s, own, other, *parameters.bootstrap)
 
 
 def proxy_agreement(
     candidates: pd.DataFrame, sizes: Sequence[int], parameters: ReportParameters
-) -> dict[str, dict[int, Estimate]]:
+) -> dict[str, dict[int, statistics.Estimate]]:
     """Compute Spearman's correlation of every proxy with measured CPU time over candidates, by batch size.
 
     Higher sparsity promises less time, so its sign is turned: 1 is agreement for every proxy.
     """
-    sign = {"sparsity": -1.0}
+    signed = candidates.assign(sparsity=-candidates["sparsity"])
     return {
         proxy: {
-            size: rank_correlation(
-                (sign.get(proxy, 1.0) * candidates[proxy]).to_list(),
-                candidates[f"cpu_time_ms_batch_{size}"].to_list(),
-                *parameters.bootstrap,
+            size: statistics.rank_correlation(
+                signed[proxy], signed[f"cpu_time_ms_batch_{size}"], *parameters.bootstrap
             )
             for size in sizes
         }
@@ -233,25 +214,23 @@ def proxy_agreement(
 def repair_lines(repairs: pd.DataFrame, sizes: Sequence[int], confidence: float) -> list[dict[str, Any]]:
     """Summarise each variant: its most frequent pick, on how many seeds, and what the pick achieves."""
     lines = []
-    for variant in dict.fromkeys(repairs["variant"]):
-        own = repairs[repairs["variant"] == variant]
-        picks = own["names"].value_counts(sort=True)
-        commonest = sorted(name for name, count in picks.items() if count == picks.max())[0]
-        ratios = {}
-        for size in sizes:
-            values = own[f"cpu_time_ratio_batch_{size}"].to_list()
-            units = own["seed"].to_list()
-            ratios[size] = ratio_over_units(values, [1.0] * len(values), units, confidence)
+    for variant, own in repairs.groupby("variant", sort=False):
+        picks = own["names"].value_counts().sort_index()
+        ratios = {
+            size: statistics.ratio_over_units(
+                own[f"cpu_time_ratio_batch_{size}"], np.ones(len(own)), own["seed"], confidence
+            )
+            for size in sizes
+        }
         lines.append(
             {
                 "variant": variant,
-                "picks": str(commonest).split(),
+                "picks": str(picks.idxmax()).split(),
                 "on": int(picks.max()),
                 "seeds": len(own),
-                "ties": [int(own["ties"].min()), int(own["ties"].max())],
-                "models": [int(own["models"].min()), int(own["models"].max())],
+                **{name: [int(own[name].min()), int(own[name].max())] for name in ("ties", "models")},
                 "ratios": ratios,
-                "accuracy": student_interval(own["test_accuracy_difference"].to_list(), confidence),
+                "accuracy": statistics.student_interval(own["test_accuracy_difference"], confidence),
             }
         )
     return lines
@@ -265,8 +244,8 @@ def control_lines(narrow: pd.DataFrame, confidence: float) -> list[dict[str, Any
         {
             "widths": f"{width_0}x{width_1}",
             "method": method,
-            "before": student_interval(own["validation_loss_before"].to_list(), confidence),
-            "loss": student_interval(own["validation_loss"].to_list(), confidence),
+            "before": statistics.student_interval(own["validation_loss_before"], confidence),
+            "loss": statistics.student_interval(own["validation_loss"], confidence),
             "seeds": len(own),
         }
         for (width_0, width_1, method), own in rows.groupby(["width_0", "width_1", "method"])

@@ -4,20 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sustainable.reporting.declaration import (
-    EXACT_COUNT,
-    HIT_TABLES,
-    ROW_FILES,
-    Analysis,
-    Declaration,
-    Judgement,
-)
+from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration, Judgement
+from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
 from sustainable.reporting.forecasting.searching import SearcherLine
-from sustainable.reporting.formats import difference_text, small_ratio_text
+from sustainable.reporting.formats import difference_text, small_ratio_text, words
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio, weakest
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Ratio, weakest
 
 CHOICE, ORACLE = "ppo_stepwise", "oracle"
 AUDITED_FILES = (ROW_FILES["audited"], HIT_TABLES["audited"], "data/benchmark/audited.conditions.json")
@@ -33,7 +27,8 @@ def judge_saving(analysis: Analysis) -> Judgement:
         for timing in line.timings.values()
         for ratio in (timing.ratio, timing.clean)
     ]
-    accuracy = not_inferior(line.over_seeds, parameters.audited.accuracy_margin)
+    loss, margin = line.over_seeds, parameters.audited.accuracy_margin
+    accuracy = decided(loss.low > -margin, loss.high < -margin) if loss else INCONCLUSIVE
     return Judgement(
         verdict=weakest([*verdicts, accuracy]),
         reason=f"{_ratios(line, audited)} Accuracy difference over {audited.seeds} seeds: "
@@ -47,17 +42,14 @@ def judge_runtime(analysis: Analysis) -> Judgement:
     """C2: what compression adds to the fastest runtime."""
     audited = analysis.audited
     line = audited.lines[CHOICE]
-    verdicts = [
-        at_most(timing.to_uncompressed, 1.0, audited.blocks, analysis.parameters)
-        for timing in line.timings.values()
-    ]
-    ratios = ", ".join(
-        f"batch {size}: {small_ratio_text(timing.to_uncompressed)}" for size, timing in line.timings.items()
-    )
+    to_fastest = {size: timing.to_uncompressed for size, timing in line.timings.items()}
+    ratios = ", ".join(f"batch {size}: {small_ratio_text(ratio)}" for size, ratio in to_fastest.items())
     fastest = {size: audited.lines[key] for size, key in audited.quickest.items()}
     runtimes = ", ".join(f"{line.runtime} (batch {size})" for size, line in fastest.items())
     return Judgement(
-        verdict=weakest(verdicts),
+        verdict=weakest(
+            [at_most(ratio, 1.0, audited.blocks, analysis.parameters) for ratio in to_fastest.values()]
+        ),
         reason=f"The fastest runtime of the full network is {runtimes}; ratios to it: {ratios}.",
         evidence="CPU time: clock",
         values={
@@ -70,18 +62,16 @@ def judge_runtime(analysis: Analysis) -> Judgement:
 def judge_searchers(analysis: Analysis) -> Judgement:
     """C3: whether reinforcement learning is the better searcher."""
     searching = analysis.searching
-    best = searching.lines[CHOICE]
+    regret = searching.lines[CHOICE].mean_regret
     rivals = {name: line.against for name, line in searching.lines.items() if not line.is_rl and line.against}
-    worse = [name for name, difference in rivals.items() if difference.low > 0]
-    beaten = [name for name, difference in rivals.items() if difference.high < 0]
-    undecided = CONFIRMED if len(beaten) == len(rivals) else INCONCLUSIVE
     compared = "; ".join(f"{name} {difference_text(difference)}" for name, difference in rivals.items())
+    reason = "Too few seeds."
+    if regret:
+        reason = f"Mean regret over {searching.budget} evaluations: {regret.estimate:.3f} nats. "
+        reason += f"Minus that of the others: {compared}."
     return Judgement(
-        verdict=REFUTED if worse else undecided,
-        reason=f"Mean regret over {searching.budget} evaluations: {best.mean_regret.estimate:.3f} nats. "
-        f"Minus that of the others: {compared}."
-        if best.mean_regret
-        else "Too few seeds.",
+        verdict=weakest([decided(rival.high < 0, rival.low > 0) for rival in rivals.values()]),
+        reason=reason,
         evidence="exact count on the table of candidates",
         values={name: _searched(line) for name, line in searching.lines.items()},
     )
@@ -91,17 +81,12 @@ def judge_proxies(analysis: Analysis) -> Judgement:
     """C4: whether counted operations can replace a measurement."""
     needed, agreement = analysis.parameters.audited.rank_agreement, analysis.agreement
     operations = agreement["flops"].values()
-    if all(correlation.low >= needed for correlation in operations):
-        verdict = CONFIRMED
-    else:
-        verdict = REFUTED if any(one.high < needed for one in operations) else INCONCLUSIVE
     text = "; ".join(
-        f"{proxy.replace('_', ' ')} "
-        + ", ".join(f"{one.estimate:.2f} (batch {size})" for size, one in by_size.items())
+        f"{words(proxy)} " + ", ".join(f"{one.estimate:.2f} (batch {size})" for size, one in by_size.items())
         for proxy, by_size in agreement.items()
     )
     return Judgement(
-        verdict=verdict,
+        verdict=weakest([decided(one.low >= needed, one.high < needed) for one in operations]),
         reason=f"Rank correlation with CPU time: {text}.",
         evidence="CPU time: clock; proxies: exact count",
         values={
@@ -115,16 +100,13 @@ def judge_frugal(analysis: Analysis) -> Judgement:
     """C5: whether the network is worth its energy at all."""
     audited = analysis.audited
     against = audited.against_frugal
-    better = [name for name, difference in against.items() if difference.low > 0]
-    worse = [name for name, difference in against.items() if difference.high < 0]
-    undecided = CONFIRMED if len(better) == len(against) else INCONCLUSIVE
     text = "; ".join(
-        f"{name.replace('_', ' ')} {audited.accuracies[name]:.3f}, difference {difference_text(difference)}"
+        f"{words(name)} {audited.accuracies[name]:.3f}, difference {difference_text(difference)}"
         for name, difference in against.items()
     )
     regression = _ratios(audited.lines["logistic_last_day"], audited)
     return Judgement(
-        verdict=REFUTED if worse else undecided,
+        verdict=weakest([decided(one.low > 0, one.high < 0) for one in against.values()]),
         reason=f"Accuracy {audited.accuracies['baseline']:.3f}; {text}. The regression: {regression}",
         evidence=EXACT_COUNT,
         values={
@@ -137,7 +119,6 @@ def judge_frugal(analysis: Analysis) -> Judgement:
 AUDITED_CLAIMS = (
     Declaration(
         id="C1",
-        source="ours",
         statement="The deployment that the step-by-step PPO chooses needs at least {target_speed_up:g} times "
         "less CPU time per forecast than the eager FP32 baseline, at non-inferior accuracy.",
         rule="at every batch size, the CPU time ratio's interval over training seeds lies below "
@@ -149,7 +130,6 @@ AUDITED_CLAIMS = (
     ),
     Declaration(
         id="C2",
-        source="ours",
         statement="Compression also saves CPU time against the fastest uncompressed runtime.",
         rule="at every batch size, the interval over seeds of the CPU time ratio to the fastest runtime of "
         "the full network in fp32 lies below 1",
@@ -159,7 +139,6 @@ AUDITED_CLAIMS = (
     ),
     Declaration(
         id="C3",
-        source="ours",
         statement="A reinforcement-learning agent finds the compression with fewer evaluations than other "
         "searchers.",
         rule="the step-by-step PPO's mean regret over the budget is lower than that of every searcher that "
@@ -170,7 +149,6 @@ AUDITED_CLAIMS = (
     ),
     Declaration(
         id="C4",
-        source="ours",
         statement="Counted operations rank deployments as measured CPU time does.",
         rule="at every batch size, the whole interval of Spearman's correlation between operations and CPU "
         "time over all candidates is at least {rank_agreement:g}; refuted if a whole interval is below",
@@ -180,7 +158,6 @@ AUDITED_CLAIMS = (
     ),
     Declaration(
         id="C5",
-        source="ours",
         statement="The uncompressed network forecasts better than every frugal forecaster.",
         rule="the interval, over training seeds and test windows, of its accuracy minus that of each frugal "
         "forecaster lies above 0; refuted if one lies below",
@@ -195,18 +172,12 @@ def at_most(ratio: Ratio | None, bound: float, blocks: int, parameters: ReportPa
     """Whether a ratio's whole interval is at most `bound`; inconclusive with too few blocks."""
     if ratio is None or blocks < parameters.minimum_blocks:
         return INCONCLUSIVE
-    if ratio.high <= bound:
-        return CONFIRMED
-    return REFUTED if ratio.low > bound else INCONCLUSIVE
+    return decided(ratio.high <= bound, ratio.low > bound)
 
 
-def not_inferior(difference: Estimate | None, margin: float) -> str:
-    """Whether an accuracy difference's whole interval is above -`margin`."""
-    if difference is None:
-        return INCONCLUSIVE
-    if difference.low > -margin:
-        return CONFIRMED
-    return REFUTED if difference.high < -margin else INCONCLUSIVE
+def decided(holds: bool, fails: bool) -> str:
+    """The verdict on an interval that lies wholly where a claim holds, wholly where it fails, or neither."""
+    return CONFIRMED if holds else REFUTED if fails else INCONCLUSIVE
 
 
 def _ratios(line: AuditedLine, audited: Audited) -> str:

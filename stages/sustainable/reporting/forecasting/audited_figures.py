@@ -1,6 +1,7 @@
 """Figures of the audited protocol: the deployment space, proxies against measurement, regret, and ratios."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
-from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, STYLE, draw_interval, save_figures
+from sustainable.reporting.style import BLUE, GREEN, ORANGE, ratios_figure, save_figures, styled
 
 RUNTIME_COLOURS = {"torch-eager": BLUE, "onnxruntime": ORANGE, "openvino": GREEN}
 PRECISION_MARKS = {"fp32": "o", "int8": "s", "bf16": "^"}
+POINTS: dict[str, Any] = {"alpha": 0.6, "markeredgewidth": 0}
 PROXY_LABELS = {
     "flops": "operations",
     "parameters": "parameters",
@@ -40,92 +42,68 @@ def draw_audited(folder: Path, candidates: pd.DataFrame, study: Forecasting, sta
     return save_figures(figures, folder, stamp)
 
 
+@styled()
 def audited_figure(audited: Audited, labels: Mapping[str, str]) -> Figure:
     """Plot CPU time relative to the eager baseline with its interval over seeds, on a logarithmic axis."""
-    keys = [key for key in audited.lines if key != BASELINE]
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(5.6, 3.2))
-        offsets = np.linspace(-0.15, 0.15, len(audited.batch_sizes))
-        for offset, colour, size in zip(offsets, (GREY, BLUE), audited.batch_sizes, strict=False):
-            for place, key in enumerate(keys):
-                draw_interval(axis, audited.lines[key].timings[size].ratio, place + offset, colour)
-            axis.plot([], [], "o-", color=colour, label=f"batch {size}")
-        axis.axvline(1, color="black", linewidth=0.6)
-        axis.set_xscale("log")
-        axis.set_yticks(range(len(keys)), [labels[key] for key in keys])
-        axis.invert_yaxis()
-        axis.set_xlabel("CPU time of a forecast relative to the eager baseline")
-        axis.legend(fontsize=7, frameon=False)
+    lines = {key: line for key, line in audited.lines.items() if key != BASELINE}
+    series = {
+        f"batch {size}": {key: line.timings[size].ratio for key, line in lines.items()}
+        for size in audited.batch_sizes
+    }
+    figure = ratios_figure(series, [labels[key] for key in lines], (5.6, 3.2))
+    figure.axes[0].set(xscale="log", xlabel="CPU time of a forecast relative to the eager baseline")
+    figure.axes[0].legend(fontsize=7, frameon=False)
     return figure
 
 
+@styled()
 def candidates_figure(candidates: pd.DataFrame, sizes: Sequence[int]) -> Figure:
     """Plot validation accuracy against measured CPU time, one point per candidate."""
     space = candidates[candidates["family"] != "masked"]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(sizes), figsize=(6.4, 2.8), sharey=True, squeeze=False)
-        for axis, size in zip(axes[0], sizes, strict=True):
-            for (runtime, precision), own in space.groupby(["runtime", "precision"]):
-                axis.plot(
-                    own[f"cpu_time_ms_batch_{size}"],
-                    own["validation_accuracy"],
-                    PRECISION_MARKS[str(precision)],
-                    color=RUNTIME_COLOURS[str(runtime)],
-                    markersize=3,
-                    alpha=0.6,
-                    markeredgewidth=0,
-                    label=f"{runtime} {precision}",
-                )
-            axis.set_xscale("log")
-            axis.set_xlabel(f"CPU time, ms per forecast, batch {size}")
-        axes[0][0].set_ylabel("validation accuracy")
-        axes[0][-1].legend(fontsize=6, frameon=False)
+    figure, axes = plt.subplots(1, len(sizes), figsize=(6.4, 2.8), sharey=True, squeeze=False)
+    for axis, size in zip(axes[0], sizes, strict=True):
+        for (runtime, precision), own in space.groupby(["runtime", "precision"]):
+            look = POINTS | {"color": RUNTIME_COLOURS[str(runtime)], "markersize": 3}
+            mark, label = PRECISION_MARKS[str(precision)], f"{runtime} {precision}"
+            axis.plot(own[f"cpu_time_ms_batch_{size}"], own["validation_accuracy"], mark, label=label, **look)
+        axis.set(xscale="log", xlabel=f"CPU time, ms per forecast, batch {size}")
+    axes[0][0].set_ylabel("validation accuracy")
+    axes[0][-1].legend(fontsize=6, frameon=False)
     return figure
 
 
+@styled()
 def proxies_figure(candidates: pd.DataFrame, size: int) -> Figure:
     """Plot measured CPU time against each proxy, one point per candidate."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, 3, figsize=(6.4, 3.8), sharey=True)
-        for axis, proxy in zip(axes.flat, PROXIES, strict=True):
-            for runtime, own in candidates.groupby("runtime"):
-                look: dict[str, Any] = {
-                    "color": RUNTIME_COLOURS[str(runtime)],
-                    "markersize": 2.5,
-                    "alpha": 0.6,
-                }
-                axis.plot(own[proxy], own[f"cpu_time_ms_batch_{size}"], "o", markeredgewidth=0, **look)
-            axis.set_xscale(
-                "linear" if proxy == "sparsity" else "symlog", **_symlog(candidates[proxy], proxy)
-            )
-            axis.set_yscale("log")
-            axis.set_xlabel(PROXY_LABELS[proxy])
-        for axis in axes[:, 0]:
-            axis.set_ylabel("CPU time, ms")
-        for runtime, colour in RUNTIME_COLOURS.items():
-            axes[0, 0].plot([], [], "o", color=colour, markersize=3, label=runtime)
-        axes[0, 0].legend(fontsize=6, frameon=False)
+    figure, axes = plt.subplots(2, 3, figsize=(6.4, 3.8), sharey=True)
+    for axis, proxy in zip(axes.flat, PROXIES, strict=True):
+        for runtime, own in candidates.groupby("runtime"):
+            look = POINTS | {"color": RUNTIME_COLOURS[str(runtime)], "markersize": 2.5}
+            axis.plot(own[proxy], own[f"cpu_time_ms_batch_{size}"], "o", **look)
+        if proxy != "sparsity":
+            # a logarithmic axis that still shows 0, which the proxies report for quantized models
+            smallest = float(candidates.loc[candidates[proxy] > 0, proxy].min())
+            axis.set_xscale("symlog", linthresh=smallest)
+        axis.set(yscale="log", xlabel=PROXY_LABELS[proxy])
+    for axis in axes[:, 0]:
+        axis.set_ylabel("CPU time, ms")
+    for runtime, colour in RUNTIME_COLOURS.items():
+        axes[0, 0].plot([], [], "o", color=colour, markersize=3, label=runtime)
+    axes[0, 0].legend(fontsize=6, frameon=False)
     return figure
 
 
-def _symlog(values: pd.Series, proxy: str) -> dict[str, float]:
-    """Choose a logarithmic axis that still shows 0, which the proxies report for quantized models."""
-    return {} if proxy == "sparsity" else {"linthresh": float(values[values > 0].min())}
-
-
+@styled()
 def regret_figure(searching: Searching) -> Figure:
     """Plot mean simple regret against distinct evaluations, with its interval over seeds."""
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6.0, 3.4))
-        colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
-        steps = np.arange(1, searching.budget + 1)
-        for index, (name, line) in enumerate(searching.lines.items()):
-            style = "-" if line.is_rl else "--"
-            colour = colours[index % len(colours)]
-            axis.plot(steps, line.curve.mean, style, color=colour, linewidth=1.3, label=words(name))
-            axis.fill_between(steps, line.curve.low, line.curve.high, color=colour, alpha=0.12, linewidth=0)
-        axis.set_xlabel("distinct evaluations")
-        axis.set_ylabel("regret, nats")
-        axis.set_ylim(bottom=0)
-        axis.legend(fontsize=6, frameon=False, ncols=2)
+    figure, axis = plt.subplots(figsize=(6.0, 3.4))
+    colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+    steps = np.arange(1, searching.budget + 1)
+    for colour, (name, line) in zip(cycle(colours), searching.lines.items(), strict=False):
+        style = "-" if line.is_rl else "--"
+        axis.plot(steps, line.curve.mean, style, color=colour, linewidth=1.3, label=words(name))
+        axis.fill_between(steps, line.curve.low, line.curve.high, color=colour, alpha=0.12, linewidth=0)
+    axis.set(xlabel="distinct evaluations", ylabel="regret, nats")
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=6, frameon=False, ncols=2)
     return figure

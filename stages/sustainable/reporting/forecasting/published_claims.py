@@ -1,30 +1,20 @@
 """Claims A1 to A5: what the first source says, judged on its own benchmark and on randomised blocks."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 
+from sustainable import statistics
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
-from sustainable.reporting.declaration import (
-    EXACT_COUNT,
-    HIT_TABLES,
-    ROW_FILES,
-    Analysis,
-    Declaration,
-    Judgement,
-)
-from sustainable.reporting.forecasting.results import PRIMARY, Comparison, Results
+from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration, Judgement
+from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
+from sustainable.reporting.forecasting.results import PRIMARY, Results
+from sustainable.reporting.formats import interval_text
 from sustainable.reporting.measured_rows import BASELINE
-from sustainable.statistics import (
-    CONFIRMED,
-    INCONCLUSIVE,
-    NOT_TESTABLE,
-    REFUTED,
-    Ratio,
-    verdict_on_ratio,
-    weakest,
-)
 
 QUANTIZED, PUBLISHED_CHOICE = "manual_quantization", "published_choice"
+TESTS = ("p", "p_holm", "p_equivalence", "detectable")
 Direction = Literal["lower", "higher"]
 ACCURACY_FILES = (ROW_FILES["published"], HIT_TABLES["published"])
 COST_FILES = (*ACCURACY_FILES, ROW_FILES["remeasured"], HIT_TABLES["remeasured"])
@@ -37,14 +27,15 @@ def judge_accuracy(analysis: Analysis) -> Judgement:
     correct = {key: line.correct for key, line in results.lines.items()}
     changed = {key: count for key, count in correct.items() if count != base}
     models = len({line.weights_sha256 for line in results.lines.values()})
+    right, counts = (
+        f"{base} of {results.windows} windows right",
+        ", ".join(f"{key}: {n}" for key, n in changed.items()),
+    )
+    reason = f"All {len(correct)} configurations get {right}; they are {models} different models."
     if changed:
-        counts = ", ".join(f"{key}: {count}" for key, count in changed.items())
-        reason = f"The baseline gets {base} of {results.windows} windows right; these differ: {counts}."
-    else:
-        reason = f"All {len(correct)} configurations get {base} of {results.windows} windows right; "
-        reason += f"they are {models} different models."
+        reason = f"The baseline gets {right}; these differ: {counts}."
     return Judgement(
-        verdict=REFUTED if changed else CONFIRMED,
+        verdict=statistics.REFUTED if changed else statistics.CONFIRMED,
         reason=reason,
         evidence=EXACT_COUNT,
         values={"windows": results.windows, "correct": correct, "different_models": models},
@@ -71,7 +62,7 @@ def judge_published_saving(analysis: Analysis) -> Judgement:
     if QUANTIZED in same:
         reason += " By hash it is the same model as manual quantization: A2 and A3 cannot both hold."
     return Judgement(
-        verdict=weakest([energy, latency]),
+        verdict=statistics.weakest([energy, latency]),
         reason=reason,
         evidence=f"energy: {remeasured.cpu_evidence}; latency: clock",
         values=_both_ways(analysis, PUBLISHED_CHOICE)
@@ -95,7 +86,7 @@ def judge_published_proxies(analysis: Analysis) -> Judgement:
         "have the same weights as the baseline."
     )
     return Judgement(
-        verdict=CONFIRMED if zero and unchanged else REFUTED,
+        verdict=statistics.CONFIRMED if zero and unchanged else statistics.REFUTED,
         reason=reason,
         evidence=EXACT_COUNT,
         values={
@@ -115,32 +106,27 @@ def judge_discovery(analysis: Analysis) -> Judgement:
     seen, policy = best["best_seen"]["action"], best["policy"]["action"]
     discovered = ties == [published] and seen == published
     reason = f"The search first saw its best reward at action {seen}; the trained policy picks {policy}. "
-    if len(ties) > 1:
-        reason += (
-            f"{len(ties)} of {best['actions']} actions share that reward: the choice among them is chance."
-        )
-    else:
-        reason += f"Only action {ties[0]} has the best reward."
+    shared = f"{len(ties)} of {best['actions']} actions share that reward: the choice among them is chance."
+    reason += shared if len(ties) > 1 else f"Only action {ties[0]} has the best reward."
     return Judgement(
-        verdict=CONFIRMED if discovered else REFUTED,
+        verdict=statistics.CONFIRMED if discovered else statistics.REFUTED,
         reason=reason,
         evidence=EXACT_COUNT,
         values={"best_seen": seen, "policy": policy, "ties": ties, "actions": best["actions"]},
     )
 
 
+_declared = partial(Declaration, source="study_a")
 PUBLISHED_CLAIMS = (
-    Declaration(
+    _declared(
         id="A1",
-        source="study_a",
         rule="every configuration classifies as many test windows correctly as the baseline",
         judge=judge_accuracy,
         decided_by=ACCURACY_FILES,
         needs=("exact counts",),
     ),
-    Declaration(
+    _declared(
         id="A2",
-        source="study_a",
         rule="in randomised blocks, the energy ratio to the baseline is above 1: its interval excludes 1, "
         "the effect exceeds the A/A noise floor, and both hold without flagged windows; decided only on "
         "counted energy",
@@ -148,9 +134,8 @@ PUBLISHED_CLAIMS = (
         decided_by=COST_FILES,
         needs=("energy counter",),
     ),
-    Declaration(
+    _declared(
         id="A3",
-        source="study_a",
         rule="in randomised blocks, the energy ratio and the latency ratio to the baseline are below 1: each "
         "interval excludes 1, each effect exceeds the A/A noise floor, and both hold without flagged "
         "windows; the energy half is decided only on counted energy",
@@ -158,18 +143,16 @@ PUBLISHED_CLAIMS = (
         decided_by=COST_FILES,
         needs=("latency", "energy counter"),
     ),
-    Declaration(
+    _declared(
         id="A4",
-        source="study_a",
         rule="both proxies are 0 for every quantized action, and the dense model's figures for every pruned "
         "one",
         judge=judge_published_proxies,
         decided_by=("data/search/published/actions.csv",),
         needs=("exact counts",),
     ),
-    Declaration(
+    _declared(
         id="A5",
-        source="study_a",
         rule="only action {published_action:g} has the best reward, and the search found it",
         judge=judge_discovery,
         decided_by=("data/search/published/best_action.json",),
@@ -184,7 +167,7 @@ def energy_verdict(analysis: Analysis, key: str, claimed: Direction) -> tuple[st
     if not carries_energy_claims(evidence):
         _, figures = ratio_verdict(analysis, key, PRIMARY, claimed)
         meaning = EVIDENCE.get(evidence, "mixed classes")
-        return NOT_TESTABLE, f"The energy here is {evidence} ({meaning}); CPU time: {figures}."
+        return statistics.NOT_TESTABLE, f"The energy here is {evidence} ({meaning}); CPU time: {figures}."
     verdict, figures = ratio_verdict(analysis, key, "energy_mwh", claimed)
     return verdict, f"Energy: {figures}."
 
@@ -197,17 +180,23 @@ def ratio_verdict(analysis: Analysis, key: str, outcome: str, claimed: Direction
     remeasured, least = analysis.results["remeasured"], analysis.parameters.minimum_blocks
     compared, twin = remeasured.lines[key].compared[outcome], remeasured.twin[outcome]
     if compared.ratio is None or twin.ratio is None:
-        return INCONCLUSIVE, "too few readings"
-    figures = f"ratio {_text(compared.ratio)}, A/A control {_text(twin.ratio)}"
+        return statistics.INCONCLUSIVE, "too few readings"
+    figures = f"ratio {interval_text(compared.ratio)}, A/A control {interval_text(twin.ratio)}"
     if compared.detectable is not None:
         figures += f", smallest detectable effect {100 * compared.detectable:.1f} %"
     if min(compared.ratio.n, twin.ratio.n) < least:
-        return INCONCLUSIVE, f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed"
-    verdict = verdict_on_ratio(compared.ratio, twin.ratio, claimed)
+        return (
+            statistics.INCONCLUSIVE,
+            f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed",
+        )
+    verdict = statistics.verdict_on_ratio(compared.ratio, twin.ratio, claimed)
     if compared.clean is None or twin.clean is None or min(compared.clean.n, twin.clean.n) < least:
-        return INCONCLUSIVE, f"{figures}; fewer than {least} blocks are free of flagged windows"
-    if verdict_on_ratio(compared.clean, twin.clean, claimed) != verdict:
-        return INCONCLUSIVE, f"{figures}; without flagged windows {_text(compared.clean)}, another verdict"
+        return statistics.INCONCLUSIVE, f"{figures}; fewer than {least} blocks are free of flagged windows"
+    if statistics.verdict_on_ratio(compared.clean, twin.clean, claimed) != verdict:
+        return (
+            statistics.INCONCLUSIVE,
+            f"{figures}; without flagged windows {interval_text(compared.clean)}, another verdict",
+        )
     return verdict, figures
 
 
@@ -219,23 +208,14 @@ def _both_ways(analysis: Analysis, key: str) -> dict[str, Any]:
 def _figures(results: Results, key: str) -> dict[str, Any]:
     return {
         outcome: {
-            "ratio": _numbers(comparison.ratio),
-            "without_flagged": _numbers(comparison.clean),
-            "control": _numbers(results.twin[outcome].ratio),
-            **_tests(comparison),
+            "ratio": _asdict(comparison.ratio),
+            "without_flagged": _asdict(comparison.clean),
+            "control": _asdict(results.twin[outcome].ratio),
+            **{name: getattr(comparison, name) for name in TESTS},
         }
         for outcome, comparison in results.lines[key].compared.items()
     }
 
 
-def _tests(comparison: Comparison) -> dict[str, float | None]:
-    names = ("p", "p_holm", "p_equivalence", "detectable")
-    return {name: getattr(comparison, name) for name in names}
-
-
-def _text(ratio: Ratio) -> str:
-    return f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-
-
-def _numbers(ratio: Ratio | None) -> Mapping[str, float] | None:
-    return None if ratio is None else dict(vars(ratio))
+def _asdict(ratio: statistics.Ratio | None) -> Mapping[str, float] | None:
+    return None if ratio is None else asdict(ratio)

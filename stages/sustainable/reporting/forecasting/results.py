@@ -7,27 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sustainable import statistics
 from sustainable.core.errors import UserError
 from sustainable.measuring.rows import JOULES_PER_MWH
-from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, check_blocks, describe_evidence, joined
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, by_block, check_blocks
+from sustainable.reporting.measured_rows import describe_evidence, joined
 from sustainable.reporting.parameters import POWER, ReportParameters
-from sustainable.statistics import (
-    BreakEven,
-    Ratio,
-    Redundancy,
-    Summary,
-    break_even,
-    difference_interval,
-    equivalence_p,
-    holm,
-    paired_log_ratios,
-    mcnemar_p,
-    minimum_detectable_ratio,
-    paired_ratio,
-    redundancy,
-    sign_flip_p,
-    summarise_values,
-)
 
 PRIMARY = "cpu_time_ms"
 COMPARED = (PRIMARY, "latency_ms", "energy_mwh", "net_energy_mwh")
@@ -48,8 +33,8 @@ ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 class Comparison:
     """One outcome compared with the baseline within blocks."""
 
-    ratio: Ratio | None
-    clean: Ratio | None  # without flagged windows
+    ratio: statistics.Ratio | None
+    clean: statistics.Ratio | None  # without flagged windows
     p: float | None  # sign-flip test
     p_holm: float | None  # None outside the family
     p_equivalence: float | None  # TOST
@@ -64,13 +49,15 @@ class Line:
     name: str
     precision: str
     weights_sha256: str
-    same_as: str | None  # first configuration with equal weights and runtime; None if this is the first
     counts: Mapping[str, int]
     hits: np.ndarray  # [windows], whether the forecast is right
-    outcomes: Mapping[str, Summary]
+    outcomes: Mapping[str, statistics.Summary]
     compared: Mapping[str, Comparison]
     watts_range: tuple[float, float] | None
     flagged: int
+    same_as: str | None = (
+        None  # first configuration with equal weights and runtime; None if this is the first
+    )
 
     @property
     def correct(self) -> int:
@@ -98,7 +85,7 @@ class Results:
     assumptions: str
     ram_share: float | None
     energy_missing: int
-    energy_is_time: Redundancy | None
+    energy_is_time: statistics.Redundancy | None
     threads: int
     batch_size: int
 
@@ -116,26 +103,21 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
     """Summarise and compare measured rows (`ROW_COLUMNS`, one row per block and configuration).
 
     `hits` has one row per test window and one column per configuration or frugal forecaster, 1 for a correct
-    forecast.
-
-    Raises:
-        UserError: a cell of the design is missing or duplicated.
+    forecast. Raises `UserError` if a cell of the design is missing or duplicated.
     """
     rows = rows if "flags" in rows else rows.assign(flags=None)
     check_blocks(rows, "benchmark rows")
     rows = rows.assign(net_energy_mwh=net_energy_mwh(rows))
     models = rows[rows["configuration"] != IDLE]
     keys = list(dict.fromkeys(name for name in hits.columns if (models["configuration"] == name).any()))
-    base = _own(models, BASELINE)
+    base = by_block(models, BASELINE)
     first_of: dict[tuple[str, str], str] = {}
     lines = {}
     for key in keys:
-        own = _own(models, key)
-        model = (str(own["weights_sha256"].iloc[0]), str(own["runtime"].iloc[0]))
-        same_as = first_of.setdefault(model, key)
-        compared = {outcome: _compare(own, base, outcome, parameters) for outcome in COMPARED}
-        right = hits[key].to_numpy(dtype=bool)
-        lines[key] = _line(key, None if same_as == key else same_as, own, base, right, compared)
+        own = by_block(models, key)
+        first = first_of.setdefault((own["weights_sha256"].iloc[0], own["runtime"].iloc[0]), key)
+        line = _line(key, own, base, hits[key].to_numpy(dtype=bool), parameters)
+        lines[key] = replace(line, same_as=None if first == key else first)
     others = [str(name) for name in hits.columns if name not in (*keys, "training_seed", "first_day")]
     frugal = {name: hits[name].to_numpy(dtype=bool) for name in others}
     return Results(lines=_with_holm(lines, parameters), frugal=frugal, **_conditions(rows, models))
@@ -153,42 +135,33 @@ def net_energy_mwh(rows: pd.DataFrame) -> pd.Series:
 
 
 def _line(
-    key: str,
-    same_as: str | None,
-    own: pd.DataFrame,
-    base: pd.DataFrame,
-    hits: np.ndarray,
-    compared: Mapping[str, Comparison],
+    key: str, own: pd.DataFrame, base: pd.DataFrame, hits: np.ndarray, parameters: ReportParameters
 ) -> Line:
     first = own.iloc[0]
     return Line(
         key=key,
-        name=str(first["name"]),
-        precision=str(first["precision"]),
-        weights_sha256=str(first["weights_sha256"]),
-        same_as=same_as,
+        **{name: str(first[name]) for name in ("name", "precision", "weights_sha256")},
         counts={name: int(first[name]) for name in COUNTS},
         hits=hits,
-        outcomes={outcome: summarise_values(own[outcome].to_list()) for outcome in COMPARED},
-        compared=compared,
+        outcomes={outcome: statistics.summarise_values(own[outcome]) for outcome in COMPARED},
+        compared={outcome: _compare(own, base, outcome, parameters) for outcome in COMPARED},
         watts_range=None if key == BASELINE else _watts_range(own, base),
         flagged=int(own["flags"].notna().sum()),
     )
 
 
 def _compare(own: pd.DataFrame, base: pd.DataFrame, outcome: str, parameters: ReportParameters) -> Comparison:
-    values, reference = own[outcome].to_list(), base[outcome].to_list()
-    logs = paired_log_ratios(values, reference)
-    doubtful = (own["flags"].notna() | base["flags"].notna()).to_list()
-    clean = [float("nan") if bad else value for value, bad in zip(values, doubtful, strict=True)]
+    values, reference = own[outcome], base[outcome]
+    logs = statistics.paired_log_ratios(values, reference)
+    clean = values.mask(own["flags"].notna() | base["flags"].notna())
     enough = len(logs) > 2
     return Comparison(
-        ratio=paired_ratio(values, reference, *parameters.bootstrap),
-        clean=paired_ratio(clean, reference, *parameters.bootstrap),
-        p=sign_flip_p(logs, parameters.bootstrap_resamples, parameters.seed) if enough else None,
+        ratio=statistics.paired_ratio(values, reference, *parameters.bootstrap),
+        clean=statistics.paired_ratio(clean, reference, *parameters.bootstrap),
+        p=statistics.sign_flip_p(logs, parameters.bootstrap_resamples, parameters.seed) if enough else None,
         p_holm=None,
-        p_equivalence=equivalence_p(logs, parameters.equivalence_margin) if enough else None,
-        detectable=minimum_detectable_ratio(logs, power=POWER),
+        p_equivalence=statistics.equivalence_p(logs, parameters.equivalence_margin) if enough else None,
+        detectable=statistics.minimum_detectable_ratio(logs, power=POWER),
     )
 
 
@@ -199,12 +172,12 @@ def _with_holm(lines: Mapping[str, Line], parameters: ReportParameters) -> dict[
         raise UserError(
             f"params.yaml: report.comparisons: {unknown[0]!r} is not among the measured configurations"
         )
-    family = [key for key in parameters.comparisons if lines[key].compared[PRIMARY].p is not None]
-    adjusted = dict(zip(family, holm([lines[key].compared[PRIMARY].p or 0.0 for key in family]), strict=True))
+    tested = {key: lines[key].compared[PRIMARY].p for key in parameters.comparisons}
+    family = {key: p for key, p in tested.items() if p is not None}
+    adjusted = dict(zip(family, statistics.holm(list(family.values())), strict=True))
     found = {}
     for key, line in lines.items():
-        comparison = line.compared[PRIMARY]
-        changed = replace(comparison, p_holm=adjusted.get(key))
+        changed = replace(line.compared[PRIMARY], p_holm=adjusted.get(key))
         found[key] = replace(line, compared={**line.compared, PRIMARY: changed})
     return found
 
@@ -239,14 +212,10 @@ def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
         "assumptions": joined(notes[notes.str.contains("assumed")]),
         "ram_share": float(measured["ram_j"].sum()) / total_j if total_j else None,
         "energy_missing": int(models["energy_mwh"].isna().sum()),
-        "energy_is_time": redundancy(models["energy_mwh"].to_list(), models["latency_ms"].to_list()),
+        "energy_is_time": statistics.redundancy(models["energy_mwh"], models["latency_ms"]),
         "threads": int(models["threads"].max()),
         "batch_size": int(models["batch_size"].max()),
     }
-
-
-def _own(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    return rows[rows["configuration"] == key].sort_values("block").reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -264,7 +233,8 @@ def accuracy_difference(
 ) -> AccuracyDifference:
     """Compare two columns of hits [windows], paired by window."""
     return AccuracyDifference(
-        *difference_interval(hits, reference, *parameters.bootstrap), mcnemar_p(hits, reference)
+        *statistics.difference_interval(hits, reference, *parameters.bootstrap),
+        statistics.mcnemar_p(hits, reference),
     )
 
 
@@ -274,13 +244,13 @@ def pay_back(
     costs: Sequence[Mapping[str, Any]],
     outcome: str,
     parameters: ReportParameters,
-) -> BreakEven:
+) -> statistics.BreakEven:
     """Compute the forecasts after which `key` has repaid `costs` (as `cost.total_cost` returns them).
 
     `outcome` is `cpu_time_ms` or `energy_mwh`. Energy is compared only if costs and rows come from one meter
     and class of evidence.
     """
-    own, base = (_own(rows, name) for name in (key, BASELINE))
+    own, base = (by_block(rows, name) for name in (key, BASELINE))
     if outcome == PRIMARY:
         invested, unit = [cost["cpu_time_s"] for cost in costs], 1000.0
     else:
@@ -288,9 +258,9 @@ def pay_back(
         sources |= {(str(row.meter), str(row.cpu_evidence)) for row in base.itertuples()}
         invested, unit = [_joules(cost) for cost in costs], 1 / JOULES_PER_MWH
         if len(sources) > 1 or None in invested:
-            return BreakEven(None, None, None, "costs and rows were not metered alike")
+            return statistics.BreakEven(None, None, None, "costs and rows were not metered alike")
     total = float(sum(invested)) * unit  # in the outcome's own unit
-    return break_even(total, own[outcome].to_list(), base[outcome].to_list(), *parameters.bootstrap)
+    return statistics.break_even(total, own[outcome], base[outcome], *parameters.bootstrap)
 
 
 def _joules(cost: Mapping[str, Any]) -> float | None:
@@ -300,12 +270,12 @@ def _joules(cost: Mapping[str, Any]) -> float | None:
     return float(sum(cost[name] or 0.0 for name in ("cpu_j", "ram_j", "gpu_j")))
 
 
-def in_micro(summary: Summary) -> Summary:
+def in_micro(summary: statistics.Summary) -> statistics.Summary:
     """Convert a summary from milli- to micro-units, which print with fewer zeros."""
     mean, std = (None if value is None else 1000 * value for value in (summary.mean, summary.std))
     return replace(summary, mean=mean, std=std)
 
 
-def published_summary(entry: Mapping[str, Any], mean: str, std: str) -> Summary:
+def published_summary(entry: Mapping[str, Any], mean: str, std: str) -> statistics.Summary:
     """Read a published mean and standard deviation; the source does not give the number of runs."""
-    return Summary(float(entry[mean]), float(entry[std]), 0)
+    return statistics.Summary(float(entry[mean]), float(entry[std]), 0)

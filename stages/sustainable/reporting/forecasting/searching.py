@@ -7,16 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sustainable import statistics
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.statistics import (
-    Curve,
-    Estimate,
-    evaluations_to_reach,
-    mean_curve,
-    regret_curve,
-    share_interval,
-    student_interval,
-)
 
 LEARNS_A_POLICY = "ppo"
 OURS = "ppo_stepwise"
@@ -30,13 +22,13 @@ class SearcherLine:
 
     name: str
     is_rl: bool
-    curve: Curve  # mean regret after every distinct evaluation
-    mean_regret: Estimate | None
-    final_regret: Estimate | None
-    found: Estimate  # share of seeds that found the oracle
+    curve: statistics.Curve  # mean regret after every distinct evaluation
+    mean_regret: statistics.Estimate | None
+    final_regret: statistics.Estimate | None
+    found: statistics.Estimate  # share of seeds that found the oracle
     near: int  # seeds that reached `NEAR_ORACLE` of the oracle's reward
     near_after: float | None  # median evaluations of those
-    against: Estimate | None  # our PPO's mean regret minus this one's, paired by seed
+    against: statistics.Estimate | None  # our PPO's mean regret minus this one's, paired by seed
     seeds: int
     distinct: float  # mean number of distinct evaluations
     cost: Mapping[str, Any]  # without evaluations
@@ -72,7 +64,9 @@ def summarise_searches(
     for name, curve in curves.items():
         own = improvements[improvements["searcher"] == name]
         paired = curves[OURS].mean(axis=1) - curve.mean(axis=1)
-        against = None if name == OURS else student_interval(paired.tolist(), parameters.confidence)
+        against = (
+            None if name == OURS else statistics.student_interval(paired.tolist(), parameters.confidence)
+        )
         lines[name] = _line(name, own, curve, oracle, costs[name], against, parameters)
     return Searching(lines, budget, choices)
 
@@ -82,7 +76,7 @@ def regret_curves(improvements: pd.DataFrame, oracle: float, budget: int) -> np.
     runs = [own for _, own in improvements.groupby("seed")]
     return np.array(
         [
-            regret_curve(list(zip(run["evaluation"], run["reward"], strict=True)), oracle, budget)
+            statistics.regret_curve(list(zip(run["evaluation"], run["reward"], strict=True)), oracle, budget)
             for run in runs
         ]
     )
@@ -94,21 +88,21 @@ def _line(
     curve: np.ndarray,
     oracle: float,
     cost: Mapping[str, Any],
-    against: Estimate | None,
+    against: statistics.Estimate | None,
     parameters: ReportParameters,
 ) -> SearcherLine:
     runs = [list(zip(run["evaluation"], run["reward"], strict=True)) for _, run in own.groupby("seed")]
-    reached = [evaluations_to_reach(run, oracle, NEAR_ORACLE) for run in runs]
+    reached = [statistics.evaluations_to_reach(run, oracle, NEAR_ORACLE) for run in runs]
     near = [count for count in reached if count is not None]
     hits = int((curve[:, -1] <= 0).sum())
     return SearcherLine(
         name=name,
         is_rl=name.startswith(LEARNS_A_POLICY),
-        curve=mean_curve(curve, *parameters.bootstrap),
-        mean_regret=student_interval(curve.mean(axis=1).tolist(), parameters.confidence),
-        final_regret=student_interval(curve[:, -1].tolist(), parameters.confidence),
-        found=Estimate(
-            hits / len(curve), *share_interval(hits, len(curve), parameters.confidence), len(curve)
+        curve=statistics.mean_curve(curve, *parameters.bootstrap),
+        mean_regret=statistics.student_interval(curve.mean(axis=1).tolist(), parameters.confidence),
+        final_regret=statistics.student_interval(curve[:, -1].tolist(), parameters.confidence),
+        found=statistics.Estimate(
+            hits / len(curve), *statistics.share_interval(hits, len(curve), parameters.confidence), len(curve)
         ),
         near=len(near),
         near_after=float(np.median(near)) if near else None,

@@ -2,23 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sustainable.reporting.forecasting.audited import (
-    Audited,
-    control_lines,
-    pay_back_audited,
-    proxy_agreement,
-    repair_lines,
-    summarise_audited,
-)
-from sustainable.reporting.forecasting.results import (
-    AccuracyDifference,
-    Results,
-    accuracy_difference,
-    pay_back,
-    summarise_rows,
-)
+from sustainable.reporting.forecasting import audited as audited_rows
+from sustainable.reporting.forecasting import results as published_rows
 from sustainable.reporting.forecasting.run import WAYS, Run
 from sustainable.reporting.forecasting.searching import OURS, Searching, summarise_searches
 from sustainable.reporting.formats import words
@@ -39,8 +26,7 @@ ADDED_LABELS = {
 SECONDS_PER_DAY = 86_400
 
 
-@dataclass(frozen=True)
-class PayBack:
+class PayBack(NamedTuple):
     """The forecasts after which the searched deployment has repaid its search, against one reference."""
 
     reference: str
@@ -52,11 +38,11 @@ class PayBack:
 class Forecasting:
     """Everything that study A's rows say."""
 
-    results: Mapping[str, Results]  # by way of measuring: `WAYS`
-    audited: Audited
+    results: Mapping[str, published_rows.Results]  # by way of measuring: `WAYS`
+    audited: audited_rows.Audited
     searching: Searching
     agreement: Mapping[str, Mapping[int, Estimate]]  # rank correlation, by proxy and batch size
-    accuracy: Mapping[str, Mapping[str, AccuracyDifference]]  # by forecaster and reference
+    accuracy: Mapping[str, Mapping[str, published_rows.AccuracyDifference]]  # by forecaster and reference
     hits: Mapping[str, tuple[int, int]]  # test windows that a forecaster gets right, of how many
     break_even: Mapping[str, Mapping[str, BreakEven]]  # published search, by configuration and quantity
     invested: Mapping[str, float]  # CPU seconds spent to find the audited deployment, by purpose
@@ -70,21 +56,23 @@ def summarise_forecasting(
     run: Run, published: Mapping[str, Any], parameters: ReportParameters
 ) -> Forecasting:
     """Compute every summary of study A from its rows."""
-    results = {way: summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
+    results = {way: published_rows.summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
     peak = run.conditions["audited"]["frozen"]["roofline"]["flops_per_s"]
-    audited = summarise_audited(run.rows["audited"], run.hits["audited"], peak, parameters)
+    audited = audited_rows.summarise_audited(run.rows["audited"], run.hits["audited"], peak, parameters)
     costs = run.metrics["audited"]["searchers_cost"]
     remeasured = results["remeasured"]
     hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
+    references = {name: hits[name] for name in (BASELINE, "persistence")}
     invested = _invested(run)
     return Forecasting(
         results=results,
         audited=audited,
         searching=summarise_searches(run.improvements, run.choices, costs, parameters),
-        agreement=proxy_agreement(run.candidates, audited.batch_sizes, parameters),
+        agreement=audited_rows.proxy_agreement(run.candidates, audited.batch_sizes, parameters),
         accuracy={
             key: {
-                name: accuracy_difference(own, hits[name], parameters) for name in (BASELINE, "persistence")
+                name: published_rows.accuracy_difference(own, reference, parameters)
+                for name, reference in references.items()
             }
             for key, own in hits.items()
         },
@@ -92,8 +80,8 @@ def summarise_forecasting(
         break_even=_break_even(run, parameters),
         invested=invested,
         pay_back=_pay_back(run, audited, sum(invested.values()), parameters),
-        repairs=repair_lines(run.repairs, audited.batch_sizes, parameters.confidence),
-        controls=control_lines(run.narrow, parameters.confidence),
+        repairs=audited_rows.repair_lines(run.repairs, audited.batch_sizes, parameters.confidence),
+        controls=audited_rows.control_lines(run.narrow, parameters.confidence),
         labels=_labels([*results["published"].lines, *audited.lines], published),
     )
 
@@ -110,12 +98,12 @@ def _published_costs(run: Run) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 def _break_even(run: Run, parameters: ReportParameters) -> dict[str, dict[str, BreakEven]]:
     """When the published search and training have been repaid, in CPU time and in energy."""
     rows, costs = run.rows["remeasured"], _published_costs(run)
-    outcomes = {"CPU time": "cpu_time_ms", "energy": "energy_mwh"}
+
+    def even(key: str, outcome: str) -> BreakEven:
+        return published_rows.pay_back(rows, key, costs, outcome, parameters)
+
     return {
-        key: {
-            quantity: pay_back(rows, key, costs, outcome, parameters)
-            for quantity, outcome in outcomes.items()
-        }
+        key: {"CPU time": even(key, "cpu_time_ms"), "energy": even(key, "energy_mwh")}
         for key in parameters.comparisons
     }
 
@@ -131,12 +119,15 @@ def _invested(run: Run) -> dict[str, float]:
 
 
 def _pay_back(
-    run: Run, audited: Audited, invested_cpu_s: float, parameters: ReportParameters
+    run: Run, audited: audited_rows.Audited, cpu_s: float, parameters: ReportParameters
 ) -> list[PayBack]:
     """Against the eager baseline and the fastest uncompressed runtime, at every batch size."""
-    rows = run.rows["audited"]
+
+    def even(reference: str, size: int) -> BreakEven:
+        return audited_rows.pay_back_audited(run.rows["audited"], OURS, reference, size, cpu_s, parameters)
+
     return [
-        PayBack(reference, size, pay_back_audited(rows, OURS, reference, size, invested_cpu_s, parameters))
+        PayBack(reference, size, even(reference, size))
         for size in audited.batch_sizes
         for reference in dict.fromkeys((BASELINE, audited.quickest[size]))
     ]
@@ -198,7 +189,7 @@ def forecasting_metrics(study: Forecasting) -> dict[str, Any]:
     }
 
 
-def _metrics(results: Results) -> dict[str, Any]:
+def _metrics(results: published_rows.Results) -> dict[str, Any]:
     return {
         key: {
             "accuracy": line.accuracy,

@@ -6,28 +6,15 @@ in paper/templates/static.yaml, each with a reason.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import Any
 
+from sustainable.reporting import formats
 from sustainable.reporting.forecasting.results import in_micro, published_summary
 from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.searching import NEAR_ORACLE, SearcherLine
 from sustainable.reporting.forecasting.summary import Forecasting, days_at_one_per_second
-from sustainable.reporting.formats import (
-    declared_percent,
-    difference_text,
-    estimated,
-    fixed,
-    grouped,
-    interval_text,
-    p_value,
-    percent,
-    share_text,
-    significant,
-    small_ratio_text,
-    span_text,
-    spread_text,
-    words,
-)
+from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.tables import (
@@ -36,15 +23,17 @@ from sustainable.reporting.tables import (
     UNCHANGED,
     Code,
     Column,
+    ReportTable,
     Row,
     Spanning,
-    ReportTable,
     claims_table,
+    rows_of,
 )
 from sustainable.statistics import BreakEven, Summary
 
 QUALITY_SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
-THREE = partial(fixed, digits=3)
+THREE = partial(formats.fixed, digits=3)
+FOUR = partial(formats.spread_text, digits=4)
 
 
 def forecasting_tables(
@@ -88,51 +77,43 @@ def identical(what: str, line: Any, labels: Mapping[str, str]) -> str:
 def results_table(study: Forecasting, published: Mapping[str, Any]) -> ReportTable:
     results, rows = study.results["published"], []
     for place, line in enumerate(results.lines.values()):
-        values: list[Any] = [NOT_AVAILABLE] * len(("accuracy", "CPU time", "latency", "energy"))
-        if line.key in published:
-            entry = published[line.key]
-            accuracy, latency, energy = (
-                published_summary(entry, mean, std)
-                for mean, std in (
-                    ("accuracy", "accuracy_std"), ("latency_ms", "latency_std"), ("energy_mwh", "energy_std"),
-                )
-            )  # fmt: skip
-            values = [accuracy, NOT_AVAILABLE, latency, in_micro(energy)]
-        rows.append(Row([study.labels[line.key], "published", *values], space=bool(place)))
-        rows.append(
-            Row(
-                [
-                    (f"{line.name}, ", Code(line.weights_sha256[:8])),
-                    "reproduced",
-                    (line.accuracy, line.correct, results.windows),
-                    line.outcomes["cpu_time_ms"],
-                    line.outcomes["latency_ms"],
-                    in_micro(line.outcomes["energy_mwh"]),
-                ],
-                note=identical("weights", line, study.labels),
-            )
-        )
+        printed = _published_cells(published.get(line.key))
+        rows.append(Row([study.labels[line.key], "published", *printed], space=bool(place)))
+        about = [(f"{line.name}, ", Code(line.weights_sha256[:8])), "reproduced"]
+        counted = (line.accuracy, line.correct, results.windows)
+        times = [line.outcomes["cpu_time_ms"], line.outcomes["latency_ms"]]
+        values = [*about, counted, *times, in_micro(line.outcomes["energy_mwh"])]
+        rows.append(Row(values, note=identical("weights", line, study.labels)))
     columns = (
         Column("Configuration"),
         Column("Source"),
         Column("Accuracy", format=_accuracy),
-        Column("CPU time (ms/forecast)", format=partial(spread_text, digits=4)),
-        Column("Latency (ms/forecast)", format=partial(spread_text, digits=4)),
-        Column("Energy (µWh/forecast)", format=partial(spread_text, digits=3)),
+        Column("CPU time (ms/forecast)", format=FOUR),
+        Column("Latency (ms/forecast)", format=FOUR),
+        Column("Energy (µWh/forecast)", format=partial(formats.spread_text, digits=3)),
     )
     caption = (
         "Published figures, and the recipe reproduced with the published method of measuring: mean ± "
         f"standard deviation over {results.blocks} runs in fixed order. Accuracy counts the test windows "
-        f"classified correctly. The reproduced energy is {estimated(results.cpu_evidence)}."
+        f"classified correctly. The reproduced energy is {formats.estimated(results.cpu_evidence)}."
     )
     return ReportTable("results", caption, columns, rows)
 
 
+def _published_cells(entry: Mapping[str, Any] | None) -> list[Any]:
+    """The published accuracy, CPU time, latency and energy; the source gives no CPU time."""
+    if entry is None:
+        return [NOT_AVAILABLE] * len(("accuracy", "CPU time", "latency", "energy"))
+    accuracy = published_summary(entry, "accuracy", "accuracy_std")
+    latency = published_summary(entry, "latency_ms", "latency_std")
+    return [accuracy, NOT_AVAILABLE, latency, in_micro(published_summary(entry, "energy_mwh", "energy_std"))]
+
+
 def _accuracy(value: Summary | tuple[float, int, int]) -> str:
     if isinstance(value, Summary):
-        return spread_text(value, digits=5)
+        return formats.spread_text(value, digits=5)
     accuracy, correct, windows = value
-    return f"{fixed(accuracy, digits=5)} ({correct}/{windows})"
+    return f"{formats.fixed(accuracy, digits=5)} ({correct}/{windows})"
 
 
 def blocks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
@@ -144,40 +125,30 @@ def blocks_table(study: Forecasting, parameters: ReportParameters) -> ReportTabl
             *(line.compared[name].ratio for name in ("latency_ms", "energy_mwh", "net_energy_mwh")),
         ]  # fmt: skip
         if line.key == BASELINE:
-            compared = [
-                UNCHANGED,
-                BLANK,
-                BLANK,
-                BLANK,
-                BLANK,
-                UNCHANGED,
-                UNCHANGED,
-                UNCHANGED,
-            ]
+            compared = [UNCHANGED, BLANK, BLANK, BLANK, BLANK, UNCHANGED, UNCHANGED, UNCHANGED]
         note = identical("weights", line, study.labels)
         rows.append(Row([study.labels[line.key], mean, *compared], note))
-    ratio = "CPU time relative to the baseline"
+    timed = partial(Column, group="CPU time relative to the baseline")
     energy = f"Energy ({results.cpu_evidence})"
     columns = (
         Column("Configuration"),
-        Column("CPU time (ms/forecast)", format=partial(spread_text, digits=4)),
-        Column("ratio", format=interval_text, group=ratio),
-        Column("p (Holm)", format=p_value, group=ratio),
-        Column("p (TOST)", format=p_value, group=ratio),
-        Column("detectable", format=percent, group=ratio),
-        Column("without flagged", format=interval_text, group=ratio),
-        Column("ratio", format=interval_text, group="Latency"),
-        Column("ratio", format=interval_text, group=energy),
-        Column("ratio net of idle", format=interval_text, group=energy, page="html"),
+        Column("CPU time (ms/forecast)", format=FOUR),
+        timed("ratio", format=formats.interval_text),
+        *(timed(f"p ({test})", format=formats.p_value) for test in ("Holm", "TOST")),
+        timed("detectable", format=formats.percent),
+        timed("without flagged", format=formats.interval_text),
+        Column("ratio", format=formats.interval_text, group="Latency"),
+        Column("ratio", format=formats.interval_text, group=energy),
+        Column("ratio net of idle", format=formats.interval_text, group=energy, page="html"),
     )
     caption = (
         f"The models remeasured in {results.blocks} randomised blocks. CPU time: mean ± standard deviation "
         "over blocks. Ratios: geometric mean of the ratio to the baseline within blocks, with its "
         f"{declared_percent(parameters.confidence)} interval (BCa bootstrap over blocks). p (Holm): "
         "sign-flip test, corrected over the declared family. p (TOST): equivalence within "
-        f"{percent(parameters.equivalence_margin)}. Detectable: the effect found with a power of "
+        f"{formats.percent(parameters.equivalence_margin)}. Detectable: the effect found with a power of "
         f"{declared_percent(POWER)}. Without flagged: windows flagged for contention left out. CPU time and "
-        f"latency are read from the clock; energy is {estimated(results.cpu_evidence)}."
+        f"latency are read from the clock; energy is {formats.estimated(results.cpu_evidence)}."
     )
     return ReportTable("blocks", caption, columns, rows)
 
@@ -190,15 +161,16 @@ def accuracy_table(
     rows = [Row(["GRU as published", right, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE, NOT_AVAILABLE])]
     for key, against in study.accuracy.items():
         base, persistence = against[BASELINE], against["persistence"]
-        label = study.labels.get(key, words(key))
+        label = study.labels.get(key, formats.words(key))
         rows.append(Row([label, study.hits[key], base, base.p, persistence, persistence.p]))
     columns = (
         Column("Forecaster"),
         Column("Correct", format=lambda pair: f"{pair[0]}/{pair[1]}", align="r"),
-        Column("difference", format=difference_text, group="Relative to the baseline"),
-        Column("p", format=p_value, group="Relative to the baseline"),
-        Column("difference", format=difference_text, group="Relative to persistence"),
-        Column("p", format=p_value, group="Relative to persistence"),
+        *(
+            Column(header, format=format_, group=f"Relative to {reference}")
+            for reference in ("the baseline", "persistence")
+            for header, format_ in (("difference", formats.difference_text), ("p", formats.p_value))
+        ),
     )
     model = next(iter(run.metrics["published"]["baseline"]["seeds"].values()))
     caption = (
@@ -211,26 +183,20 @@ def accuracy_table(
 
 
 def models_table(study: Forecasting) -> ReportTable:
-    names = ("parameters", "nonzero", "flops", "size_bytes", "proxy_parameters", "proxy_flops")
-    rows = [
-        Row(
-            [study.labels[line.key], Code(line.weights_sha256[:8]), line.precision]
-            + [line.counts[name] for name in names]
-        )
-        for line in study.results["published"].lines.values()
-    ]
-    counted = partial(Column, format=grouped, align="r")
+    counted = partial(Column, format=formats.grouped, align="r", group="Counted in the model")
+    reported = partial(counted, group="Reported by the proxies")
     columns = (
-        Column("Configuration"),
-        Column("Weights"),
-        Column("Type"),
-        counted("parameters", group="Counted in the model"),
-        counted("nonzero", group="Counted in the model"),
-        counted("operations", group="Counted in the model"),
-        counted("bytes", group="Counted in the model"),
-        counted("parameters", group="Reported by the proxies"),
-        counted("FLOPs", group="Reported by the proxies"),
+        Column("Configuration", of=lambda line: study.labels[line.key]),
+        Column("Weights", of=lambda line: Code(line.weights_sha256[:8])),
+        Column("Type", of=lambda line: line.precision),
+        counted("parameters", of=lambda line: line.counts["parameters"]),
+        counted("nonzero", of=lambda line: line.counts["nonzero"]),
+        counted("operations", of=lambda line: line.counts["flops"]),
+        counted("bytes", of=lambda line: line.counts["size_bytes"]),
+        reported("parameters", of=lambda line: line.counts["proxy_parameters"]),
+        reported("FLOPs", of=lambda line: line.counts["proxy_flops"]),
     )
+    rows = rows_of(study.results["published"].lines.values(), columns)
     caption = (
         "What each configuration contains, counted from the layers' shapes and the stored weights, and what "
         "the published proxies report for it: parameters() of PyTorch, and FLOPs of ptflops. Weights: the "
@@ -239,18 +205,11 @@ def models_table(study: Forecasting) -> ReportTable:
     return ReportTable("models", caption, columns, rows)
 
 
-def latency_table(
-    study: Forecasting, latency: Mapping[str, Mapping[str, Mapping[str, float]]]
-) -> ReportTable:
-    keys = study.results["remeasured"].lines
-    calls = [(key, size, call) for key in keys for size, call in latency[key].items()]
-    rows = [Row([study.labels[key], size, *call.values()]) for key, size, call in calls]
-    quantiles = list(calls[0][2])
-    columns = (
-        Column("Configuration"),
-        Column("Batch", align="l"),
-        *(Column(name, format=THREE, group="Latency (ms/call)", align="r") for name in quantiles),
-    )
+def latency_table(study: Forecasting, latency: Mapping[str, Any]) -> ReportTable:
+    calls = [(key, *call) for key in study.results["remeasured"].lines for call in latency[key].items()]
+    rows = [Row([study.labels[key], size, *quantiles.values()]) for key, size, quantiles in calls]
+    timed = partial(Column, format=THREE, group="Latency (ms/call)", align="r")
+    columns = (Column("Configuration"), Column("Batch"), *map(timed, calls[0][2]))
     caption = (
         "Latency of a single call by batch size, with the meter off: percentiles over calls, read from the "
         "clock."
@@ -263,14 +222,14 @@ def break_even_table(study: Forecasting, parameters: ReportParameters) -> Report
     rows = []
     for key, quantities in study.break_even.items():
         for quantity, even in quantities.items():
-            about = f" ({estimated(evidence)})" if quantity == "energy" else ""
+            about = f" ({formats.estimated(evidence)})" if quantity == "energy" else ""
             rows.append(Row([study.labels[key], quantity + about, *_forecasts(even, days=True)]))
     columns = (
         Column("Configuration"),
         Column("Quantity"),
-        Column("Forecasts", format=grouped),
+        Column("Forecasts", format=formats.grouped),
         Column("Interval", format=_span_grouped),
-        Column("Days, at a forecast per second", format=partial(fixed, digits=1)),
+        Column("Days, at a forecast per second", format=partial(formats.fixed, digits=1)),
     )
     caption = (
         "Forecasts after which a configuration has repaid the published search and the training of its "
@@ -288,7 +247,7 @@ def _forecasts(even: BreakEven, days: bool) -> list[Any]:
 
 
 def _span_grouped(ends: tuple[float, float]) -> str:
-    return f"{grouped(ends[0])} to {grouped(ends[1])}"
+    return f"{formats.grouped(ends[0])} to {formats.grouped(ends[1])}"
 
 
 def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
@@ -308,18 +267,18 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         Column("Deployment"),
         Column("Weights", page="html"),
         Column("mean", format=THREE, group="Test accuracy"),
-        Column("difference", format=difference_text, group="Test accuracy"),
-        Column("over seeds and windows", format=difference_text, group="Test accuracy", page="html"),
+        Column("difference", format=formats.difference_text, group="Test accuracy"),
+        Column("over seeds and windows", format=formats.difference_text, group="Test accuracy", page="html"),
     ]
     for size in audited.batch_sizes:
         timed = partial(Column, group=f"CPU time, batch {size}")
         columns += [
-            timed("ms/forecast", format=significant),
-            timed("to eager", format=small_ratio_text),
-            timed("to best runtime", format=small_ratio_text),
-            timed("detectable", format=percent),
-            timed("of peak FLOP/s", format=percent, page="html"),
-            timed(f"energy to eager ({audited.cpu_evidence})", format=small_ratio_text, page="html"),
+            timed("ms/forecast", format=formats.significant),
+            timed("to eager", format=formats.small_ratio_text),
+            timed("to best runtime", format=formats.small_ratio_text),
+            timed("detectable", format=formats.percent),
+            timed("of peak FLOP/s", format=formats.percent, page="html"),
+            timed(f"energy to eager ({audited.cpu_evidence})", format=formats.small_ratio_text, page="html"),
         ]
     caption = (
         f"Deployments of study A on {audited.windows} test windows, over {audited.blocks} randomised blocks "
@@ -340,7 +299,7 @@ def quality_table(quality: Mapping[str, Any]) -> ReportTable:
         named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
         for index, (name, scores) in enumerate(named.items()):
             values = [scores[part][score] for score in QUALITY_SCORES]
-            rows.append(Row([words(name), part, *values], space=bool(place) and not index))
+            rows.append(Row([formats.words(name), part, *values], space=bool(place) and not index))
     headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
     columns = (
         Column("Forecaster"),
@@ -356,13 +315,14 @@ def quality_table(quality: Mapping[str, Any]) -> ReportTable:
 
 
 def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
-    rows = [Row([line["widths"], line["method"], line["before"], line["loss"]]) for line in study.controls]
+    loss = partial(Column, format=formats.interval_text, group="Validation loss")
     columns = (
-        Column("Widths"),
-        Column("Method"),
-        Column("before training", format=interval_text, group="Validation loss"),
-        Column("after training", format=interval_text, group="Validation loss"),
+        Column("Widths", of=itemgetter("widths")),
+        Column("Method", of=itemgetter("method")),
+        loss("before training", of=itemgetter("before")),
+        loss("after training", of=itemgetter("loss")),
     )
+    rows = rows_of(study.controls, columns)
     caption = (
         "Narrow networks by method: pruned by norm or at random and fine-tuned, trained from scratch, or "
         "distilled from the baseline. Validation loss before and after that training, mean over "
@@ -374,27 +334,22 @@ def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTa
 
 def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     searching = study.searching
-    rows = [
-        Row(
-            [
-                words(line.name), line.mean_regret, line.final_regret, line.found, line, line.distinct,
-                line.cost["cpu_time_s"], line.cost["cpu_j"], line.against,
-            ]
-        )
-        for line in searching.lines.values()
-    ]  # fmt: skip
-    evidence = study.audited.cpu_evidence
+    regret = partial(Column, format=formats.interval_text, group="Regret (nats)")
+    counted = partial(Column, group="Evaluations", align="r")
+    html, two_digits = partial(Column, page="html"), partial(formats.fixed, digits=2)
+    energy = f"CPU energy (J, {study.audited.cpu_evidence})"
     columns = (
-        Column("Searcher"),
-        Column("mean over the budget", format=interval_text, group="Regret (nats)"),
-        Column("final", format=interval_text, group="Regret (nats)"),
-        Column("finds the oracle", format=share_text),
-        Column(f"to {declared_percent(NEAR_ORACLE)}", format=_near, group="Evaluations", align="r"),
-        Column("used", format=partial(fixed, digits=0), group="Evaluations", align="r"),
-        Column("CPU time (s)", format=partial(fixed, digits=2), align="r"),
-        Column(f"CPU energy (J, {evidence})", format=partial(fixed, digits=1), page="html"),
-        Column("mean regret of ours minus this", format=difference_text, page="html"),
+        Column("Searcher", of=lambda line: formats.words(line.name)),
+        regret("mean over the budget", of=attrgetter("mean_regret")),
+        regret("final", of=attrgetter("final_regret")),
+        Column("finds the oracle", format=formats.share_text, of=attrgetter("found")),
+        counted(f"to {declared_percent(NEAR_ORACLE)}", format=_near, of=lambda line: line),
+        counted("used", format=partial(formats.fixed, digits=0), of=attrgetter("distinct")),
+        Column("CPU time (s)", format=two_digits, align="r", of=lambda line: line.cost["cpu_time_s"]),
+        html(energy, partial(formats.fixed, digits=1), of=lambda line: line.cost["cpu_j"]),
+        html("mean regret of ours minus this", formats.difference_text, of=attrgetter("against")),
     )
+    rows = rows_of(searching.lines.values(), columns)
     caption = (
         f"Searchers over {searching.best.seeds} seeds, with a budget of {searching.budget} distinct "
         "evaluations. Regret: the oracle's reward minus that of the best deployment found so far; intervals "
@@ -409,33 +364,21 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
 def _near(line: SearcherLine) -> str:
     if line.near_after is None:
         return "not reached"
-    return f"{fixed(line.near_after, digits=0)} ({line.near} of {line.seeds})"
+    return f"{formats.fixed(line.near_after, digits=0)} ({line.near} of {line.seeds})"
 
 
 def repairs_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
-    sizes = study.audited.batch_sizes
-    rows = [
-        Row(
-            [
-                line["variant"],
-                ", ".join(line["picks"]),
-                f"{line['on']} of {line['seeds']}",
-                f"{span_text(line['ties'])} ({span_text(line['models'])} models)",
-                line["accuracy"],
-                *line["ratios"].values(),
-            ]
-        )
-        for line in study.repairs
-    ]
-    group = "CPU time of the pick, to eager"
+    span = formats.span_text
+    timed = partial(Column, format=formats.small_ratio_text, group="CPU time of the pick, to eager")
     columns = (
-        Column("Repair"),
-        Column("Most frequent pick", width=0.26),
-        Column("on seeds"),
-        Column("ties"),
-        Column("test accuracy difference", format=difference_text),
-        *(Column(f"batch {size}", format=small_ratio_text, group=group) for size in sizes),
+        Column("Repair", of=itemgetter("variant")),
+        Column("Most frequent pick", width=0.26, of=lambda line: ", ".join(line["picks"])),
+        Column("on seeds", of=lambda line: f"{line['on']} of {line['seeds']}"),
+        Column("ties", of=lambda line: f"{span(line['ties'])} ({span(line['models'])} models)"),
+        Column("test accuracy difference", format=formats.difference_text, of=itemgetter("accuracy")),
+        *(timed(f"batch {size}", of=itemgetter(size)) for size in study.audited.batch_sizes),
     )
+    rows = rows_of([line | line["ratios"] for line in study.repairs], columns)
     caption = (
         "The published search on the audited networks, with its flaws repaired in turn: what it picks, and "
         f"what that pick achieves, over {study.audited.seeds} training seeds. CPU time is measured in eager "
@@ -447,10 +390,10 @@ def repairs_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
 
 
 def proxies_table(study: Forecasting, candidates: int, parameters: ReportParameters) -> ReportTable:
-    rows = [Row([words(proxy), *by_size.values()]) for proxy, by_size in study.agreement.items()]
+    rows = [Row([formats.words(proxy), *by_size.values()]) for proxy, by_size in study.agreement.items()]
     columns = (
         Column("Proxy"),
-        *(Column(f"batch {size}", format=interval_text) for size in study.audited.batch_sizes),
+        *(Column(f"batch {size}", format=formats.interval_text) for size in study.audited.batch_sizes),
     )
     caption = (
         f"Spearman's rank correlation of each proxy with measured CPU time over all {candidates} candidates "
@@ -468,10 +411,10 @@ def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTa
     columns = (
         Column("Reference"),
         Column("Batch"),
-        Column("Forecasts", format=grouped),
+        Column("Forecasts", format=formats.grouped),
         Column("Interval", format=_span_grouped),
     )
-    spent = ", ".join(f"{purpose} {fixed(s, digits=0)} s" for purpose, s in study.invested.items())
+    spent = ", ".join(f"{purpose} {formats.fixed(s, digits=0)} s" for purpose, s in study.invested.items())
     caption = (
         "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it "
         f"({spent}), with {declared_percent(parameters.confidence)} intervals (bootstrap over blocks)."

@@ -1,15 +1,73 @@
-"""The deployment search as a sequence of four decisions, with masks for the impossible ones."""
+"""The deployment search as environments: a single decision, or four with masks for the impossible ones."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from sustainable.forecasting.compression.actions import ACTION_COUNT
 from sustainable.forecasting.search.landscape import Landscape, Ledger, Point, SearchTarget
 
 DECISIONS = 4
+OBSERVATION = np.ones(1, dtype=np.float32)
+"""The constant input of the networks: there is nothing to observe before the only decision."""
+
+
+class SingleStepEnv(gymnasium.Env[np.ndarray, Any]):
+    """An environment whose episodes have one step: `decode` maps the action to the point to evaluate.
+
+    The observation [1] float32 is constant.
+    """
+
+    def __init__(
+        self, ledger: Ledger, action_space: spaces.Space[Any], decode: Callable[[Any], Point]
+    ) -> None:
+        self.action_space = action_space
+        self.observation_space = spaces.Box(0.0, 1.0, OBSERVATION.shape, np.float32)
+        self._ledger, self._decode = ledger, decode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        return OBSERVATION.copy(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Evaluate the action's point; raises `BudgetSpent` for a new point beyond the budget."""
+        outcome = self._ledger.evaluate(self._decode(action))
+        return OBSERVATION.copy(), outcome.reward, True, False, {}
+
+
+def published_env(ledger: Ledger) -> SingleStepEnv:
+    """Make the environment of the 16 published actions (see `Landscape.published`)."""
+    points = [ledger.landscape.published(action) for action in range(ACTION_COUNT)]
+    return SingleStepEnv(ledger, spaces.Discrete(ACTION_COUNT), lambda action: points[int(action)])
+
+
+def continuous_env(ledger: Ledger) -> SingleStepEnv:
+    """Make the environment whose action is a vector of shares and a switch (see `continuous_point`)."""
+    space = spaces.Box(0.0, 1.0, (4,), np.float32)
+    return SingleStepEnv(ledger, space, lambda action: continuous_point(ledger.landscape, action))
+
+
+def continuous_point(landscape: Landscape, action: np.ndarray) -> Point:
+    """Return the point of an action [4] in 0..1, in eager PyTorch.
+
+    The action holds the shares to prune of layer 0, of layer 1 and of the readout's inputs, and a switch that
+    means int8 above 0.5. The readout's inputs are the units of layer 1, so the larger of both shares counts.
+    Widths are rounded to the nearest width of the grid, and down in a tie.
+    """
+    layer_0, layer_1, readout, quantize = (float(value) for value in action)
+    widths = [_nearest_width(landscape, share) for share in (layer_0, max(layer_1, readout))]
+    return Point(widths[0], widths[1], "int8" if quantize > 0.5 else "fp32", "torch-eager")
+
+
+def _nearest_width(landscape: Landscape, pruned: float) -> int:
+    wanted = landscape.widths[-1] * (1 - pruned)
+    return min(landscape.widths, key=lambda width: (abs(width - wanted), width))
 
 
 class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
@@ -27,7 +85,10 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
     """
 
     def __init__(self, ledger: Ledger, shaped: bool = True, error: float = -10.0) -> None:
-        self.axes = axes_of(ledger.landscape)
+        """`axes` are the values of the four decisions."""
+        widths, targets = ledger.landscape.widths, ledger.landscape.targets
+        precisions, runtimes = (tuple(sorted(set(names))) for names in zip(*targets, strict=True))
+        self.axes: tuple[tuple[Any, ...], ...] = (widths, widths, precisions, runtimes)
         self._actions = max(len(axis) for axis in self.axes)
         self.action_space = spaces.Discrete(self._actions)
         self.observation_space = spaces.Box(0.0, 1.0, (2 * DECISIONS + 1,), np.float32)
@@ -50,7 +111,8 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
         self._choices.append(int(action))
         if len(self._choices) < DECISIONS:
             return self._observation(), self._potential() - before, False, False, {}
-        return self._observation(), self._ledger.evaluate(self._point()).reward - before, True, False, {}
+        point = Point(*(axis[index] for axis, index in zip(self.axes, self._choices, strict=True)))
+        return self._observation(), self._ledger.evaluate(point).reward - before, True, False, {}
 
     def action_masks(self) -> np.ndarray:
         """Return which actions are possible now, [actions] of bool. sb3-contrib requires this name."""
@@ -59,19 +121,13 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
         allowed[: len(self.axes[decision])] = True
         if decision == DECISIONS - 1:
             precision = self.axes[2][self._choices[2]]
-            offered = [
-                SearchTarget(precision, name) in self._ledger.landscape.targets for name in self.axes[3]
-            ]
-            allowed[: len(offered)] = offered
+            targets = self._ledger.landscape.targets
+            allowed[: len(self.axes[3])] = [SearchTarget(precision, name) in targets for name in self.axes[3]]
         return allowed
 
     def actions_of(self, point: Point) -> list[int]:
         """Return the four actions that lead to `point`."""
         return [axis.index(value) for axis, value in zip(self.axes, point, strict=True)]
-
-    def _point(self) -> Point:
-        chosen = [axis[index] for axis, index in zip(self.axes, self._choices, strict=True)]
-        return Point(*chosen)
 
     def _flops_share(self) -> float:
         full = len(self.axes[0]) - 1
@@ -89,10 +145,3 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
             observation[place] = index / max(1, len(axis) - 1)
         observation[-1] = self._flops_share()
         return observation
-
-
-def axes_of(landscape: Landscape) -> tuple[tuple[Any, ...], ...]:
-    """Return the values of the four decisions: widths, widths, precisions and runtimes."""
-    precisions = tuple(sorted({target.precision for target in landscape.targets}))
-    runtimes = tuple(sorted({target.runtime for target in landscape.targets}))
-    return landscape.widths, landscape.widths, precisions, runtimes
