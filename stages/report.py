@@ -9,6 +9,7 @@ from sustainable.core.effort import run_stage
 from sustainable.core.files import write_json
 from sustainable.reporting.forecasting.audited_figures import draw_audited
 from sustainable.reporting.forecasting.figures import draw_published
+from sustainable.reporting.forecasting.source_figures import draw_source
 from sustainable.reporting.headline import draw_headline
 from sustainable.reporting.latex import compile_paper
 from sustainable.reporting.pages import metrics_of, report_on, write_pages
@@ -20,6 +21,7 @@ def main() -> None:
     report = report_on(arguments.data, arguments.published, arguments.params)
     found, folder = report.found, arguments.out / "figures"
     pictures = draw_published(folder, report.run, found.forecasting, found.stamp)
+    pictures += draw_source(folder, report.run, found.forecasting, found.stamp)
     pictures += draw_audited(folder, report.run.candidates, found.forecasting, found.stamp)
     survival = report.published_policies["pruning_survival"]
     pictures += draw_policies(folder, report.policies_run, found.policies, survival, found.stamp)

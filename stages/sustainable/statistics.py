@@ -5,7 +5,7 @@ ratio to the baseline. The mean of this logarithm over blocks is the logarithm o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Literal
@@ -15,7 +15,6 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIRMED = "confirmed"
@@ -23,7 +22,7 @@ REFUTED = "refuted"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTABLE = "not testable on this host"
 
-RESAMPLES = 10_000
+RESAMPLES = DRAWS = 10_000
 Numbers = Sequence[float] | np.ndarray | pd.Series
 
 
@@ -166,20 +165,25 @@ def equivalence_p(logs: np.ndarray, margin: float) -> float:
     return float(max(above, below))
 
 
-def minimum_detectable_ratio(logs: Numbers, alpha: float = 0.05, power: float = 0.8) -> float | None:
-    """Return the smallest effect that a design detects with `power`, as a share (0.02 means 2 %).
+def detectable_ratio(
+    logs: Numbers, twin: Numbers | None = None, confidence: float = 0.95, power: float = 0.8
+) -> float | None:
+    """Return the smallest effect that `verdict_on_ratio` finds with `power`, as a share (0.02 means 2 %).
 
-    It follows from the standard deviation of `logs` [n] and the power of the two-sided paired t test.
+    `logs` and `twin` [n] are the log ratios of a configuration and of the A/A control to the same baseline,
+    paired by block. Designs with their covariance are drawn from a normal distribution; NaN is left out.
+    Without a twin there is no noise floor, and the rule is the two-sided paired t test.
     """
-    if len(logs) < 3:
+    both = _measured_pairs(logs, np.zeros(len(logs)) if twin is None else twin)
+    n = both.shape[1]
+    if n < 3:
         return None
-    return math.expm1(effect_size(len(logs), alpha, power) * float(np.std(logs, ddof=1)))
-
-
-@cache
-def effect_size(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return the mean, in standard deviations, that `n` pairs detect with `power` (0.66 for 20 pairs)."""
-    return float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power, alternative="two-sided"))
+    rng, covariance = np.random.default_rng(0), np.cov(both)
+    means = rng.multivariate_normal([0.0, 0.0], covariance / n, DRAWS, method="eigh")
+    variances = np.diag(covariance) * rng.chisquare(n - 1, (DRAWS, 2)) / (n - 1)
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variances / n)
+    needed = np.maximum(half[:, 0], np.abs(means[:, 1]) + half[:, 1]) - means[:, 0]
+    return math.expm1(float(np.quantile(needed, power)))
 
 
 def mcnemar_p(hits: np.ndarray, reference: np.ndarray) -> float:
@@ -219,10 +223,24 @@ def verdict_on_ratio(ratio: Ratio, twin: Ratio, claimed: Literal["lower", "highe
     return CONFIRMED if measured == claimed else REFUTED
 
 
-def weakest(verdicts: Sequence[str]) -> str:
+def verdict_on_size(ratio: Ratio, twin: Ratio, claimed: float) -> str:
+    """Judge whether the ratio has the `claimed` size.
+
+    The interval is widened by the noise floor of the A/A control. The claim is refuted if the claimed ratio
+    lies outside, and confirmed if it lies inside and 1 outside; otherwise the rows cannot tell.
+    """
+    floor = noise_floor(twin)
+    low, high = math.log(ratio.low) - floor, math.log(ratio.high) + floor
+    if not low <= math.log(claimed) <= high:
+        return REFUTED
+    return INCONCLUSIVE if low <= 0 <= high else CONFIRMED
+
+
+def weakest(verdicts: Iterable[str]) -> str:
     """Return the verdict of a claim that holds only if all its parts hold."""
+    found = set(verdicts)
     for verdict in (REFUTED, NOT_TESTABLE, INCONCLUSIVE):
-        if verdict in verdicts:
+        if verdict in found:
             return verdict
     return CONFIRMED
 
@@ -303,6 +321,16 @@ def ratio_over_units(
     logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(reference, dtype=float))
     mean = student_interval(unit_means(logs, units), confidence)
     return mean and _exponential(mean)
+
+
+def student_ratio(values: Numbers, reference: Numbers, confidence: float = 0.95) -> Ratio | None:
+    """Return the geometric mean of values / reference, paired by block [n], with Student's interval.
+
+    It decides the claims of study A. In simulations of 20 blocks, the 95 % interval covers 95 to 96 % for
+    normal noise, Laplace noise and Student's t with 3 degrees of freedom, where that of `paired_ratio` covers
+    too little for heavy tails; for strongly skewed noise, both cover about 90 %.
+    """
+    return ratio_over_units(values, reference, range(len(values)), confidence)
 
 
 def crossed_difference(

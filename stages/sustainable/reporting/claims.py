@@ -7,13 +7,20 @@ from typing import Any
 from sustainable.core.errors import UserError
 from sustainable.reporting.declaration import Analysis, Claim, Declaration, thresholds
 from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
+from sustainable.reporting.forecasting.layerwise_claims import LAYERWISE_CLAIMS
 from sustainable.reporting.forecasting.published_claims import PUBLISHED_CLAIMS
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.findings import POLICY_FINDINGS
 
 DECLARATIONS: Mapping[str, Declaration] = {
     declaration.id: declaration
-    for declaration in (*PUBLISHED_CLAIMS, *AUDITED_CLAIMS, *POLICY_CLAIMS, *POLICY_FINDINGS)
+    for declaration in (
+        *PUBLISHED_CLAIMS,
+        *LAYERWISE_CLAIMS,
+        *AUDITED_CLAIMS,
+        *POLICY_CLAIMS,
+        *POLICY_FINDINGS,
+    )
 }
 
 
@@ -48,6 +55,7 @@ def judge_claim(declaration: Declaration, analysis: Analysis, statements: Mappin
         reason=judgement.reason,
         evidence=judgement.evidence or ", ".join(declaration.decided_by),
         values=judgement.values,
+        parts=judgement.parts,
     )
 
 

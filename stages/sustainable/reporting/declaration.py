@@ -8,8 +8,11 @@ import pandas as pd
 
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.forecasting.audited import Audited
+from sustainable.reporting.forecasting.discovery import CHANCE, Discovery
+from sustainable.reporting.forecasting.layerwise import Layerwise
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.forecasting.searching import Searching
+from sustainable.reporting.forecasting.source import PublishedNumbers
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import NOT_TESTABLE, Estimate
@@ -18,7 +21,9 @@ Source = Literal["study_a", "study_b", "ours"]
 Need = Literal["exact counts", "CPU time", "latency", "resident memory of processes", "energy counter"]
 EXACT_COUNT = "exact count"
 """Class of evidence of a claim that must have the same verdict on every host."""
-HIT_TABLES = {name: f"data/benchmark/{name}.hits.csv" for name in ("published", "remeasured", "audited")}
+HIT_TABLES = {
+    name: f"data/benchmark/{name}.hits.csv" for name in ("published", "remeasured", "layerwise", "audited")
+}
 ROW_FILES = {name: f"data/benchmark/{name}.csv" for name in (*HIT_TABLES, "policies", "workload", "memory")}
 
 
@@ -37,8 +42,15 @@ class Analysis:
     searching: Searching
     agreement: Mapping[str, Mapping[int, Estimate]]
     policies: Policies
-    published_action: int
+    source: PublishedNumbers
+    discovery: Discovery
+    layerwise: Layerwise
     parameters: ReportParameters
+
+    @property
+    def published_action(self) -> int:
+        """The action that the source reports."""
+        return self.source.best_action
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,8 @@ class Judgement:
     reason: str
     values: Mapping[str, Any] = field(default_factory=dict)
     evidence: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """The verdicts on the parts of the claim, all of which must hold."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Claim:
     reason: str
     evidence: str  # the class of evidence that it rests on
     values: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)  # the verdicts on its parts
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,10 @@ def thresholds(parameters: ReportParameters, published_action: int) -> dict[str,
     least, most = policies.memory_fall
     return {
         "published_action": published_action,
+        "chance": CHANCE,
+        "confidence_percent": 100 * parameters.confidence,
+        "kept_accuracy": parameters.layerwise.accuracy_margin,
+        "sparsity_margin": parameters.layerwise.sparsity_margin,
         "target_speed_up": audited.target_speed_up,
         "accuracy_margin": audited.accuracy_margin,
         "rank_agreement": audited.rank_agreement,

@@ -11,7 +11,8 @@ from sustainable.core.parameters import read_section
 from sustainable.reporting.claims import judge_claims
 from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
-from sustainable.reporting.forecasting.run import Run, read_published, read_run
+from sustainable.reporting.forecasting.run import Run, read_run
+from sustainable.reporting.forecasting.source import read_published
 from sustainable.reporting.forecasting import summary as study_a
 from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.measured_rows import stamp_of
@@ -89,7 +90,8 @@ def find(
     study = study_a.summarise_forecasting(run, published, parameters)
     policies = study_b.summarise_policies(policies_run, parameters)
     computed = (study.results, run.actions, run.best, study.audited, study.searching, study.agreement)
-    analysis = Analysis(*computed, policies, int(published["best_action"]), parameters)
+    own = study.source, study.discovery, study.layerwise
+    analysis = Analysis(*computed, policies, *own, parameters)
     judged = judge_claims(analysis, published["claims"] | published_policies["claims"])
     groups = ([claim for claim in judged if claim.id[0] in letters] for letters in ("AC", "B", "F"))
     return Findings(study, policies, *groups)

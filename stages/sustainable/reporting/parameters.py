@@ -21,6 +21,16 @@ class AuditedParameters:
 
 
 @dataclass(frozen=True, config=STRICT)
+class LayerwiseMargins:
+    """Margins of the claims about the source's later version, declared before measuring."""
+
+    accuracy_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Largest loss of accuracy that counts as none; the source says one point."""
+    sparsity_margin: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Largest distance from a published sparsity that still counts as "about" it."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class PoliciesParameters:
     """Thresholds of study B's claims."""
 
@@ -37,6 +47,7 @@ class ReportParameters:
     minimum_blocks: Annotated[int, Field(ge=2)]  # with fewer blocks no measured claim gets a verdict
     equivalence_margin: Share  # relative difference within which two configurations count as equal (TOST)
     audited: AuditedParameters
+    layerwise: LayerwiseMargins
     policies: PoliciesParameters
     comparisons: Annotated[list[str], Field(min_length=1)]  # their CPU times form the family of Holm
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)]

@@ -188,6 +188,8 @@ def claims_table(
     rows: list[Row] = []
     for claim in claims:
         statement = Struck(claim.statement) if strike and claim.verdict == REFUTED else claim.statement
-        values = [claim.id, statement, claim.verdict, claim.reason, claim.rule, claim.evidence]
+        parts = "; ".join(f"{name}: {verdict}" for name, verdict in claim.parts.items())
+        reason = f"{parts}. {claim.reason}" if parts else claim.reason
+        values = [claim.id, statement, claim.verdict, reason, claim.rule, claim.evidence]
         rows.append(Row(values, space=bool(rows)))
     return ReportTable(name, caption, columns, rows, long=True)

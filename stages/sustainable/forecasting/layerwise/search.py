@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
@@ -66,6 +66,7 @@ class PlanTable:
             torch.from_numpy(validation.target) > 0.5,
         )
         self._states: dict[tuple[float, float, bool], tuple[Tensor, int]] = {}
+        self._readouts: dict[tuple[float, bool], tuple[nn.Module, int]] = {}
         self._parameters = sum(value.numel() for value in model.parameters())
         self._before = self._accuracy(LayerPlan((0.0, 0.0, 0.0), False))[0]
         self.outcomes: dict[LayerPlan, PlanOutcome] = {}
@@ -84,9 +85,12 @@ class PlanTable:
         key = (*plan.shares[:2], plan.quantization)
         if key not in self._states:
             gru, zeros = compress_part(self._model.gru, plan)
-            self._states[key] = gru(self._inputs)[0][:, -1], zeros
+            self._states[key] = gru(self._inputs)[0][:, -1].clone(), zeros  # not a view of all days
         states, zeros_gru = self._states[key]
-        readout, zeros = compress_part(self._model.readout, plan)
+        key_readout = plan.shares[2], plan.quantization
+        if key_readout not in self._readouts:
+            self._readouts[key_readout] = compress_part(self._model.readout, plan)
+        readout, zeros = self._readouts[key_readout]
         right = (readout(states).squeeze(-1) > 0) == self._wet
         return float(right.double().mean()), (zeros_gru + zeros) / self._parameters
 

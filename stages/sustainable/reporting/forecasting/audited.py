@@ -163,7 +163,7 @@ def _timing(
         to_uncompressed=ratio(own, quickest),
         clean=ratio(own.mask(doubtful), base),
         energy=ratio(own, base, "energy_mwh"),
-        detectable=statistics.minimum_detectable_ratio(statistics.unit_means(logs, seeds), power=POWER),
+        detectable=statistics.detectable_ratio(statistics.unit_means(logs, seeds), power=POWER),
         attained=float(own["flops"].iloc[0]) / (mean_ms / 1000) / peak_flops_per_s,
     )
 

@@ -5,15 +5,25 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
-from sustainable import statistics
+import numpy as np
+
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration, Judgement
 from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
-from sustainable.reporting.forecasting.results import PRIMARY, Results
-from sustainable.reporting.formats import interval_text
+from sustainable.reporting.forecasting.discovery import CHANCE
+from sustainable.reporting.forecasting.results import PRIMARY, Results, accuracy_difference
+from sustainable.reporting.formats import declared_percent, fixed, interval_text, p_value, percent
 from sustainable.reporting.measured_rows import BASELINE
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Ratio
+from sustainable.statistics import verdict_on_ratio, verdict_on_size, weakest
 
-QUANTIZED, PUBLISHED_CHOICE = "manual_quantization", "published_choice"
+QUANTIZED, PUBLISHED_CHOICE, AGENT = "manual_quantization", "published_choice", "agent_optimized"
+DIRECTION = (
+    "direction: it is {0} 1, which Student's interval excludes, the effect exceeds the A/A noise floor, and "
+    "both "
+    "hold without flagged windows"
+)
+SIZE = "size: the published ratio lies within the interval widened by the noise floor, and 1 outside"
 TESTS = ("p", "p_holm", "p_equivalence", "detectable")
 Direction = Literal["lower", "higher"]
 ACCURACY_FILES = (ROW_FILES["published"], HIT_TABLES["published"])
@@ -21,52 +31,64 @@ COST_FILES = (*ACCURACY_FILES, ROW_FILES["remeasured"], HIT_TABLES["remeasured"]
 
 
 def judge_accuracy(analysis: Analysis) -> Judgement:
-    """A1: hits are counted on the same test windows."""
+    """A1: hits are counted on the same test windows; a test of the difference is printed beside the count."""
     results = analysis.results["published"]
-    base = results.lines[BASELINE].correct
+    base, margin = results.lines[BASELINE], analysis.parameters.audited.accuracy_margin
     correct = {key: line.correct for key, line in results.lines.items()}
-    changed = {key: count for key, count in correct.items() if count != base}
+    differences = {
+        key: accuracy_difference(line.hits, base.hits, analysis.parameters)
+        for key, line in results.lines.items()
+        if (line.hits != base.hits).any()
+    }
+    flipped = [line.hits != base.hits for line in results.lines.values()]
+    places = results.first_days[np.logical_or.reduce(flipped)].tolist()
+    kept = all(difference.low > -margin for difference in differences.values())
+    counts = ", ".join(
+        f"{key}: {correct[key]} (McNemar p {p_value(differences[key].p)})" for key in differences
+    )
     models = len({line.weights_sha256 for line in results.lines.values()})
-    right, counts = (
-        f"{base} of {results.windows} windows right",
-        ", ".join(f"{key}: {n}" for key, n in changed.items()),
+    reason = f"The baseline gets {base.correct} of {results.windows} windows right. "
+    reason += f"These differ: {counts}. " if counts else "No configuration differs. "
+    reason += f"{len(places)} of {results.windows} windows flip: those that begin at rows "
+    reason += (
+        f"{', '.join(map(str, places))} of the data." if places else f"There are {models} different models."
     )
-    reason = f"All {len(correct)} configurations get {right}; they are {models} different models."
-    if changed:
-        reason = f"The baseline gets {right}; these differ: {counts}."
-    return Judgement(
-        verdict=statistics.REFUTED if changed else statistics.CONFIRMED,
-        reason=reason,
-        evidence=EXACT_COUNT,
-        values={"windows": results.windows, "correct": correct, "different_models": models},
-    )
+    parts = {
+        f"no loss above {declared_percent(margin)}": CONFIRMED if kept else INCONCLUSIVE,
+        "identical": REFUTED if differences else CONFIRMED,
+    }
+    values = {"windows": results.windows, "correct": correct, "different_models": models, "flipped": places}
+    values["mcnemar_p"] = {key: difference.p for key, difference in differences.items()}
+    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
 
 
 def judge_quantization(analysis: Analysis) -> Judgement:
     """A2: needs counted energy."""
-    verdict, reason = energy_verdict(analysis, QUANTIZED, "higher")
-    return Judgement(
-        verdict, reason, _both_ways(analysis, QUANTIZED), analysis.results["remeasured"].cpu_evidence
-    )
+    parts, reason = energy_parts(analysis, QUANTIZED, "higher", QUANTIZED)
+    evidence = analysis.results["remeasured"].cpu_evidence
+    return Judgement(weakest(parts.values()), reason, _both_ways(analysis, QUANTIZED), evidence, parts)
 
 
 def judge_published_saving(analysis: Analysis) -> Judgement:
-    """A3: an energy half and a latency half; both must hold."""
+    """A3: an energy half and a latency half, each with its direction and its size; all must hold."""
     remeasured = analysis.results["remeasured"]
     lines = remeasured.lines
-    energy, why = energy_verdict(analysis, PUBLISHED_CHOICE, "lower")
-    latency, figures = ratio_verdict(analysis, PUBLISHED_CHOICE, "latency_ms", "lower")
+    energy, why = energy_parts(analysis, PUBLISHED_CHOICE, "lower", AGENT)
+    claimed = analysis.source.claimed(AGENT, "latency_ms")
+    latency, figures = ratio_parts(analysis, PUBLISHED_CHOICE, "latency_ms", "lower", claimed)
     weights = lines[PUBLISHED_CHOICE].weights_sha256
     same = [key for key, line in lines.items() if line.weights_sha256 == weights]
-    reason = f"Latency: {latency} ({figures}). Energy: {energy}. {why}"
+    reason = f"Latency: {figures}. {why}"
     if QUANTIZED in same:
         reason += " By hash it is the same model as manual quantization: A2 and A3 cannot both hold."
+    parts = {f"latency, {name}": verdict for name, verdict in latency.items()}
+    parts |= {f"energy, {name}": verdict for name, verdict in energy.items()}
     return Judgement(
-        verdict=statistics.weakest([energy, latency]),
+        verdict=weakest(parts.values()),
         reason=reason,
         evidence=f"energy: {remeasured.cpu_evidence}; latency: clock",
-        values=_both_ways(analysis, PUBLISHED_CHOICE)
-        | {"energy": energy, "latency": latency, "same_model": same},
+        values=_both_ways(analysis, PUBLISHED_CHOICE) | {"same_model": same, "claimed_latency": claimed},
+        parts=parts,
     )
 
 
@@ -86,7 +108,7 @@ def judge_published_proxies(analysis: Analysis) -> Judgement:
         "have the same weights as the baseline."
     )
     return Judgement(
-        verdict=statistics.CONFIRMED if zero and unchanged else statistics.REFUTED,
+        verdict=CONFIRMED if zero and unchanged else REFUTED,
         reason=reason,
         evidence=EXACT_COUNT,
         values={
@@ -100,45 +122,61 @@ def judge_published_proxies(analysis: Analysis) -> Judgement:
 
 
 def judge_discovery(analysis: Analysis) -> Judgement:
-    """A5: an action is discovered only if no other action has the same reward."""
-    best, published = analysis.best_action, analysis.published_action
-    ties = list(best["actions_sharing_best_reward"])
-    seen, policy = best["best_seen"]["action"], best["policy"]["action"]
-    discovered = ties == [published] and seen == published
-    reason = f"The search first saw its best reward at action {seen}; the trained policy picks {policy}. "
-    shared = f"{len(ties)} of {best['actions']} actions share that reward: the choice among them is chance."
-    reason += shared if len(ties) > 1 else f"Only action {ties[0]} has the best reward."
-    return Judgement(
-        verdict=statistics.CONFIRMED if discovered else statistics.REFUTED,
-        reason=reason,
-        evidence=EXACT_COUNT,
-        values={"best_seen": seen, "policy": policy, "ties": ties, "actions": best["actions"]},
+    """A5: over many seeds, is the published action reported more often than chance, and after learning?"""
+    found, best = analysis.discovery, analysis.best_action
+    seen, policy = best["best_seen"], best["policy"]["action"]
+    alone = list(found.tied) == [analysis.published_action]
+    oftener = found.published_p < CHANCE or alone
+    learned = 2 * found.before_updates < found.searches
+    reason = (
+        f"{len(found.tied)} of {best['actions']} actions share the best reward. Of {found.searches} "
+        "searches, "
+        f"{found.published_wins} report action {analysis.published_action} (chance among the tied: "
+        f"{found.searches / len(found.tied):.1f}; p {p_value(found.published_p)}); all actions against the "
+        f"uniform distribution: p {p_value(found.uniform_p)}. {found.before_updates} searches sampled their "
+        f"action before the first update of the policy, the latest at step {found.last_step}. The search "
+        "with "
+        f"the published seed reports action {seen['action']}, sampled at step "
+        f"{seen['first_sampled_at_step']}; "
+        f"its trained policy picks {policy}."
     )
+    parts = {
+        "more often than chance": CONFIRMED if oftener else REFUTED,
+        "after learning": CONFIRMED if learned else REFUTED,
+    }
+    values = asdict(found) | {"best_seen": seen["action"], "policy": policy, "actions": best["actions"]}
+    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
 
 
 _declared = partial(Declaration, source="study_a")
 PUBLISHED_CLAIMS = (
     _declared(
         id="A1",
-        rule="every configuration classifies as many test windows correctly as the baseline",
+        rule="identical: every configuration classifies as many test windows correctly as the baseline; no "
+        "loss: the {confidence_percent:g} % interval of every difference lies above -{accuracy_margin:g}; "
+        "McNemar's exact test is printed beside them",
         judge=judge_accuracy,
         decided_by=ACCURACY_FILES,
         needs=("exact counts",),
     ),
     _declared(
         id="A2",
-        rule="in randomised blocks, the energy ratio to the baseline is above 1: its interval excludes 1, "
-        "the effect exceeds the A/A noise floor, and both hold without flagged windows; decided only on "
-        "counted energy",
+        rule="in randomised blocks, of the energy ratio to the baseline: "
+        + DIRECTION.format("above")
+        + "; "
+        + SIZE
+        + "; both are decided only on counted energy",
         judge=judge_quantization,
         decided_by=COST_FILES,
         needs=("energy counter",),
     ),
     _declared(
         id="A3",
-        rule="in randomised blocks, the energy ratio and the latency ratio to the baseline are below 1: each "
-        "interval excludes 1, each effect exceeds the A/A noise floor, and both hold without flagged "
-        "windows; the energy half is decided only on counted energy",
+        rule="in randomised blocks, of the energy ratio and the latency ratio to the baseline: "
+        + DIRECTION.format("below")
+        + "; "
+        + SIZE
+        + "; energy is decided only if it is counted",
         judge=judge_published_saving,
         decided_by=COST_FILES,
         needs=("latency", "energy counter"),
@@ -153,51 +191,73 @@ PUBLISHED_CLAIMS = (
     ),
     _declared(
         id="A5",
-        rule="only action {published_action:g} has the best reward, and the search found it",
+        rule="more often than chance: over repeated searches, action {published_action:g} is the first "
+        "maximum more often than by chance among the actions that share the best reward (exact binomial "
+        "test, one-sided, p below {chance:g}), or it is alone; after learning: more than half of the "
+        "searches "
+        "sampled their action after an update of the policy",
         judge=judge_discovery,
-        decided_by=("data/search/published/best_action.json",),
+        decided_by=("data/search/published/best_action.json", "data/search/published/discovery.csv"),
         needs=("exact counts",),
     ),
 )
 
 
-def energy_verdict(analysis: Analysis, key: str, claimed: Direction) -> tuple[str, str]:
-    """Verdict on a configuration's energy, and the reason. Modelled energy never gets a verdict."""
-    evidence = analysis.results["remeasured"].cpu_evidence
-    if not carries_energy_claims(evidence):
-        _, figures = ratio_verdict(analysis, key, PRIMARY, claimed)
-        meaning = EVIDENCE.get(evidence, "mixed classes")
-        return statistics.NOT_TESTABLE, f"The energy here is {evidence} ({meaning}); CPU time: {figures}."
-    verdict, figures = ratio_verdict(analysis, key, "energy_mwh", claimed)
-    return verdict, f"Energy: {figures}."
+def energy_parts(
+    analysis: Analysis, key: str, claimed: Direction, published: str
+) -> tuple[dict[str, str], str]:
+    """Verdicts on a configuration's energy, and the reason. Modelled energy never gets a verdict.
 
-
-def ratio_verdict(analysis: Analysis, key: str, outcome: str, claimed: Direction) -> tuple[str, str]:
-    """Verdict on a ratio in randomised blocks, and its figures.
-
-    Inconclusive if there are too few blocks, or if the verdict changes without the flagged windows.
+    `published` is the source's configuration that the claim is about.
     """
-    remeasured, least = analysis.results["remeasured"], analysis.parameters.minimum_blocks
-    compared, twin = remeasured.lines[key].compared[outcome], remeasured.twin[outcome]
+    evidence, size = (
+        analysis.results["remeasured"].cpu_evidence,
+        analysis.source.claimed(published, "energy_uwh"),
+    )
+    if not carries_energy_claims(evidence):
+        _, figures = ratio_parts(analysis, key, PRIMARY, claimed, size)
+        meaning = EVIDENCE.get(evidence, "mixed classes")
+        reason = f"The energy here is {evidence} ({meaning}); CPU time: {figures}."
+        return dict.fromkeys(("direction", "size"), NOT_TESTABLE), reason
+    parts, figures = ratio_parts(analysis, key, "energy_mwh", claimed, size)
+    return parts, f"Energy: {figures}."
+
+
+def ratio_parts(
+    analysis: Analysis, key: str, outcome: str, claimed: Direction, size: float
+) -> tuple[dict[str, str], str]:
+    """Verdicts on the direction and the size of a ratio in randomised blocks, and its figures."""
+    results, parameters = analysis.results["remeasured"], analysis.parameters
+    judged, figures = judge_ratio(results, key, outcome, claimed, size, parameters.minimum_blocks)
+    return judged, f"{figures} (published {fixed(size, 3)})"
+
+
+def judge_ratio(
+    results: Results, key: str, outcome: str, claimed: Direction, size: float, least: int
+) -> tuple[dict[str, str], str]:
+    """Judge direction and size of a ratio to the baseline, with at least so many blocks; give its figures.
+
+    Inconclusive if there are too few blocks, or if a verdict changes without the flagged windows.
+    """
+    compared, twin = results.lines[key].compared[outcome], results.twin[outcome]
+    undecided = dict.fromkeys(("direction", "size"), INCONCLUSIVE)
     if compared.ratio is None or twin.ratio is None:
-        return statistics.INCONCLUSIVE, "too few readings"
+        return undecided, "too few readings"
     figures = f"ratio {interval_text(compared.ratio)}, A/A control {interval_text(twin.ratio)}"
     if compared.detectable is not None:
-        figures += f", smallest detectable effect {100 * compared.detectable:.1f} %"
+        figures += f", smallest detectable effect {percent(compared.detectable)}"
     if min(compared.ratio.n, twin.ratio.n) < least:
-        return (
-            statistics.INCONCLUSIVE,
-            f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed",
-        )
-    verdict = statistics.verdict_on_ratio(compared.ratio, twin.ratio, claimed)
+        return undecided, f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed"
     if compared.clean is None or twin.clean is None or min(compared.clean.n, twin.clean.n) < least:
-        return statistics.INCONCLUSIVE, f"{figures}; fewer than {least} blocks are free of flagged windows"
-    if statistics.verdict_on_ratio(compared.clean, twin.clean, claimed) != verdict:
-        return (
-            statistics.INCONCLUSIVE,
-            f"{figures}; without flagged windows {interval_text(compared.clean)}, another verdict",
-        )
-    return verdict, figures
+        return undecided, f"{figures}; fewer than {least} blocks are free of flagged windows"
+    found, clean = (
+        {"direction": verdict_on_ratio(*pair, claimed), "size": verdict_on_size(*pair, size)}
+        for pair in ((compared.ratio, twin.ratio), (compared.clean, twin.clean))
+    )
+    turned = [name for name in found if found[name] != clean[name]]
+    if turned:
+        figures += f"; without flagged windows {interval_text(compared.clean)}, another verdict"
+    return found | dict.fromkeys(turned, INCONCLUSIVE), figures
 
 
 def _both_ways(analysis: Analysis, key: str) -> dict[str, Any]:
@@ -209,6 +269,7 @@ def _figures(results: Results, key: str) -> dict[str, Any]:
     return {
         outcome: {
             "ratio": _asdict(comparison.ratio),
+            "bootstrap": _asdict(comparison.bootstrap),
             "without_flagged": _asdict(comparison.clean),
             "control": _asdict(results.twin[outcome].ratio),
             **{name: getattr(comparison, name) for name in TESTS},
@@ -217,5 +278,5 @@ def _figures(results: Results, key: str) -> dict[str, Any]:
     }
 
 
-def _asdict(ratio: statistics.Ratio | None) -> Mapping[str, float] | None:
+def _asdict(ratio: Ratio | None) -> Mapping[str, float] | None:
     return None if ratio is None else asdict(ratio)

@@ -33,12 +33,13 @@ ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 class Comparison:
     """One outcome compared with the baseline within blocks."""
 
-    ratio: statistics.Ratio | None
+    ratio: statistics.Ratio | None  # with Student's interval, which decides
+    bootstrap: statistics.Ratio | None  # with the BCa bootstrap interval, for comparison
     clean: statistics.Ratio | None  # without flagged windows
     p: float | None  # sign-flip test
     p_holm: float | None  # None outside the family
     p_equivalence: float | None  # TOST
-    detectable: float | None  # smallest effect found with `POWER`
+    detectable: float | None  # smallest effect that the rule of the claims finds with `POWER`
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Results:
 
     lines: Mapping[str, Line]
     frugal: Mapping[str, np.ndarray]
+    first_days: np.ndarray  # [windows], the row of the data at which a test window begins
     blocks: int
     flagged: int
     stamps: Sequence[str]
@@ -99,11 +101,14 @@ class Results:
         return len(self.lines[BASELINE].hits)
 
 
-def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportParameters) -> Results:
+def summarise_rows(
+    rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportParameters, family: Sequence[str] | None = None
+) -> Results:
     """Summarise and compare measured rows (`ROW_COLUMNS`, one row per block and configuration).
 
     `hits` has one row per test window and one column per configuration or frugal forecaster, 1 for a correct
-    forecast. Raises `UserError` if a cell of the design is missing or duplicated.
+    forecast. `family`: the configurations whose p values are corrected together, by default those of the
+    section `report`. Raises `UserError` if a cell of the design is missing or duplicated.
     """
     rows = rows if "flags" in rows else rows.assign(flags=None)
     check_blocks(rows, "benchmark rows")
@@ -111,16 +116,22 @@ def summarise_rows(rows: pd.DataFrame, hits: pd.DataFrame, parameters: ReportPar
     models = rows[rows["configuration"] != IDLE]
     keys = list(dict.fromkeys(name for name in hits.columns if (models["configuration"] == name).any()))
     base = by_block(models, BASELINE)
+    twin = by_block(models, TWIN)
     first_of: dict[tuple[str, str], str] = {}
     lines = {}
     for key in keys:
         own = by_block(models, key)
         first = first_of.setdefault((own["weights_sha256"].iloc[0], own["runtime"].iloc[0]), key)
-        line = _line(key, own, base, hits[key].to_numpy(dtype=bool), parameters)
+        line = _line(key, own, base, twin, hits[key].to_numpy(dtype=bool), parameters)
         lines[key] = replace(line, same_as=None if first == key else first)
     others = [str(name) for name in hits.columns if name not in (*keys, "training_seed", "first_day")]
     frugal = {name: hits[name].to_numpy(dtype=bool) for name in others}
-    return Results(lines=_with_holm(lines, parameters), frugal=frugal, **_conditions(rows, models))
+    return Results(
+        lines=_with_holm(lines, parameters.comparisons if family is None else family),
+        frugal=frugal,
+        first_days=hits["first_day"].to_numpy(),
+        **_conditions(rows, models),
+    )
 
 
 def net_energy_mwh(rows: pd.DataFrame) -> pd.Series:
@@ -135,7 +146,12 @@ def net_energy_mwh(rows: pd.DataFrame) -> pd.Series:
 
 
 def _line(
-    key: str, own: pd.DataFrame, base: pd.DataFrame, hits: np.ndarray, parameters: ReportParameters
+    key: str,
+    own: pd.DataFrame,
+    base: pd.DataFrame,
+    twin: pd.DataFrame,
+    hits: np.ndarray,
+    parameters: ReportParameters,
 ) -> Line:
     first = own.iloc[0]
     return Line(
@@ -144,35 +160,39 @@ def _line(
         counts={name: int(first[name]) for name in COUNTS},
         hits=hits,
         outcomes={outcome: statistics.summarise_values(own[outcome]) for outcome in COMPARED},
-        compared={outcome: _compare(own, base, outcome, parameters) for outcome in COMPARED},
+        compared={outcome: _compare(own, base, twin, outcome, parameters) for outcome in COMPARED},
         watts_range=None if key == BASELINE else _watts_range(own, base),
         flagged=int(own["flags"].notna().sum()),
     )
 
 
-def _compare(own: pd.DataFrame, base: pd.DataFrame, outcome: str, parameters: ReportParameters) -> Comparison:
+def _compare(
+    own: pd.DataFrame, base: pd.DataFrame, twin: pd.DataFrame, outcome: str, parameters: ReportParameters
+) -> Comparison:
     values, reference = own[outcome], base[outcome]
     logs = statistics.paired_log_ratios(values, reference)
+    both = (np.log(values / reference), np.log(twin[outcome] / reference))
     clean = values.mask(own["flags"].notna() | base["flags"].notna())
     enough = len(logs) > 2
     return Comparison(
-        ratio=statistics.paired_ratio(values, reference, *parameters.bootstrap),
-        clean=statistics.paired_ratio(clean, reference, *parameters.bootstrap),
+        ratio=statistics.student_ratio(values, reference, parameters.confidence),
+        bootstrap=statistics.paired_ratio(values, reference, *parameters.bootstrap),
+        clean=statistics.student_ratio(clean, reference, parameters.confidence),
         p=statistics.sign_flip_p(logs, parameters.bootstrap_resamples, parameters.seed) if enough else None,
         p_holm=None,
         p_equivalence=statistics.equivalence_p(logs, parameters.equivalence_margin) if enough else None,
-        detectable=statistics.minimum_detectable_ratio(logs, power=POWER),
+        detectable=statistics.detectable_ratio(*both, parameters.confidence, POWER),
     )
 
 
-def _with_holm(lines: Mapping[str, Line], parameters: ReportParameters) -> dict[str, Line]:
+def _with_holm(lines: Mapping[str, Line], comparisons: Sequence[str]) -> dict[str, Line]:
     """Adjust the p values of the primary outcome over the declared family."""
-    unknown = [key for key in parameters.comparisons if key not in lines]
+    unknown = [key for key in comparisons if key not in lines]
     if unknown:
         raise UserError(
             f"params.yaml: report.comparisons: {unknown[0]!r} is not among the measured configurations"
         )
-    tested = {key: lines[key].compared[PRIMARY].p for key in parameters.comparisons}
+    tested = {key: lines[key].compared[PRIMARY].p for key in comparisons}
     family = {key: p for key, p in tested.items() if p is not None}
     adjusted = dict(zip(family, statistics.holm(list(family.values())), strict=True))
     found = {}
@@ -270,12 +290,7 @@ def _joules(cost: Mapping[str, Any]) -> float | None:
     return float(sum(cost[name] or 0.0 for name in ("cpu_j", "ram_j", "gpu_j")))
 
 
-def in_micro(summary: statistics.Summary) -> statistics.Summary:
-    """Convert a summary from milli- to micro-units, which print with fewer zeros."""
-    mean, std = (None if value is None else 1000 * value for value in (summary.mean, summary.std))
+def scaled(summary: statistics.Summary, factor: float) -> statistics.Summary:
+    """Convert a summary to another unit."""
+    mean, std = (None if value is None else factor * value for value in (summary.mean, summary.std))
     return replace(summary, mean=mean, std=std)
-
-
-def published_summary(entry: Mapping[str, Any], mean: str, std: str) -> statistics.Summary:
-    """Read a published mean and standard deviation; the source does not give the number of runs."""
-    return statistics.Summary(float(entry[mean]), float(entry[std]), 0)

@@ -8,14 +8,16 @@ from typing import Any
 import pandas as pd
 
 from sustainable.core.files import read_json, read_rows
+from sustainable.reporting.forecasting.conditions import STEPS
 from sustainable.reporting.forecasting.results import ROW_COLUMNS
-from sustainable.reporting.published import read_source
 
 WAYS = ("published", "remeasured")
+BENCHMARKS = (*STEPS, "remeasured", "layerwise", "audited")
+REWARD_TERMS = ("accuracy", "flops", "parameters", "inaction", "error")
 HISTORY_COLUMNS = ("seed", "epoch", "train_loss", "validation_loss")
 ACTION_COLUMNS = (
-    "action", "name", "reward", "pruning", "quantization", "parameters", "weights_sha256", "proxy_parameters",
-    "proxy_flops",
+    "action", "name", "reward", *(f"reward_{term}" for term in REWARD_TERMS), "pruning", "quantization",
+    "parameters", "weights_sha256", "proxy_parameters", "proxy_flops",
 )  # fmt: skip
 CANDIDATE_COLUMNS = (
     "family", "width_0", "width_1", "precision", "runtime", "flops", "parameters", "size_bytes", "sparsity",
@@ -23,8 +25,11 @@ CANDIDATE_COLUMNS = (
 )  # fmt: skip
 NARROW_COLUMNS = ("method", "width_0", "width_1", "seed", "validation_loss_before", "validation_loss")
 REPAIR_COLUMNS = ("variant", "seed", "names", "ties", "models", "test_accuracy_difference")
+PLAN_COLUMNS = ("share_0", "share_1", "share_readout", "int8", "accuracy", "sparsity", "reward")
+SEARCH_COLUMNS = (
+    "searcher", "seed", "evaluations", "distinct", "tied", *PLAN_COLUMNS, "test_accuracy_difference",
+)  # fmt: skip
 IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct")
-FORECASTING_SOURCE_KEYS = ("configurations", "claims", "best_action", "test_accuracy", "test_windows")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class Run:
     actions: pd.DataFrame
     curve: pd.DataFrame
     best: Mapping[str, Any]
+    discovery: pd.DataFrame
+    searches: pd.DataFrame
+    plans: pd.DataFrame
     narrow: pd.DataFrame
     candidates: pd.DataFrame
     refused: Mapping[str, str]
@@ -57,14 +65,12 @@ def read_run(folder: Path) -> Run:
         ),
     }  # fmt: skip
     return Run(
-        rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in (*WAYS, "audited")},
+        rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in BENCHMARKS},
         hits={
             name: read_rows(measured / f"{name}.hits.csv", ("training_seed", "first_day", "baseline"))
-            for name in (*WAYS, "audited")
+            for name in (*WAYS, "layerwise", "audited")
         },
-        conditions={
-            name: read_json(measured / f"{name}.conditions.json") for name in ("remeasured", "audited")
-        },
+        conditions={name: read_json(measured / f"{name}.conditions.json") for name in BENCHMARKS},
         metrics={
             protocol: {name: read_json(folder / "metrics" / protocol / f"{name}.json") for name in wanted}
             for protocol, wanted in names.items()
@@ -73,6 +79,9 @@ def read_run(folder: Path) -> Run:
         actions=read_rows(searched / "published/actions.csv", ACTION_COLUMNS),
         curve=read_rows(searched / "published/curve.csv", ("step", "mean_reward")),
         best=read_json(searched / "published/best_action.json"),
+        discovery=read_rows(searched / "published/discovery.csv", ("seed", "action", "step", "updates")),
+        searches=read_rows(searched / "layerwise/searches.csv", SEARCH_COLUMNS),
+        plans=read_rows(searched / "layerwise/plans.csv", PLAN_COLUMNS),
         narrow=read_rows(folder / "training/audited/narrow.csv", NARROW_COLUMNS),
         candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATE_COLUMNS)),
         refused=read_json(searched / "candidates.conditions.json")["refused"],
@@ -87,8 +96,3 @@ def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
     if "refused" not in candidates.columns:
         return candidates
     return candidates[candidates["refused"].isna()].reset_index(drop=True)
-
-
-def read_published(path: Path) -> dict[str, Any]:
-    """Read the numbers of study A's source; see `read_source`."""
-    return read_source(path, "study_a", FORECASTING_SOURCE_KEYS)

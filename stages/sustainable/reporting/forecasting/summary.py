@@ -6,8 +6,12 @@ from typing import Any, NamedTuple
 
 from sustainable.reporting.forecasting import audited as audited_rows
 from sustainable.reporting.forecasting import results as published_rows
+from sustainable.reporting.forecasting.conditions import Step, summarise_steps
+from sustainable.reporting.forecasting.discovery import Discovery, summarise_discovery
+from sustainable.reporting.forecasting.layerwise import Layerwise, summarise_layerwise
 from sustainable.reporting.forecasting.run import WAYS, Run
 from sustainable.reporting.forecasting.searching import OURS, Searching, summarise_searches
+from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, source_of
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import POWER, ReportParameters
@@ -21,6 +25,9 @@ ADDED_LABELS = {
     "ppo_stepwise": "Step-by-step PPO's choice",
     "oracle": "Best of all candidates",
     "logistic_last_day": "Logistic regression",
+    "zeros": "Zeros alone (the agent's plan, fp32)",
+    "published_tpe": "Plan of TPE and CMA-ES",
+    "published_ppo": "Plan of the layer-wise agent",
 }
 """Names of the configurations that the published study does not have."""
 SECONDS_PER_DAY = 86_400
@@ -50,6 +57,11 @@ class Forecasting:
     repairs: list[dict[str, Any]]
     controls: list[dict[str, Any]]
     labels: Mapping[str, str]  # configurations in plain words
+    source: PublishedNumbers
+    gaps: Mapping[str, Gap]  # ours to the source's, by configuration
+    steps: list[Step]  # from the published benchmark to the randomised blocks
+    discovery: Discovery
+    layerwise: Layerwise
 
 
 def summarise_forecasting(
@@ -64,6 +76,9 @@ def summarise_forecasting(
     hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
     references = {name: hits[name] for name in (BASELINE, "persistence")}
     invested = _invested(run)
+    source, tied = source_of(published), run.best["actions_sharing_best_reward"]
+    zeros = published_rows.summarise_rows(run.rows["layerwise"], run.hits["layerwise"], parameters, ())
+    margin = parameters.layerwise.accuracy_margin
     return Forecasting(
         results=results,
         audited=audited,
@@ -82,7 +97,12 @@ def summarise_forecasting(
         pay_back=_pay_back(run, audited, sum(invested.values()), parameters),
         repairs=audited_rows.repair_lines(run.repairs, audited.batch_sizes, parameters.confidence),
         controls=audited_rows.control_lines(run.narrow, parameters.confidence),
-        labels=_labels([*results["published"].lines, *audited.lines], published),
+        labels=_labels([*results["published"].lines, *audited.lines, *zeros.lines], published),
+        source=source,
+        gaps=gaps(source, results["published"]),
+        steps=summarise_steps(run.rows, parameters),
+        discovery=summarise_discovery(run.discovery, tied, len(run.actions), source.best_action),
+        layerwise=summarise_layerwise(run.searches, run.plans, zeros, margin, parameters.confidence),
     )
 
 

@@ -14,7 +14,7 @@ from sustainable.reporting.policies.run import NO_METHOD
 from sustainable.statistics import (
     Estimate,
     Ratio,
-    minimum_detectable_ratio,
+    detectable_ratio,
     ratio_over_units,
     student_interval,
     unit_means,
@@ -215,7 +215,7 @@ def _effect(measures: Measures, outcome: str, key: str, reference: str, confiden
         to_baseline=measures.ratio(outcome, key, BASELINE, confidence),
         same_runtime=measures.ratio(outcome, key, reference, confidence),
         clean=measures.clean_ratio(outcome, key, reference, confidence),
-        detectable=minimum_detectable_ratio(np.array(unit_means(logs, measures.units)), power=POWER),
+        detectable=detectable_ratio(np.array(unit_means(logs, measures.units)), power=POWER),
     )
 
 

@@ -1,0 +1,164 @@
+"""Claims A6 to A8: what the source's later version says of its search for zeros per layer."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+from scipy import stats
+
+from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration, Judgement
+from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
+from sustainable.reporting.forecasting.layerwise import AGENT, RIVALS
+from sustainable.reporting.forecasting.published_claims import judge_ratio
+from sustainable.reporting.forecasting.results import PRIMARY
+from sustainable.reporting.formats import difference_text, percent, share_text
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, weakest
+
+SEARCH_FILES = ("data/search/layerwise/searches.csv", "data/search/layerwise/plans.csv")
+ZEROS = "zeros"
+"""The agent's published plan in floating point: it differs from the baseline by its zeros alone."""
+
+
+def judge_sparsity(analysis: Analysis) -> Judgement:
+    """A6: the agent against its rivals, over the seeds of both."""
+    found, later, confidence = (
+        analysis.layerwise.answers,
+        analysis.source.later,
+        analysis.parameters.confidence,
+    )
+    margin = analysis.parameters.layerwise.accuracy_margin
+    own = found[AGENT]
+    claimed = later[AGENT]["sparsity"] / later[RIVALS[0]]["sparsity"]
+    more, accuracy = (
+        {name: welch(getattr(own, which), getattr(found[name], which), confidence) for name in RIVALS}
+        for which in ("sparsities", "accuracies")
+    )
+    times = {name: _as_ratio(more[name], found[name].sparsities) for name in RIVALS}
+    parts = {
+        "more sparsity": weakest(sided(more[name], 0.0) for name in RIVALS),
+        f"{claimed:.1f} times as much": weakest(contains(times[name], claimed, 1.0) for name in RIVALS),
+        f"accuracy within {percent(margin)}": weakest(sided(accuracy[name], -margin) for name in RIVALS),
+    }
+    reason = f"Sparsity of {AGENT}: {share_text(own.mean_sparsity)}; " + "; ".join(
+        f"{name}: {share_text(found[name].mean_sparsity)}, accuracy difference "
+        f"{difference_text(accuracy[name])}"
+        for name in RIVALS
+    )
+    reason += ". The reward of an int8 model does not depend on its sparsity."
+    values = {"claimed": claimed, **{name: asdict(times[name]) for name in RIVALS}}
+    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
+
+
+def judge_stagnation(analysis: Analysis) -> Judgement:
+    """A7: where the rivals end, and whether deeper pruning must cost accuracy."""
+    found, later, margins = analysis.layerwise, analysis.source.later, analysis.parameters.layerwise
+    claimed = later[RIVALS[0]]["sparsity"]
+    low, high = claimed - margins.sparsity_margin, claimed + margins.sparsity_margin
+    means = {name: found.answers[name].mean_sparsity for name in RIVALS}
+    collapses = found.deepest_kept <= high
+    parts = {
+        f"about {percent(claimed)}": weakest(within(means[name], low, high) for name in RIVALS),
+        "deeper pruning collapses accuracy": CONFIRMED if collapses else REFUTED,
+    }
+    reason = (
+        "; ".join(f"{name} ends at {share_text(means[name])}" for name in RIVALS)
+        + f". Of {found.plans} evaluated plans, the sparsest int8 plan that loses at most "
+        f"{percent(margins.accuracy_margin)} of validation accuracy has {percent(found.deepest_kept)} zeros "
+        f"({percent(found.deepest_equal)} with equal shares)."
+    )
+    values = {"deepest_kept": found.deepest_kept, "deepest_equal": found.deepest_equal, "claimed": claimed}
+    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
+
+
+def judge_operations(analysis: Analysis) -> Judgement:
+    """A8: the operations that are executed, and the time that the zeros save."""
+    measured, later = analysis.layerwise.measured, analysis.source.later
+    claimed = later[AGENT]["flops_m"] / later[BASELINE]["flops_m"]
+    flops = {key: measured.lines[key].counts["flops"] for key in (BASELINE, ZEROS)}
+    timed, figures = judge_ratio(
+        measured, ZEROS, PRIMARY, "lower", claimed, analysis.parameters.minimum_blocks
+    )
+    parts = {
+        "fewer operations executed": CONFIRMED if flops[ZEROS] <= claimed * flops[BASELINE] else REFUTED,
+        **{f"CPU time, {name}": verdict for name, verdict in timed.items()},
+    }
+    reason = (
+        f"A forecast of the plan with zeros executes {flops[ZEROS]} operations, that of the baseline "
+        f"{flops[BASELINE]}: a dense kernel multiplies by zeros. CPU time: {figures} (published FLOPs: "
+        f"{claimed:.3f})."
+    )
+    values = {"flops": flops, "claimed": claimed}
+    return Judgement(weakest(parts.values()), reason, values, f"{EXACT_COUNT}; clock", parts)
+
+
+def welch(own: Sequence[float], other: Sequence[float], confidence: float) -> Estimate:
+    """Return the difference of two means with Welch's interval."""
+    result = stats.ttest_ind(own, other, equal_var=False)
+    estimate = sum(own) / len(own) - sum(other) / len(other)
+    interval = result.confidence_interval(confidence)
+    return Estimate(estimate, float(interval.low), float(interval.high), len(own) + len(other))
+
+
+def _as_ratio(difference: Estimate, reference: Sequence[float]) -> Estimate:
+    """Return the ratio of the means; the interval takes the reference's mean as known."""
+    mean = sum(reference) / len(reference)
+    middle, low, high = (1 + value / mean for value in (difference.estimate, difference.low, difference.high))
+    return Estimate(middle, low, high, difference.n)
+
+
+def sided(found: Estimate, bound: float) -> str:
+    """Is the mean above `bound`?"""
+    return CONFIRMED if found.low > bound else REFUTED if found.high < bound else INCONCLUSIVE
+
+
+def contains(found: Estimate, claimed: float, nothing: float) -> str:
+    """Is the mean `claimed`, and not `nothing`?"""
+    if not found.low <= claimed <= found.high:
+        return REFUTED
+    return INCONCLUSIVE if found.low <= nothing <= found.high else CONFIRMED
+
+
+def within(found: Estimate | None, low: float, high: float) -> str:
+    """Does the mean lie between `low` and `high`?"""
+    if found is None:
+        return INCONCLUSIVE
+    if low <= found.low and found.high <= high:
+        return CONFIRMED
+    return REFUTED if found.high < low or found.low > high else INCONCLUSIVE
+
+
+_declared = partial(Declaration, source="study_a")
+LAYERWISE_CLAIMS = (
+    _declared(
+        id="A6",
+        rule="over seeds, against TPE and against CMA-ES on the agent's own space: the agent's mean "
+        "sparsity is "
+        "higher (Welch's {confidence_percent:g} % interval); the published ratio lies in the interval of "
+        "the ratio, "
+        "and 1 outside; the loss of test accuracy is below {kept_accuracy:g}",
+        judge=judge_sparsity,
+        decided_by=SEARCH_FILES[:1],
+        needs=("exact counts",),
+    ),
+    _declared(
+        id="A7",
+        rule="the mean sparsity of TPE and CMA-ES lies within {sparsity_margin:g} of the published one "
+        "(Student's "
+        "{confidence_percent:g} % interval over seeds), and no evaluated int8 plan that is sparser by more "
+        "than "
+        "that keeps the validation accuracy within {kept_accuracy:g}",
+        judge=judge_stagnation,
+        decided_by=SEARCH_FILES,
+        needs=("exact counts",),
+    ),
+    _declared(
+        id="A8",
+        rule="the published plan executes as few operations as published, and its zeros alone save as much "
+        "CPU "
+        "time in randomised blocks (direction and size as in A3)",
+        judge=judge_operations,
+        decided_by=(ROW_FILES["layerwise"], HIT_TABLES["layerwise"]),
+        needs=("exact counts", "CPU time"),
+    ),
+)
