@@ -18,10 +18,7 @@ Criterion = Literal["l1", "l2", "random"]
 
 
 def prune_gru_units(
-    model: LayeredGRU,
-    widths: Sequence[int],
-    criterion: Criterion,
-    generator: torch.Generator | None = None,
+    model: LayeredGRU, widths: Sequence[int], criterion: Criterion, generator: torch.Generator | None = None
 ) -> LayeredGRU:
     """Return a copy that keeps the `widths[layer]` most important units of each layer, in their order.
 

@@ -50,12 +50,11 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read a run. Raises `UserError` for the first file that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search"
+    both = ("preprocess", "baseline", "training_cost")
     names = {
-        "published": ("preprocess", "baseline", "training_cost", "search_cost"),
-        "audited": (
-            "preprocess", "baseline", "training_cost", "shrinking_cost", "candidates_cost", "searchers_cost",
-        ),
-    }  # fmt: skip
+        "published": (*both, "search_cost"),
+        "audited": (*both, "shrinking_cost", "candidates_cost", "searchers_cost"),
+    }
     return Run(
         rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in (*WAYS, "audited")},
         hits={
