@@ -97,14 +97,8 @@ def mean_interval(
         return float(values[0]), float(values[0])
     quantile = stats.t.ppf((1 + confidence) / 2, n - 1) * math.sqrt(n / (n - 1))
     level = min(1 - 2 * stats.norm.sf(quantile), 1 - 1e-9)
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        confidence_level=level,
-        n_resamples=resamples,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    settings = {"n_resamples": resamples, "method": "BCa", "rng": np.random.default_rng(seed)}
+    interval = stats.bootstrap((values,), np.mean, confidence_level=level, **settings).confidence_interval
     return float(interval.low), float(interval.high)
 
 
@@ -134,15 +128,8 @@ def sign_flip_p(logs: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> 
     """
     if not np.any(logs):
         return 1.0
-    result = stats.permutation_test(
-        (logs,),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=resamples,
-        alternative="two-sided",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    settings = {"permutation_type": "samples", "n_resamples": resamples, "rng": np.random.default_rng(seed)}
+    return float(stats.permutation_test((logs,), np.mean, alternative="two-sided", **settings).pvalue)
 
 
 def holm(p_values: Numbers) -> list[float]:
@@ -221,10 +208,8 @@ def verdict_on_ratio(ratio: Ratio, twin: Ratio, claimed: Literal["lower", "highe
 
 def weakest(verdicts: Sequence[str]) -> str:
     """Return the verdict of a claim that holds only if all its parts hold."""
-    for verdict in (REFUTED, NOT_TESTABLE, INCONCLUSIVE):
-        if verdict in verdicts:
-            return verdict
-    return CONFIRMED
+    order = (REFUTED, NOT_TESTABLE, INCONCLUSIVE)
+    return next((verdict for verdict in order if verdict in verdicts), CONFIRMED)
 
 
 def break_even(
