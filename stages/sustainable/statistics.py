@@ -25,6 +25,8 @@ NOT_TESTABLE = "not testable on this host"
 
 RESAMPLES = 10_000
 Numbers = Sequence[float] | np.ndarray | pd.Series
+Hits = np.ndarray
+"""Which forecasts are right, of bool."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def effect_size(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
     return float(TTestPower().solve_power(nobs=n, alpha=alpha, power=power, alternative="two-sided"))
 
 
-def mcnemar_p(hits: np.ndarray, reference: np.ndarray) -> float:
+def mcnemar_p(hits: Hits, reference: Hits) -> float:
     """Return the p of the exact McNemar test of two classifiers on the same windows, both [n] of bool."""
     only_one, only_other = int((hits & ~reference).sum()), int((~hits & reference).sum())
     table = [[0, only_one], [only_other, 0]]  # the test uses only the disagreements
@@ -177,11 +179,7 @@ def mcnemar_p(hits: np.ndarray, reference: np.ndarray) -> float:
 
 
 def difference_interval(
-    hits: np.ndarray,
-    reference: np.ndarray,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    hits: Hits, reference: Hits, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float, float]:
     """Return the accuracy of `hits` minus that of `reference`, both [n] of bool, and its interval."""
     difference = hits.astype(float) - reference.astype(float)
@@ -291,11 +289,7 @@ def ratio_over_units(
 
 
 def crossed_difference(
-    hits: np.ndarray,
-    reference: np.ndarray,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    hits: Hits, reference: Hits, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Return the accuracy of `hits` minus that of `reference`, both [units, windows] of bool.
 

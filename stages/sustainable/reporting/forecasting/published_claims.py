@@ -178,25 +178,21 @@ def ratio_verdict(analysis: Analysis, key: str, outcome: str, claimed: Direction
     Inconclusive if there are too few blocks, or if the verdict changes without the flagged windows.
     """
     remeasured, least = analysis.results["remeasured"], analysis.parameters.minimum_blocks
+    undecided = statistics.INCONCLUSIVE
     compared, twin = remeasured.lines[key].compared[outcome], remeasured.twin[outcome]
     if compared.ratio is None or twin.ratio is None:
-        return statistics.INCONCLUSIVE, "too few readings"
+        return undecided, "too few readings"
     figures = f"ratio {interval_text(compared.ratio)}, A/A control {interval_text(twin.ratio)}"
     if compared.detectable is not None:
         figures += f", smallest detectable effect {100 * compared.detectable:.1f} %"
     if min(compared.ratio.n, twin.ratio.n) < least:
-        return (
-            statistics.INCONCLUSIVE,
-            f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed",
-        )
+        return undecided, f"{figures}; {compared.ratio.n} blocks were measured, {least} are needed"
     verdict = statistics.verdict_on_ratio(compared.ratio, twin.ratio, claimed)
     if compared.clean is None or twin.clean is None or min(compared.clean.n, twin.clean.n) < least:
-        return statistics.INCONCLUSIVE, f"{figures}; fewer than {least} blocks are free of flagged windows"
+        return undecided, f"{figures}; fewer than {least} blocks are free of flagged windows"
     if statistics.verdict_on_ratio(compared.clean, twin.clean, claimed) != verdict:
-        return (
-            statistics.INCONCLUSIVE,
-            f"{figures}; without flagged windows {interval_text(compared.clean)}, another verdict",
-        )
+        clean = interval_text(compared.clean)
+        return undecided, f"{figures}; without flagged windows {clean}, another verdict"
     return verdict, figures
 
 

@@ -49,21 +49,17 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """Read a run. Raises `UserError` for the first file that is missing or malformed."""
-    measured, searched = folder / "benchmark", folder / "search"
+    measured, searched, every = folder / "benchmark", folder / "search", (*WAYS, "audited")
+    hit_columns = ("training_seed", "first_day", "baseline")
     both = ("preprocess", "baseline", "training_cost")
     names = {
         "published": (*both, "search_cost"),
         "audited": (*both, "shrinking_cost", "candidates_cost", "searchers_cost"),
     }
     return Run(
-        rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in (*WAYS, "audited")},
-        hits={
-            name: read_rows(measured / f"{name}.hits.csv", ("training_seed", "first_day", "baseline"))
-            for name in (*WAYS, "audited")
-        },
-        conditions={
-            name: read_json(measured / f"{name}.conditions.json") for name in ("remeasured", "audited")
-        },
+        rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in every},
+        hits={name: read_rows(measured / f"{name}.hits.csv", hit_columns) for name in every},
+        conditions={name: read_json(measured / f"{name}.conditions.json") for name in every[1:]},
         metrics={
             protocol: {name: read_json(folder / "metrics" / protocol / f"{name}.json") for name in wanted}
             for protocol, wanted in names.items()
