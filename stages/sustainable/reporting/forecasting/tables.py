@@ -33,6 +33,7 @@ from sustainable.statistics import BreakEven, Summary
 
 CLAIMS_CAPTION = "The claims of study A: statement, verdict on this run's rows, and reason."
 QUALITY_SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
+TIMED = attrgetter("cpu_time_ms", "ratio", "to_uncompressed", "detectable", "attained", "energy")
 THREE = partial(formats.fixed, digits=3)
 FOUR = partial(formats.spread_text, digits=4)
 
@@ -253,12 +254,10 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         values: list[Any] = [study.labels[line.key], line.name, Code(line.weights_sha256[:8])]
         values += [line.accuracy, line.over_seeds, line.crossed]
         for timing in line.timings.values():
-            values += [timing.cpu_time_ms, timing.ratio, timing.to_uncompressed]
-            values += [timing.detectable, timing.attained, timing.energy]
+            values += TIMED(timing)
         rows.append(Row(values, identical("model", line, study.labels)))
     for place, name in enumerate(("persistence", "majority")):
-        about = [name.capitalize(), "lookup table", BLANK, audited.accuracies[name]]
-        rows.append(Row(about, rule=not place))
+        rows.append(Row([name.capitalize(), "lookup table", BLANK, audited.accuracies[name]], rule=not place))
     columns = [
         Column("Configuration"),
         Column("Deployment"),
