@@ -24,6 +24,8 @@ NOT_TESTABLE = "not testable on this host"
 
 RESAMPLES = DRAWS = 10_000
 Numbers = Sequence[float] | np.ndarray | pd.Series
+Hits = np.ndarray
+"""Which forecasts are right, of bool."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,8 @@ def mean_interval(
         return float(values[0]), float(values[0])
     quantile = stats.t.ppf((1 + confidence) / 2, n - 1) * math.sqrt(n / (n - 1))
     level = min(1 - 2 * stats.norm.sf(quantile), 1 - 1e-9)
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        confidence_level=level,
-        n_resamples=resamples,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    settings = {"n_resamples": resamples, "method": "BCa", "rng": np.random.default_rng(seed)}
+    interval = stats.bootstrap((values,), np.mean, confidence_level=level, **settings).confidence_interval
     return float(interval.low), float(interval.high)
 
 
@@ -133,15 +129,8 @@ def sign_flip_p(logs: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> 
     """
     if not np.any(logs):
         return 1.0
-    result = stats.permutation_test(
-        (logs,),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=resamples,
-        alternative="two-sided",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    settings = {"permutation_type": "samples", "n_resamples": resamples, "rng": np.random.default_rng(seed)}
+    return float(stats.permutation_test((logs,), np.mean, alternative="two-sided", **settings).pvalue)
 
 
 def holm(p_values: Numbers) -> list[float]:
@@ -186,7 +175,7 @@ def detectable_ratio(
     return math.expm1(float(np.quantile(needed, power)))
 
 
-def mcnemar_p(hits: np.ndarray, reference: np.ndarray) -> float:
+def mcnemar_p(hits: Hits, reference: Hits) -> float:
     """Return the p of the exact McNemar test of two classifiers on the same windows, both [n] of bool."""
     only_one, only_other = int((hits & ~reference).sum()), int((~hits & reference).sum())
     table = [[0, only_one], [only_other, 0]]  # the test uses only the disagreements
@@ -194,11 +183,7 @@ def mcnemar_p(hits: np.ndarray, reference: np.ndarray) -> float:
 
 
 def difference_interval(
-    hits: np.ndarray,
-    reference: np.ndarray,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    hits: Hits, reference: Hits, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float, float]:
     """Return the accuracy of `hits` minus that of `reference`, both [n] of bool, and its interval."""
     difference = hits.astype(float) - reference.astype(float)
@@ -238,11 +223,8 @@ def verdict_on_size(ratio: Ratio, twin: Ratio, claimed: float) -> str:
 
 def weakest(verdicts: Iterable[str]) -> str:
     """Return the verdict of a claim that holds only if all its parts hold."""
-    found = set(verdicts)
-    for verdict in (REFUTED, NOT_TESTABLE, INCONCLUSIVE):
-        if verdict in found:
-            return verdict
-    return CONFIRMED
+    order, found = (REFUTED, NOT_TESTABLE, INCONCLUSIVE), set(verdicts)
+    return next((verdict for verdict in order if verdict in found), CONFIRMED)
 
 
 def break_even(
@@ -334,11 +316,7 @@ def student_ratio(values: Numbers, reference: Numbers, confidence: float = 0.95)
 
 
 def crossed_difference(
-    hits: np.ndarray,
-    reference: np.ndarray,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    hits: Hits, reference: Hits, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Return the accuracy of `hits` minus that of `reference`, both [units, windows] of bool.
 

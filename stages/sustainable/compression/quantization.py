@@ -32,9 +32,8 @@ def quantize_dynamic_int8(model: nn.Module) -> nn.Module:
         warnings.simplefilter("ignore")
         quantized: nn.Module = quantize_dynamic(model, {nn.GRU, nn.Linear}, dtype=torch.qint8)
     left = [name for name, module in quantized.named_modules() if type(module) in (nn.GRU, nn.Linear)]
-    if left or not any(
-        isinstance(module, (QUANTIZED_GRU, QUANTIZED_LINEAR)) for module in quantized.modules()
-    ):
+    kinds = (QUANTIZED_GRU, QUANTIZED_LINEAR)
+    if left or not any(isinstance(module, kinds) for module in quantized.modules()):
         raise CompressionError(f"still in floating point: {', '.join(left) or 'the whole model'}")
     return quantized
 

@@ -79,9 +79,8 @@ def existing(path: Path) -> Path:
     """Return `path`; raises `UserError`, which says how to make it, if the file is missing."""
     if not path.is_file():
         shipped = "data/reference/" in path.as_posix()
-        raise UserError(
-            f"{path}: missing; {'`git checkout` restores it' if shipped else '`dvc repro` makes it'}"
-        )
+        remedy = "`git checkout` restores it" if shipped else "`dvc repro` makes it"
+        raise UserError(f"{path}: missing; {remedy}")
     return path
 
 

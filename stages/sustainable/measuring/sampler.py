@@ -48,12 +48,10 @@ def summarise_power(trace: list[dict[str, float]], idle_w: dict[str, float]) -> 
     """Return the power and energy of each component over a trace from `power_trace`."""
     summaries = {}
     for name in ENERGY_COMPONENTS:
-        steps = [(row[f"{name}_w"], row["step_s"]) for row in trace if f"{name}_w" in row]
-        if not steps:
-            continue
-        watts, seconds = np.array(steps).T
-        gross, span, idle = float(watts @ seconds), float(seconds.sum()), idle_w.get(name, 0.0)
-        summaries[name] = PowerSummary(gross / span, float(watts.max()), idle, gross, gross - idle * span)
+        if steps := [(row[f"{name}_w"], row["step_s"]) for row in trace if f"{name}_w" in row]:
+            watts, seconds = np.array(steps).T
+            gross, span, idle = float(watts @ seconds), float(seconds.sum()), idle_w.get(name, 0.0)
+            summaries[name] = PowerSummary(gross / span, float(watts.max()), idle, gross, gross - idle * span)
     return summaries
 
 

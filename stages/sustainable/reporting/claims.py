@@ -25,8 +25,7 @@ DECLARATIONS: Mapping[str, Declaration] = {
 
 
 def declaration_of(name: str) -> Declaration:
-    """The declaration of a claim, in upper or lower case. Raises `UserError`, listing the claims, for an
-    unknown one."""
+    """The declaration of a claim, in upper or lower case. Raises `UserError` for an unknown one."""
     if name.upper() not in DECLARATIONS:
         raise UserError(f"{name}: unknown claim; name one of {claim_ranges()}")
     return DECLARATIONS[name.upper()]
@@ -76,11 +75,9 @@ def claims_markdown(judged: Mapping[str, Mapping[str, Any]]) -> str:
     lines = ["| claim | statement | command | decided by | needs |", "|---|---|---|---|---|"]
     for claim_id, declaration in DECLARATIONS.items():
         files = ", ".join(f"`{path.removeprefix('data/')}`" for path in declaration.decided_by)
-        needs = f"not testable: {declaration.untestable}" if declaration.untestable else ""
+        unmet = f"not testable: {declaration.untestable}" if declaration.untestable else ""
+        needs = unmet or ", ".join(declaration.needs)
         command = f"`make claim-{claim_id}`" if files else "none"
         statement = judged[claim_id]["statement"] if claim_id in judged else "not in the shipped run"
-        lines.append(
-            f"| {claim_id} | {statement} | {command} | {files or 'nothing'} | "
-            f"{needs or ', '.join(declaration.needs)} |"
-        )
+        lines.append(f"| {claim_id} | {statement} | {command} | {files or 'nothing'} | {needs} |")
     return "\n".join(lines) + "\n"

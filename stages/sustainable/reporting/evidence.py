@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from sustainable.core.hashing import file_sha256
 from sustainable.reporting.policies.run import PoliciesRun
@@ -35,20 +35,16 @@ def minutes_of(run: Run, policies_run: PoliciesRun) -> dict[str, float]:
     without warm-up and separately timed calls.
     """
     published, audited = run.metrics["published"], run.metrics["audited"]
-    metered: Mapping[str, Any] = {
+    parts: Mapping[str, Any] = {
         "training, as published": published["training_cost"],
         "training, audited": audited["training_cost"],
         "pruning and fine-tuning": audited["shrinking_cost"],
         "candidates": audited["candidates_cost"],
         "training policies": policies_run.costs["training"],
         "compressing policies": policies_run.costs["compress"],
-    }
-    windows: Mapping[str, pd.DataFrame] = {
         "windows, remeasured": run.rows["remeasured"],
         "windows, audited": run.rows["audited"],
         "windows of policies": policies_run.rows,
         "windows of doses": policies_run.workload,
     }
-    seconds = {name: float(cost["wall_time_s"]) for name, cost in metered.items()}
-    seconds |= {name: float(rows["wall_time_s"].sum()) for name, rows in windows.items()}
-    return {name: found / 60 for name, found in seconds.items()}
+    return {name: float(np.sum(part["wall_time_s"])) / 60 for name, part in parts.items()}

@@ -6,24 +6,12 @@ Every function takes the value first and returns text; a missing value prints as
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 from sustainable.energy.meter import COUNTER
-from sustainable.statistics import Summary
+from sustainable.statistics import Estimate, Summary
 
 MISSING = "n/a"
 SMALLEST_P = 0.001
-
-
-class Interval(Protocol):
-    """An estimate with its interval: `Ratio`, `Estimate` or `AccuracyDifference`."""
-
-    @property
-    def estimate(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
 
 
 def fixed(value: float | None, digits: int) -> str:
@@ -61,7 +49,7 @@ def significant(value: float | None) -> str:
 
 
 def interval_text(
-    found: Interval | None,
+    found: Estimate | None,
     digits: int | None = 3,
     *,
     sign: bool = False,
@@ -96,7 +84,7 @@ difference_text = partial(interval_text, sign=True)
 share_text = partial(interval_text, digits=0, as_percent=True)
 
 
-def signed_text(found: Interval | None) -> str:
+def signed_text(found: Estimate | None) -> str:
     """Print an estimate without its interval: `+0.010`."""
     return MISSING if found is None else f"{found.estimate:+.3f}"
 

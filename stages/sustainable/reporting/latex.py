@@ -31,10 +31,9 @@ def compile_paper(folder: Path, references: Path) -> str:
         for command in (latex, ["bibtex", "paper"], latex, latex):
             done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, check=False)
             if done.returncode != 0:
-                problems = [
-                    line for line in done.stdout.decode(errors="replace").splitlines() if line.startswith("!")
-                ]
-                return f"paper.pdf not built: {command[0]}: {problems[0] if problems else 'failed'}"
+                lines = done.stdout.decode(errors="replace").splitlines()
+                problem = next((line for line in lines if line.startswith("!")), "failed")
+                return f"paper.pdf not built: {command[0]}: {problem}"
         write_bytes(folder / "paper.pdf", (Path(scratch) / "paper.pdf").read_bytes())
     return f"{folder / 'paper.pdf'} built"
 

@@ -30,14 +30,11 @@ class Findings:
 
     forecasting: study_a.Forecasting
     policies: study_b.Policies
-    claims: Sequence[Claim]  # study A's
-    policy_claims: Sequence[Claim]  # study B's
-    policy_findings: Sequence[Claim]  # study B's takeaways
+    judged: Sequence[Claim]  # every claim and finding of both studies
 
-    @property
-    def judged(self) -> list[Claim]:
-        """Every claim and finding of both studies."""
-        return [*self.claims, *self.policy_claims, *self.policy_findings]
+    def claims(self, letters: str) -> list[Claim]:
+        """The claims whose ids begin with one of `letters`."""
+        return [claim for claim in self.judged if claim.id[0] in letters]
 
     @property
     def stamp(self) -> str:
@@ -62,39 +59,26 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     parameters = read_section(params, "report", ReportParameters)
     sources = read_published(published), read_published_policies(published)
     run, policies_run = read_run(data), read_policies_run(data)
-    found = find(run, policies_run, *sources, parameters)
+    study = study_a.summarise_forecasting(run, sources[0], parameters)
+    policies = study_b.summarise_policies(policies_run, parameters)
+    computed = (study.results, run.actions, run.best, study.audited, study.searching, study.agreement)
+    source = study.source, study.discovery, study.layerwise
+    analysis = Analysis(*computed, policies, *source, parameters)
+    found = Findings(study, policies, judge_claims(analysis, sources[0]["claims"] | sources[1]["claims"]))
     declared = [
-        *forecasting_tables(run, found.forecasting, found.claims, sources[0], parameters),
-        *policies_tables(found.policies, found.policy_claims, found.policy_findings, sources[1], parameters),
+        *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
+        *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
     ]
     tables = {table.name: replace(table, stamp=found.stamp) for table in declared}
     values = {
-        **study_a.forecasting_values(run, found.forecasting, sources[0], parameters),
-        **study_b.policies_values(policies_run, found.policies),
+        **study_a.forecasting_values(run, study, sources[0], parameters),
+        **study_b.policies_values(policies_run, policies),
         "tables": tables,
         "stamp": found.stamp,
         "rows_sha256": rows_sha256(data),
         "minutes": minutes_of(run, policies_run),
     }
     return Report(run, policies_run, sources[1], found, tables, values)
-
-
-def find(
-    run: Run,
-    policies_run: PoliciesRun,
-    published: Mapping[str, Any],
-    published_policies: Mapping[str, Any],
-    parameters: ReportParameters,
-) -> Findings:
-    """Compute everything from the rows."""
-    study = study_a.summarise_forecasting(run, published, parameters)
-    policies = study_b.summarise_policies(policies_run, parameters)
-    computed = (study.results, run.actions, run.best, study.audited, study.searching, study.agreement)
-    own = study.source, study.discovery, study.layerwise
-    analysis = Analysis(*computed, policies, *own, parameters)
-    judged = judge_claims(analysis, published["claims"] | published_policies["claims"])
-    groups = ([claim for claim in judged if claim.id[0] in letters] for letters in ("AC", "B", "F"))
-    return Findings(study, policies, *groups)
 
 
 def write_pages(templates: Path, out: Path, values: Mapping[str, Any], pictures: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ measures the networks of one seed, and the seeds alternate.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,23 +25,13 @@ from sustainable.energy.choice import Chosen
 from sustainable.energy.meter import Meter
 from sustainable.forecasting.benchmark.subjects import BenchmarkChoice, Subject
 from sustainable.forecasting.compression.runtimes import Deployed
-from sustainable.measuring.blocks import (
-    IDLE,
-    WindowParameters,
-    design,
-    flags_of,
-    loops_for,
-    meter_overhead,
-    seconds_per_pass,
-    throw_away,
-    warm_up,
-)
+from sustainable.measuring import blocks
 from sustainable.measuring.process import frequency_mhz, neighbours_load, now, temperature_c
 from sustainable.measuring.rows import energy_columns
 
 
 @dataclass(frozen=True, config=STRICT)
-class BlocksParameters(WindowParameters):
+class BlocksParameters(blocks.WindowParameters):
     """Settings of a benchmark in randomised blocks."""
 
     method: Literal["blocks"]
@@ -63,7 +54,7 @@ Passes = Mapping[BlockItem, Callable[[], None]]
 def block_items(configurations: Sequence[str], batch_sizes: Sequence[int]) -> list[BlockItem]:
     """Return the content of a block: every configuration at every batch size, and one idle window."""
     measured = [BlockItem(name, size) for size in batch_sizes for name in configurations]
-    return [*measured, BlockItem(IDLE, 0)]
+    return [*measured, BlockItem(blocks.IDLE, 0)]
 
 
 def measure_blocks(
@@ -81,17 +72,17 @@ def measure_blocks(
     """
     seeds, subjects = list(replicas), next(iter(replicas.values()))
     passes = {seed: _passes(models, inputs, parameters) for seed, models in replicas.items()}
-    throw_away(chosen.make)
+    blocks.throw_away(chosen.make)
     print("warming up", flush=True)
-    warm_up(passes[seeds[0]], parameters)
-    for others in list(passes.values())[1:]:
-        for run in others.values():  # the same code with other weights: one pass is enough
+    blocks.warm_up(passes[seeds[0]], parameters)
+    for seed in seeds[1:]:
+        for run in passes[seed].values():  # the same code with other weights: one pass is enough
             run()
     if not journal.rows:
         journal.append(_freeze(passes[seeds[0]], parameters, chosen.make))
     frozen, done = journal.rows[0], len(journal.rows) - 1
     items = block_items(list(subjects), parameters.batch_sizes)
-    schedule = design(items, parameters.blocks, parameters.seed)
+    schedule = blocks.design(items, parameters.blocks, parameters.seed)
     if done:
         print(f"resuming after {done} of {len(schedule)} windows", flush=True)
     for scheduled in progress(schedule[done:], "benchmark", len(schedule), done, "windows"):
@@ -122,9 +113,12 @@ def _freeze(passes: Passes, parameters: BlocksParameters, make_meter: Callable[[
     step_s = max(min(1.0, parameters.window_s), 0.05)
     loops: dict[str, dict[str, int]] = {}
     for (name, size), run in passes.items():
-        count = loops_for(parameters.window_s, seconds_per_pass(run, step_s))
+        count = blocks.loops_for(parameters.window_s, blocks.seconds_per_pass(run, step_s))
         loops.setdefault(name, {})[str(size)] = count
-    return {"loops": loops, "meter_overhead_p95": meter_overhead(parameters, make_meter, "benchmark.*")}
+    return {
+        "loops": loops,
+        "meter_overhead_p95": blocks.meter_overhead(parameters, make_meter, "benchmark.*"),
+    }
 
 
 def _window(
@@ -139,7 +133,7 @@ def _window(
     meter = chosen.make()
     before = now()
     meter.start()
-    if name == IDLE:
+    if name == blocks.IDLE:
         time.sleep(parameters.window_s)
     else:
         run = passes[item]
@@ -154,7 +148,7 @@ def _window(
         "neighbours_load": others,
         "frequency_mhz": frequency_mhz(),
         "temperature_c": temperature_c(),
-        "flags": flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters),
+        "flags": blocks.flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters),
         "meter_reason": chosen.reason,
         **energy_columns(reading, 1),
     }
@@ -162,10 +156,9 @@ def _window(
 
 def _per_window(row: Mapping[str, Any], windows: int) -> dict[str, Any]:
     """Return the costs per forecast; they are None for an idle window, whose row keeps its totals."""
-    forecasts = row["loops"] * windows
+    forecasts, energy = row["loops"] * windows, row["energy_mwh"]
     if forecasts == 0:
         return {"windows": 0, "cpu_time_ms": None, "latency_ms": None, "energy_mwh": None}
-    energy = row["energy_mwh"]
     return {
         "windows": windows,
         "cpu_time_ms": row["cpu_time_ms"] / forecasts,
@@ -177,26 +170,20 @@ def _per_window(row: Mapping[str, Any], windows: int) -> dict[str, Any]:
 def _latencies(
     subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return p50, p95 and p99 of the latency of a call in ms, for batch size 1 and the configured sizes.
+    """Return p50, p95 and p99 of the latency of a call in ms, by configuration and batch size (1 as well).
 
     No meter runs meanwhile.
     """
-    latencies: dict[str, dict[str, dict[str, float]]] = {}
-    for name, subject in subjects.items():
-        latencies[name] = {}
-        for size in sorted({1, *parameters.batch_sizes}):
-            calls = _call_times_ms(subject.deployed, inputs[:size], parameters.latency_calls)
-            latencies[name][str(size)] = {f"p{q}": float(np.percentile(calls, q)) for q in (50, 95, 99)}
+    latencies: dict[str, dict[str, dict[str, float]]] = {name: {} for name in subjects}
+    for name, size in product(subjects, sorted({1, *parameters.batch_sizes})):
+        deployed, times = subjects[name].deployed, []
+        batch = deployed.prepare(inputs[:size])
+        for _ in range(parameters.latency_calls):
+            start = time.perf_counter()
+            deployed.run(batch)
+            times.append(1000 * (time.perf_counter() - start))
+        latencies[name][str(size)] = {f"p{q}": float(np.percentile(times, q)) for q in (50, 95, 99)}
     return latencies
-
-
-def _call_times_ms(deployed: Deployed, windows: Tensor, calls: int) -> list[float]:
-    batch, times = deployed.prepare(windows), []
-    for _ in range(calls):
-        start = time.perf_counter()
-        deployed.run(batch)
-        times.append(1000 * (time.perf_counter() - start))
-    return times
 
 
 def _make_pass(deployed: Deployed, inputs: Tensor, batch_size: int) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """The two ways to measure study A, as published and in blocks: parameters, models, meter, rows."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import Field
 from torch import Tensor
@@ -16,14 +16,15 @@ from sustainable.forecasting.benchmark.runs import RunsParameters, measure_runs
 from sustainable.forecasting.benchmark.subjects import Sources, Subject, make_subjects
 from sustainable.measuring.roofline import measure_roofline
 
-BenchmarkParameters = Annotated[RunsParameters | BlocksParameters, Field(discriminator="method")]
+Protocol = RunsParameters | BlocksParameters
+BenchmarkParameters = Annotated[Protocol, Field(discriminator="method")]
 SHORTEST_WINDOW_S = 2.0
 """In a shorter window, the ticks of 10 ms in which CodeCarbon and the system count CPU time exceed 0.5 %, and
 together with the meter's own cost 1 %. (CPU time itself is read from a clock of nanoseconds, and the meter's
 cost is measured in place in every run.)"""
 
 
-def refuse_short_windows(parameters: RunsParameters | BlocksParameters, profile: str) -> None:
+def refuse_short_windows(parameters: Protocol, profile: str) -> None:
     """Raise `UserError` for windows below `SHORTEST_WINDOW_S`, which only a smoke run may have."""
     if isinstance(parameters, RunsParameters) or profile == "smoke":
         return
@@ -34,7 +35,7 @@ def refuse_short_windows(parameters: RunsParameters | BlocksParameters, profile:
         )
 
 
-def choose_for(parameters: RunsParameters | BlocksParameters, metering: MeterParameters) -> Chosen:
+def choose_for(parameters: Protocol, metering: MeterParameters) -> Chosen:
     """Choose CodeCarbon for the published way, and for blocks the best evidence that the host supports."""
     if isinstance(parameters, RunsParameters):
         return Chosen(lambda: CodeCarbonMeter(metering.codecarbon), "codecarbon", "as published")
@@ -42,7 +43,7 @@ def choose_for(parameters: RunsParameters | BlocksParameters, metering: MeterPar
 
 
 def make_replicas(
-    parameters: RunsParameters | BlocksParameters,
+    parameters: Protocol,
     sources: Sources,
     inputs: Tensor,
     target: Tensor,
@@ -61,26 +62,22 @@ def make_replicas(
     return replicas
 
 
-class BenchmarkRows(NamedTuple):
-    """The rows of a benchmark, and what was frozen before measuring (loop counts, overhead, roofline)."""
-
-    rows: list[dict[str, Any]]
-    frozen: dict[str, Any]
-
-
 def measure_as(
-    parameters: RunsParameters | BlocksParameters,
+    parameters: Protocol,
     replicas: dict[int, dict[str, Subject]],
     inputs: Tensor,
     target: Tensor,
     chosen: Chosen,
     journal: RowJournal,
     common: dict[str, str],
-) -> BenchmarkRows:
-    """Measure the models as `parameters` say; `journal` holds the windows of an earlier, killed run."""
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Measure the models as `parameters` say; `journal` holds the windows of an earlier, killed run.
+
+    Returns the rows, and what was frozen before measuring (loop counts, overhead, roofline).
+    """
     if isinstance(parameters, RunsParameters):
         measure_runs(next(iter(replicas.values())), inputs, target, parameters, chosen.make, journal)
-        return BenchmarkRows(journal.rows, {})
+        return journal.rows, {}
     frozen = measure_blocks(replicas, inputs, parameters, chosen, journal)
     frozen |= {"roofline": asdict(measure_roofline())}
-    return BenchmarkRows([common | row for row in journal.rows[1:]], frozen)
+    return [common | row for row in journal.rows[1:]], frozen

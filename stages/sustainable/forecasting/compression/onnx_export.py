@@ -34,23 +34,15 @@ def gru_to_onnx(model: LayeredGRU, days: int) -> bytes:
     graph.node("Transpose", [INPUT], ["states_0"], perm=[1, 0, 2])  # [days, n, features], as ONNX expects
     for depth, layer in enumerate(model.layers):
         _add_layer(graph, depth, layer, last=depth == len(model.layers) - 1)
-    weight, bias = (
-        graph.constant(f"readout.{name}", getattr(model.readout, name)) for name in ("weight", "bias")
-    )
-    graph.node("Gemm", ["state", weight, bias], ["column"], transB=1)
+    readout = [graph.constant(f"readout.{name}", value) for name, value in model.readout.named_parameters()]
+    graph.node("Gemm", ["state", *readout], ["column"], transB=1)
     graph.node("Squeeze", ["column", graph.axis(1)], [OUTPUT])
     shape: list[str | int | None] = ["n", days, model.architecture.features]
-    built = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "forecaster",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n"])],
-            graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
+    windows = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)
+    logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n"])
+    whole = helper.make_graph(graph.nodes, "forecaster", [windows], [logits], graph.constants)
+    opsets = [helper.make_opsetid("", OPSET)]
+    built = helper.make_model(whole, opset_imports=opsets, ir_version=IR_VERSION)
     onnx.checker.check_model(built)
     return bytes(built.SerializeToString(deterministic=True))
 

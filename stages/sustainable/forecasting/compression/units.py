@@ -18,19 +18,15 @@ Criterion = Literal["l1", "l2", "random"]
 
 
 def prune_gru_units(
-    model: LayeredGRU,
-    widths: Sequence[int],
-    criterion: Criterion,
-    generator: torch.Generator | None = None,
+    model: LayeredGRU, widths: Sequence[int], criterion: Criterion, generator: torch.Generator | None = None
 ) -> LayeredGRU:
     """Return a copy that keeps the `widths[layer]` most important units of each layer, in their order.
 
     Raises `CompressionError` if a layer has fewer units, or if the copy does not have the number of
     parameters of such a network.
     """
-    if len(widths) != len(model.widths) or any(
-        not 1 <= w <= h for w, h in zip(widths, model.widths, strict=True)
-    ):
+    whole = model.widths
+    if len(widths) != len(whole) or not all(1 <= w <= h for w, h in zip(widths, whole, strict=True)):
         raise CompressionError(f"widths {tuple(widths)} cannot be cut from {model.widths}")
     kept = [
         unit_importance(model, depth, criterion, generator).topk(width).indices.sort().values
@@ -60,9 +56,8 @@ def unit_importance(
     parts = [part.transpose(0, 1).reshape(units, -1) for part in incoming]
     # outgoing: columns of [3 * units, units] and of the reader's matrix, transposed to one row per unit
     parts += [weights[f"layers.{depth}.weight_hh_l0"].T, weights[_reader(model, depth)].T]
-    norms: Tensor = torch.linalg.vector_norm(
-        torch.cat(parts, dim=1), ord=1 if criterion == "l1" else 2, dim=1
-    )
+    order = 1 if criterion == "l1" else 2
+    norms: Tensor = torch.linalg.vector_norm(torch.cat(parts, dim=1), ord=order, dim=1)
     return norms
 
 

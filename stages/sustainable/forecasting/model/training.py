@@ -5,7 +5,6 @@ resumed run needs no generator state. The optimizer is fused, because the square
 implementation is the one that gives equal results on CPUs of different makers.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
@@ -179,7 +178,7 @@ class Trainer:
             "groups": self.optimizer.state_dict()["param_groups"],
             "scheduler": self.scheduler.state_dict(),
         }
-        write_tensors(self.checkpoint, tensors, json.loads(json.dumps(description)))
+        write_tensors(self.checkpoint, tensors, description)
 
     def _resume(self) -> None:
         """Load the last checkpoint; start from scratch if it is damaged or has another identity."""

@@ -57,10 +57,8 @@ def describe_choices(landscape: Landscape, budget: int, first: Sequence[Search])
     choices = {name: _described(landscape, point) for name, point in references.items()}
     for search in first:
         best = search.improvements[-1]
-        choices[search.searcher] = _described(landscape, best.point) | {
-            "evaluation": best.evaluation,
-            "distinct": search.distinct,
-        }
+        made = {"evaluation": best.evaluation, "distinct": search.distinct}
+        choices[search.searcher] = _described(landscape, best.point) | made
     return {
         "budget": budget,
         "seed": first[0].seed,

@@ -61,13 +61,13 @@ def continuous_point(landscape: Landscape, action: np.ndarray) -> Point:
     Widths are rounded to the nearest width of the grid, and down in a tie.
     """
     layer_0, layer_1, readout, quantize = (float(value) for value in action)
-    widths = [_nearest_width(landscape, share) for share in (layer_0, max(layer_1, readout))]
-    return Point(widths[0], widths[1], "int8" if quantize > 0.5 else "fp32", "torch-eager")
 
+    def nearest(pruned: float) -> int:
+        wanted = landscape.widths[-1] * (1 - pruned)
+        return min(landscape.widths, key=lambda width: (abs(width - wanted), width))
 
-def _nearest_width(landscape: Landscape, pruned: float) -> int:
-    wanted = landscape.widths[-1] * (1 - pruned)
-    return min(landscape.widths, key=lambda width: (abs(width - wanted), width))
+    precision = "int8" if quantize > 0.5 else "fp32"
+    return Point(nearest(layer_0), nearest(max(layer_1, readout)), precision, "torch-eager")
 
 
 class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
@@ -85,9 +85,9 @@ class StepwiseEnv(gymnasium.Env[np.ndarray, np.int64]):
     """
 
     def __init__(self, ledger: Ledger, shaped: bool = True, error: float = -10.0) -> None:
-        """`axes` are the values of the four decisions."""
         widths, targets = ledger.landscape.widths, ledger.landscape.targets
         precisions, runtimes = (tuple(sorted(set(names))) for names in zip(*targets, strict=True))
+        # the values of the four decisions
         self.axes: tuple[tuple[Any, ...], ...] = (widths, widths, precisions, runtimes)
         self._actions = max(len(axis) for axis in self.axes)
         self.action_space = spaces.Discrete(self._actions)

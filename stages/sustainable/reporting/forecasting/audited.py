@@ -1,7 +1,7 @@
 """Summaries of the audited rows: every configuration at every batch size, intervals over training seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,12 +48,12 @@ class AuditedLine:
     runtime: str
     precision: str
     weights_sha256: str
-    same_as: str | None
     counts: Mapping[str, int]
     accuracy: float
     over_seeds: statistics.Estimate | None  # accuracy minus the baseline's, interval over training seeds
     crossed: statistics.Estimate  # the same, interval over training seeds and test windows
     timings: Mapping[int, Timing]
+    same_as: str | None = None  # first configuration with the same model, runtime and precision
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def summarise_audited(
             size: _timing(models, key, reference, size, peak_flops_per_s, parameters)
             for size, reference in quickest.items()
         }
-        lines[key] = _line(key, own, None if first == key else first, hits, timings, parameters)
+        line = _line(key, own, hits, timings, parameters)
+        lines[key] = replace(line, same_as=None if first == key else first)
     names = [name for name in hits.columns if name not in NOT_MODELS]
     base = hits_by_seed(hits, BASELINE)
     return Audited(
@@ -120,19 +121,13 @@ def hits_by_seed(hits: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _line(
-    key: str,
-    own: pd.Series,
-    same_as: str | None,
-    hits: pd.DataFrame,
-    timings: Mapping[int, Timing],
-    parameters: ReportParameters,
+    key: str, own: pd.Series, hits: pd.DataFrame, timings: Mapping[int, Timing], parameters: ReportParameters
 ) -> AuditedLine:
     right, base = hits_by_seed(hits, key), hits_by_seed(hits, BASELINE)
     by_seed = (right.mean(axis=1) - base.mean(axis=1)).tolist()
     return AuditedLine(
         key=key,
         **{name: str(own[name]) for name in ("name", "runtime", "precision", "weights_sha256")},
-        same_as=same_as,
         counts={name: int(own[name]) for name in COUNTS},
         accuracy=float(right.mean()),
         over_seeds=statistics.student_interval(by_seed, parameters.confidence),

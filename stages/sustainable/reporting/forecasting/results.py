@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -207,14 +208,13 @@ def _watts_range(own: pd.DataFrame, base: pd.DataFrame) -> tuple[float, float] |
 
     Energy is modelled as watts x CPU time, with and without the memory energy of the rows.
     """
-    ratios = []
-    for watts in ASSUMED_WATTS:
-        for memory in (0.0, 1.0):
-            one, other = (
-                (watts * part["cpu_time_s"] + memory * part["ram_j"].fillna(0)) / part["loops"]
-                for part in (own, base)
-            )
-            ratios.append(float(np.exp(np.log(one.to_numpy() / other.to_numpy()).mean())))
+
+    def energy(rows: pd.DataFrame, watts: float, memory: float) -> np.ndarray:
+        joules = watts * rows["cpu_time_s"] + memory * rows["ram_j"].fillna(0)
+        return np.asarray(joules / rows["loops"])
+
+    assumed = product(ASSUMED_WATTS, (0.0, 1.0))
+    ratios = [float(np.exp(np.log(energy(own, *pair) / energy(base, *pair)).mean())) for pair in assumed]
     return (min(ratios), max(ratios)) if np.isfinite(ratios).all() else None
 
 
@@ -239,12 +239,9 @@ def _conditions(rows: pd.DataFrame, models: pd.DataFrame) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class AccuracyDifference:
+class AccuracyDifference(statistics.Estimate):
     """Accuracy of one forecaster minus another's on the same windows, with its interval and McNemar's p."""
 
-    estimate: float
-    low: float
-    high: float
     p: float
 
 
@@ -252,10 +249,8 @@ def accuracy_difference(
     hits: np.ndarray, reference: np.ndarray, parameters: ReportParameters
 ) -> AccuracyDifference:
     """Compare two columns of hits [windows], paired by window."""
-    return AccuracyDifference(
-        *statistics.difference_interval(hits, reference, *parameters.bootstrap),
-        statistics.mcnemar_p(hits, reference),
-    )
+    interval = statistics.difference_interval(hits, reference, *parameters.bootstrap)
+    return AccuracyDifference(*interval, len(hits), statistics.mcnemar_p(hits, reference))
 
 
 def pay_back(
@@ -276,18 +271,13 @@ def pay_back(
     else:
         sources = {(cost["meter"], cost["cpu_evidence"]) for cost in costs}
         sources |= {(str(row.meter), str(row.cpu_evidence)) for row in base.itertuples()}
-        invested, unit = [_joules(cost) for cost in costs], 1 / JOULES_PER_MWH
-        if len(sources) > 1 or None in invested:
+        parts = ("cpu_j", "ram_j", "gpu_j")
+        invested = [sum(cost[part] or 0.0 for part in parts) for cost in costs]
+        unit = 1 / JOULES_PER_MWH
+        if len(sources) > 1 or any(cost["cpu_j"] is None for cost in costs):
             return statistics.BreakEven(None, None, None, "costs and rows were not metered alike")
     total = float(sum(invested)) * unit  # in the outcome's own unit
     return statistics.break_even(total, own[outcome], base[outcome], *parameters.bootstrap)
-
-
-def _joules(cost: Mapping[str, Any]) -> float | None:
-    """Sum the joules of a cost; None if the CPU's part is missing."""
-    if cost["cpu_j"] is None:
-        return None
-    return float(sum(cost[name] or 0.0 for name in ("cpu_j", "ram_j", "gpu_j")))
 
 
 def scaled(summary: statistics.Summary, factor: float) -> statistics.Summary:

@@ -12,7 +12,8 @@ from sustainable.reporting.forecasting.conditions import STEPS
 from sustainable.reporting.forecasting.results import ROW_COLUMNS
 
 WAYS = ("published", "remeasured")
-BENCHMARKS = (*STEPS, "remeasured", "layerwise", "audited")
+JUDGED = (*WAYS, "layerwise", "audited")
+BENCHMARKS = (*STEPS, *JUDGED[1:])
 REWARD_TERMS = ("accuracy", "flops", "parameters", "inaction", "error")
 HISTORY_COLUMNS = ("seed", "epoch", "train_loss", "validation_loss")
 ACTION_COLUMNS = (
@@ -58,18 +59,15 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read a run. Raises `UserError` for the first file that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search"
+    hit_columns = ("training_seed", "first_day", "baseline")
+    both = ("preprocess", "baseline", "training_cost")
     names = {
-        "published": ("preprocess", "baseline", "training_cost", "search_cost"),
-        "audited": (
-            "preprocess", "baseline", "training_cost", "shrinking_cost", "candidates_cost", "searchers_cost",
-        ),
-    }  # fmt: skip
+        "published": (*both, "search_cost"),
+        "audited": (*both, "shrinking_cost", "candidates_cost", "searchers_cost"),
+    }
     return Run(
         rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in BENCHMARKS},
-        hits={
-            name: read_rows(measured / f"{name}.hits.csv", ("training_seed", "first_day", "baseline"))
-            for name in (*WAYS, "layerwise", "audited")
-        },
+        hits={name: read_rows(measured / f"{name}.hits.csv", hit_columns) for name in JUDGED},
         conditions={name: read_json(measured / f"{name}.conditions.json") for name in BENCHMARKS},
         metrics={
             protocol: {name: read_json(folder / "metrics" / protocol / f"{name}.json") for name in wanted}

@@ -56,58 +56,49 @@ def summarise_searches(
 ) -> Searching:
     """Summarise the table of improvements (one row each time a search's best reward rose)."""
     budget, oracle = int(choices["budget"]), float(choices["choices"]["oracle"]["reward"])
-    curves = {
-        name: regret_curves(improvements[improvements["searcher"] == name], oracle, budget)
-        for name in dict.fromkeys(improvements["searcher"])
-    }
-    lines = {}
-    for name, curve in curves.items():
-        own = improvements[improvements["searcher"] == name]
-        paired = curves[OURS].mean(axis=1) - curve.mean(axis=1)
-        against = (
-            None if name == OURS else statistics.student_interval(paired.tolist(), parameters.confidence)
-        )
-        lines[name] = _line(name, own, curve, oracle, costs[name], against, parameters)
+    by_name = {str(name): own for name, own in improvements.groupby("searcher", sort=False)}
+    ours = regret_curves(by_name[OURS], oracle, budget).mean(axis=1)
+    lines = {name: _line(name, own, ours, choices, costs[name], parameters) for name, own in by_name.items()}
     return Searching(lines, budget, choices)
+
+
+def _rises(improvements: pd.DataFrame) -> list[list[tuple[int, float]]]:
+    """The evaluation and the new best reward of each rise, by ascending seed."""
+    runs = improvements.groupby("seed")
+    return [list(zip(run["evaluation"], run["reward"], strict=True)) for _, run in runs]
 
 
 def regret_curves(improvements: pd.DataFrame, oracle: float, budget: int) -> np.ndarray:
     """Compute simple regret [seeds, budget] of one searcher, by ascending seed."""
-    runs = [own for _, own in improvements.groupby("seed")]
-    return np.array(
-        [
-            statistics.regret_curve(list(zip(run["evaluation"], run["reward"], strict=True)), oracle, budget)
-            for run in runs
-        ]
-    )
+    return np.array([statistics.regret_curve(run, oracle, budget) for run in _rises(improvements)])
 
 
 def _line(
     name: str,
     own: pd.DataFrame,
-    curve: np.ndarray,
-    oracle: float,
+    ours: np.ndarray,
+    choices: Mapping[str, Any],
     cost: Mapping[str, Any],
-    against: statistics.Estimate | None,
     parameters: ReportParameters,
 ) -> SearcherLine:
-    runs = [list(zip(run["evaluation"], run["reward"], strict=True)) for _, run in own.groupby("seed")]
-    reached = [statistics.evaluations_to_reach(run, oracle, NEAR_ORACLE) for run in runs]
+    """Summarise one searcher; `ours` [seeds] is the mean regret of our PPO."""
+    oracle, confidence = float(choices["choices"]["oracle"]["reward"]), parameters.confidence
+    curve = regret_curves(own, oracle, int(choices["budget"]))
+    regret = curve.mean(axis=1)
+    reached = [statistics.evaluations_to_reach(run, oracle, NEAR_ORACLE) for run in _rises(own)]
     near = [count for count in reached if count is not None]
-    hits = int((curve[:, -1] <= 0).sum())
+    hits, seeds = int((curve[:, -1] <= 0).sum()), len(curve)
     return SearcherLine(
         name=name,
         is_rl=name.startswith(LEARNS_A_POLICY),
         curve=statistics.mean_curve(curve, *parameters.bootstrap),
-        mean_regret=statistics.student_interval(curve.mean(axis=1).tolist(), parameters.confidence),
-        final_regret=statistics.student_interval(curve[:, -1].tolist(), parameters.confidence),
-        found=statistics.Estimate(
-            hits / len(curve), *statistics.share_interval(hits, len(curve), parameters.confidence), len(curve)
-        ),
+        mean_regret=statistics.student_interval(regret, confidence),
+        final_regret=statistics.student_interval(curve[:, -1], confidence),
+        found=statistics.Estimate(hits / seeds, *statistics.share_interval(hits, seeds, confidence), seeds),
         near=len(near),
         near_after=float(np.median(near)) if near else None,
-        against=against,
-        seeds=len(curve),
+        against=None if name == OURS else statistics.student_interval(ours - regret, confidence),
+        seeds=seeds,
         distinct=float(own.groupby("seed")["distinct"].first().mean()),
         cost=cost,
     )

@@ -196,17 +196,18 @@ def days_at_one_per_second(even: BreakEven) -> float | None:
 
 def forecasting_metrics(study: Forecasting) -> dict[str, Any]:
     """The main numbers by configuration, for `dvc metrics`."""
-    return {
-        **{way: _metrics(results) for way, results in study.results.items()},
-        "audited": {
-            key: {"accuracy": line.accuracy}
-            | {
-                f"cpu_time_ratio_batch_{size}": timing.ratio.estimate if timing.ratio else None
-                for size, timing in line.timings.items()
-            }
-            for key, line in study.audited.lines.items()
-        },
+    audited = {
+        key: {
+            "accuracy": line.accuracy,
+            **{f"cpu_time_ratio_batch_{size}": _estimate(timing) for size, timing in line.timings.items()},
+        }
+        for key, line in study.audited.lines.items()
     }
+    return {**{way: _metrics(results) for way, results in study.results.items()}, "audited": audited}
+
+
+def _estimate(compared: published_rows.Comparison | audited_rows.Timing) -> float | None:
+    return compared.ratio.estimate if compared.ratio else None
 
 
 def _metrics(results: published_rows.Results) -> dict[str, Any]:
@@ -214,10 +215,7 @@ def _metrics(results: published_rows.Results) -> dict[str, Any]:
         key: {
             "accuracy": line.accuracy,
             **{name: summary.mean for name, summary in line.outcomes.items()},
-            **{
-                f"{name}_ratio": compared.ratio.estimate if compared.ratio else None
-                for name, compared in line.compared.items()
-            },
+            **{f"{name}_ratio": _estimate(compared) for name, compared in line.compared.items()},
         }
         for key, line in results.lines.items()
     }

@@ -33,7 +33,9 @@ from sustainable.reporting.tables import (
 )
 from sustainable.statistics import BreakEven, Summary
 
+CLAIMS_CAPTION = "The claims of study A: statement, verdict on this run's rows, and reason."
 QUALITY_SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
+TIMED = attrgetter("cpu_time_ms", "ratio", "to_uncompressed", "detectable", "attained", "energy")
 THREE = partial(formats.fixed, digits=3)
 FOUR = partial(formats.spread_text, digits=4)
 
@@ -47,12 +49,7 @@ def forecasting_tables(
 ) -> list[ReportTable]:
     """Declare every table of study A."""
     return [
-        claims_table(
-            "claims",
-            "The claims of study A: statement, verdict on this run's rows, and reason.",
-            claims,
-            ("Claim", "Reason"),
-        ),
+        claims_table("claims", CLAIMS_CAPTION, claims, ("Claim", "Reason")),
         results_table(study),
         *source_tables(study, run.actions, parameters),
         blocks_table(study, parameters),
@@ -236,8 +233,7 @@ def break_even_table(study: Forecasting, parameters: ReportParameters) -> Report
     columns = (
         Column("Configuration"),
         Column("Quantity"),
-        Column("Forecasts", format=formats.grouped),
-        Column("Interval", format=_span_grouped),
+        *EVEN_COLUMNS,
         Column("Days, at a forecast per second", format=partial(formats.fixed, digits=1)),
     )
     caption = (
@@ -255,8 +251,10 @@ def _forecasts(even: BreakEven, days: bool) -> list[Any]:
     return values if even.inferences else [Spanning(even.reason, len(values))]
 
 
-def _span_grouped(ends: tuple[float, float]) -> str:
-    return f"{formats.grouped(ends[0])} to {formats.grouped(ends[1])}"
+EVEN_COLUMNS = (
+    Column("Forecasts", format=formats.grouped),
+    Column("Interval", format=lambda ends: " to ".join(map(formats.grouped, ends))),
+)
 
 
 def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
@@ -265,12 +263,10 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         values: list[Any] = [study.labels[line.key], line.name, Code(line.weights_sha256[:8])]
         values += [line.accuracy, line.over_seeds, line.crossed]
         for timing in line.timings.values():
-            values += [timing.cpu_time_ms, timing.ratio, timing.to_uncompressed]
-            values += [timing.detectable, timing.attained, timing.energy]
+            values += TIMED(timing)
         rows.append(Row(values, identical("model", line, study.labels)))
     for place, name in enumerate(("persistence", "majority")):
-        about = [name.capitalize(), "lookup table", BLANK, audited.accuracies[name]]
-        rows.append(Row(about, rule=not place))
+        rows.append(Row([name.capitalize(), "lookup table", BLANK, audited.accuracies[name]], rule=not place))
     columns = [
         Column("Configuration"),
         Column("Deployment"),
@@ -303,18 +299,15 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
 
 def quality_table(quality: Mapping[str, Any]) -> ReportTable:
     rows = []
+    network = f"GRU, mean of {len(quality['seeds'])} seeds"
+    named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
     for place, part in enumerate(("validation", "test")):
-        network = f"GRU, mean of {len(quality['seeds'])} seeds"
-        named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
         for index, (name, scores) in enumerate(named.items()):
             values = [scores[part][score] for score in QUALITY_SCORES]
             rows.append(Row([formats.words(name), part, *values], space=bool(place) and not index))
     headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
-    columns = (
-        Column("Forecaster"),
-        Column("Windows"),
-        *(Column(header, format=THREE, align="r") for header in headers),
-    )
+    scores = (Column(header, format=THREE, align="r") for header in headers)
+    columns = (Column("Forecaster"), Column("Windows"), *scores)
     caption = (
         "Forecasting quality of the network and of the frugal forecasters on the chronological split: "
         "accuracy, balanced accuracy, log-loss, Brier score and expected calibration error. Exact for the "
@@ -400,10 +393,8 @@ def repairs_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
 
 def proxies_table(study: Forecasting, candidates: int, parameters: ReportParameters) -> ReportTable:
     rows = [Row([formats.words(proxy), *by_size.values()]) for proxy, by_size in study.agreement.items()]
-    columns = (
-        Column("Proxy"),
-        *(Column(f"batch {size}", format=formats.interval_text) for size in study.audited.batch_sizes),
-    )
+    sizes = [f"batch {size}" for size in study.audited.batch_sizes]
+    columns = (Column("Proxy"), *(Column(size, format=formats.interval_text) for size in sizes))
     caption = (
         f"Spearman's rank correlation of each proxy with measured CPU time over all {candidates} candidates "
         f"(sparsity with its sign turned), with {declared_percent(parameters.confidence)} intervals "
@@ -417,12 +408,7 @@ def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTa
         Row([study.labels[one.reference], str(one.batch_size), *_forecasts(one.even, days=False)])
         for one in study.pay_back
     ]
-    columns = (
-        Column("Reference"),
-        Column("Batch"),
-        Column("Forecasts", format=formats.grouped),
-        Column("Interval", format=_span_grouped),
-    )
+    columns = (Column("Reference"), Column("Batch"), *EVEN_COLUMNS)
     spent = ", ".join(f"{purpose} {formats.fixed(s, digits=0)} s" for purpose, s in study.invested.items())
     caption = (
         "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it "
