@@ -5,7 +5,7 @@ that energy itself cannot be tested. Policies that have not learned are named an
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,13 +23,14 @@ from sustainable.statistics import (
     INCONCLUSIVE,
     NOT_TESTABLE,
     REFUTED,
-    Estimate,
     Ratio,
     noise_floor,
     verdict_on_ratio,
     weakest,
 )
 
+Pairs = Sequence[tuple[MeasuredCell, PolicyLine]]
+PoliciesJudge = Callable[[Policies, ReportParameters], Judgement]
 LIBRARY = ("ptdq", "ptsq")
 READ_FOR_RETURNS = ("data/policies/table.json", "data/policies/returns.csv")
 NO_WINDOWS: Mapping[str, Any] = {"cells": {"PPO": [], "TRPO": []}}
@@ -49,153 +50,140 @@ DOSES_ONLY = {
 }
 
 
-def judge_step(analysis: Analysis) -> Judgement:
-    """B1: bytes are counted; the cost of a step is compared under one runtime."""
-    policies, parameters = analysis.policies, analysis.parameters
+def declare(id: str, **declared: Any) -> Callable[[PoliciesJudge], Declaration]:
+    """Turn a judge of study B's policies into the declaration of a claim or takeaway of study B's source."""
+
+    def from_judge(judge: PoliciesJudge) -> Declaration:
+        def judge_analysis(analysis: Analysis) -> Judgement:
+            return judge(analysis.policies, analysis.parameters)
+
+        return Declaration(id=id, source="study_b", judge=judge_analysis, **declared)
+
+    return from_judge
+
+
+@declare(
+    "B1",
+    rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
+    "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
+    "over training seeds below 1, effect above the A/A noise floor, the same without flagged windows; "
+    "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
+    "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
+    "otherwise inconclusive",
+    decided_by=(ROW_FILES["policies"],),
+    also_reads=READ_FOR_RETURNS,
+    needs=("CPU time", "exact counts", "energy counter"),
+)
+def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """Bytes are counted; the cost of a step is compared under one runtime."""
     outcome, pairs = decided_on(policies, "step"), policies.pairs
     whole = sorted({line.key for _, line in pairs if line.to_reference_size >= 1})
-    saved = [(cell, line) for cell, line in pairs if certainly(cell, line, outcome, "lower", parameters)]
+    saved = certain(pairs, outcome, "lower", parameters)
     keeping = [(cell, line) for cell, line in saved if keeps(line)]
-    excluded = [(cell, line) for cell, line in pairs if excludes_saving(cell, line, outcome, parameters)]
+    excluded = [pair for pair in pairs if excludes_saving(*pair, outcome, parameters)]
     size = INCONCLUSIVE if not pairs else (REFUTED if whole else CONFIRMED)
     cost = REFUTED if keeping else (CONFIRMED if pairs and len(excluded) == len(pairs) else INCONCLUSIVE)
+    larger = f" (not smaller: {', '.join(policies.labels[key] for key in whole)})" if whole else ""
     return Judgement(
-        verdict=weakest([size, cost]),
-        reason=f"{basis(policies)} Bytes: {size}"
-        + (f" (not smaller: {_named(policies, whole)})" if whole else "")
-        + f". {cost_name(policies)} of a step: {cost}; {len(saved)} of {len(pairs)} comparisons show a "
-        f"saving, {len(keeping)} of them with the return kept{_best(policies, keeping, outcome)}."
-        f"{left_out(policies)}",
-        evidence=evidence_class(policies, "bytes: exact count"),
-        values=_values(policies, outcome, {"bytes": size, "cost": cost}, keeping),
+        weakest([size, cost]),
+        f"{basis(policies)} Bytes: {size}{larger}. {cost_name(policies)} of a step: {cost}; {len(saved)} of "
+        f"{len(pairs)} comparisons show a saving, {len(keeping)} of them with the return kept"
+        f"{_best(policies, keeping, outcome)}.{left_out(policies)}",
+        _values(policies, outcome, {"bytes": size, "cost": cost}, keeping),
+        evidence_class(policies, "bytes: exact count"),
     )
 
 
-def judge_episode(analysis: Analysis) -> Judgement:
-    """B2: whether an episode costs less for any reason other than its early end."""
-    policies, parameters = analysis.policies, analysis.parameters
+@declare(
+    "B2",
+    rule="the cost of an episode falls if its ratio to the uncompressed policy under the same runtime "
+    "lies below 1 (as in B1); refuted if it falls for a policy that keeps {kept_percent:g} % of the "
+    "return by its whole interval; confirmed if every policy for which it falls has lost that return and "
+    "ends its episodes sooner, each by its whole interval",
+    decided_by=(ROW_FILES["policies"],),
+    also_reads=READ_FOR_RETURNS,
+    needs=("CPU time", "exact counts", "energy counter"),
+)
+def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """Whether an episode costs less for any reason other than its early end."""
     outcome, pairs = decided_on(policies, "episode"), policies.pairs
-    fallen = [(cell, line) for cell, line in pairs if certainly(cell, line, outcome, "lower", parameters)]
+    fallen = certain(pairs, outcome, "lower", parameters)
     against = [(cell, line) for cell, line in fallen if keeps(line)]
-    shorter = [(cell, line) for cell, line in fallen if collapsed(line) and ends_sooner(line)]
-    unexplained = [(cell, line) for cell, line in fallen if not ends_sooner(line) and not keeps(line)]
-    verdict = REFUTED if against else INCONCLUSIVE
-    if fallen and len(shorter) == len(fallen):
-        verdict = CONFIRMED
+    shorter = sum(collapsed(line) and ends_sooner(line) for _, line in fallen)
+    unexplained = sum(not ends_sooner(line) and not keeps(line) for _, line in fallen)
     never = sum(not cell.ends_early for cell, _ in fallen)
+    verdict = REFUTED if against else INCONCLUSIVE
     return Judgement(
-        verdict=verdict,
-        reason=f"{basis(policies)} {cost_name(policies)} of an episode falls in {len(fallen)} of "
-        f"{len(pairs)} comparisons: {len(shorter)} with the return lost and shorter episodes, "
+        CONFIRMED if fallen and shorter == len(fallen) else verdict,
+        f"{basis(policies)} {cost_name(policies)} of an episode falls in {len(fallen)} of "
+        f"{len(pairs)} comparisons: {shorter} with the return lost and shorter episodes, "
         f"{len(against)} with the return kept{_best(policies, against, outcome)}, "
-        f"{len(unexplained)} with the return lost or in doubt, but without shorter episodes; {never} in "
+        f"{unexplained} with the return lost or in doubt, but without shorter episodes; {never} in "
         f"environments whose episodes never end early.{left_out(policies)}",
-        evidence=evidence_class(policies, "returns and steps: exact count"),
-        values=_values(policies, outcome, {"fallen": len(fallen), "shorter": len(shorter)}, against),
+        _values(policies, outcome, {"fallen": len(fallen), "shorter": shorter}, against),
+        evidence_class(policies, "returns and steps: exact count"),
     )
 
 
-def judge_memory(analysis: Analysis) -> Judgement:
-    """B3: resident memory of fresh processes."""
-    policies, declared = analysis.policies, analysis.parameters.policies
-    lines = policies.memory
+@declare(
+    "B3",
+    rule="resident memory of a fresh process divided by that of the uncompressed policy under the same "
+    "runtime, intervals over processes; an interval wider than {memory_percent:g} % decides nothing; "
+    "quantization: refuted if an interval lies below 1 beyond the A/A control, confirmed if all exclude "
+    "a fall of {memory_percent:g} %; pruning: confirmed if all lie within a fall of "
+    "{least_fall_percent:g} to {most_fall_percent:g} %, refuted if one lies outside",
+    decided_by=(ROW_FILES["memory"],),
+    needs=("resident memory of processes",),
+    cut=MEMORY_ONLY,
+)
+def memory_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """Resident memory of fresh processes."""
+    lines, declared = policies.memory, parameters.policies
     floor, change = _memory_floor(lines), declared_percent(declared.memory_change)
     quantized = [line for line in lines.values() if line.method in QUANTIZERS]
     pruned = [line for line in lines.values() if line.method in PRUNERS]
-    kept = [not_lowered(line, floor, declared) for line in quantized]
-    fallen = [lowered_as_claimed(line, declared) for line in pruned]
-    first, second = (weakest(verdicts) if verdicts else INCONCLUSIVE for verdicts in (kept, fallen))
+    first = _all_of([not_lowered(line, floor, declared) for line in quantized])
+    second = _all_of([lowered_as_claimed(line, declared) for line in pruned])
+    described = {key: asdict(line) for key, line in lines.items()}
     return Judgement(
-        verdict=weakest([first, second]),
-        reason=f"Quantization does not lower it: {first} ({_memory_text(policies, quantized)}). "
+        weakest([first, second]),
+        f"Quantization does not lower it: {first} ({_memory_text(policies, quantized)}). "
         f"Pruning lowers it by about {change}: {second} ({_memory_text(policies, pruned)}).",
-        evidence="resident memory: operating system's count",
-        values={
-            "quantization": first,
-            "pruning": second,
-            "lines": {key: asdict(line) for key, line in lines.items()},
-        },
+        {"quantization": first, "pruning": second, "lines": described},
+        "resident memory: operating system's count",
     )
 
 
-def judge_library_overhead(analysis: Analysis) -> Judgement:
-    """B4: what the library's own int8 modules cost per call, and per process."""
-    policies = analysis.policies
-    pairs = [(cell, line) for cell, line in policies.pairs if line.key in LIBRARY]
-    verdicts = [overhead(cell, line, analysis.parameters) for cell, line in pairs]
-    time = weakest(verdicts) if verdicts else INCONCLUSIVE
-    floor = _memory_floor(policies.memory)
-    lines = [policies.memory[key] for key in LIBRARY if key in policies.memory]
-    memory = weakest([raised(line, floor) for line in lines]) if lines else INCONCLUSIVE
-    calls = {f"{cell.name}: {line.key}": line.effects["policy"].same_runtime for cell, line in pairs}
-    costlier = sum(verdict == CONFIRMED for verdict in verdicts)
-    return Judgement(
-        verdict=weakest([time, memory]),
-        reason=f"Time per call: {time}; higher in {costlier} of {len(pairs)} comparisons"
-        f"{_range(list(calls.values()))}. Memory: {memory} ({_memory_text(policies, lines)})."
-        f"{left_out(policies)}",
-        evidence="time: clock, meter off; resident memory: operating system's count",
-        values={
-            "time": time,
-            "memory": memory,
-            "calls": {name: _numbers(ratio) for name, ratio in calls.items()},
-        },
-    )
-
-
-POLICY_CLAIMS = (
-    Declaration(
-        id="B1",
-        source="study_b",
-        rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
-        "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
-        "over training seeds below 1, effect above the A/A noise floor, the same without flagged windows; "
-        "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
-        "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
-        "otherwise inconclusive",
-        judge=judge_step,
-        decided_by=(ROW_FILES["policies"],),
-        also_reads=READ_FOR_RETURNS,
-        needs=("CPU time", "exact counts", "energy counter"),
-    ),
-    Declaration(
-        id="B2",
-        source="study_b",
-        rule="the cost of an episode falls if its ratio to the uncompressed policy under the same runtime "
-        "lies below 1 (as in B1); refuted if it falls for a policy that keeps {kept_percent:g} % of the "
-        "return by its whole interval; confirmed if every policy for which it falls has lost that return and "
-        "ends its episodes sooner, each by its whole interval",
-        judge=judge_episode,
-        decided_by=(ROW_FILES["policies"],),
-        also_reads=READ_FOR_RETURNS,
-        needs=("CPU time", "exact counts", "energy counter"),
-    ),
-    Declaration(
-        id="B3",
-        source="study_b",
-        rule="resident memory of a fresh process divided by that of the uncompressed policy under the same "
-        "runtime, intervals over processes; an interval wider than {memory_percent:g} % decides nothing; "
-        "quantization: refuted if an interval lies below 1 beyond the A/A control, confirmed if all exclude "
-        "a fall of {memory_percent:g} %; pruning: confirmed if all lie within a fall of "
-        "{least_fall_percent:g} to {most_fall_percent:g} %, refuted if one lies outside",
-        judge=judge_memory,
-        decided_by=(ROW_FILES["memory"],),
-        needs=("resident memory of processes",),
-        cut=MEMORY_ONLY,
-    ),
-    Declaration(
-        id="B4",
-        source="study_b",
-        rule="time: the CPU time per call of PTDQ and PTSQ divided by that of the fp32 policy in eager "
-        "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a "
-        "fresh process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies "
-        "below",
-        judge=judge_library_overhead,
-        decided_by=(ROW_FILES["policies"], ROW_FILES["memory"]),
-        also_reads=READ_FOR_RETURNS,
-        needs=("CPU time", "exact counts", "resident memory of processes"),
-    ),
+@declare(
+    "B4",
+    rule="time: the CPU time per call of PTDQ and PTSQ divided by that of the fp32 policy in eager "
+    "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a "
+    "fresh process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies "
+    "below",
+    decided_by=(ROW_FILES["policies"], ROW_FILES["memory"]),
+    also_reads=READ_FOR_RETURNS,
+    needs=("CPU time", "exact counts", "resident memory of processes"),
 )
+def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """What the library's own int8 modules cost per call, and per process."""
+    pairs = [(cell, line) for cell, line in policies.pairs if line.key in LIBRARY]
+    verdicts = [overhead(*pair, parameters) for pair in pairs]
+    lines = [policies.memory[key] for key in LIBRARY if key in policies.memory]
+    floor = _memory_floor(policies.memory)
+    time, memory = _all_of(verdicts), _all_of([raised(line, floor) for line in lines])
+    calls = {f"{cell.name}: {line.key}": line.effects["policy"].same_runtime for cell, line in pairs}
+    known = [ratio.estimate for ratio in calls.values() if ratio is not None]
+    span = f", ratios {min(known):.2f} to {max(known):.2f}" if known else ""
+    return Judgement(
+        weakest([time, memory]),
+        f"Time per call: {time}; higher in {verdicts.count(CONFIRMED)} of {len(pairs)} comparisons{span}. "
+        f"Memory: {memory} ({_memory_text(policies, lines)}).{left_out(policies)}",
+        {"time": time, "memory": memory, "calls": {name: _numbers(ratio) for name, ratio in calls.items()}},
+        "time: clock, meter off; resident memory: operating system's count",
+    )
+
+
+POLICY_CLAIMS = (step_claim, episode_claim, memory_claim, overhead_claim)
 
 
 def decided_on(policies: Policies, outcome: str) -> str:
@@ -233,15 +221,16 @@ def certainly(
     cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: str, parameters: ReportParameters
 ) -> bool:
     """Whether an outcome is certainly "lower" or "higher" than uncompressed under the same runtime."""
-    effect, twin = line.effects[outcome], cell.twin(outcome)
-    if effect.same_runtime is None or effect.clean is None or twin is None:
-        return False
-    if cell.blocks < parameters.minimum_blocks:
+    ratios, twin = (line.effects[outcome].same_runtime, line.effects[outcome].clean), cell.twin(outcome)
+    if twin is None or cell.blocks < parameters.minimum_blocks:
         return False
     direction: Any = claimed
-    return all(
-        verdict_on_ratio(ratio, twin, direction) == CONFIRMED for ratio in (effect.same_runtime, effect.clean)
-    )
+    return all(ratio and verdict_on_ratio(ratio, twin, direction) == CONFIRMED for ratio in ratios)
+
+
+def certain(pairs: Pairs, outcome: str, claimed: str, parameters: ReportParameters) -> Pairs:
+    """The pairs whose outcome is certainly "lower" or "higher", see `certainly`."""
+    return [pair for pair in pairs if certainly(*pair, outcome, claimed, parameters)]
 
 
 def excludes_saving(cell: MeasuredCell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
@@ -315,39 +304,26 @@ def _memory_text(policies: Policies, lines: Sequence[MemoryLine]) -> str:
     )
 
 
-def _named(policies: Policies, keys: Sequence[str]) -> str:
-    return ", ".join(policies.labels[key] for key in keys)
-
-
-def _best(policies: Policies, savings: Sequence[tuple[MeasuredCell, PolicyLine]], outcome: str) -> str:
+def _best(policies: Policies, savings: Pairs, outcome: str) -> str:
     """The largest of some savings, in brackets."""
-    known = [
-        (ratio.estimate, cell, line, ratio)
-        for cell, line in savings
-        for ratio in [line.effects[outcome].same_runtime]
-        if ratio is not None
-    ]
+    ratios = [(line.effects[outcome].same_runtime, cell, line) for cell, line in savings]
+    known = [(ratio, cell, line) for ratio, cell, line in ratios if ratio is not None]
     if not known:
         return ""
-    _, cell, line, ratio = min(known, key=lambda one: one[0])
-    kept = f"{line.kept.estimate:.2f}" if isinstance(line.kept, Estimate) else "unknown"
+    ratio, cell, line = min(known, key=lambda saving: saving[0].estimate)
+    kept = f"{line.kept.estimate:.2f}" if line.kept is not None else "unknown"
     return (
         f" (the largest: {policies.labels[line.key]} in {cell.name}, ratio {interval_text(ratio)}, A/A "
         f"control {interval_text(cell.twin(outcome))}, normalised return {kept})"
     )
 
 
-def _range(ratios: Sequence[Ratio | None]) -> str:
-    known = [ratio.estimate for ratio in ratios if ratio is not None]
-    return f", ratios {min(known):.2f} to {max(known):.2f}" if known else ""
+def _all_of(verdicts: Sequence[str]) -> str:
+    """The verdict on all of some parts; inconclusive if there are none."""
+    return weakest(verdicts) if verdicts else INCONCLUSIVE
 
 
-def _values(
-    policies: Policies,
-    outcome: str,
-    parts: Mapping[str, Any],
-    deciding: Sequence[tuple[MeasuredCell, PolicyLine]],
-) -> dict[str, Any]:
+def _values(policies: Policies, outcome: str, parts: Mapping[str, Any], deciding: Pairs) -> dict[str, Any]:
     return {
         **parts,
         "outcome": outcome,
