@@ -23,12 +23,10 @@ from sustainable.core.tensors import read_tensors, write_tensors
 
 CLIP = 10.0
 """Scaled observations are clipped at this many standard deviations, as VecNormalize does by default."""
-EPSILON = 1e-8
-"""Added to variances before the square root; VecNormalize's default."""
+EPSILON = 1e-8  # added to variances before the square root; VecNormalize's default
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
-Act = Callable[[np.ndarray], Any]
-"""Maps one observation [observations] to the environment's action."""
+Act = Callable[[np.ndarray], Any]  # maps one observation [observations] to the environment's action
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,10 @@ class ActorArchitecture:
     """Sizes of an actor and the bounds of its actions."""
 
     observations: int
-    outputs: int
-    """Number of logits (discrete actions) or of action values (continuous actions)."""
+    outputs: int  # number of logits (discrete actions) or of action values (continuous actions)
     hidden: tuple[int, ...]
     activation: Literal["tanh", "relu"]
-    low: tuple[float, ...] = ()
-    """Lower bounds [outputs] of continuous actions; empty for discrete ones."""
+    low: tuple[float, ...] = ()  # lower bounds [outputs] of continuous actions; empty for discrete ones
     high: tuple[float, ...] = ()
     squashed: bool = False
     """Whether a final tanh spans the bounds (SAC, TD3, DDPG). Otherwise values are clipped (PPO, TRPO)."""
@@ -92,8 +88,12 @@ class Policy:
     environment: str
     algorithm: str
     seed: int
-    total_steps: int
-    """Environment steps of the training."""
+    total_steps: int  # environment steps of the training
+
+
+def linear_layers(*networks: nn.Module) -> list[nn.Linear]:
+    """Return the linear layers of the networks in order."""
+    return [part for network in networks for part in network.modules() if isinstance(part, nn.Linear)]
 
 
 def to_action(architecture: ActorArchitecture, outputs: np.ndarray) -> Any:

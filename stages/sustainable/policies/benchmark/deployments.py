@@ -14,9 +14,9 @@ from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.units import Norm
 from sustainable.policies.compression.static_int8 import load_prepared
-from sustainable.policies.compression.runtimes import ActorRuntime, DeployedActor, deploy_actor
+from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
 from sustainable.policies.compression.variants import Method, Variant
-from sustainable.policies.benchmark.episodes import LabelledPolicy, EpisodesParameters
+from sustainable.policies.benchmark.episodes import EpisodesParameters, LabelledPolicy
 from sustainable.policies.policy import check_fits, load_policy
 from sustainable.policies.learning.recipes import Algorithm, TrainingRun
 from sustainable.policies.environments.rollout import Environment
@@ -44,8 +44,7 @@ class WorkloadParameters:
 
     environment: str
     algorithm: Algorithm
-    doses_us: Doses
-    """CPU time added to each step of the environment, in microseconds."""
+    doses_us: Doses  # CPU time added to each step of the environment, in microseconds
     window_s: Annotated[float, Field(ge=0.05, le=600.0)]
     """Windows are timed and not metered, so they may be shorter than others."""
     timed_steps: Annotated[int, Field(ge=10, le=1_000_000)]
@@ -77,11 +76,8 @@ class PolicyBenchmarkParameters:
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "PolicyBenchmarkParameters":
-        for part, names in (
-            ("workload", self.workload.configurations),
-            ("memory", self.memory.configurations),
-        ):
-            unknown = sorted(set(names) - self.configurations.keys())
+        for part in ("workload", "memory"):
+            unknown = sorted(set(getattr(self, part).configurations) - self.configurations.keys())
             if unknown:
                 raise ValueError(f"{part}.configurations: {unknown[0]!r} is not among configurations")
         return self
@@ -91,12 +87,9 @@ class PolicyBenchmarkParameters:
 class PolicyFolders:
     """Folders from which policies are deployed."""
 
-    policies: Path
-    """Trained policies."""
-    prepared: Path
-    """Ranges and QAT weights (see `static_int8.Prepared`)."""
-    cache: Path
-    """Exported ONNX models."""
+    policies: Path  # trained policies
+    prepared: Path  # ranges and QAT weights (see `static_int8.Prepared`)
+    cache: Path  # exported ONNX models
 
     def deploy(
         self, run: TrainingRun, configurations: Mapping[str, PolicyConfiguration], environment: Environment
@@ -108,19 +101,25 @@ class PolicyFolders:
         policy = load_policy(self.policies / run.file)
         check_fits(policy, environment)
         prepared = load_prepared(self.prepared / run.file)
-        deployed_policies = {}
+        policies = {}
         for name, configuration in configurations.items():
+            variant, runtime = configuration.variant, configuration.runtime
             try:
-                deployed = deploy_actor(
-                    policy.actor, configuration.variant, configuration.runtime, prepared, self.cache
-                )
+                deployed = deploy_actor(policy.actor, variant, runtime, prepared, self.cache)
             except CompressionError as error:
                 raise UserError(
                     f"params.yaml: benchmark_policies.configurations.{name}: {error}; change or remove it"
                 ) from None
-            labels = _labels(run, configuration, deployed)
-            deployed_policies[name] = LabelledPolicy(deployed.act, labels)
-        return deployed_policies
+            labels = {
+                "environment": run.environment,
+                "algorithm": run.algorithm,
+                **asdict(variant),
+                "runtime": runtime,
+                "weights_sha256": deployed.weights_sha256,
+                "size_bytes": deployed.size_bytes,
+            }
+            policies[name] = LabelledPolicy(deployed.act, labels)
+        return policies
 
     def memory_request(self, run: TrainingRun, configuration: PolicyConfiguration) -> dict[str, Any]:
         """Return the argument of `memory.read_memory`, which must be JSON-like to reach another process."""
@@ -131,17 +130,3 @@ class PolicyFolders:
             "variant": asdict(configuration.variant),
             "runtime": configuration.runtime,
         }
-
-
-def _labels(run: TrainingRun, configuration: PolicyConfiguration, deployed: DeployedActor) -> dict[str, Any]:
-    """Return the columns that describe a deployed policy, in the order of the data files."""
-    return {
-        "environment": run.environment,
-        "algorithm": run.algorithm,
-        "method": configuration.method,
-        "norm": configuration.norm,
-        "share": configuration.share,
-        "runtime": configuration.runtime,
-        "weights_sha256": deployed.weights_sha256,
-        "size_bytes": deployed.size_bytes,
-    }

@@ -30,8 +30,7 @@ _Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 class CompressParameters:
     """Section `compress_policies` of params.yaml."""
 
-    states: _AtLeastTwo
-    """Observations from rollouts of each policy, for calibration and QAT."""
+    states: _AtLeastTwo  # observations from rollouts of each policy, for calibration and QAT
     qat: QATParameters
     others: Annotated[list[Variant], Field(min_length=1)]
     """Variants besides the pruned ones."""
@@ -43,8 +42,7 @@ class CompressParameters:
     """Episodes are run until the interval of the mean return has this half width at most.
 
     The unit is the distance between the uncompressed policy's return and a random policy's."""
-    confidence: _Share
-    """Confidence level of that interval."""
+    confidence: _Share  # confidence level of that interval
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     """Seed of the first episode; each further episode adds 1."""
 
@@ -53,10 +51,8 @@ class CompressParameters:
 class StoppingRule:
     """When the mean return is known precisely enough."""
 
-    minimum: int
-    """Episodes that are run in any case."""
-    half_width: float
-    """Largest half width of the interval, in units of the return."""
+    minimum: int  # episodes that are run in any case
+    half_width: float  # largest half width of the interval, in units of the return
     confidence: float
 
     def satisfied(self, returns: Sequence[float]) -> bool:

@@ -37,11 +37,9 @@ TOLERANCE = {"fp32": 1e-4, "int8": 0.5}
 """Largest allowed difference from an output of eager PyTorch, as a share of the largest output (at least 1).
 ONNX Runtime rounds int8 weights and activations differently from torch.ao."""
 
-EXAMPLES = 64
-"""Number of observations on which a deployment is checked."""
+EXAMPLES = 64  # number of observations on which a deployment is checked
 
-EXPORT = "v1"
-"""Part of the names of exported models: change it if the graphs are written differently."""
+EXPORT = "v1"  # part of the names of exported models: change it if the graphs are written differently
 
 Infer = Callable[[np.ndarray], np.ndarray]
 """Maps one observation [observations] to the outputs [outputs] that `to_action` makes an action of."""
@@ -51,18 +49,13 @@ Infer = Callable[[np.ndarray], np.ndarray]
 class DeployedActor:
     """A policy in a runtime."""
 
-    act: Act
-    """Takes an observation of any float type; returns the greedy action, an `int` or a new array."""
-    infer: Infer
-    """Returns the outputs, in an array that the next call may overwrite."""
+    act: Act  # takes an observation of any float type; returns the greedy action, an `int` or a new array
+    infer: Infer  # returns the outputs, in an array that the next call may overwrite
     runtime: ActorRuntime
     variant: Variant
-    size_bytes: int
-    """Size on disk of what the runtime loads."""
-    weights_sha256: str
-    """Hash of the numbers that determine the outputs."""
-    module: nn.Module
-    """The torch module that was deployed."""
+    size_bytes: int  # size on disk of what the runtime loads
+    weights_sha256: str  # hash of the numbers that determine the outputs
+    module: nn.Module  # the torch module that was deployed
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
         """Return the outputs [n, outputs] for observations [n, observations], one call each, as in `act`.
@@ -77,10 +70,8 @@ class _Backend:
     """An actor in a runtime, before it is checked."""
 
     infer: Infer
-    act: Act | None = None
-    """None if the action is computed from the outputs of `infer`."""
-    content: bytes | None = None
-    """The exported model, if the runtime loads one."""
+    act: Act | None = None  # None if the action is computed from the outputs of `infer`
+    content: bytes | None = None  # the exported model, if the runtime loads one
 
 
 def deploy_actor(

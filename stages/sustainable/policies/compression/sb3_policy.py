@@ -11,9 +11,9 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.td3.policies import Actor as SquashedActor
-from torch import Tensor, nn
+from torch import nn
 
-from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Actor, ActorArchitecture
+from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Actor, ActorArchitecture, linear_layers
 
 
 class PredictingActor:
@@ -40,18 +40,14 @@ class PredictingActor:
 
     def infer(self, observation: np.ndarray) -> np.ndarray:
         """Return the outputs [outputs] for an observation [observations], from the networks of `predict`."""
+        policy: Any = self.policy
         with torch.no_grad():
             values = torch.from_numpy(self.normalise(observation))[None]
-            outputs: np.ndarray = self._outputs(values)[0].numpy()
-        return outputs
-
-    def _outputs(self, values: Tensor) -> Tensor:
-        policy: Any = self.policy
-        if self.architecture.squashed:
-            before_tanh: Tensor = policy.mu[:-1](values)
-            return before_tanh
-        outputs: Tensor = policy.action_net(policy.mlp_extractor.forward_actor(values))
-        return outputs
+            if self.architecture.squashed:
+                outputs = policy.mu[:-1](values)  # before the tanh
+            else:
+                outputs = policy.action_net(policy.mlp_extractor.forward_actor(values))
+        return np.asarray(outputs[0].numpy())
 
 
 class _Spaces(gymnasium.Env[Any, Any]):
@@ -77,27 +73,17 @@ def _policy(shape: ActorArchitecture) -> tuple[BasePolicy, list[nn.Linear]]:
     """Return a policy of the given shape, and its actor's layers in order."""
     observations = spaces.Box(-np.inf, np.inf, (shape.observations,), np.float32)
     activation = ACTIVATIONS[shape.activation]
+    hidden, extractor = list(shape.hidden), FlattenExtractor(observations)
+    low, high = np.array(shape.low, np.float32), np.array(shape.high, np.float32)
+    actions: Any = spaces.Discrete(shape.outputs)
+    if not shape.discrete:
+        actions = spaces.Box(low, high, dtype=np.float32)
     if shape.squashed:
-        extractor = FlattenExtractor(observations)
         squashed = SquashedActor(
-            observations,
-            _box(shape),
-            list(shape.hidden),
-            extractor,
-            shape.observations,
-            activation_fn=activation,
+            observations, actions, hidden, extractor, shape.observations, activation_fn=activation
         )
-        return squashed, _linear(squashed.mu)
-    actions = spaces.Discrete(shape.outputs) if shape.discrete else _box(shape)
+        return squashed, linear_layers(squashed.mu)
     policy = ActorCriticPolicy(
-        observations, actions, lambda _: 0.0, {"pi": list(shape.hidden), "vf": []}, activation_fn=activation
+        observations, actions, lambda _: 0.0, {"pi": hidden, "vf": []}, activation_fn=activation
     )
-    return policy, [*_linear(policy.mlp_extractor.policy_net), *_linear(policy.action_net)]
-
-
-def _box(shape: ActorArchitecture) -> spaces.Box:
-    return spaces.Box(np.array(shape.low, np.float32), np.array(shape.high, np.float32), dtype=np.float32)
-
-
-def _linear(network: nn.Module) -> list[nn.Linear]:
-    return [part for part in network.modules() if isinstance(part, nn.Linear)]
+    return policy, linear_layers(policy.mlp_extractor.policy_net, policy.action_net)

@@ -34,8 +34,7 @@ LEVELS = 127
 """Largest quantized activation: 7 bits, as torch.ao's defaults for x86. With 8 bits, kernels of CPUs without
 VNNI saturate 16-bit sums. The output of torch.ao's quantized tanh always has 8 bits, so that a layer after a
 tanh can still saturate on such CPUs."""
-PREFIX = "qat.weights."
-"""Of the names of QAT weights in a file."""
+PREFIX = "qat.weights."  # begins the names of QAT weights in a file
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,18 +50,14 @@ class QATParameters:
 class Prepared:
     """The numbers that static quantization of one actor needs."""
 
-    actor_sha256: str
-    """The actor that they belong to (see `accounting.module_sha256`)."""
+    actor_sha256: str  # the actor that they belong to (see `accounting.module_sha256`)
     ranges: Tensor
     """[layers + 1, 2]: smallest and largest value of the scaled observations and of each layer's output.
 
     A layer's output is taken after a ReLU and before a tanh."""
-    trained: Mapping[str, Tensor]
-    """The actor's tensors after QAT, in floating point."""
-    trained_ranges: Tensor
-    """As `ranges`, after QAT."""
-    losses: tuple[float, float]
-    """Loss of the student before and after QAT, on all states."""
+    trained: Mapping[str, Tensor]  # the actor's tensors after QAT, in floating point
+    trained_ranges: Tensor  # as `ranges`, after QAT
+    losses: tuple[float, float]  # loss of the student before and after QAT, on all states
 
 
 class StaticActor(nn.Module):

@@ -35,20 +35,22 @@ def compress_policies(
     metering: MeterParameters,
     work: Path,
 ) -> tuple[list[Record], dict[str | Path, Path]]:
-    """Compress and evaluate every policy in the folder `policies`.
+    """Compress and evaluate every policy in the folder `policies`, except those that an earlier run has.
 
     `random_returns`: mean return of random actions, by environment and algorithm. Returns a record per cell
     (`rows`, `cost`), and the files of the quantized policies by their place in a folder of policies. When all
     are done, raises `UserError` naming the cells that failed; the others are kept in `work`.
     """
-    kept = [kept_prepared(cell, policies, parameters, work) for cell in cells]
-    tasks = [
-        (cell, policies, random_returns[cell.environment, cell.algorithm], parameters, metering, file)
-        for cell, file in zip(cells, kept, strict=True)
-    ]
-    records = list(in_metered_parallel(compress_cell, tasks, "compressing policies", metering))
+    tasks = []
+    files: dict[str | Path, Path] = {}
+    for cell in cells:
+        prepared = files[cell.file] = kept_prepared(cell, policies, parameters, work)
+        chance = random_returns[cell.environment, cell.algorithm]
+        make = partial(compress_and_evaluate, cell, policies, chance, parameters, metering, prepared)
+        tasks.append((finish, prepared.with_name("record.json"), make, prepared))
+    records = list(in_metered_parallel(caught, tasks, "compressing policies", metering))
     refuse_faults({cell.name: record for cell, record in zip(cells, records, strict=True)}, "policies")
-    return records, {cell.file: file for cell, file in zip(cells, kept, strict=True)}
+    return records, files
 
 
 def kept_prepared(cell: TrainingRun, policies: Path, parameters: CompressParameters, work: Path) -> Path:
@@ -57,20 +59,6 @@ def kept_prepared(cell: TrainingRun, policies: Path, parameters: CompressParamet
     sha256 = file_sha256(weights) if weights.is_file() else None  # missing: this cell's fault only
     identity = [sha256, asdict(parameters), cell.recipe.options]
     return work / cell.file.with_suffix("") / fingerprint(identity)[:16] / cell.file.name
-
-
-def compress_cell(
-    cell: TrainingRun,
-    policies: Path,
-    random_return: float,
-    parameters: CompressParameters,
-    metering: MeterParameters,
-    prepared: Path,
-) -> Record:
-    """Compress one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
-    record = prepared.with_name("record.json")
-    make = partial(compress_and_evaluate, cell, policies, random_return, parameters, metering, prepared)
-    return caught(finish, record, make, prepared)
 
 
 def compress_and_evaluate(

@@ -27,8 +27,7 @@ class Variant:
     """How an actor is compressed."""
 
     method: Method = "none"
-    norm: Norm | None = None
-    """The norm that ranks weights or units; only for pruning."""
+    norm: Norm | None = None  # the norm that ranks weights or units; only for pruning
     share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the weights or hidden units that is removed; only for pruning."""
 

@@ -28,14 +28,10 @@ class EnvironmentFault(Exception):  # noqa: N818  (a fault of the environment, n
     """
 
 
-def register_workload() -> None:
-    """Register SimulatedWorkload-v0 with Gymnasium."""
-    if WORKLOAD_NAME not in gymnasium.registry:
-        entry_point = "sustainable.policies.environments.workload:SimulatedWorkload"
-        gymnasium.register(WORKLOAD_NAME, entry_point=entry_point)
-
-
-register_workload()
+if WORKLOAD_NAME not in gymnasium.registry:
+    gymnasium.register(
+        WORKLOAD_NAME, entry_point="sustainable.policies.environments.workload:SimulatedWorkload"
+    )
 
 
 def make_environment(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
@@ -56,7 +52,9 @@ def make_environment(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
         given = f" with {options}" if options else ""
         cause = _one_line(error).split(" was raised from the environment creator")[0]
         raise UserError(f"environment {name} cannot be made{given}: {cause}") from None
-    _check_observations(name, environment.observation_space)
+    space = environment.observation_space
+    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
+        raise UserError(f"environment {name}: observations of {_one_line(space)} are not a vector of numbers")
     try:
         action_bounds(environment.action_space)
     except UserError as error:
@@ -117,11 +115,6 @@ def _check_known(name: str) -> None:
     raise UserError(f"environment {name!r} is unknown to Gymnasium; {advice}")
 
 
-def _check_observations(name: str, space: spaces.Space[Any]) -> None:
-    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
-        raise UserError(f"environment {name}: observations of {_one_line(space)} are not a vector of numbers")
-
-
 def _listen_to_mujoco(name: str) -> None:
     """Collect MuJoCo's warnings, which would otherwise go to MUJOCO_LOG.TXT in the working folder."""
     specification = gymnasium.registry.get(name)
@@ -131,12 +124,7 @@ def _listen_to_mujoco(name: str) -> None:
         import mujoco  # type: ignore[import-untyped]  # here: other environments must work without it
     except ImportError:
         return  # Gymnasium reports the missing package
-    mujoco.set_mju_user_warning(_on_warning)
-
-
-def _on_warning(message: str) -> None:
-    if "unstable" in message:
-        _unstable.append(message)
+    mujoco.set_mju_user_warning(lambda message: _unstable.append(message) if "unstable" in message else None)
 
 
 def _one_line(value: Any) -> str:

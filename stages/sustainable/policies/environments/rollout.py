@@ -17,20 +17,16 @@ class Episode(NamedTuple):
 
     episode_return: float
     steps: int
-    terminated: bool
-    """Whether the environment ended the episode before its time limit."""
+    terminated: bool  # whether the environment ended the episode before its time limit
 
 
 @dataclass(frozen=True)
 class Recording:
     """Episodes that can be replayed."""
 
-    seeds: list[int]
-    """The environment's seed of each episode."""
-    actions: list[list[Any]]
-    """The actions of each episode."""
-    observations: np.ndarray
-    """Observations [steps, observations] float32 of all episodes in order."""
+    seeds: list[int]  # the environment's seed of each episode
+    actions: list[list[Any]]  # the actions of each episode
+    observations: np.ndarray  # observations [steps, observations] float32 of all episodes in order
 
 
 def run_episode(environment: Environment, act: Act, seed: int) -> Episode:

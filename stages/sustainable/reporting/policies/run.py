@@ -34,8 +34,7 @@ TABLE_KEYS = (
 )  # fmt: skip
 POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "pruning_survival")
 CELL = ["environment", "algorithm"]
-NO_METHOD = "none"
-"""The method of an uncompressed policy."""
+NO_METHOD = "none"  # the method of an uncompressed policy
 
 
 @dataclass(frozen=True)
