@@ -12,10 +12,9 @@ from pydantic.dataclasses import dataclass
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
-from sustainable.policies.compression.units import Norm
 from sustainable.policies.compression.static_int8 import load_prepared
 from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
-from sustainable.policies.compression.variants import Method, Variant
+from sustainable.policies.compression.variants import Method, Norm, Variant
 from sustainable.policies.benchmark.episodes import EpisodesParameters, LabelledPolicy
 from sustainable.policies.policy import check_fits, load_policy
 from sustainable.policies.learning.recipes import Algorithm, TrainingRun
