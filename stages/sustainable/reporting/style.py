@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sustainable.core.files import replacing
-from sustainable.reporting.formats import Interval
+from sustainable.statistics import Ratio
 
 BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
 STYLE: Any = {
@@ -45,7 +45,7 @@ def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[s
 
 
 def draw_interval(
-    axis: Axes, ratio: Interval | None, place: float, colour: str, width: float = 2, size: float = 4
+    axis: Axes, ratio: Ratio | None, place: float, colour: str, width: float = 2, size: float = 4
 ) -> None:
     """Draw a point and its interval as a horizontal line; nothing for a missing ratio."""
     if ratio is not None:

@@ -5,8 +5,8 @@ few texts that stand in for a value are `Mark`s. `verification.tiers.tracing` ch
 a number or a comparison.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -66,6 +66,7 @@ class Column:
     align: str = "l"  # LaTeX column type
     width: float | None = None  # share of the line, for text that wraps; replaces `align`
     page: Page | None = None  # the only page that shows the column; None: both
+    of: Callable[[Any], Any] | None = None  # the column's value of an item, for `rows_of`
 
     @property
     def latex(self) -> str:
@@ -80,6 +81,11 @@ class Row:
     note: str = ""  # printed below the row, over the full width
     rule: bool = False  # a line above the row
     space: bool = False  # a little space above the row
+
+
+def rows_of(items: Iterable[Any], columns: Sequence[Column]) -> list[Row]:
+    """Return one row per item; every column has its `of`."""
+    return [Row([column.of(item) for column in columns if column.of]) for item in items]
 
 
 @dataclass(frozen=True)
@@ -123,8 +129,8 @@ class ReportTable:
         """Return the table with the columns that `page` shows."""
         kept = [column.page in (None, page) for column in self.columns]
         columns = [column for column, keep in zip(self.columns, kept, strict=True) if keep]
-        rows = [Row(list(_kept(row.values, kept)), row.note, row.rule, row.space) for row in self.rows]
-        return ReportTable(self.name, self.caption, columns, rows, self.stamp, self.long, self.page)
+        rows = [replace(row, values=list(_kept(row.values, kept))) for row in self.rows]
+        return replace(self, columns=columns, rows=rows)
 
     @property
     def alignment(self) -> str:
@@ -137,9 +143,9 @@ class ReportTable:
         if not any(column.group for column in self.columns):
             return []
         places = enumerate(self.columns, start=1)
-        runs = groupby(places, key=lambda pair: (pair[1].group, 0 if pair[1].group else pair[0]))
-        found = [(header, [place for place, _ in run]) for (header, _), run in runs]
-        return [ColumnGroup(header, run[0], run[-1]) for header, run in found]
+        grouped = groupby(places, key=lambda pair: (pair[1].group, 0 if pair[1].group else pair[0]))
+        runs = [(header, [place for place, _ in run]) for (header, _), run in grouped]
+        return [ColumnGroup(header, run[0], run[-1]) for header, run in runs]
 
     def printed(self, row: Row) -> list[Printed]:
         """Format the values of a row."""

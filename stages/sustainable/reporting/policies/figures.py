@@ -263,7 +263,8 @@ def split_figure(policies: Policies) -> Figure:
         for place, line in enumerate(lines):
             found = {name: cause.estimate if cause else 0.0 for name, cause in line.split.items()}
             _stack(axis, place, found, CAUSES)
-            draw_interval(axis, line.split["total"], place, BLACK, 1, 2.5)
+            total: Any = line.split["total"]
+            draw_interval(axis, total, place, BLACK, 1, 2.5)
         axis.axvline(0, color="black", linewidth=0.6)
         axis.set_yticks(range(len(lines)), [policies.labels[line.key] for line in lines], fontsize=6.5)
         axis.set_title(cell.name, fontsize=8)

@@ -11,29 +11,9 @@ from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import describe_evidence
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.costs import (
-    Deployment,
-    Dose,
-    MeasuredCell,
-    MemoryLine,
-    PolicyLine,
-    summarise_cell,
-    summarise_doses,
-    summarise_memory,
-    with_outcomes,
-)
-from sustainable.reporting.policies.returns import (
-    Quantizers,
-    Survival,
-    Trained,
-    best_quantizers,
-    environments_ending_early,
-    kept_returns,
-    of_learned_policies,
-    spread_of_steps,
-    survival_curves,
-    trained_policies,
-)
+from sustainable.reporting.policies import costs, returns
+from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell, MemoryLine, PolicyLine
+from sustainable.reporting.policies.returns import Quantizers, Survival, Trained
 from sustainable.reporting.policies.run import CELL, PoliciesRun, by_cell, learned_seeds
 from sustainable.statistics import Estimate
 
@@ -97,11 +77,11 @@ class Policies:
 
 def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Policies:
     """Compute every summary of study B from its rows."""
-    models, early = with_outcomes(run.rows), environments_ending_early(run.returns)
+    models, early = costs.with_outcomes(run.rows), returns.environments_ending_early(run.returns)
     exact = run.returns.groupby([*CELL, "seed", "variant"])["return_known"].first()
-    rows, kept = dict(list(models.groupby(CELL))), kept_returns(run.returns, run.table)
+    rows, kept = dict(list(models.groupby(CELL))), returns.kept_returns(run.returns, run.table)
     cells = [
-        summarise_cell(
+        costs.summarise_cell(
             rows[cell], learned_seeds(entry), cell[0] in early, float(entry["random_return"]), parameters
         )
         for cell, entry in by_cell(run.table).items()
@@ -109,13 +89,13 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
     ]
     return Policies(
         cells=cells,
-        trained=trained_policies(run.returns, run.table, parameters),
-        doses=summarise_doses(run.workload, parameters),
-        memory=summarise_memory(run.memory, parameters.confidence),
+        trained=returns.trained_policies(run.returns, run.table, parameters),
+        doses=costs.summarise_doses(run.workload, parameters),
+        memory=costs.summarise_memory(run.memory, parameters.confidence),
         kept=kept,
-        survival=survival_curves(kept, parameters.confidence),
-        quantizers=best_quantizers(kept, parameters.confidence),
-        steps=spread_of_steps(of_learned_policies(run.returns, run.table)),
+        survival=returns.survival_curves(kept, parameters.confidence),
+        quantizers=returns.best_quantizers(kept, parameters.confidence),
+        steps=returns.spread_of_steps(returns.of_learned_policies(run.returns, run.table)),
         known=int(exact.sum()),
         variants=len(exact),
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),

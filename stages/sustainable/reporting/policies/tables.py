@@ -4,69 +4,31 @@ Captions, headers and rows may not type a number or a comparison: they print val
 in paper/templates/static.yaml, each with a reason.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sustainable.policies.returns import SURVIVES
-from sustainable.reporting.formats import (
-    declared_percent,
-    difference_text,
-    fixed,
-    grouped,
-    interval_text,
-    percent,
-    share_text,
-    signed_text,
-    significant,
-)
+from sustainable.reporting import formats
+from sustainable.reporting.formats import declared_percent, interval_text, percent
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.returns import Trained, beside_published
-from sustainable.reporting.policies.summary import (
-    Policies,
-    of_each_environment,
-    part_share,
-    savings,
-    split_cells,
-)
-from sustainable.reporting.tables import (
-    BLANK,
-    NOT_AVAILABLE,
-    NOTHING,
-    UNCHANGED,
-    Column,
-    Page,
-    ReportTable,
-    Row,
-    Spanning,
-    claims_table,
-)
+from sustainable.reporting.policies import summary
+from sustainable.reporting.policies.summary import Policies, part_share
+from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, NOTHING, UNCHANGED
+from sustainable.reporting.tables import Column, Page, ReportTable, Row, Spanning, claims_table, rows_of
 from sustainable.statistics import Estimate, Ratio
 
 TWO = partial(interval_text, digits=2)
 FINE = partial(interval_text, digits=4)
 ANY_SIZE = partial(interval_text, digits=None)
-ONE_DIGIT = partial(fixed, digits=1)
-WHOLE = partial(fixed, digits=0)
-THREE = partial(fixed, digits=3)
+WHOLE = partial(formats.fixed, digits=0)
+ONE_DIGIT = partial(formats.fixed, digits=1)
+THREE = partial(formats.fixed, digits=3)
 SPLIT = ("length", *STEP_PARTS)
 CAUSES = ("total", "length", "step", *STEP_PARTS)
-
-
-def table_of(
-    name: str,
-    caption: str,
-    items: Iterable[Any],
-    *fields: tuple[Column, Callable[[Any], Any]],
-    page: Page | None = None,
-) -> ReportTable:
-    """Declare a table with one row per item, from its columns and their values of an item."""
-    columns, values = zip(*fields, strict=True)
-    return ReportTable(
-        name, caption, columns, [Row([of(item) for of in values]) for item in items], page=page
-    )
 
 
 def policies_tables(
@@ -77,7 +39,7 @@ def policies_tables(
     parameters: ReportParameters,
 ) -> list[ReportTable]:
     """Declare every table of study B."""
-    split = split_cells(policies)
+    split = summary.split_cells(policies)
     return [
         claims_table(
             "policies_claims",
@@ -113,20 +75,18 @@ def trained_table(policies: Policies, parameters: ReportParameters) -> ReportTab
         "seeds and episodes); the count of seeds that have learned; a random policy's return; and the "
         "return that others report, with their source."
     )
-    return table_of(
-        "policies",
-        caption,
-        policies.trained,
-        (Column("Environment"), lambda one: one.entry["environment"]),
-        (Column("Algorithm"), lambda one: one.entry["algorithm"]),
-        (Column("Seeds"), lambda one: one.seeds),
-        (Column("Episodes", page="html"), lambda one: one.episodes),
-        (Column("Steps", format=grouped), lambda one: one.entry["total_steps"]),
-        (Column("Return (IQM)", format=ANY_SIZE), lambda one: one.iqm),
-        (Column("Learned"), _learned),
-        (Column("Random policy", format=WHOLE), lambda one: one.entry["random_return"]),
-        (Column("Reported elsewhere"), _reference),
+    columns = (
+        Column("Environment", of=lambda one: one.entry["environment"]),
+        Column("Algorithm", of=lambda one: one.entry["algorithm"]),
+        Column("Seeds", of=lambda one: one.seeds),
+        Column("Episodes", page="html", of=lambda one: one.episodes),
+        Column("Steps", format=formats.grouped, of=lambda one: one.entry["total_steps"]),
+        Column("Return (IQM)", format=ANY_SIZE, of=lambda one: one.iqm),
+        Column("Learned", of=_learned),
+        Column("Random policy", format=WHOLE, of=lambda one: one.entry["random_return"]),
+        Column("Reported elsewhere", of=_reference),
     )
+    return ReportTable("policies", caption, columns, rows_of(policies.trained, columns))
 
 
 def _learned(one: Trained) -> str:
@@ -151,7 +111,7 @@ def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParamet
     step = partial(Column, format=interval_text, group="CPU time per step, ratio")
     columns = (
         Column("Configuration"),
-        Column("bytes", format=grouped, group="Weights"),
+        Column("bytes", format=formats.grouped, group="Weights"),
         Column("to baseline", format=THREE, group="Weights"),
         Column("mean", format=ONE_DIGIT, group="Return"),
         Column("kept", format=TWO, group="Return"),
@@ -188,13 +148,13 @@ def _effects(line: PolicyLine) -> list[Any]:
 
 
 def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    cells, rows = of_each_environment(policies), []
+    cells, rows = summary.of_each_environment(policies), []
     for key, first in cells[0].lines.items():
         values: list[Any] = [policies.labels[key], first.size_bytes]
         for cell in cells:
             values += _kept_and_ratios(cell.lines.get(key))
         rows.append(Row(values))
-    columns = [Column("Configuration"), Column("Bytes", format=grouped)]
+    columns = [Column("Configuration"), Column("Bytes", format=formats.grouped)]
     for cell in cells:
         own = partial(Column, group=cell.name)
         columns += [
@@ -223,7 +183,9 @@ def _kept_and_ratios(line: PolicyLine | None) -> list[Any]:
 
 def _ratio_or_cost(value: Ratio | float | None) -> str:
     """A ratio; for the baseline, of which its cost is given, the ratio to itself and that cost."""
-    return f"{UNCHANGED} ({significant(value)} µs)" if isinstance(value, float) else interval_text(value)
+    if isinstance(value, float):
+        return f"{UNCHANGED} ({formats.significant(value)} µs)"
+    return interval_text(value)
 
 
 def _over_seeds(parameters: ReportParameters) -> str:
@@ -236,18 +198,16 @@ def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTab
         "the same runtime; CPU time: smallest and largest over learned policies. Less, more: policies whose "
         "interval over training seeds lies wholly below, or above, no change."
     )
-    return table_of(
-        "policies_savings",
-        caption,
-        savings(policies),
-        (Column("Compressed"), lambda line: policies.labels[line["key"]]),
-        (Column("Runtime"), lambda line: line["runtime"]),
-        (Column("Policies"), lambda line: line["policies"]),
-        (Column("Bytes, ratio", format=partial(fixed, digits=2)), lambda line: line["size_ratio"]),
-        (Column("CPU time per step, ratio", format=_range), lambda line: line["range"]),
-        (Column("less CPU time in", width=0.3), lambda line: ", ".join(line["less"]) or "no policy"),
-        (Column("more CPU time in", width=0.3), lambda line: ", ".join(line["more"]) or "no policy"),
+    columns = (
+        Column("Compressed", of=lambda line: policies.labels[line["key"]]),
+        Column("Runtime", of=lambda line: line["runtime"]),
+        Column("Policies", of=lambda line: line["policies"]),
+        Column("Bytes, ratio", format=partial(formats.fixed, digits=2), of=lambda line: line["size_ratio"]),
+        Column("CPU time per step, ratio", format=_range, of=lambda line: line["range"]),
+        Column("less CPU time in", width=0.3, of=lambda line: ", ".join(line["less"]) or "no policy"),
+        Column("more CPU time in", width=0.3, of=lambda line: ", ".join(line["more"]) or "no policy"),
     )
+    return ReportTable("policies_savings", caption, columns, rows_of(summary.savings(policies), columns))
 
 
 def _range(ends: Sequence[float] | None) -> str:
@@ -263,25 +223,23 @@ def split_table(
         f"{_over_seeds(parameters)} No change: the interval of the total contains it."
     )
     changes = partial(Column, group="Change by cause (nats)")
-    return table_of(
-        "policies_split",
-        caption,
-        _changed(cells),
-        (Column("Policy"), lambda pair: pair[0].name),
-        (Column("Configuration"), lambda pair: policies.labels[pair[1].key]),
-        (
-            Column("Episode's CPU time, ratio", format=interval_text),
-            lambda pair: pair[1].effects["episode"].to_baseline,
+    columns = (
+        Column("Policy", of=lambda pair: pair[0].name),
+        Column("Configuration", of=lambda pair: policies.labels[pair[1].key]),
+        Column(
+            "Episode's CPU time, ratio",
+            format=interval_text,
+            of=lambda pair: pair[1].effects["episode"].to_baseline,
         ),
-        (changes("total", format=difference_text), lambda pair: pair[1].split["total"]),
-        *((changes(part, format=signed_text), partial(_cause, part)) for part in SPLIT),
-        (Column("Length : step, shares of the change"), _length_and_step),
-        page="latex",
+        changes("total", format=formats.difference_text, of=lambda pair: pair[1].split["total"]),
+        *(changes(part, format=formats.signed_text, of=partial(_entry, "split", part)) for part in SPLIT),
+        Column("Length : step, shares of the change", of=_length_and_step),
     )
+    return ReportTable("policies_split", caption, columns, rows_of(_changed(cells), columns), page="latex")
 
 
-def _cause(name: str, pair: tuple[MeasuredCell, PolicyLine]) -> Estimate | None:
-    return pair[1].split[name]
+def _entry(mapping: str, name: str, pair: tuple[MeasuredCell, PolicyLine]) -> Any:
+    return getattr(pair[1], mapping)[name]
 
 
 def _length_and_step(pair: tuple[MeasuredCell, PolicyLine]) -> str:
@@ -298,7 +256,7 @@ def causes_table(policies: Policies, parameters: ReportParameters) -> ReportTabl
         if None in shares:
             shares = [Spanning("the total may be no change", columns=4)]
         rows.append(Row([cell.name, policies.labels[line.key], *changes, *shares]))
-    change = partial(Column, format=difference_text, group="Change (nats)")
+    change = partial(Column, format=formats.difference_text, group="Change (nats)")
     columns = (
         Column("Policy"),
         Column("Configuration"),
@@ -326,18 +284,16 @@ def doses_table(policies: Policies, parameters: ReportParameters) -> ReportTable
         f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds, or over "
         "blocks of a sole policy)."
     )
-    return table_of(
-        "policies_doses",
-        caption,
-        policies.doses,
-        (Column("Added (µs)", format=WHOLE), lambda dose: dose.dose_us),
-        (Column("Configuration"), lambda dose: policies.labels[dose.key]),
-        (Column("Policy's share", format=percent), lambda dose: dose.policy_share),
-        (Column("Call's speed-up", format=significant), lambda dose: dose.speed_up),
-        (Column("Predicted", format=THREE), lambda dose: dose.predicted),
-        (Column("Measured", format=interval_text), lambda dose: dose.measured),
-        (Column("Measured / predicted", format=interval_text), lambda dose: dose.error),
+    columns = (
+        Column("Added (µs)", format=WHOLE, of=lambda dose: dose.dose_us),
+        Column("Configuration", of=lambda dose: policies.labels[dose.key]),
+        Column("Policy's share", format=percent, of=lambda dose: dose.policy_share),
+        Column("Call's speed-up", format=formats.significant, of=lambda dose: dose.speed_up),
+        Column("Predicted", format=THREE, of=lambda dose: dose.predicted),
+        Column("Measured", format=interval_text, of=lambda dose: dose.measured),
+        Column("Measured / predicted", format=interval_text, of=lambda dose: dose.error),
     )
+    return ReportTable("policies_doses", caption, columns, rows_of(policies.doses, columns))
 
 
 def survival_table(
@@ -357,7 +313,7 @@ def survival_table(
     columns = (
         Column("Models that"),
         Column("Published", format=percent),
-        Column("Measured", format=share_text),
+        Column("Measured", format=formats.share_text),
         Column("Models"),
     )
     ties = policies.quantizers.ties if policies.quantizers else None
@@ -384,30 +340,29 @@ def memory_table(policies: Policies, parameters: ReportParameters) -> ReportTabl
         "it, if it is narrower than that. Memory is read from the operating system."
     )
     process = partial(Column, group="Resident memory")
-    weights = partial(Column, format=grouped, group="Weights (bytes)")
+    weights = partial(Column, format=formats.grouped, group="Weights (bytes)")
 
     def unless_baseline(
         value: Callable[[MemoryLine], Any], instead: str = UNCHANGED
     ) -> Callable[[MemoryLine], Any]:
         return lambda line: instead if line.key == BASELINE else value(line)
 
-    return table_of(
-        "policies_memory",
-        caption,
-        policies.memory.values(),
-        (Column("Configuration"), lambda line: policies.labels[line.key]),
-        (Column("Processes"), lambda line: line.processes),
-        (process("MiB", format=ONE_DIGIT), lambda line: line.rss_mib),
-        (process("to baseline", format=FINE), unless_baseline(lambda line: line.process)),
-        (process("to same runtime", format=FINE), unless_baseline(lambda line: line.same_runtime)),
-        (process(f"resolves {declared_percent(width)}"), lambda line: "yes" if line.precise(width) else "no"),
-        (
-            Column("Policy's part, minus baseline's (MiB)", format=difference_text),
-            unless_baseline(lambda line: line.policy_difference_mib, NOTHING),
+    columns = (
+        Column("Configuration", of=lambda line: policies.labels[line.key]),
+        Column("Processes", of=lambda line: line.processes),
+        process("MiB", format=ONE_DIGIT, of=lambda line: line.rss_mib),
+        process("to baseline", format=FINE, of=unless_baseline(lambda line: line.process)),
+        process("to same runtime", format=FINE, of=unless_baseline(lambda line: line.same_runtime)),
+        process(f"resolves {declared_percent(width)}", of=lambda line: ("no", "yes")[line.precise(width)]),
+        Column(
+            "Policy's part, minus baseline's (MiB)",
+            format=formats.difference_text,
+            of=unless_baseline(lambda line: line.policy_difference_mib, NOTHING),
         ),
-        (weights("on disk"), lambda line: line.weights_bytes_disk),
-        (weights("in memory"), lambda line: line.weights_bytes_memory),
+        weights("on disk", of=lambda line: line.weights_bytes_disk),
+        weights("in memory", of=lambda line: line.weights_bytes_memory),
     )
+    return ReportTable("policies_memory", caption, columns, rows_of(policies.memory.values(), columns))
 
 
 def scores_table(
@@ -427,15 +382,13 @@ def scores_table(
         f"{_over_seeds(parameters)} CPU time is read from the clock; energy is of evidence class "
         f"{policies.cpu_evidence}."
     )
-    return table_of(
-        name,
-        caption,
-        [(cell, line) for cell in cells for line in cell.lines.values()],
-        (Column("Policy"), lambda pair: pair[0].name),
-        (Column("Configuration"), lambda pair: policies.labels[pair[1].key]),
+    columns = (
+        Column("Policy", of=lambda pair: pair[0].name),
+        Column("Configuration", of=lambda pair: policies.labels[pair[1].key]),
         *(
-            (Column(header, format=ANY_SIZE, group=group), lambda pair, score=score: pair[1].scores[score])
+            Column(header, format=ANY_SIZE, group=group, of=partial(_entry, "scores", score))
             for score, (group, header) in scores.items()
         ),
-        page=page,
     )
+    lines = [(cell, line) for cell in cells for line in cell.lines.values()]
+    return ReportTable(name, caption, columns, rows_of(lines, columns), page=page)
