@@ -26,15 +26,8 @@ from tqdm import tqdm
 from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
-from sustainable.measuring.blocks import (
-    IDLE,
-    WindowParameters,
-    design,
-    flags_of,
-    meter_overhead,
-    throw_away,
-    warm_up,
-)
+from sustainable.measuring import blocks
+from sustainable.measuring.blocks import IDLE, WindowParameters
 from sustainable.energy.meter import Meter, Reading
 from sustainable.measuring.process import neighbours_load, now
 from sustainable.policies.environments.rollout import Environment, Episode, Recording, record, run_episode
@@ -106,14 +99,14 @@ class Measurement:
         """
         print("warming up", flush=True)
         first = next(iter(self.replicas))
-        warm_up({item: run for (seed, item), run in passes.items() if seed == first}, self.parameters)
+        blocks.warm_up({item: run for (seed, item), run in passes.items() if seed == first}, self.parameters)
         for run in passes.values():
             run()
 
     def freeze(self) -> dict[str, Any]:
         """Measure the meter's overhead, and how many episodes of the first policy fill a window."""
         parameters, first = self.parameters, next(iter(self.replicas.values()))
-        overhead = meter_overhead(parameters, self.make_meter, "benchmark_policies.windows")
+        overhead = blocks.meter_overhead(parameters, self.make_meter, "benchmark_policies.windows")
         act, first_seed = next(iter(first.values())).act, parameters.seed + CALIBRATION_OFFSET
         episodes = {
             name: len(episodes_for(1, parameters.window_s, environment, act, count(first_seed)))
@@ -137,7 +130,7 @@ class Measurement:
         reading: Reading = meter.stop()
         others = neighbours_load(before, now())
         name = IDLE if policy is None else ""
-        flags = flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters)
+        flags = blocks.flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters)
         return asdict(reading) | {"neighbours_load": others, "flags": flags}, episodes
 
 
@@ -149,12 +142,14 @@ def measure_episodes(measurement: Measurement, journal: RowJournal) -> dict[str,
     """
     parameters, seeds = measurement.parameters, list(measurement.replicas)
     passes = measurement.passes()
-    throw_away(measurement.make_meter)
+    blocks.throw_away(measurement.make_meter)
     measurement.warm_up(passes)
     if not journal.rows:
         journal.append(measurement.freeze())
     frozen, done = journal.rows[0], len(journal.rows) - 1
-    windows = design([*measurement.treatments, Treatment("", IDLE)], parameters.blocks, parameters.seed)
+    windows = blocks.design(
+        [*measurement.treatments, Treatment("", IDLE)], parameters.blocks, parameters.seed
+    )
     for window in progress(windows[done:], "windows", len(windows), done, "windows"):
         seed, treatment = seeds[window.block % len(seeds)], window.item
         tqdm.write(f"block {window.block + 1} of {parameters.blocks}: {' '.join(treatment).strip()}")

@@ -1,6 +1,7 @@
 """Evaluate the compressed variants of a trained policy: their returns, sizes and parameter counts."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sustainable.core.parameters import STRICT
+from sustainable.core.parameters import STRICT, Share
 from sustainable.policies.compression.accounting import count_nonzero, count_parameters
 from sustainable.policies.compression.static_int8 import Prepared, QATParameters, prepare_int8
 from sustainable.policies.compression.runtimes import DeployedActor, deploy_actor
@@ -23,7 +24,6 @@ PRUNING_METHODS = (("unstructured", "l1"), ("structured", "l1"), ("structured", 
 """Unstructured pruning by L2 would give the same masks as by L1 (see `variants.compress`)."""
 UNCOMPRESSED = Variant()
 _AtLeastTwo = Annotated[int, Field(ge=2)]
-_Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,15 +34,15 @@ class CompressParameters:
     qat: QATParameters
     others: Annotated[list[Variant], Field(min_length=1)]
     """Variants besides the pruned ones."""
-    shares: Annotated[list[_Share], Field(min_length=1)]
+    shares: Annotated[list[Share], Field(min_length=1)]
     """Every pruning method is applied with each of these shares."""
     episodes_minimum: _AtLeastTwo
     episodes_maximum: _AtLeastTwo
-    return_interval: _Share
+    return_interval: Share
     """Episodes are run until the interval of the mean return has this half width at most.
 
     The unit is the distance between the uncompressed policy's return and a random policy's."""
-    confidence: _Share  # confidence level of that interval
+    confidence: Share  # confidence level of that interval
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     """Seed of the first episode; each further episode adds 1."""
 
@@ -125,9 +125,7 @@ def variant_columns(policy: Policy, variant: Variant, deployed: DeployedActor) -
         "algorithm": policy.algorithm,
         "seed": policy.seed,
         "variant": variant.name,
-        "method": variant.method,
-        "norm": variant.norm,
-        "share": variant.share,
+        **asdict(variant),
         "size_bytes": deployed.size_bytes,
         "parameters": count_parameters(deployed.module),
         "nonzero": count_nonzero(deployed.module),

@@ -31,7 +31,13 @@ class PredictingActor:
             for layer, source in zip(layers, actor.layers, strict=True):
                 layer.load_state_dict(source.state_dict())
         self.policy.set_training_mode(False)
-        self.normalise = _normaliser(actor, self.policy).normalize_obs
+        placeholder = DummyVecEnv([lambda: _Spaces(self.policy)])
+        wrapper = VecNormalize(placeholder, training=False, clip_obs=CLIP, epsilon=EPSILON)
+        assert isinstance(wrapper.obs_rms, RunningMeanStd)  # observations are one array
+        # The wrapper divides by sqrt(var + EPSILON); the actor multiplies by `scale`, the reciprocal of that.
+        wrapper.obs_rms.mean = actor.mean.double().numpy()
+        wrapper.obs_rms.var = actor.scale.double().numpy() ** -2 - EPSILON
+        self.normalise: Any = wrapper.normalize_obs
 
     def act(self, observation: np.ndarray) -> Any:
         """Return the greedy action for an observation [observations]."""
@@ -55,18 +61,6 @@ class _Spaces(gymnasium.Env[Any, Any]):
 
     def __init__(self, policy: BasePolicy) -> None:
         self.observation_space, self.action_space = policy.observation_space, policy.action_space
-
-
-def _normaliser(actor: Actor, policy: BasePolicy) -> VecNormalize:
-    """Return the library's wrapper with the actor's frozen statistics."""
-    wrapper = VecNormalize(
-        DummyVecEnv([lambda: _Spaces(policy)]), training=False, clip_obs=CLIP, epsilon=EPSILON
-    )
-    assert isinstance(wrapper.obs_rms, RunningMeanStd)  # observations are one array
-    # The wrapper divides by sqrt(var + EPSILON); the actor multiplies by `scale`, the reciprocal of that.
-    wrapper.obs_rms.mean = actor.mean.double().numpy()
-    wrapper.obs_rms.var = actor.scale.double().numpy() ** -2 - EPSILON
-    return wrapper
 
 
 def _policy(shape: ActorArchitecture) -> tuple[BasePolicy, list[nn.Linear]]:

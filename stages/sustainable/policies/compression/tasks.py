@@ -44,21 +44,17 @@ def compress_policies(
     tasks = []
     files: dict[str | Path, Path] = {}
     for cell in cells:
-        prepared = files[cell.file] = kept_prepared(cell, policies, parameters, work)
+        weights = policies / cell.file
+        sha256 = file_sha256(weights) if weights.is_file() else None  # missing: this cell's fault only
+        # Kept until all are done: one folder per weights and parameters.
+        identity = fingerprint([sha256, asdict(parameters), cell.recipe.options])[:16]
+        prepared = files[cell.file] = work / cell.file.with_suffix("") / identity / cell.file.name
         chance = random_returns[cell.environment, cell.algorithm]
         make = partial(compress_and_evaluate, cell, policies, chance, parameters, metering, prepared)
         tasks.append((finish, prepared.with_name("record.json"), make, prepared))
     records = list(in_metered_parallel(caught, tasks, "compressing policies", metering))
     refuse_faults({cell.name: record for cell, record in zip(cells, records, strict=True)}, "policies")
     return records, files
-
-
-def kept_prepared(cell: TrainingRun, policies: Path, parameters: CompressParameters, work: Path) -> Path:
-    """Where a quantized policy is kept until all are done: one folder per weights and parameters."""
-    weights = policies / cell.file
-    sha256 = file_sha256(weights) if weights.is_file() else None  # missing: this cell's fault only
-    identity = [sha256, asdict(parameters), cell.recipe.options]
-    return work / cell.file.with_suffix("") / fingerprint(identity)[:16] / cell.file.name
 
 
 def compress_and_evaluate(

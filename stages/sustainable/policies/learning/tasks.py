@@ -18,13 +18,7 @@ from sustainable.energy.parallel import in_metered_parallel
 from sustainable.policies.environments.faults import Record, caught, refuse_faults
 from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun
-from sustainable.policies.learning.training import (
-    Checkpointing,
-    has_learned,
-    random_returns,
-    returns_of,
-    train_one,
-)
+from sustainable.policies.learning import training
 from sustainable.policies.policy import save_policy
 
 
@@ -48,10 +42,13 @@ def train_policies(
     are kept in `work`.
     """
     longest_first = sorted(cells, key=lambda cell: -cell.recipe.steps)  # so that workers end at the same time
+    evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
     tasks = []
     files: dict[str | Path, Path] = {}
     for cell in longest_first:
-        weights = kept_weights(cell, parameters, work)
+        # Kept until all are done: one folder per recipe and evaluation.
+        folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
+        weights = folder / cell.file.name
         outputs = (weights, weights.with_suffix(".json"))
         make = partial(train_and_evaluate, cell, parameters, metering, weights)
         tasks.append((finish, weights.with_name("record.json"), make, *outputs))
@@ -62,13 +59,6 @@ def train_policies(
     return [records[cell.name] for cell in cells], files
 
 
-def kept_weights(cell: TrainingRun, parameters: PolicyTrainingParameters, work: Path) -> Path:
-    """Where a cell's weights are kept until all are done: one folder per recipe and evaluation."""
-    evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
-    folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
-    return folder / cell.file.name
-
-
 def train_and_evaluate(
     cell: TrainingRun, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
 ) -> Record:
@@ -77,10 +67,10 @@ def train_and_evaluate(
     meter = choose_meter(metering).make()
     meter.start()
     checkpoint = weights.with_name("checkpoint.safetensors")
-    policy, log = train_one(
+    policy, log = training.train_one(
         cell,
         parameters.curve_steps,
-        Checkpointing(checkpoint, parameters.checkpoint_steps, fingerprint(cell.identity)),
+        training.Checkpointing(checkpoint, parameters.checkpoint_steps, fingerprint(cell.identity)),
         lambda: asdict(meter.read()),
     )
     meter.stop()
@@ -90,7 +80,7 @@ def train_and_evaluate(
         "costs": log.costs,
         "steps": policy.total_steps,
         "weights_sha256": tensors_sha256(policy.actor.state_dict()),
-        "returns": returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
+        "returns": training.returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
     }
 
 
@@ -109,7 +99,7 @@ def policies_table(
     ):
         members = list(group)
         recipe = members[0][0].recipe
-        chance = fmean(random_returns(environment, recipe.options, evaluation_seeds(parameters)))
+        chance = fmean(training.random_returns(environment, recipe.options, evaluation_seeds(parameters)))
         bar = (chance, recipe.reference_return, parameters.learned_share)
         entries.append(
             {
@@ -134,6 +124,6 @@ def policy_entry(cell: TrainingRun, record: Record, bar: tuple[float, float | No
         "seed": cell.seed,
         "returns": record["returns"],
         "mean_return": mean,
-        "learned": has_learned(mean, *bar),
+        "learned": training.has_learned(mean, *bar),
         "weights_sha256": record["weights_sha256"],
     }

@@ -34,19 +34,8 @@ from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.environments.rollout import Environment, run_episode
 from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
 from sustainable.policies.learning.recipes import TrainingRun
-from sustainable.policies.policy import (
-    ACTIVATIONS,
-    CLIP,
-    EPSILON,
-    Act,
-    Actor,
-    ActorArchitecture,
-    Policy,
-    action_bounds,
-    batch_outputs,
-    linear_layers,
-    to_action,
-)
+from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Act, Actor, ActorArchitecture, Policy
+from sustainable.policies.policy import action_bounds, batch_outputs, linear_layers, to_action
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "TRPO": TRPO, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 SQUASHED = ("SAC", "TD3", "DDPG")  # algorithms whose actors end in tanh; they also have a replay buffer

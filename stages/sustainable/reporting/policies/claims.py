@@ -18,16 +18,8 @@ from sustainable.reporting.parameters import PoliciesParameters, ReportParameter
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
-from sustainable.statistics import (
-    CONFIRMED,
-    INCONCLUSIVE,
-    NOT_TESTABLE,
-    REFUTED,
-    Ratio,
-    noise_floor,
-    verdict_on_ratio,
-    weakest,
-)
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
+from sustainable.statistics import Ratio, noise_floor, verdict_on_ratio, weakest
 
 Pairs = Sequence[tuple[MeasuredCell, PolicyLine]]
 PoliciesJudge = Callable[[Policies, ReportParameters], Judgement]
@@ -77,6 +69,7 @@ def declare(id: str, **declared: Any) -> Callable[[PoliciesJudge], Declaration]:
 def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """Bytes are counted; the cost of a step is compared under one runtime."""
     outcome, pairs = decided_on(policies, "step"), policies.pairs
+    name, decided, evidence = basis(policies, "bytes: exact count")
     whole = sorted({line.key for _, line in pairs if line.to_reference_size >= 1})
     saved = certain(pairs, outcome, "lower", parameters)
     keeping = [(cell, line) for cell, line in saved if keeps(line)]
@@ -86,11 +79,11 @@ def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     larger = f" (not smaller: {', '.join(policies.labels[key] for key in whole)})" if whole else ""
     return Judgement(
         weakest([size, cost]),
-        f"{basis(policies)} Bytes: {size}{larger}. {cost_name(policies)} of a step: {cost}; {len(saved)} of "
-        f"{len(pairs)} comparisons show a saving, {len(keeping)} of them with the return kept"
+        f"{decided} Bytes: {size}{larger}. {name} of a step: {cost}; {len(saved)} of {len(pairs)} "
+        f"comparisons show a saving, {len(keeping)} of them with the return kept"
         f"{_best(policies, keeping, outcome)}.{left_out(policies)}",
         _values(policies, outcome, {"bytes": size, "cost": cost}, keeping),
-        evidence_class(policies, "bytes: exact count"),
+        evidence,
     )
 
 
@@ -107,6 +100,7 @@ def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
 def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """Whether an episode costs less for any reason other than its early end."""
     outcome, pairs = decided_on(policies, "episode"), policies.pairs
+    name, decided, evidence = basis(policies, "returns and steps: exact count")
     fallen = certain(pairs, outcome, "lower", parameters)
     against = [(cell, line) for cell, line in fallen if keeps(line)]
     shorter = sum(collapsed(line) and ends_sooner(line) for _, line in fallen)
@@ -115,13 +109,13 @@ def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement
     verdict = REFUTED if against else INCONCLUSIVE
     return Judgement(
         CONFIRMED if fallen and shorter == len(fallen) else verdict,
-        f"{basis(policies)} {cost_name(policies)} of an episode falls in {len(fallen)} of "
+        f"{decided} {name} of an episode falls in {len(fallen)} of "
         f"{len(pairs)} comparisons: {shorter} with the return lost and shorter episodes, "
         f"{len(against)} with the return kept{_best(policies, against, outcome)}, "
         f"{unexplained} with the return lost or in doubt, but without shorter episodes; {never} in "
         f"environments whose episodes never end early.{left_out(policies)}",
         _values(policies, outcome, {"fallen": len(fallen), "shorter": shorter}, against),
-        evidence_class(policies, "returns and steps: exact count"),
+        evidence,
     )
 
 
@@ -191,24 +185,15 @@ def decided_on(policies: Policies, outcome: str) -> str:
     return f"energy_{outcome}" if carries_energy_claims(policies.cpu_evidence) else outcome
 
 
-def cost_name(policies: Policies) -> str:
-    """What the cost is called in a sentence."""
-    return "Energy" if carries_energy_claims(policies.cpu_evidence) else "CPU time"
-
-
-def basis(policies: Policies) -> str:
-    """What the claim is decided on, in one sentence; empty if energy itself was counted."""
-    if carries_energy_claims(policies.cpu_evidence):
-        return ""
-    meaning = EVIDENCE.get(policies.cpu_evidence, "mixed classes")
-    return f"Decided on CPU time; energy itself: {NOT_TESTABLE} ({policies.cpu_evidence}: {meaning})."
-
-
-def evidence_class(policies: Policies, also: str) -> str:
-    """The class of evidence of a cost, and of what else is counted."""
-    if carries_energy_claims(policies.cpu_evidence):
-        return f"energy: {policies.cpu_evidence}; {also}"
-    return f"CPU time: clock; energy: {policies.cpu_evidence}, {NOT_TESTABLE}; {also}"
+def basis(policies: Policies, also: str) -> tuple[str, str, str]:
+    """What a cost is called, what a claim about it is decided on (in one sentence; empty if energy itself was
+    counted), and the class of evidence of the cost and of what else is counted."""
+    evidence = policies.cpu_evidence
+    if carries_energy_claims(evidence):
+        return "Energy", "", f"energy: {evidence}; {also}"
+    meaning = EVIDENCE.get(evidence, "mixed classes")
+    decided = f"Decided on CPU time; energy itself: {NOT_TESTABLE} ({evidence}: {meaning})."
+    return "CPU time", decided, f"CPU time: clock; energy: {evidence}, {NOT_TESTABLE}; {also}"
 
 
 def left_out(policies: Policies) -> str:

@@ -12,14 +12,8 @@ from sustainable.policies.returns import amdahl, normalised_return, split_log_ra
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.policies.run import NO_METHOD
-from sustainable.statistics import (
-    Estimate,
-    Ratio,
-    minimum_detectable_ratio,
-    ratio_over_units,
-    student_interval,
-    unit_means,
-)
+from sustainable import statistics
+from sustainable.statistics import Estimate, Ratio
 
 STEP_PARTS = ("policy", "environment", "remainder")
 EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode")
@@ -108,11 +102,11 @@ class Measures:
         values, base = self.tables[outcome][key], self.tables[outcome][reference]
         if clean:
             values = values.mask(self.tables["flagged"][[key, reference]].astype(bool).any(axis=1))
-        return ratio_over_units(values.to_list(), base.to_list(), self.units, self.confidence)
+        return statistics.ratio_over_units(values.to_list(), base.to_list(), self.units, self.confidence)
 
     def mean(self, values: Iterable[float]) -> Estimate | None:
         """Return the mean of one value per block, with Student's interval over units."""
-        return student_interval(unit_means(list(values), self.units), self.confidence)
+        return statistics.student_interval(statistics.unit_means(list(values), self.units), self.confidence)
 
     def mean_returns(self, key: str) -> dict[int, float]:
         """Return the mean return of all measured episodes, by training seed."""
@@ -215,7 +209,9 @@ def _line(
         size_ratio=float(sizes[key] / sizes[BASELINE]),
         to_reference_size=float(sizes[key] / sizes[reference]),
         return_mean=float(np.mean(list(own.values()))),
-        kept=student_interval([value for value in kept if math.isfinite(value)], measures.confidence),
+        kept=statistics.student_interval(
+            [value for value in kept if math.isfinite(value)], measures.confidence
+        ),
         steps_per_episode=float(tables["steps"][key].mean()),
         costs={name: float(tables[name][key].mean()) for name in ("step", *STEP_PARTS)},
         effects={name: _effect(measures, name, key, reference) for name in EFFECTS},
@@ -231,7 +227,9 @@ def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effec
         to_baseline=measures.ratio(outcome, key, BASELINE),
         same_runtime=measures.ratio(outcome, key, reference),
         clean=measures.ratio(outcome, key, reference, clean=True),
-        detectable=minimum_detectable_ratio(np.array(unit_means(logs, measures.units)), power=POWER),
+        detectable=statistics.minimum_detectable_ratio(
+            np.array(statistics.unit_means(logs, measures.units)), power=POWER
+        ),
     )
 
 
@@ -312,7 +310,7 @@ def _dose(dose: float, key: str, measures: Measures) -> Dose:
         speed_up=float(np.exp(np.log(speed_ups).mean())),
         predicted=float(np.exp(np.log(predicted).mean())),
         measured=measures.ratio("step", key, BASELINE),
-        error=ratio_over_units(measured.to_list(), predicted, measures.units, measures.confidence),
+        error=statistics.ratio_over_units(measured.to_list(), predicted, measures.units, measures.confidence),
     )
 
 
@@ -353,7 +351,7 @@ def _memory_line(
     def ratio(other: str) -> Ratio | None:
         pair = own.join(by_key[other], rsuffix="_other", how="inner")
         columns = (pair["process_rss_bytes"].to_list(), pair["process_rss_bytes_other"].to_list())
-        return ratio_over_units(*columns, pair.index.to_list(), confidence)
+        return statistics.ratio_over_units(*columns, pair.index.to_list(), confidence)
 
     difference = (own["policy_rss_bytes"] - by_key[BASELINE]["policy_rss_bytes"]).dropna() / MIB
     return MemoryLine(
@@ -362,7 +360,7 @@ def _memory_line(
         rss_mib=float(own["process_rss_bytes"].mean() / MIB),
         process=ratio(BASELINE),
         same_runtime=ratio(reference),
-        policy_difference_mib=student_interval(difference.to_list(), confidence),
+        policy_difference_mib=statistics.student_interval(difference.to_list(), confidence),
         weights_bytes_disk=float(own["weights_bytes_disk"].mean()),
         weights_bytes_memory=float(own["weights_bytes_memory"].mean()),
     )

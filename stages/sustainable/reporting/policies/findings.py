@@ -13,31 +13,17 @@ from sustainable.policies.returns import share_of
 from sustainable.reporting.declaration import ROW_FILES, Judgement, untestable
 from sustainable.reporting.formats import interval_text, share_text, small_ratio_text
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.claims import (
-    DOSES_ONLY,
-    READ_FOR_RETURNS,
-    certain,
-    collapsed,
-    declare,
-    decided_on,
-)
+from sustainable.reporting.policies import claims
 from sustainable.reporting.policies.costs import STEP_PARTS, PolicyLine
 from sustainable.reporting.policies.returns import QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
-from sustainable.statistics import (
-    CONFIRMED,
-    INCONCLUSIVE,
-    NOT_TESTABLE,
-    REFUTED,
-    Estimate,
-    Ratio,
-    student_interval,
-)
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
+from sustainable.statistics import Estimate, Ratio, student_interval
 
 WINDOWS_FILE, WORKLOAD_FILE = ROW_FILES["policies"], ROW_FILES["workload"]
-on_windows = partial(declare, decided_by=(WINDOWS_FILE,), also_reads=READ_FOR_RETURNS)
+on_windows = partial(claims.declare, decided_by=(WINDOWS_FILE,), also_reads=claims.READ_FOR_RETURNS)
 on_episodes = partial(
-    declare,
+    claims.declare,
     decided_by=("data/policies/returns.csv",),
     also_reads=("data/policies/table.json", WINDOWS_FILE),
     needs=("exact counts",),
@@ -54,7 +40,7 @@ on_episodes = partial(
 )
 def size_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     smaller = [(cell, line) for cell, line in policies.pairs if line.to_reference_size < 1]
-    saved = len(certain(smaller, decided_on(policies, "step"), "lower", parameters))
+    saved = len(claims.certain(smaller, claims.decided_on(policies, "step"), "lower", parameters))
     share = share_of(len(smaller) - saved, len(smaller), parameters.confidence)
     return Judgement(
         _enough(policies, parameters, _against(share, 0.5)),
@@ -194,7 +180,7 @@ def length_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
 )
 def overhead_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     pairs = [(cell, line) for cell, line in policies.pairs if line.method in QUANTIZERS]
-    costlier, cheaper = (len(certain(pairs, "policy", way, parameters)) for way in ("higher", "lower"))
+    costlier, cheaper = (len(claims.certain(pairs, "policy", way, parameters)) for way in ("higher", "lower"))
     share = share_of(costlier, len(pairs), parameters.confidence)
     return Judgement(
         _enough(policies, parameters, _against(share, 0.5)),
@@ -204,14 +190,14 @@ def overhead_finding(policies: Policies, parameters: ReportParameters) -> Judgem
     )
 
 
-@declare(
+@claims.declare(
     "F9",
     statement="What compression can save is bounded by the policy's share of a step (Amdahl's law).",
     rule="measured cost of a step divided by the predicted one, at every dose and configuration: confirmed "
     "if every interval lies within {prediction_percent:g} %, refuted if one lies outside",
     decided_by=(WORKLOAD_FILE,),
     needs=("CPU time",),
-    cut=DOSES_ONLY,
+    cut=claims.DOSES_ONLY,
 )
 def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     errors = [(dose, dose.error) for dose in policies.doses if dose.error is not None]
@@ -234,14 +220,14 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
     )
 
 
-@declare(
+@claims.declare(
     "F10",
     statement="Test on representative workloads and on the target's hardware.",
     rule="confirmed if one compressor's ratio differs, by intervals that do not overlap, between two "
     "runtimes or between the cheapest and the most expensive environment step; otherwise inconclusive. Other "
     "hardware: no rows",
     decided_by=(WINDOWS_FILE, WORKLOAD_FILE),
-    also_reads=READ_FOR_RETURNS,
+    also_reads=claims.READ_FOR_RETURNS,
     needs=("CPU time",),
 )
 def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
@@ -269,8 +255,8 @@ def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgem
     needs=("CPU time", "exact counts"),
 )
 def balance_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
-    saved = certain(policies.pairs, decided_on(policies, "episode"), "lower", parameters)
-    lost = [f"{policies.labels[line.key]} in {cell.name}" for cell, line in saved if collapsed(line)]
+    saved = claims.certain(policies.pairs, claims.decided_on(policies, "episode"), "lower", parameters)
+    lost = [f"{policies.labels[line.key]} in {cell.name}" for cell, line in saved if claims.collapsed(line)]
     names = f" ({'; '.join(lost[:4])}{', ...' if len(lost) > 4 else ''})" if lost else ""
     return Judgement(
         INCONCLUSIVE if not saved else (CONFIRMED if lost else REFUTED),
