@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import read_json, write_json
+from sustainable.core.files import one_line, read_json, write_json
 from sustainable.core.tensors import read_tensors, write_tensors
 
 CLIP = 10.0
@@ -131,8 +131,9 @@ def load_policy(path: Path) -> Policy:
         actor.load_state_dict(tensors)
         return Policy(actor.eval(), **origin)
     except (AttributeError, KeyError, TypeError, RuntimeError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: not a policy ({reason}); delete it and run `dvc repro`") from None
+        raise UserError(
+            f"{path}: not a policy ({one_line(error)[:300]}); delete it and run `dvc repro`"
+        ) from None
 
 
 def action_bounds(space: spaces.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import one_line
 from sustainable.core.parameters import STRICT
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.compression import CompressionError
@@ -198,15 +199,13 @@ def load_prepared(path: Path) -> Prepared:
     """Read a file of `save_prepared`. Raises `UserError` if it is missing, damaged or something else."""
     tensors, metadata = read_tensors(path)
     try:
+        before, after = metadata["losses"]
         trained = {name.removeprefix(PREFIX): tensors[name] for name in tensors if name.startswith(PREFIX)}
         ranges, trained_ranges = tensors["ptsq.ranges"], tensors["qat.ranges"]
-        before, after = metadata["losses"]
         return Prepared(metadata["actor_sha256"], ranges, trained, trained_ranges, (before, after))
     except (KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: not the ranges and weights of a policy ({reason}); delete it and run `dvc repro`"
-        ) from None
+        problem = f"not the ranges and weights of a policy ({one_line(error)})"
+        raise UserError(f"{path}: {problem}; delete it and run `dvc repro`") from None
 
 
 def _observed(actor: Actor, settings: Any, training: bool) -> nn.Module:

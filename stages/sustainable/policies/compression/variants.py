@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from sustainable.core.files import one_line
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.accounting import weight_tensors, module_sha256
@@ -108,7 +109,7 @@ def _qat(actor: Actor, prepared: Prepared) -> nn.Module:
     try:
         student.load_state_dict(prepared.trained)
     except RuntimeError as error:
-        raise CompressionError(f"qat: {' '.join(str(error).split())[:200]}") from None
+        raise CompressionError(f"qat: {one_line(error)[:200]}") from None
     if module_sha256(student) == module_sha256(actor):
         raise CompressionError("qat: the trained weights equal the actor's: nothing was trained")
     return to_static(student, prepared.trained_ranges)

@@ -182,7 +182,6 @@ class TrainingCallback(BaseCallback):
         super().__init__()
         self.run, self.log, self.curve_steps = run, log, curve_steps
         self.checkpointing, self.cost_so_far = checkpointing, cost_so_far
-        self.earlier_costs = list(log.costs)
         self.episodes: list[dict[str, float]] = []
         self.last_point = self.last_checkpoint = 0
 
@@ -206,7 +205,7 @@ class TrainingCallback(BaseCallback):
             "identity": self.checkpointing.identity,
             "state": description,
             "curve": self.log.curve,
-            "costs": [*self.earlier_costs, self.cost_so_far()],
+            "costs": [*self.log.costs, self.cost_so_far()],
         }
         write_tensors(self.checkpointing.path, tensors, json.loads(json.dumps(metadata)))
         print(f"{self.run.name}: {done}/{self.run.recipe.steps} steps", flush=True)
@@ -246,9 +245,8 @@ def _resume(model: BaseAlgorithm, run: TrainingRun, log: TrainingLog, checkpoint
     log.curve, log.costs = metadata["curve"], metadata["costs"]
     # The random generators' states are not saved. A new seed from the number of steps avoids repeating the
     # draws of the first steps; >> 1 keeps it within a signed 32-bit integer.
-    model.set_random_seed(
-        int(np.random.SeedSequence([run.seed, model.num_timesteps]).generate_state(1)[0] >> 1)
-    )
+    sequence = np.random.SeedSequence([run.seed, model.num_timesteps])
+    model.set_random_seed(int(sequence.generate_state(1)[0] >> 1))
     print(f"{run.name}: resuming after {model.num_timesteps} of {run.recipe.steps} steps", flush=True)
     return True
 

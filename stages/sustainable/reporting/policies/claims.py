@@ -161,7 +161,7 @@ def memory_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
 def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """What the library's own int8 modules cost per call, and per process."""
     pairs = [(cell, line) for cell, line in policies.pairs if line.key in LIBRARY]
-    verdicts = [overhead(*pair, parameters) for pair in pairs]
+    verdicts = [compared(*pair, "policy", "higher", parameters) for pair in pairs]
     lines = [policies.memory[key] for key in LIBRARY if key in policies.memory]
     floor = _memory_floor(policies.memory)
     time, memory = _all_of(verdicts), _all_of([raised(line, floor) for line in lines])
@@ -172,7 +172,11 @@ def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgemen
         weakest([time, memory]),
         f"Time per call: {time}; higher in {verdicts.count(CONFIRMED)} of {len(pairs)} comparisons{span}. "
         f"Memory: {memory} ({_memory_text(policies, lines)}).{left_out(policies)}",
-        {"time": time, "memory": memory, "calls": {name: _numbers(ratio) for name, ratio in calls.items()}},
+        {
+            "time": time,
+            "memory": memory,
+            "calls": {name: ratio and asdict(ratio) for name, ratio in calls.items()},
+        },
         "time: clock, meter off; resident memory: operating system's count",
     )
 
@@ -202,20 +206,24 @@ def left_out(policies: Policies) -> str:
     return f" Not learned and left out: {', '.join(names)}." if names else ""
 
 
-def certainly(
-    cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: str, parameters: ReportParameters
-) -> bool:
-    """Whether an outcome is certainly "lower" or "higher" than uncompressed under the same runtime."""
-    ratios, twin = (line.effects[outcome].same_runtime, line.effects[outcome].clean), cell.twin(outcome)
+def compared(
+    cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: Any, parameters: ReportParameters
+) -> str:
+    """Verdict on whether an outcome is "lower" or "higher" than uncompressed under the same runtime, with and
+    without flagged windows."""
+    effect, twin = line.effects[outcome], cell.twin(outcome)
     if twin is None or cell.blocks < parameters.minimum_blocks:
-        return False
-    direction: Any = claimed
-    return all(ratio and verdict_on_ratio(ratio, twin, direction) == CONFIRMED for ratio in ratios)
+        return INCONCLUSIVE
+    verdicts = {
+        verdict_on_ratio(ratio, twin, claimed) if ratio else INCONCLUSIVE
+        for ratio in (effect.same_runtime, effect.clean)
+    }
+    return verdicts.pop() if len(verdicts) == 1 else INCONCLUSIVE
 
 
 def certain(pairs: Pairs, outcome: str, claimed: str, parameters: ReportParameters) -> Pairs:
-    """The pairs whose outcome is certainly "lower" or "higher", see `certainly`."""
-    return [pair for pair in pairs if certainly(*pair, outcome, claimed, parameters)]
+    """The pairs whose outcome is certainly "lower" or "higher", see `compared`."""
+    return [pair for pair in pairs if compared(*pair, outcome, claimed, parameters) == CONFIRMED]
 
 
 def excludes_saving(cell: MeasuredCell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
@@ -239,13 +247,6 @@ def ends_sooner(line: PolicyLine) -> bool:
     """Whether episodes are shorter, by the whole interval."""
     steps = line.effects["steps"].same_runtime
     return steps is not None and steps.high < 1
-
-
-def overhead(cell: MeasuredCell, line: PolicyLine, parameters: ReportParameters) -> str:
-    """Verdict on whether one call costs more than the uncompressed one."""
-    if certainly(cell, line, "policy", "higher", parameters):
-        return CONFIRMED
-    return REFUTED if certainly(cell, line, "policy", "lower", parameters) else INCONCLUSIVE
 
 
 def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) -> str:
@@ -316,16 +317,17 @@ def _values(policies: Policies, outcome: str, parts: Mapping[str, Any], deciding
         "left_out": policies.unlearned,
         "deciding": [f"{cell.name}: {line.key}" for cell, line in deciding],
         "comparisons": {
-            f"{cell.name}: {line.key}": {
-                "ratio": _numbers(line.effects[outcome].same_runtime),
-                "control": _numbers(cell.twin(outcome)),
-                "size_ratio": line.to_reference_size,
-                "kept": line.kept and asdict(line.kept),
-            }
+            f"{cell.name}: {line.key}": _comparison(cell.twin(outcome), line, outcome)
             for cell, line in policies.pairs
         },
     }
 
 
-def _numbers(ratio: Ratio | None) -> dict[str, float] | None:
-    return None if ratio is None else dict(vars(ratio))
+def _comparison(twin: Ratio | None, line: PolicyLine, outcome: str) -> dict[str, Any]:
+    ratio = line.effects[outcome].same_runtime
+    return {
+        "ratio": ratio and asdict(ratio),
+        "control": twin and asdict(twin),
+        "size_ratio": line.to_reference_size,
+        "kept": line.kept and asdict(line.kept),
+    }

@@ -38,10 +38,10 @@ class Survival:
 
     def at(self, share: float, more_than: bool) -> tuple[float, Estimate] | None:
         """Return the tested share that stands for `share`, or with `more_than` the next higher one."""
-        for tested, found in zip(self.shares, self.survive, strict=True):
-            if (tested > share + 1e-9) if more_than else (abs(tested - share) < 1e-9):
-                return tested, found
-        return None
+        pairs = zip(self.shares, self.survive, strict=True)
+        if more_than:
+            return next((pair for pair in pairs if pair[0] > share + 1e-9), None)
+        return next((pair for pair in pairs if abs(pair[0] - share) < 1e-9), None)
 
 
 @dataclass(frozen=True)

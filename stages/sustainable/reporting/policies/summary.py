@@ -40,7 +40,6 @@ class Policies:
     trained: Sequence[Trained]
     doses: Sequence[Dose]
     memory: Mapping[str, MemoryLine]
-    kept: pd.DataFrame
     survival: Sequence[Survival]
     quantizers: Quantizers | None
     steps: pd.DataFrame
@@ -92,7 +91,6 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
         trained=returns.trained_policies(run.returns, run.table, parameters),
         doses=costs.summarise_doses(run.workload, parameters),
         memory=costs.summarise_memory(run.memory, parameters.confidence),
-        kept=kept,
         survival=returns.survival_curves(kept, parameters.confidence),
         quantizers=returns.best_quantizers(kept, parameters.confidence),
         steps=returns.spread_of_steps(returns.of_learned_policies(run.returns, run.table)),
