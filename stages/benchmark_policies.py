@@ -11,7 +11,7 @@ from sustainable.measuring.host import describe_host
 from sustainable.measuring.process import settle, start_afresh
 from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters, PolicyFolders
 from sustainable.policies.benchmark.bench import refuse_short_policy_windows
-from sustainable.policies.environments.faults import refuse_faults
+from sustainable.policies.environments.guarded import refuse_faults
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 
 

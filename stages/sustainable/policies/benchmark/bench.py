@@ -33,8 +33,7 @@ from sustainable.policies.benchmark.memory import read_memory
 from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
 from sustainable.policies.compression.static_int8 import load_prepared
 from sustainable.policies.compression.variants import Method, Norm, Variant
-from sustainable.policies.environments.faults import Record, caught
-from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.guarded import Record, caught, make_environment
 from sustainable.policies.environments.rollout import Environment
 from sustainable.policies.learning.recipes import Algorithm, TrainingRun
 from sustainable.policies.policy import check_fits, load_policy

@@ -31,8 +31,11 @@ class PredictingActor:
             for layer, source in zip(layers, actor.layers, strict=True):
                 layer.load_state_dict(source.state_dict())
         self.policy.set_training_mode(False)
-        placeholder = DummyVecEnv([lambda: _Spaces(self.policy)])
-        wrapper = VecNormalize(placeholder, training=False, clip_obs=CLIP, epsilon=EPSILON)
+        placeholder: gymnasium.Env[Any, Any] = gymnasium.Env()  # VecNormalize only reads its spaces
+        placeholder.observation_space = self.policy.observation_space
+        placeholder.action_space = self.policy.action_space
+        copies = DummyVecEnv([lambda: placeholder])
+        wrapper = VecNormalize(copies, training=False, clip_obs=CLIP, epsilon=EPSILON)
         assert isinstance(wrapper.obs_rms, RunningMeanStd)  # observations are one array
         # The wrapper divides by sqrt(var + EPSILON); the actor multiplies by `scale`, the reciprocal of that.
         wrapper.obs_rms.mean = actor.mean.double().numpy()
@@ -54,13 +57,6 @@ class PredictingActor:
             else:
                 outputs = policy.action_net(policy.mlp_extractor.forward_actor(values))
         return np.asarray(outputs[0].numpy())
-
-
-class _Spaces(gymnasium.Env[Any, Any]):
-    """A placeholder environment: VecNormalize only reads its spaces."""
-
-    def __init__(self, policy: BasePolicy) -> None:
-        self.observation_space, self.action_space = policy.observation_space, policy.action_space
 
 
 def _policy(shape: ActorArchitecture) -> tuple[BasePolicy, list[nn.Linear]]:

@@ -18,8 +18,7 @@ from sustainable.policies.compression.evaluation import (
     prepare_from_rollouts,
 )
 from sustainable.policies.compression.static_int8 import save_prepared
-from sustainable.policies.environments.faults import Record, caught, refuse_faults
-from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.guarded import Record, caught, make_environment, refuse_faults
 from sustainable.policies.learning.recipes import TrainingRun
 from sustainable.policies.policy import check_fits, load_policy
 

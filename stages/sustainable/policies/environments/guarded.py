@@ -1,11 +1,13 @@
-"""Make environments by name, with a guard that turns every fault into a one-line error.
+"""Make environments by name, with a guard that turns every fault into a one-line error, and isolate faults.
 
 The guard checks every observation and reward, which costs about 1 us per step. Gymnasium's own checker is
-disabled, because measured steps would include its cost.
+disabled, because measured steps would include its cost. A task that fails becomes a record, and the error is
+raised after all tasks have run.
 """
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -17,6 +19,8 @@ from sustainable.core.errors import UserError
 from sustainable.policies.policy import action_bounds
 from sustainable.policies.environments.workload import WORKLOAD_NAME
 
+FAULT = "fault"
+Record = dict[str, Any]
 _unstable: list[str] = []
 """MuJoCo's warnings since the last check: it resets an unstable simulation without an error."""
 
@@ -129,3 +133,30 @@ def _listen_to_mujoco(name: str) -> None:
 
 def _one_line(value: Any) -> str:
     return re.sub(r"\s+", " ", str(value)).strip()[:300]
+
+
+def caught(work: Callable[..., Record], *arguments: Any) -> Record:
+    """Return the result of `work`; any exception becomes a record with a one-line `fault`."""
+    try:
+        return work(*arguments)
+    except (EnvironmentFault, UserError) as error:
+        return {FAULT: str(error)}
+    except Exception as error:  # of any kind: the other tasks must go on
+        return {FAULT: " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+
+
+def refuse_faults(records: Mapping[str, Record], noun: str) -> None:
+    """Raise `UserError` if a record holds a fault.
+
+    The message is one line that names every failed record and gives each reason once. `noun` says what the
+    records are, as in `policies`.
+    """
+    faults = {name: record[FAULT] for name, record in records.items() if FAULT in record}
+    if not faults:
+        return
+    reasons = dict.fromkeys(faults.values())
+    lines = [f"{', '.join(name for name in faults if faults[name] == why)}: {why}" for why in reasons]
+    raise UserError(
+        f"{len(faults)} of {len(records)} {noun} failed; the others are done and kept, run again to do only "
+        f"what failed. {'; '.join(lines)}"
+    )

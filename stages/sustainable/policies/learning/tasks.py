@@ -15,8 +15,7 @@ from sustainable.core.tasks import finish
 from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.policies.environments.faults import Record, caught, refuse_faults
-from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.guarded import Record, caught, make_environment, refuse_faults
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun
 from sustainable.policies.learning import training
 from sustainable.policies.policy import save_policy

@@ -7,6 +7,7 @@ that energy itself cannot be tested. Policies that have not learned are named an
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
@@ -54,7 +55,10 @@ def declare(id: str, **declared: Any) -> Callable[[PoliciesJudge], Declaration]:
     return from_judge
 
 
-@declare(
+on_windows = partial(declare, decided_by=(ROW_FILES["policies"],), also_reads=READ_FOR_RETURNS)
+
+
+@on_windows(
     "B1",
     rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
     "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
@@ -62,8 +66,6 @@ def declare(id: str, **declared: Any) -> Callable[[PoliciesJudge], Declaration]:
     "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
     "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
     "otherwise inconclusive",
-    decided_by=(ROW_FILES["policies"],),
-    also_reads=READ_FOR_RETURNS,
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
@@ -87,14 +89,12 @@ def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     )
 
 
-@declare(
+@on_windows(
     "B2",
     rule="the cost of an episode falls if its ratio to the uncompressed policy under the same runtime "
     "lies below 1 (as in B1); refuted if it falls for a policy that keeps {kept_percent:g} % of the "
     "return by its whole interval; confirmed if every policy for which it falls has lost that return and "
     "ends its episodes sooner, each by its whole interval",
-    decided_by=(ROW_FILES["policies"],),
-    also_reads=READ_FOR_RETURNS,
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement:

@@ -21,7 +21,6 @@ from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTE
 from sustainable.statistics import Estimate, Ratio, student_interval
 
 WINDOWS_FILE, WORKLOAD_FILE = ROW_FILES["policies"], ROW_FILES["workload"]
-on_windows = partial(claims.declare, decided_by=(WINDOWS_FILE,), also_reads=claims.READ_FOR_RETURNS)
 on_episodes = partial(
     claims.declare,
     decided_by=("data/policies/returns.csv",),
@@ -30,7 +29,7 @@ on_episodes = partial(
 )
 
 
-@on_windows(
+@claims.on_windows(
     "F1",
     statement="Energy efficiency is not model size reduction: do not assume that compression saves energy.",
     rule="share of the smaller compressed policies that do not certainly cost less per step than the "
@@ -50,7 +49,7 @@ def size_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     )
 
 
-@on_windows(
+@claims.on_windows(
     "F2",
     statement="The environment's simulation often dominates energy consumption.",
     rule="share of learned policies whose environment takes more than half of a step's CPU time, in fp32 and "
@@ -89,7 +88,7 @@ def coupling_finding(policies: Policies, parameters: ReportParameters) -> Judgem
     )
 
 
-@on_windows(
+@claims.on_windows(
     "F4",
     statement="Decisions are sequential: energy accumulates over the steps of an episode.",
     rule="none: by the way they are counted, the logarithm of an episode's cost ratio is the sum of those of "
@@ -132,7 +131,7 @@ def spread_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
     )
 
 
-@on_windows(
+@claims.on_windows(
     "F6",
     statement="Measure end to end, the whole system, not only the model's inference.",
     rule="mean distance, over compressed policies, between the logarithm of the cost ratio of only the call "
@@ -152,7 +151,7 @@ def whole_finding(policies: Policies, parameters: ReportParameters) -> Judgement
     )
 
 
-@on_windows(
+@claims.on_windows(
     "F7",
     statement="Consider episodes, not only steps.",
     rule="mean size of the length part of ln E_episode over compressed policies in environments whose "
@@ -171,7 +170,7 @@ def length_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
     )
 
 
-@on_windows(
+@claims.on_windows(
     "F8",
     statement="Account for the overhead of compression.",
     rule="share of quantized policies whose call certainly costs more than the uncompressed one under the "
@@ -247,7 +246,7 @@ def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgem
     )
 
 
-@on_windows(
+@claims.on_windows(
     "F11",
     statement="Balance performance and energy explicitly.",
     rule="confirmed if a compressed policy whose episodes certainly cost less has lost its return: a choice "
