@@ -28,7 +28,7 @@ from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.accounting import module_sha256
 from sustainable.compression.quantization import LINEAR_RELU, STATIC, STATIC_INPUT, STATIC_LINEAR
-from sustainable.policies.policy import CLIP, Actor, ActorArchitecture
+from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, linear_layers
 
 ENGINE = "x86"
 LEVELS = 127
@@ -95,23 +95,14 @@ def prepare_int8(actor: Actor, states: np.ndarray, seed: int, parameters: QATPar
     shape = (len(states), actor.architecture.observations)
     if states.shape != shape or not len(states) or not np.isfinite(states).all():
         raise CompressionError(f"states {states.shape} are not finite rows of {shape[1]} observations")
+    observed = _observed(actor, STATIC.get_default_qconfig(ENGINE), training=False)
     with torch.no_grad():
         scaled = actor.scaled(torch.from_numpy(states.astype(np.float32)))
         target = actor(torch.from_numpy(states.astype(np.float32)))
+        observed(scaled)
     trained, trained_ranges, losses = distil(actor, scaled, target, seed, parameters)
-    return Prepared(module_sha256(actor), calibrate(actor, scaled), trained, trained_ranges, losses)
-
-
-def calibrate(actor: Actor, scaled: Tensor) -> Tensor:
-    """Return the ranges [layers + 1, 2] that torch.ao's histogram observers choose.
-
-    `scaled` are scaled observations [n, observations]. The observers minimise the quantization error, which
-    may clip rare extremes.
-    """
-    network = _observed(actor, STATIC.get_default_qconfig(ENGINE), training=False)
-    with torch.no_grad():
-        network(scaled)
-    return _ranges(network)
+    # The histogram observers minimise the quantization error, which may clip rare extremes.
+    return Prepared(module_sha256(actor), _ranges(observed), trained, trained_ranges, losses)
 
 
 def distil(
@@ -242,9 +233,8 @@ def _ranges(network: nn.Module) -> Tensor:
 def _student(actor: Actor, network: nn.Module) -> Actor:
     """Return a copy of the actor with the trained weights of the network."""
     student = copy.deepcopy(actor)
-    layers = [part for part in network.children() if hasattr(part, "weight")]
     with torch.no_grad():
-        for layer, source in zip(student.layers, layers, strict=True):
+        for layer, source in zip(student.layers, linear_layers(network), strict=True):
             for target, trained in zip(layer.parameters(), source.parameters(), strict=True):
                 target.copy_(trained)
     return student

@@ -158,16 +158,13 @@ def summarise_cell(
     first_seed = own[own["training_seed"] == measures.units[0]]
     described = first_seed.drop_duplicates("configuration").set_index("configuration")
     uncompressed, eager = described["method"] == NO_METHOD, described["runtime"] == EAGER
-    others = set(described.index) - {BASELINE, TWIN}
     sizes = own.groupby("configuration")["size_bytes"].mean()
+    others = set(described.index) - {BASELINE, TWIN}
+    # An order that no shuffled block changes.
+    ordered = sorted(others, key=lambda key: (not uncompressed[key], not eager[key], key))
     first_of: dict[tuple[str, str], str] = {}
     lines = {}
-    # The order must not depend on that of a shuffled block.
-    for key in [
-        BASELINE,
-        *sorted(others, key=lambda key: (not uncompressed[key], not eager[key], key)),
-        TWIN,
-    ]:
+    for key in [BASELINE, *ordered, TWIN]:
         about = described.loc[key]
         same = first_of.setdefault((about["weights_sha256"], about["runtime"]), key)
         same_as = None if same == key else same
@@ -209,9 +206,7 @@ def _line(
         size_ratio=float(sizes[key] / sizes[BASELINE]),
         to_reference_size=float(sizes[key] / sizes[reference]),
         return_mean=float(np.mean(list(own.values()))),
-        kept=statistics.student_interval(
-            [value for value in kept if math.isfinite(value)], measures.confidence
-        ),
+        kept=statistics.student_interval(list(filter(math.isfinite, kept)), measures.confidence),
         steps_per_episode=float(tables["steps"][key].mean()),
         costs={name: float(tables[name][key].mean()) for name in ("step", *STEP_PARTS)},
         effects={name: _effect(measures, name, key, reference) for name in EFFECTS},
@@ -222,23 +217,20 @@ def _line(
 
 def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effect:
     ratios = measures.tables[outcome][key] / measures.tables[outcome][reference]
-    logs = np.log(ratios.to_numpy()).tolist()
+    logs = statistics.unit_means(np.log(ratios.to_numpy()).tolist(), measures.units)
     return Effect(
         to_baseline=measures.ratio(outcome, key, BASELINE),
         same_runtime=measures.ratio(outcome, key, reference),
         clean=measures.ratio(outcome, key, reference, clean=True),
-        detectable=statistics.minimum_detectable_ratio(
-            np.array(statistics.unit_means(logs, measures.units)), power=POWER
-        ),
+        detectable=statistics.minimum_detectable_ratio(np.array(logs), power=POWER),
     )
 
 
 def split_episode(measures: Measures, key: str) -> dict[str, Estimate | None]:
     """Split ln(CPU time of an episode / baseline's) by length and part of a step, over training seeds."""
+    parts = ("steps", *STEP_PARTS)
     own, base = (
-        pd.DataFrame({part: measures.tables[part][name] for part in ("steps", *STEP_PARTS)}).to_dict(
-            "records"
-        )
+        pd.DataFrame({part: measures.tables[part][name] for part in parts}).to_dict("records")
         for name in (key, BASELINE)
     )
     splits = [split_log_ratio(*pair) for pair in zip(own, base, strict=True)]
