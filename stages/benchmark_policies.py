@@ -9,9 +9,9 @@ from sustainable.core.parameters import read_profile, read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.measuring.host import describe_host
 from sustainable.measuring.process import settle, start_afresh
-from sustainable.policies.benchmark.bench import Bench, refuse_short_policy_windows
-from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters, PolicyFolders
-from sustainable.policies.environments.faults import refuse_faults
+from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters, PolicyFolders
+from sustainable.policies.benchmark.bench import refuse_short_policy_windows
+from sustainable.policies.environments.guarded import refuse_faults
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 
 

@@ -10,13 +10,8 @@ from sustainable.core.tasks import collect
 from sustainable.energy.choice import MeterParameters
 from sustainable.energy.cost import total_cost
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
-from sustainable.policies.learning.tasks import (
-    announce_faults,
-    check_all_settings,
-    kept_files,
-    policies_table,
-    train_policies,
-)
+from sustainable.policies.learning.tasks import announce_faults, policies_table, train_policies
+from sustainable.policies.learning.training import check_settings
 
 CURVE = ("environment", "algorithm", "seed", "step", "episode_return", "episode_length")
 
@@ -26,14 +21,15 @@ def main() -> None:
     parameters = read_section(arguments.params, "train_policies", PolicyTrainingParameters)
     metering = read_section(arguments.params, "metering", MeterParameters)
     cells = plan(parameters)
-    check_all_settings(cells)
+    for cell in cells:
+        check_settings(cell)  # before anything is trained
     announce_faults(cells)
-    records = train_policies(cells, parameters, metering, arguments.work)
+    records, files = train_policies(cells, parameters, metering, arguments.work)
     points = [point for record in records for point in record["curve"]]
     write_rows(arguments.learning, [{name: point[name] for name in CURVE} for point in points])
     write_json(arguments.cost, total_cost([cost for record in records for cost in record["costs"]]))
     write_json(arguments.table, policies_table(cells, records, parameters))
-    collect(kept_files(cells, parameters, arguments.work), arguments.models, arguments.work)
+    collect(files, arguments.models, arguments.work)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.files import write_text
 from sustainable.core.hashing import file_sha256
 from sustainable.core.parameters import read_section
-from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
+from sustainable.policies.benchmark.bench import PolicyBenchmarkParameters
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import Declaration
 from sustainable.tools import claim as script

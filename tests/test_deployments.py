@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sustainable.core.errors import UserError
-from sustainable.policies.benchmark.deployments import PolicyConfiguration, PolicyFolders
+from sustainable.policies.benchmark.bench import PolicyConfiguration, PolicyFolders
 from sustainable.policies.benchmark.memory import read_memory
 from sustainable.policies.compression.static_int8 import QATParameters, prepare_int8, save_prepared
 from sustainable.policies.environments.rollout import collect_states

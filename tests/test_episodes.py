@@ -12,6 +12,7 @@ from sustainable.measuring.clock import ClockMeter
 from sustainable.policies.benchmark.episodes import (
     EpisodesParameters,
     LabelledPolicy,
+    Measurement,
     episode_seeds,
     episodes_for,
     measure_episodes,
@@ -43,7 +44,7 @@ def measured(path: Path, policies: dict[str, Any], blocks: int = 4, seeds: tuple
         for seed in seeds
     }
     parameters = EpisodesParameters(**{**vars(PARAMETERS), "blocks": blocks})
-    measure_episodes({"here": Countdown()}, replicas, parameters, ClockMeter, journal)
+    measure_episodes(Measurement({"here": Countdown()}, replicas, parameters, ClockMeter), journal)
     return journal.rows[1:]
 
 

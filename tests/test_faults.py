@@ -3,8 +3,7 @@
 import pytest
 
 from sustainable.core.errors import UserError
-from sustainable.policies.environments.faults import caught, refuse_faults
-from sustainable.policies.environments.guarded import EnvironmentFault
+from sustainable.policies.environments.guarded import EnvironmentFault, caught, refuse_faults
 
 
 def failing(error: Exception) -> dict[str, int]:

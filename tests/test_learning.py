@@ -276,7 +276,7 @@ def test_a_crash_in_one_run_does_not_stop_the_others(fragile, tmp_path, monkeypa
     assert len(kept) == 2 and all("CartPole-v1" in str(path) for path in kept)
 
     monkeypatch.setattr(tasks, "train_and_evaluate", lambda *_: pytest.fail("trained again"))
-    records = tasks.train_policies(runs[2:], section, METERING, tmp_path)
+    records, _ = tasks.train_policies(runs[2:], section, METERING, tmp_path)
     entries = tasks.policies_table(runs[2:], records, section)
     assert [policy["seed"] for policy in entries[0]["policies"]] == [1, 2]
     assert len(entries[0]["policies"][0]["returns"]) == 2

@@ -22,7 +22,7 @@ from sustainable.forecasting.compression.shrinking import ShrinkParameters, widt
 from sustainable.forecasting.data import PreprocessParameters
 from sustainable.forecasting.model.training import TrainingParameters
 from sustainable.forecasting.repairs import RepairsParameters
-from sustainable.policies.benchmark.deployments import PolicyBenchmarkParameters
+from sustainable.policies.benchmark.bench import PolicyBenchmarkParameters
 from sustainable.policies.compression.evaluation import CompressParameters
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 from sustainable.reporting.parameters import ReportParameters

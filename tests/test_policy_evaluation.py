@@ -11,8 +11,8 @@ import torch
 from sustainable.policies.compression.evaluation import (
     UNCOMPRESSED,
     CompressParameters,
-    StoppingRule,
     evaluate_variants,
+    precise_enough,
     prepare_from_rollouts,
     variants_of,
 )
@@ -54,13 +54,13 @@ def test_every_variant_is_listed_once_and_the_uncompressed_policy_first():
 
 def test_the_stopping_rule_needs_a_narrow_interval():
     # mean 10, standard deviation sqrt(2): with two values Student's half width is 12.706
-    assert not StoppingRule(2, 12.70, 0.95).satisfied([9.0, 11.0])
-    assert StoppingRule(2, 12.71, 0.95).satisfied([9.0, 11.0])
+    assert not precise_enough([9.0, 11.0], 2, 12.70, 0.95)
+    assert precise_enough([9.0, 11.0], 2, 12.71, 0.95)
 
 
 def test_the_stopping_rule_needs_the_minimum_of_episodes():
-    assert not StoppingRule(3, 1e9, 0.95).satisfied([1.0, 1.0])
-    assert StoppingRule(3, 0.0, 0.95).satisfied([1.0, 1.0, 1.0])
+    assert not precise_enough([1.0, 1.0], 3, 1e9, 0.95)
+    assert precise_enough([1.0, 1.0, 1.0], 3, 0.0, 0.95)
 
 
 def test_all_variants_run_the_same_episodes_and_the_uncompressed_policy_all_of_them(tmp_path):

@@ -18,7 +18,7 @@ from sustainable.compression import CompressionError
 from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_LINEAR
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import write_tensors
-from sustainable.policies.compression import static_int8, units, variants
+from sustainable.policies.compression import static_int8, variants
 from sustainable.policies.compression.accounting import (
     count_nonzero,
     count_parameters,
@@ -39,14 +39,15 @@ from sustainable.policies.compression.static_int8 import (
     save_prepared,
     to_static,
 )
-from sustainable.policies.compression.units import (
+from sustainable.policies.compression.variants import (
+    Variant,
+    compress,
     keep_units,
     kept_widths,
     parameter_count,
     prune_units,
     unit_norms,
 )
-from sustainable.policies.compression.variants import Variant, compress
 from sustainable.policies.policy import Actor, ActorArchitecture, batch_outputs
 
 quick = settings(max_examples=25, deadline=None)
@@ -500,7 +501,7 @@ def test_pruning_that_prunes_nothing_is_detected(actor, monkeypatch):
     monkeypatch.setattr(variants, "prune_weights", lambda model, share, scope: model)
     with pytest.raises(CompressionError, match=r"layers\.0\.weight has 0 zeros of 80 weights"):
         compress(actor, Variant("unstructured", "l1", 0.5))
-    monkeypatch.setattr(units, "keep_units", lambda model, kept: model)
+    monkeypatch.setattr(variants, "keep_units", lambda model, kept: model)
     with pytest.raises(CompressionError, match=r"339 parameters are left, 123 make hidden layers \(8, 6\)"):
         compress(actor, Variant("structured", "l1", 0.5))
     monkeypatch.setattr(variants, "prune_units", lambda model, norm, share: model)

@@ -72,21 +72,21 @@ def test_survival_counts_models_at_the_bar():
 
 def test_a_change_splits_into_length_and_parts():
     before, after = {"policy": 16.0, "environment": 30.0}, {"policy": 46.0, "environment": 30.0}
-    split = split_log_ratio(100, after, 200, before)
-    assert split.length == pytest.approx(math.log(0.5))
-    assert split.step == pytest.approx(math.log(76 / 46))
-    assert split.parts["environment"] == 0
-    assert split.parts["policy"] == pytest.approx(split.step)
-    assert split.total == pytest.approx(math.log(0.5 * 76 / 46))
+    split = split_log_ratio({"steps": 100} | after, {"steps": 200} | before)
+    assert split["length"] == pytest.approx(math.log(0.5))
+    assert split["step"] == pytest.approx(math.log(76 / 46))
+    assert split["environment"] == 0
+    assert split["policy"] == pytest.approx(split["step"])
+    assert split["total"] == pytest.approx(math.log(0.5 * 76 / 46))
 
 
 @given(positive, positive, positive, positive, st.floats(-1e-4, 1e-4))
 def test_the_parts_of_a_split_add_up(policy, environment, other, steps, rest):
     before = {"policy": policy, "environment": environment, "rest": rest}
     after = {"policy": other, "environment": policy, "rest": -rest}
-    split = split_log_ratio(steps, after, 10.0, before)
-    assert sum(split.parts.values()) == pytest.approx(split.step, abs=1e-9)
-    assert split.length + split.step == pytest.approx(split.total)
+    split = split_log_ratio({"steps": steps} | after, {"steps": 10.0} | before)
+    assert sum(split[name] for name in before) == pytest.approx(split["step"], abs=1e-9)
+    assert split["length"] + split["step"] == pytest.approx(split["total"])
 
 
 def test_the_logarithmic_mean_lies_between():

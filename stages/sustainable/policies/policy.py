@@ -18,17 +18,15 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import read_json, write_json
+from sustainable.core.files import one_line, read_json, write_json
 from sustainable.core.tensors import read_tensors, write_tensors
 
 CLIP = 10.0
 """Scaled observations are clipped at this many standard deviations, as VecNormalize does by default."""
-EPSILON = 1e-8
-"""Added to variances before the square root; VecNormalize's default."""
+EPSILON = 1e-8  # added to variances before the square root; VecNormalize's default
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
-Act = Callable[[np.ndarray], Any]
-"""Maps one observation [observations] to the environment's action."""
+Act = Callable[[np.ndarray], Any]  # maps one observation [observations] to the environment's action
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,10 @@ class ActorArchitecture:
     """Sizes of an actor and the bounds of its actions."""
 
     observations: int
-    outputs: int
-    """Number of logits (discrete actions) or of action values (continuous actions)."""
+    outputs: int  # number of logits (discrete actions) or of action values (continuous actions)
     hidden: tuple[int, ...]
     activation: Literal["tanh", "relu"]
-    low: tuple[float, ...] = ()
-    """Lower bounds [outputs] of continuous actions; empty for discrete ones."""
+    low: tuple[float, ...] = ()  # lower bounds [outputs] of continuous actions; empty for discrete ones
     high: tuple[float, ...] = ()
     squashed: bool = False
     """Whether a final tanh spans the bounds (SAC, TD3, DDPG). Otherwise values are clipped (PPO, TRPO)."""
@@ -92,8 +88,12 @@ class Policy:
     environment: str
     algorithm: str
     seed: int
-    total_steps: int
-    """Environment steps of the training."""
+    total_steps: int  # environment steps of the training
+
+
+def linear_layers(*networks: nn.Module) -> list[nn.Linear]:
+    """Return the linear layers of the networks in order."""
+    return [part for network in networks for part in network.modules() if isinstance(part, nn.Linear)]
 
 
 def to_action(architecture: ActorArchitecture, outputs: np.ndarray) -> Any:
@@ -131,8 +131,9 @@ def load_policy(path: Path) -> Policy:
         actor.load_state_dict(tensors)
         return Policy(actor.eval(), **origin)
     except (AttributeError, KeyError, TypeError, RuntimeError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: not a policy ({reason}); delete it and run `dvc repro`") from None
+        raise UserError(
+            f"{path}: not a policy ({one_line(error)[:300]}); delete it and run `dvc repro`"
+        ) from None
 
 
 def action_bounds(space: spaces.Space[Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:

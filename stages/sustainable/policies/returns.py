@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -19,10 +19,7 @@ def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
 
 
 def stratified_iqm(
-    groups: Sequence[Sequence[float]],
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    groups: Sequence[Sequence[float]], confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
     """Estimate the interquartile mean over all episodes, with a percentile bootstrap interval.
 
@@ -75,45 +72,34 @@ def normalised_return(value: float, baseline: float, random: float) -> float:
     return (value - random) / (baseline - random) if baseline > random else math.nan
 
 
+def share_of(hits: int, n: int, confidence: float = 0.95) -> Estimate | None:
+    """Estimate a share with Wilson's interval, which assumes independence; None if `n` is 0."""
+    return Estimate(hits / n, *share_interval(hits, n, confidence), n) if n else None
+
+
 def survival(normalised: Sequence[float], bar: float = SURVIVES, confidence: float = 0.95) -> Estimate | None:
     """Estimate the share of normalised returns [n] that reach `bar`, with Wilson's interval.
 
     NaN values are left out. None if no value remains.
     """
     finite = [value for value in normalised if math.isfinite(value)]
-    if not finite:
-        return None
-    kept = sum(value >= bar for value in finite)
-    return Estimate(kept / len(finite), *share_interval(kept, len(finite), confidence), len(finite))
+    return share_of(sum(value >= bar for value in finite), len(finite), confidence)
 
 
-@dataclass(frozen=True)
-class LogSplit:
-    """Contributions to the logarithm of a ratio of two episodes' costs, in nats."""
+def split_log_ratio(episode: Mapping[Any, float], reference: Mapping[Any, float]) -> dict[str, float]:
+    """Split ln(cost of an episode / cost of the reference episode) exactly into contributions, in nats.
 
-    total: float
-    """`length` + `step`."""
-    length: float
-    """Contribution of the number of steps."""
-    step: float
-    """Contribution of the cost per step; the sum of `parts`."""
-    parts: Mapping[str, float]
-
-
-def split_log_ratio(
-    steps: float, parts: Mapping[str, float], reference_steps: float, reference_parts: Mapping[str, float]
-) -> LogSplit:
-    """Split ln(cost of an episode / cost of the reference episode) exactly into contributions.
-
-    ln E_episode = ln steps + ln E_step, where E_step is the sum of `parts`. The change of ln E_step is
+    Both map `steps` to the number of steps, and the parts of a step to their costs. ln E_episode = ln steps +
+    ln E_step, where E_step is the sum of the parts: `total` = `length` + `step`. The change of ln E_step is
     distributed over the parts with the logarithmic mean L: ln(y / r) = sum of (y_i - r_i) / L(y, r) (LMDI,
     Ang 2004). This leaves no residual and allows parts that are zero or negative.
     """
-    step_cost, reference_cost = sum(parts.values()), sum(reference_parts.values())
+    parts = [name for name in reference if name != "steps"]
+    step_cost, reference_cost = (sum(costs[name] for name in parts) for costs in (episode, reference))
     mean = logarithmic_mean(step_cost, reference_cost)
-    shares = {name: (parts[name] - reference_parts[name]) / mean for name in reference_parts}
-    length, step = math.log(steps / reference_steps), math.log(step_cost / reference_cost)
-    return LogSplit(length + step, length, step, shares)
+    shares = {name: (episode[name] - reference[name]) / mean for name in parts}
+    length, step = math.log(episode["steps"] / reference["steps"]), math.log(step_cost / reference_cost)
+    return {"total": length + step, "length": length, "step": step, **shares}
 
 
 def logarithmic_mean(first: float, second: float) -> float:

@@ -1,37 +1,156 @@
-"""The measurements of study B: windows of acting policies, a dose-response, and memory."""
+"""The measurements of study B: windows of acting policies, a dose-response, and memory.
+
+Every seed of a trained policy is deployed in every configuration, ready to act.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from dataclasses import dataclass as plain_dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
+from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import fingerprint
 from sustainable.core.journal import RowJournal
 from sustainable.core.parallel import in_parallel
+from sustainable.core.parameters import STRICT
 from sustainable.energy.meter import Meter
 from sustainable.measuring.clock import ClockMeter
 from sustainable.measuring.process import on_all_cores
-from sustainable.policies.benchmark.deployments import (
-    PolicyConfiguration,
-    PolicyBenchmarkParameters,
-    PolicyFolders,
+from sustainable.policies.benchmark.episodes import (
+    EpisodesParameters,
+    LabelledPolicy,
+    Measurement,
+    measure_episodes,
 )
-from sustainable.policies.benchmark.episodes import LabelledPolicy, EpisodesParameters, measure_episodes
 from sustainable.policies.benchmark.memory import read_memory
-from sustainable.policies.environments.faults import Record, caught
-from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
+from sustainable.policies.compression.static_int8 import load_prepared
+from sustainable.policies.compression.variants import Method, Norm, Variant
+from sustainable.policies.environments.guarded import Record, caught, make_environment
 from sustainable.policies.environments.rollout import Environment
-from sustainable.policies.learning.recipes import TrainingRun
+from sustainable.policies.learning.recipes import Algorithm, TrainingRun
+from sustainable.policies.policy import check_fits, load_policy
 
 SHORTEST_POLICY_WINDOW_S = 0.4
 """CPU time is read from a clock of nanoseconds; a modelled energy counts it in ticks of 10 ms, which is 2.5 %
 of the shortest window."""
-Group = tuple[str, str]
-"""An environment and an algorithm."""
+Group = tuple[str, str]  # an environment and an algorithm
+
+
+@dataclass(frozen=True, config=STRICT)
+class PolicyConfiguration:
+    """A variant of a policy in a runtime; `method`, `norm` and `share` are those of `Variant`."""
+
+    runtime: ActorRuntime
+    method: Method = "none"
+    norm: Norm | None = None
+    share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(self.method, self.norm, self.share)
+
+
+@dataclass(frozen=True, config=STRICT)
+class WorkloadParameters:
+    """The dose-response measurement: configurations at increasing costs of an environment step."""
+
+    environment: str
+    algorithm: Algorithm
+    doses_us: Annotated[list[Annotated[float, Field(ge=0.0, le=1e6)]], Field(min_length=2)]
+    """CPU time added to each step of the environment, in microseconds."""
+    window_s: Annotated[float, Field(ge=0.05, le=600.0)]
+    """Windows are timed and not metered, so they may be shorter than others."""
+    timed_steps: Annotated[int, Field(ge=10, le=1_000_000)]
+    """As in `EpisodesParameters`."""
+    configurations: Annotated[list[str], Field(min_length=2)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class MemoryParameters:
+    """The memory measurement of one policy."""
+
+    environment: str
+    algorithm: Algorithm
+    repeats: Annotated[int, Field(ge=2, le=1000)]
+    """Fresh processes per configuration."""
+    configurations: Annotated[list[str], Field(min_length=2)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class PolicyBenchmarkParameters:
+    """Section `benchmark_policies` of params.yaml."""
+
+    windows: EpisodesParameters
+    cells: dict[Algorithm, list[str]]
+    """Algorithm -> environments whose policies are measured; other policies only have returns."""
+    configurations: Annotated[dict[str, PolicyConfiguration], Field(min_length=2)]
+    workload: WorkloadParameters
+    memory: MemoryParameters
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "PolicyBenchmarkParameters":
+        for part in ("workload", "memory"):
+            unknown = sorted(set(getattr(self, part).configurations) - self.configurations.keys())
+            if unknown:
+                raise ValueError(f"{part}.configurations: {unknown[0]!r} is not among configurations")
+        return self
+
+
+@plain_dataclass(frozen=True)
+class PolicyFolders:
+    """Folders from which policies are deployed."""
+
+    policies: Path  # trained policies
+    prepared: Path  # ranges and QAT weights (see `static_int8.Prepared`)
+    cache: Path  # exported ONNX models
+
+    def deploy(
+        self, run: TrainingRun, configurations: Mapping[str, PolicyConfiguration], environment: Environment
+    ) -> dict[str, LabelledPolicy]:
+        """Deploy one trained policy in every configuration.
+
+        Raises `UserError` if the policy does not fit the environment, or a configuration is not supported.
+        """
+        policy = load_policy(self.policies / run.file)
+        check_fits(policy, environment)
+        prepared = load_prepared(self.prepared / run.file)
+        policies = {}
+        for name, configuration in configurations.items():
+            variant, runtime = configuration.variant, configuration.runtime
+            try:
+                deployed = deploy_actor(policy.actor, variant, runtime, prepared, self.cache)
+            except CompressionError as error:
+                raise UserError(
+                    f"params.yaml: benchmark_policies.configurations.{name}: {error}; change or remove it"
+                ) from None
+            labels = {
+                "environment": run.environment,
+                "algorithm": run.algorithm,
+                **asdict(variant),
+                "runtime": runtime,
+                "weights_sha256": deployed.weights_sha256,
+                "size_bytes": deployed.size_bytes,
+            }
+            policies[name] = LabelledPolicy(deployed.act, labels)
+        return policies
+
+    def memory_request(self, run: TrainingRun, configuration: PolicyConfiguration) -> dict[str, Any]:
+        """Return the argument of `memory.read_memory`, which must be JSON-like to reach another process."""
+        return {
+            "policy": str(self.policies / run.file),
+            "prepared": str(self.prepared / run.file),
+            "cache": str(self.cache),
+            "variant": asdict(configuration.variant),
+            "runtime": configuration.runtime,
+        }
 
 
 def refuse_short_policy_windows(window_s: float, profile: str) -> None:
@@ -60,10 +179,8 @@ class Bench:
         groups = [(name, algorithm) for algorithm, names in parameters.cells.items() for name in names]
         for group in groups:
             self.cells_of(group)  # here, so that a wrong name is an error before anything is measured
-        configurations, windows = parameters.configurations, parameters.windows
         records = {
-            " ".join(group): caught(self.measure_cell, group, configurations, windows, make_meter)
-            for group in groups
+            " ".join(group): caught(self.measure_cell, group, parameters, make_meter) for group in groups
         }
         records["doses"] = caught(self.measure_doses, parameters)
         with on_all_cores():
@@ -71,41 +188,60 @@ class Bench:
         return records
 
     def measure_cell(
-        self,
-        group: Group,
-        configurations: Mapping[str, PolicyConfiguration],
-        windows: EpisodesParameters,
-        make_meter: Callable[[], Meter],
+        self, group: Group, parameters: PolicyBenchmarkParameters, make_meter: Callable[[], Meter]
     ) -> Record:
         """Measure all configurations and seeds of one environment and algorithm."""
-        cells = self.cells_of(group)
-        environment = make_environment(group[0], **cells[0].recipe.options)
-        replicas = self.replicas(cells, configurations, environment)
-        journal = self.journal("-".join(group), [asdict(windows), cells[0].recipe.options], replicas)
-        print(f"measuring {' '.join(group)}", flush=True)
-        frozen = measure_episodes({group[0]: environment}, replicas, windows, make_meter, journal)
-        named = dict(zip(("environment", "algorithm"), group, strict=True))
-        return {"frozen": frozen, "rows": [without_place(named | row) for row in journal.rows[1:]]}
+        options = self.cells_of(group)[0].recipe.options
+        environments = {group[0]: make_environment(group[0], **options)}
+        record = self.measure_windows(
+            "-".join(group), group, environments, parameters.configurations, parameters.windows, make_meter
+        )
+        for row in record["rows"]:
+            del row["place"]
+        return record
 
     def measure_doses(self, parameters: PolicyBenchmarkParameters) -> Record:
         """Time windows of one environment at every dose of extra cost; they are not metered."""
         workload = parameters.workload
         group = (workload.environment, workload.algorithm)
-        cells = self.cells_of(group)
-        options = cells[0].recipe.options
+        options = self.cells_of(group)[0].recipe.options
         environments = {
             f"{dose:g}": make_environment(workload.environment, **options, cost_us=dose)
             for dose in workload.doses_us
         }
         configurations = {name: parameters.configurations[name] for name in workload.configurations}
-        replicas = self.replicas(cells, configurations, next(iter(environments.values())))
         windows = replace(parameters.windows, window_s=workload.window_s, timed_steps=workload.timed_steps)
-        journal = self.journal("doses", [asdict(windows), options, workload.doses_us], replicas)
-        print(f"measuring {' '.join(group)} at {len(environments)} doses", flush=True)
-        frozen = measure_episodes(environments, replicas, windows, ClockMeter, journal)
-        named = dict(zip(("environment", "algorithm"), group, strict=True))
-        rows = [{"dose_us": row["place"] or None} | without_place(named | row) for row in journal.rows[1:]]
-        return {"frozen": frozen, "rows": rows}
+        record = self.measure_windows(
+            "doses", group, environments, configurations, windows, ClockMeter, workload.doses_us
+        )
+        rows = [{"dose_us": row.pop("place") or None} | row for row in record["rows"]]
+        return record | {"rows": rows}
+
+    def measure_windows(
+        self,
+        name: str,
+        group: Group,
+        environments: Mapping[str, Environment],
+        configurations: Mapping[str, PolicyConfiguration],
+        windows: EpisodesParameters,
+        make_meter: Callable[[], Meter],
+        *settings: Any,
+    ) -> Record:
+        """Measure all seeds of a group in each environment; `place` of a row is its environment's key."""
+        cells, environment = self.cells_of(group), next(iter(environments.values()))
+        replicas = {cell.seed: self.sources.deploy(cell, configurations, environment) for cell in cells}
+        labels = [dict(acting.labels) for models in replicas.values() for acting in models.values()]
+        names = [list(models) for models in replicas.values()]
+        described = [asdict(windows), cells[0].recipe.options, *settings]
+        journal = RowJournal(
+            self.folder / f"{name}.jsonl", fingerprint([self.identity, described, labels, names])
+        )
+        self.journals.append(journal)
+        doses = f" at {len(environments)} doses" if len(environments) > 1 else ""
+        print(f"measuring {' '.join(group)}{doses}", flush=True)
+        frozen = measure_episodes(Measurement(environments, replicas, windows, make_meter), journal)
+        named = {"environment": group[0], "algorithm": group[1]}
+        return {"frozen": frozen, "rows": [named | row for row in journal.rows[1:]]}
 
     def measure_memory(self, parameters: PolicyBenchmarkParameters) -> Record:
         """Read the memory of every configuration of one policy, each in fresh processes, in random order."""
@@ -113,28 +249,17 @@ class Bench:
         cell = self.cells_of((memory.environment, memory.algorithm))[0]
         pairs = list(product(range(memory.repeats), memory.configurations))
         order = np.random.default_rng(parameters.windows.seed).permutation(len(pairs))
-        readings = list(
-            in_parallel(
-                read_memory,
-                [
-                    (self.sources.memory_request(cell, parameters.configurations[pairs[index][1]]),)
-                    for index in order
-                ],
-                "memory",
-            )
-        )
-        rows = [
-            {
-                "environment": cell.environment,
-                "algorithm": cell.algorithm,
-                "training_seed": cell.seed,
-                "configuration": pairs[index][1],
-                **asdict(parameters.configurations[pairs[index][1]]),
-                "repeat": pairs[index][0],
-                **reading,
-            }
-            for index, reading in sorted(zip(order, readings, strict=True))
+        requests = [
+            (self.sources.memory_request(cell, parameters.configurations[pairs[index][1]]),)
+            for index in order
         ]
+        readings = in_parallel(read_memory, requests, "memory")
+        named = {"environment": cell.environment, "algorithm": cell.algorithm, "training_seed": cell.seed}
+        rows = []
+        for index, reading in sorted(zip(order, readings, strict=True)):
+            repeat, name = pairs[index]
+            about = asdict(parameters.configurations[name])
+            rows.append({**named, "configuration": name, **about, "repeat": repeat, **reading})
         return {"rows": rows}
 
     def cells_of(self, group: Group) -> list[TrainingRun]:
@@ -147,29 +272,7 @@ class Bench:
             )
         return cells
 
-    def replicas(
-        self,
-        cells: Sequence[TrainingRun],
-        configurations: Mapping[str, PolicyConfiguration],
-        environment: Environment,
-    ) -> dict[int, dict[str, LabelledPolicy]]:
-        return {cell.seed: self.sources.deploy(cell, configurations, environment) for cell in cells}
-
-    def journal(
-        self, name: str, settings: Sequence[Any], replicas: Mapping[int, Mapping[str, LabelledPolicy]]
-    ) -> RowJournal:
-        labels = [dict(acting.labels) for models in replicas.values() for acting in models.values()]
-        names = [list(models) for models in replicas.values()]
-        identity = fingerprint([self.identity, list(settings), labels, names])
-        self.journals.append(RowJournal(self.folder / f"{name}.jsonl", identity))
-        return self.journals[-1]
-
     def discard(self) -> None:
         """Remove the journals, once all rows are in their final place."""
         for journal in self.journals:
             journal.discard()
-
-
-def without_place(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row without the key that tells environments apart in the design."""
-    return {name: value for name, value in row.items() if name != "place"}

@@ -26,23 +26,15 @@ from tqdm import tqdm
 from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
-from sustainable.measuring.blocks import (
-    IDLE,
-    WindowParameters,
-    design,
-    flags_of,
-    meter_overhead,
-    throw_away,
-    warm_up,
-)
+from sustainable.measuring import blocks
+from sustainable.measuring.blocks import IDLE, WindowParameters
 from sustainable.energy.meter import Meter, Reading
 from sustainable.measuring.process import neighbours_load, now
 from sustainable.policies.environments.rollout import Environment, Episode, Recording, record, run_episode
 from sustainable.policies.policy import Act
 
 SEEDS_PER_BLOCK = 100_000
-SHORTEST_SHARE = 0.25
-"""A window shorter than this share of `window_s` continues with further episodes."""
+SHORTEST_SHARE = 0.25  # a window shorter than this share of `window_s` continues with further episodes
 RECORDING_OFFSET = 99 * SEEDS_PER_BLOCK
 CALIBRATION_OFFSET = 98 * SEEDS_PER_BLOCK
 """First seeds of the recorded and of the calibration episodes, far from those that are measured."""
@@ -72,140 +64,111 @@ class Treatment(NamedTuple):
     configuration: str
 
 
-Environments = Mapping[str, Environment]
-Replicas = Mapping[int, Mapping[str, LabelledPolicy]]
-"""Training seed -> configuration -> deployed policy."""
-Recordings = Mapping[tuple[int, Treatment], Recording]
+@plain_dataclass(frozen=True)
+class Measurement:
+    """What is measured: every configuration in each of the environments, in windows."""
+
+    environments: Mapping[str, Environment]
+    replicas: Mapping[int, Mapping[str, LabelledPolicy]]  # training seed -> configuration -> deployed policy
+    parameters: EpisodesParameters
+    make_meter: Callable[[], Meter]
+
+    @property
+    def treatments(self) -> list[Treatment]:
+        names = next(iter(self.replicas.values()))
+        return [Treatment(key, name) for key in self.environments for name in names]
+
+    def passes(self) -> dict[tuple[int, Treatment], Callable[[], dict[str, float]]]:
+        """Record episodes of every policy in every treatment, and return what times them separately."""
+        passes: dict[tuple[int, Treatment], Callable[[], dict[str, float]]] = {}
+        for seed, policies in self.replicas.items():
+            for treatment in self.treatments:
+                act, environment = (
+                    policies[treatment.configuration].act,
+                    self.environments[treatment.environment],
+                )
+                seeds = count(self.parameters.seed + RECORDING_OFFSET)
+                recording = record(environment, act, seeds, self.parameters.timed_steps)
+                passes[seed, treatment] = partial(time_separately, act, environment, recording)
+        return passes
+
+    def warm_up(self, passes: Mapping[tuple[int, Treatment], Callable[[], Any]]) -> None:
+        """Run the policies of the first seed until their time is steady, and those of other seeds once.
+
+        The other seeds run the same code with other weights.
+        """
+        print("warming up", flush=True)
+        first = next(iter(self.replicas))
+        blocks.warm_up({item: run for (seed, item), run in passes.items() if seed == first}, self.parameters)
+        for run in passes.values():
+            run()
+
+    def freeze(self) -> dict[str, Any]:
+        """Measure the meter's overhead, and how many episodes of the first policy fill a window."""
+        parameters, first = self.parameters, next(iter(self.replicas.values()))
+        overhead = blocks.meter_overhead(parameters, self.make_meter, "benchmark_policies.windows")
+        act, first_seed = next(iter(first.values())).act, parameters.seed + CALIBRATION_OFFSET
+        episodes = {
+            name: len(episodes_for(1, parameters.window_s, environment, act, count(first_seed)))
+            for name, environment in self.environments.items()
+        }
+        return {"meter_overhead_p95": overhead, "episodes": episodes}
+
+    def window(
+        self, policy: LabelledPolicy | None, environment: Environment | None, minimum: int, block: int
+    ) -> tuple[dict[str, Any], list[Episode]]:
+        """Meter one window of at least `minimum` episodes; sleep if there is no policy (the idle window)."""
+        parameters, episodes = self.parameters, []
+        meter, before = self.make_meter(), now()
+        meter.start()
+        if policy is None or environment is None:
+            time.sleep(parameters.window_s)
+        else:
+            shortest_s = SHORTEST_SHARE * parameters.window_s
+            seeds = episode_seeds(parameters.seed, block)
+            episodes = episodes_for(minimum, shortest_s, environment, policy.act, seeds)
+        reading: Reading = meter.stop()
+        others = neighbours_load(before, now())
+        name = IDLE if policy is None else ""
+        flags = blocks.flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters)
+        return asdict(reading) | {"neighbours_load": others, "flags": flags}, episodes
 
 
-def measure_episodes(
-    environments: Environments,
-    replicas: Replicas,
-    parameters: EpisodesParameters,
-    make_meter: Callable[[], Meter],
-    journal: RowJournal,
-) -> dict[str, Any]:
+def measure_episodes(measurement: Measurement, journal: RowJournal) -> dict[str, Any]:
     """Measure the whole design and append one row per window to `journal`.
 
-    Every configuration is measured in each of `environments`. A journal that already has rows is continued
-    at the next window. Return the frozen settings: the meter's overhead and the number of episodes per
-    window for each environment.
+    A journal that already has rows is continued at the next window. Return the frozen settings: the meter's
+    overhead and the number of episodes per window for each environment.
     """
-    seeds, names = list(replicas), list(next(iter(replicas.values())))
-    treatments = [Treatment(key, name) for key in environments for name in names]
-    recordings = _recordings(environments, replicas, treatments, parameters)
-    throw_away(make_meter)
-    _warm_up(environments, replicas, recordings, parameters)
+    parameters, seeds = measurement.parameters, list(measurement.replicas)
+    passes = measurement.passes()
+    blocks.throw_away(measurement.make_meter)
+    measurement.warm_up(passes)
     if not journal.rows:
-        journal.append(_freeze(environments, replicas[seeds[0]][names[0]].act, parameters, make_meter))
-    frozen = journal.rows[0]
-    windows = design([*treatments, Treatment("", IDLE)], parameters.blocks, parameters.seed)
-    done = len(journal.rows) - 1
+        journal.append(measurement.freeze())
+    frozen, done = journal.rows[0], len(journal.rows) - 1
+    windows = blocks.design(
+        [*measurement.treatments, Treatment("", IDLE)], parameters.blocks, parameters.seed
+    )
     for window in progress(windows[done:], "windows", len(windows), done, "windows"):
         seed, treatment = seeds[window.block % len(seeds)], window.item
         tqdm.write(f"block {window.block + 1} of {parameters.blocks}: {' '.join(treatment).strip()}")
-        policy = replicas[seed].get(treatment.configuration)  # None for the idle window
-        environment = environments.get(treatment.environment)
+        policy = measurement.replicas[seed].get(treatment.configuration)  # None for the idle window
+        environment = measurement.environments.get(treatment.environment)
         minimum = frozen["episodes"].get(treatment.environment, 0)
-        row, episodes = _measure_window(policy, environment, minimum, window.block, parameters, make_meter)
-        separate = {}
-        if policy is not None and environment is not None:
-            separate = time_separately(policy.act, environment, recordings[seed, treatment])
+        row, episodes = measurement.window(policy, environment, minimum, window.block)
+        separate = passes[seed, treatment]() if policy else {}
+        placed = {
+            "place": treatment.environment,
+            "configuration": treatment.configuration,
+            "training_seed": seed,
+            "block": window.block,
+            "position": window.position,
+            "threads": torch.get_num_threads(),
+        }
         labels = dict(policy.labels) if policy else {}
-        journal.append(_design_columns(window, seed) | labels | row | per_step(row, episodes, separate))
+        journal.append(placed | labels | row | per_step(row, episodes, separate))
     return dict(frozen)
-
-
-def _design_columns(window: Any, seed: int) -> dict[str, Any]:
-    """Return the columns that place a window in the design."""
-    return {
-        "place": window.item.environment,
-        "configuration": window.item.configuration,
-        "training_seed": seed,
-        "block": window.block,
-        "position": window.position,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _recordings(
-    environments: Environments,
-    replicas: Replicas,
-    treatments: Sequence[Treatment],
-    parameters: EpisodesParameters,
-) -> Recordings:
-    """Record the episodes that are timed separately, of every policy in every treatment."""
-    return {
-        (seed, treatment): record(
-            environments[treatment.environment],
-            policies[treatment.configuration].act,
-            count(parameters.seed + RECORDING_OFFSET),
-            parameters.timed_steps,
-        )
-        for seed, policies in replicas.items()
-        for treatment in treatments
-    }
-
-
-def _warm_up(
-    environments: Environments,
-    replicas: Replicas,
-    recordings: Recordings,
-    parameters: EpisodesParameters,
-) -> None:
-    """Run the policies of the first seed until their time is steady, and those of other seeds once.
-
-    The other seeds run the same code with other weights.
-    """
-    print("warming up", flush=True)
-    passes: dict[tuple[int, Treatment], Callable[[], Any]] = {}
-    for (seed, treatment), recording in recordings.items():
-        act, environment = replicas[seed][treatment.configuration].act, environments[treatment.environment]
-        passes[seed, treatment] = partial(time_separately, act, environment, recording)
-    first = next(iter(replicas))
-    warm_up({treatment: run for (seed, treatment), run in passes.items() if seed == first}, parameters)
-    for run in passes.values():
-        run()
-
-
-def _freeze(
-    environments: Environments,
-    act: Act,
-    parameters: EpisodesParameters,
-    make_meter: Callable[[], Meter],
-) -> dict[str, Any]:
-    """Measure the meter's overhead, and how many episodes fill a window with `act` in each environment."""
-    overhead = meter_overhead(parameters, make_meter, "benchmark_policies.windows")
-    first_seed = parameters.seed + CALIBRATION_OFFSET
-    episodes = {
-        name: len(episodes_for(1, parameters.window_s, environment, act, count(first_seed)))
-        for name, environment in environments.items()
-    }
-    return {"meter_overhead_p95": overhead, "episodes": episodes}
-
-
-def _measure_window(
-    policy: LabelledPolicy | None,
-    environment: Environment | None,
-    minimum: int,
-    block: int,
-    parameters: EpisodesParameters,
-    make_meter: Callable[[], Meter],
-) -> tuple[dict[str, Any], list[Episode]]:
-    """Meter one window of at least `minimum` episodes; sleep if there is no policy (the idle window)."""
-    meter, before, episodes = make_meter(), now(), []
-    meter.start()
-    if policy is None or environment is None:
-        time.sleep(parameters.window_s)
-    else:
-        shortest_s = SHORTEST_SHARE * parameters.window_s
-        seeds = episode_seeds(parameters.seed, block)
-        episodes = episodes_for(minimum, shortest_s, environment, policy.act, seeds)
-    reading: Reading = meter.stop()
-    others = neighbours_load(before, now())
-    name = IDLE if policy is None else ""
-    flags = flags_of(name, reading.cpu_time_s / reading.wall_time_s, others, parameters)
-    return asdict(reading) | {"neighbours_load": others, "flags": flags}, episodes
 
 
 def episode_seeds(seed: int, block: int) -> Iterator[int]:

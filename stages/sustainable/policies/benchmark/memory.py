@@ -18,8 +18,7 @@ import psutil
 
 from sustainable.core.errors import UserError
 
-CALLS = 1000
-"""Calls of the policy before the second reading: runtimes allocate buffers when they first act."""
+CALLS = 1000  # calls of the policy before the second reading: runtimes allocate buffers when they first act
 
 
 def read_memory(request: Mapping[str, Any]) -> dict[str, int]:

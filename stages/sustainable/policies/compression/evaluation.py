@@ -1,7 +1,8 @@
 """Evaluate the compressed variants of a trained policy: their returns, sizes and parameter counts."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass as plain_dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sustainable.core.parameters import STRICT
+from sustainable.core.parameters import STRICT, Share
 from sustainable.policies.compression.accounting import count_nonzero, count_parameters
 from sustainable.policies.compression.static_int8 import Prepared, QATParameters, prepare_int8
 from sustainable.policies.compression.runtimes import DeployedActor, deploy_actor
@@ -23,48 +24,36 @@ PRUNING_METHODS = (("unstructured", "l1"), ("structured", "l1"), ("structured", 
 """Unstructured pruning by L2 would give the same masks as by L1 (see `variants.compress`)."""
 UNCOMPRESSED = Variant()
 _AtLeastTwo = Annotated[int, Field(ge=2)]
-_Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 @dataclass(frozen=True, config=STRICT)
 class CompressParameters:
     """Section `compress_policies` of params.yaml."""
 
-    states: _AtLeastTwo
-    """Observations from rollouts of each policy, for calibration and QAT."""
+    states: _AtLeastTwo  # observations from rollouts of each policy, for calibration and QAT
     qat: QATParameters
     others: Annotated[list[Variant], Field(min_length=1)]
     """Variants besides the pruned ones."""
-    shares: Annotated[list[_Share], Field(min_length=1)]
+    shares: Annotated[list[Share], Field(min_length=1)]
     """Every pruning method is applied with each of these shares."""
     episodes_minimum: _AtLeastTwo
     episodes_maximum: _AtLeastTwo
-    return_interval: _Share
+    return_interval: Share
     """Episodes are run until the interval of the mean return has this half width at most.
 
     The unit is the distance between the uncompressed policy's return and a random policy's."""
-    confidence: _Share
-    """Confidence level of that interval."""
+    confidence: Share  # confidence level of that interval
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     """Seed of the first episode; each further episode adds 1."""
 
 
-@plain_dataclass(frozen=True)
-class StoppingRule:
-    """When the mean return is known precisely enough."""
+def precise_enough(returns: Sequence[float], minimum: int, half_width: float, confidence: float) -> bool:
+    """Return whether there are `minimum` returns, and the interval of their mean is narrow enough.
 
-    minimum: int
-    """Episodes that are run in any case."""
-    half_width: float
-    """Largest half width of the interval, in units of the return."""
-    confidence: float
-
-    def satisfied(self, returns: Sequence[float]) -> bool:
-        """Return whether the returns of these episodes are enough."""
-        if len(returns) < self.minimum:
-            return False
-        mean = student_interval(returns, self.confidence)
-        return mean is not None and mean.high - mean.estimate <= self.half_width
+    `half_width` is its largest half width, in units of the return.
+    """
+    mean = student_interval(returns, confidence) if len(returns) >= minimum else None
+    return mean is not None and mean.high - mean.estimate <= half_width
 
 
 def variants_of(parameters: CompressParameters) -> list[Variant]:
@@ -105,7 +94,8 @@ def evaluate_variants(
     variant's interval reached the requested width before the episode limit.
     """
     rows: list[dict[str, Any]] = []
-    rule = StoppingRule(parameters.episodes_maximum, np.inf, parameters.confidence)
+    known = partial(precise_enough, confidence=parameters.confidence)
+    rule = partial(known, minimum=parameters.episodes_maximum, half_width=np.inf)
     for variant in variants_of(parameters):
         runtime = "numpy" if variant.precision == "fp32" else "torch-eager"
         deployed = deploy_actor(policy.actor, variant, runtime, prepared, cache)  # type: ignore[arg-type]
@@ -113,8 +103,8 @@ def evaluate_variants(
         returns = [episode.episode_return for episode in episodes]
         if variant == UNCOMPRESSED:
             half_width = parameters.return_interval * abs(float(np.mean(returns)) - random_return)
-            rule = StoppingRule(parameters.episodes_minimum, half_width, parameters.confidence)
-        common = variant_columns(policy, variant, deployed) | {"return_known": rule.satisfied(returns)}
+            rule = partial(known, minimum=parameters.episodes_minimum, half_width=half_width)
+        common = variant_columns(policy, variant, deployed) | {"return_known": rule(returns)}
         rows += [
             common | {"episode": number, "episode_seed": parameters.seed + number} | episode._asdict()
             for number, episode in enumerate(episodes)
@@ -129,9 +119,7 @@ def variant_columns(policy: Policy, variant: Variant, deployed: DeployedActor) -
         "algorithm": policy.algorithm,
         "seed": policy.seed,
         "variant": variant.name,
-        "method": variant.method,
-        "norm": variant.norm,
-        "share": variant.share,
+        **asdict(variant),
         "size_bytes": deployed.size_bytes,
         "parameters": count_parameters(deployed.module),
         "nonzero": count_nonzero(deployed.module),
@@ -140,12 +128,12 @@ def variant_columns(policy: Policy, variant: Variant, deployed: DeployedActor) -
 
 
 def episodes_until(
-    rule: StoppingRule, environment: Environment, act: Act, parameters: CompressParameters
+    rule: Callable[[list[float]], bool], environment: Environment, act: Act, parameters: CompressParameters
 ) -> list[Episode]:
     """Run episodes, the same for every policy, until `rule` is satisfied or `episodes_maximum` is reached."""
     episodes: list[Episode] = []
     for number in range(parameters.episodes_maximum):
         episodes.append(run_episode(environment, act, parameters.seed + number))
-        if rule.satisfied([episode.episode_return for episode in episodes]):
+        if rule([episode.episode_return for episode in episodes]):
             break
     return episodes

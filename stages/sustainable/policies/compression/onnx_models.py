@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sustainable.compression import CompressionError
-from sustainable.policies.policy import CLIP, Actor, ActorArchitecture
+from sustainable.policies.policy import CLIP, Actor
 
 OPSET, IR_VERSION = 17, 9
 INPUT, OUTPUT = "observations", "outputs"
@@ -38,27 +38,16 @@ def to_onnx(actor: Actor) -> bytes:
         nodes.append(helper.make_node("Gemm", operands, [result], transB=1))
         if depth < last:
             nodes.append(helper.make_node(activation, [result], [f"values_{depth + 1}"]))
-    model = _model(nodes, arrays, actor.architecture)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def _model(
-    nodes: list[onnx.NodeProto], arrays: dict[str, np.ndarray], architecture: ActorArchitecture
-) -> onnx.ModelProto:
-    """Return a checked model of the nodes and their constants."""
-    model = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "actor",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", architecture.observations])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", architecture.outputs])],
-            [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-    )
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width])
+        for name, width in ((INPUT, actor.architecture.observations), (OUTPUT, actor.architecture.outputs))
+    ]
+    values = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "actor", ends[:1], ends[1:], values)
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model)
-    return model
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def to_int8_onnx(actor: Actor) -> bytes:

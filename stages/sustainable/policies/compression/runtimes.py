@@ -37,11 +37,9 @@ TOLERANCE = {"fp32": 1e-4, "int8": 0.5}
 """Largest allowed difference from an output of eager PyTorch, as a share of the largest output (at least 1).
 ONNX Runtime rounds int8 weights and activations differently from torch.ao."""
 
-EXAMPLES = 64
-"""Number of observations on which a deployment is checked."""
+EXAMPLES = 64  # number of observations on which a deployment is checked
 
-EXPORT = "v1"
-"""Part of the names of exported models: change it if the graphs are written differently."""
+EXPORT = "v1"  # part of the names of exported models: change it if the graphs are written differently
 
 Infer = Callable[[np.ndarray], np.ndarray]
 """Maps one observation [observations] to the outputs [outputs] that `to_action` makes an action of."""
@@ -51,18 +49,13 @@ Infer = Callable[[np.ndarray], np.ndarray]
 class DeployedActor:
     """A policy in a runtime."""
 
-    act: Act
-    """Takes an observation of any float type; returns the greedy action, an `int` or a new array."""
-    infer: Infer
-    """Returns the outputs, in an array that the next call may overwrite."""
+    act: Act  # takes an observation of any float type; returns the greedy action, an `int` or a new array
+    infer: Infer  # returns the outputs, in an array that the next call may overwrite
     runtime: ActorRuntime
     variant: Variant
-    size_bytes: int
-    """Size on disk of what the runtime loads."""
-    weights_sha256: str
-    """Hash of the numbers that determine the outputs."""
-    module: nn.Module
-    """The torch module that was deployed."""
+    size_bytes: int  # size on disk of what the runtime loads
+    weights_sha256: str  # hash of the numbers that determine the outputs
+    module: nn.Module  # the torch module that was deployed
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
         """Return the outputs [n, outputs] for observations [n, observations], one call each, as in `act`.
@@ -70,17 +63,6 @@ class DeployedActor:
         With dynamic quantization, the outputs of an observation depend on the rest of its batch.
         """
         return np.stack([np.array(self.infer(observation)) for observation in observations])
-
-
-@dataclass(frozen=True)
-class _Backend:
-    """An actor in a runtime, before it is checked."""
-
-    infer: Infer
-    act: Act | None = None
-    """None if the action is computed from the outputs of `infer`."""
-    content: bytes | None = None
-    """The exported model, if the runtime loads one."""
 
 
 def deploy_actor(
@@ -94,14 +76,17 @@ def deploy_actor(
     if variant.method not in SUPPORTED[runtime]:
         supported = ", ".join(SUPPORTED[runtime])
         raise CompressionError(f"{runtime} does not support {variant.name} (it supports: {supported})")
-    module, float_module = _modules(actor, variant, runtime, prepared)
-    backend = _backend(module, float_module, variant, runtime, cache)
-    content = backend.content
+    module = compress(actor, variant, prepared)
+    # An export starts from the floating-point actor: the runtime quantizes it.
+    source = actor if variant.precision == "int8" else module
+    if variant.method == "mixed":
+        source = compress(actor, Variant("structured", variant.norm, variant.share))
+    infer, act, content = _load(module, source, variant.precision, runtime, cache)
     # An int8 export is quantized by the runtime, so that its numbers are not those of the torch module.
     requantized = content is not None and variant.precision == "int8"
     deployed = DeployedActor(
-        act=backend.act or make_act(actor.architecture, backend.infer),
-        infer=backend.infer,
+        act=act or make_act(actor.architecture, infer),
+        infer=infer,
         runtime=runtime,
         variant=variant,
         size_bytes=size_bytes(module) if content is None else len(content),
@@ -197,9 +182,8 @@ def in_numpy(actor: Actor) -> Infer:
     layers = []
     for layer in actor.layers:
         weight, bias = (value.detach().numpy().copy() for value in layer.parameters())
-        layers.append(
-            (weight, bias, np.empty_like(bias), np.zeros_like(bias))
-        )  # zeros: a scalar would be slower
+        zeros = np.zeros_like(bias)  # a scalar would be slower
+        layers.append((weight, bias, np.empty_like(bias), zeros))
     *hidden, (last_weight, last_bias, outputs, _) = layers
     is_tanh = actor.architecture.activation == "tanh"
     dot, add, subtract, multiply = np.dot, np.add, np.subtract, np.multiply
@@ -220,33 +204,24 @@ def in_numpy(actor: Actor) -> Infer:
     return infer
 
 
-def _modules(
-    actor: Actor, variant: Variant, runtime: ActorRuntime, prepared: Prepared | None
-) -> tuple[nn.Module, nn.Module]:
-    """Return the compressed module, and the floating-point module that an export starts from."""
-    module = compress(actor, variant, prepared)
-    if variant.method == "mixed":
-        return module, compress(actor, Variant("structured", variant.norm, variant.share))
-    return module, actor if variant.precision == "int8" else module
+def _load(
+    module: nn.Module, source: Any, precision: str, runtime: ActorRuntime, cache: Path
+) -> tuple[Infer, Act | None, bytes | None]:
+    """Return `infer` in a runtime, `act` if `infer` does not determine it, and the exported model if any.
 
-
-def _backend(
-    module: nn.Module, float_module: nn.Module, variant: Variant, runtime: ActorRuntime, cache: Path
-) -> _Backend:
-    """Load the module in a runtime."""
+    `module` is the compressed actor, `source` the one in floating point that other runtimes start from.
+    """
     if runtime == "torch-eager":
-        architecture: Any = float_module.architecture
-        return _Backend(in_torch(module, architecture))
-    assert isinstance(float_module, Actor)  # guaranteed by SUPPORTED
+        return in_torch(module, source.architecture), None, None
     if runtime == "onnxruntime":
-        content = exported(float_module, variant.precision, cache)
-        return _Backend(in_onnxruntime(content, float_module.architecture), content=content)
+        content = exported(source, precision, cache)
+        return in_onnxruntime(content, source.architecture), None, content
     if runtime == "numpy":
-        return _Backend(in_numpy(float_module))
+        return in_numpy(source), None, None
     from sustainable.policies.compression.sb3_policy import PredictingActor
 
-    predicting = PredictingActor(float_module)
-    return _Backend(predicting.infer, predicting.act)
+    predicting = PredictingActor(source)
+    return predicting.infer, predicting.act, None
 
 
 def exported(actor: Actor, precision: str, cache: Path) -> bytes:

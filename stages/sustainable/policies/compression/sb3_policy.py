@@ -11,9 +11,9 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.td3.policies import Actor as SquashedActor
-from torch import Tensor, nn
+from torch import nn
 
-from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Actor, ActorArchitecture
+from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Actor, ActorArchitecture, linear_layers
 
 
 class PredictingActor:
@@ -31,7 +31,16 @@ class PredictingActor:
             for layer, source in zip(layers, actor.layers, strict=True):
                 layer.load_state_dict(source.state_dict())
         self.policy.set_training_mode(False)
-        self.normalise = _normaliser(actor, self.policy).normalize_obs
+        placeholder: gymnasium.Env[Any, Any] = gymnasium.Env()  # VecNormalize only reads its spaces
+        placeholder.observation_space = self.policy.observation_space
+        placeholder.action_space = self.policy.action_space
+        copies = DummyVecEnv([lambda: placeholder])
+        wrapper = VecNormalize(copies, training=False, clip_obs=CLIP, epsilon=EPSILON)
+        assert isinstance(wrapper.obs_rms, RunningMeanStd)  # observations are one array
+        # The wrapper divides by sqrt(var + EPSILON); the actor multiplies by `scale`, the reciprocal of that.
+        wrapper.obs_rms.mean = actor.mean.double().numpy()
+        wrapper.obs_rms.var = actor.scale.double().numpy() ** -2 - EPSILON
+        self.normalise: Any = wrapper.normalize_obs
 
     def act(self, observation: np.ndarray) -> Any:
         """Return the greedy action for an observation [observations]."""
@@ -40,64 +49,31 @@ class PredictingActor:
 
     def infer(self, observation: np.ndarray) -> np.ndarray:
         """Return the outputs [outputs] for an observation [observations], from the networks of `predict`."""
+        policy: Any = self.policy
         with torch.no_grad():
             values = torch.from_numpy(self.normalise(observation))[None]
-            outputs: np.ndarray = self._outputs(values)[0].numpy()
-        return outputs
-
-    def _outputs(self, values: Tensor) -> Tensor:
-        policy: Any = self.policy
-        if self.architecture.squashed:
-            before_tanh: Tensor = policy.mu[:-1](values)
-            return before_tanh
-        outputs: Tensor = policy.action_net(policy.mlp_extractor.forward_actor(values))
-        return outputs
-
-
-class _Spaces(gymnasium.Env[Any, Any]):
-    """A placeholder environment: VecNormalize only reads its spaces."""
-
-    def __init__(self, policy: BasePolicy) -> None:
-        self.observation_space, self.action_space = policy.observation_space, policy.action_space
-
-
-def _normaliser(actor: Actor, policy: BasePolicy) -> VecNormalize:
-    """Return the library's wrapper with the actor's frozen statistics."""
-    wrapper = VecNormalize(
-        DummyVecEnv([lambda: _Spaces(policy)]), training=False, clip_obs=CLIP, epsilon=EPSILON
-    )
-    assert isinstance(wrapper.obs_rms, RunningMeanStd)  # observations are one array
-    # The wrapper divides by sqrt(var + EPSILON); the actor multiplies by `scale`, the reciprocal of that.
-    wrapper.obs_rms.mean = actor.mean.double().numpy()
-    wrapper.obs_rms.var = actor.scale.double().numpy() ** -2 - EPSILON
-    return wrapper
+            if self.architecture.squashed:
+                outputs = policy.mu[:-1](values)  # before the tanh
+            else:
+                outputs = policy.action_net(policy.mlp_extractor.forward_actor(values))
+        return np.asarray(outputs[0].numpy())
 
 
 def _policy(shape: ActorArchitecture) -> tuple[BasePolicy, list[nn.Linear]]:
     """Return a policy of the given shape, and its actor's layers in order."""
     observations = spaces.Box(-np.inf, np.inf, (shape.observations,), np.float32)
     activation = ACTIVATIONS[shape.activation]
+    hidden, extractor = list(shape.hidden), FlattenExtractor(observations)
+    low, high = np.array(shape.low, np.float32), np.array(shape.high, np.float32)
+    actions: Any = spaces.Discrete(shape.outputs)
+    if not shape.discrete:
+        actions = spaces.Box(low, high, dtype=np.float32)
     if shape.squashed:
-        extractor = FlattenExtractor(observations)
         squashed = SquashedActor(
-            observations,
-            _box(shape),
-            list(shape.hidden),
-            extractor,
-            shape.observations,
-            activation_fn=activation,
+            observations, actions, hidden, extractor, shape.observations, activation_fn=activation
         )
-        return squashed, _linear(squashed.mu)
-    actions = spaces.Discrete(shape.outputs) if shape.discrete else _box(shape)
+        return squashed, linear_layers(squashed.mu)
     policy = ActorCriticPolicy(
-        observations, actions, lambda _: 0.0, {"pi": list(shape.hidden), "vf": []}, activation_fn=activation
+        observations, actions, lambda _: 0.0, {"pi": hidden, "vf": []}, activation_fn=activation
     )
-    return policy, [*_linear(policy.mlp_extractor.policy_net), *_linear(policy.action_net)]
-
-
-def _box(shape: ActorArchitecture) -> spaces.Box:
-    return spaces.Box(np.array(shape.low, np.float32), np.array(shape.high, np.float32), dtype=np.float32)
-
-
-def _linear(network: nn.Module) -> list[nn.Linear]:
-    return [part for part in network.modules() if isinstance(part, nn.Linear)]
+    return policy, linear_layers(policy.mlp_extractor.policy_net, policy.action_net)

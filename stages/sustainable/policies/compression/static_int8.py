@@ -22,20 +22,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import one_line
 from sustainable.core.parameters import STRICT
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.accounting import module_sha256
 from sustainable.compression.quantization import LINEAR_RELU, STATIC, STATIC_INPUT, STATIC_LINEAR
-from sustainable.policies.policy import CLIP, Actor, ActorArchitecture
+from sustainable.policies.policy import CLIP, Actor, ActorArchitecture, linear_layers
 
 ENGINE = "x86"
 LEVELS = 127
 """Largest quantized activation: 7 bits, as torch.ao's defaults for x86. With 8 bits, kernels of CPUs without
 VNNI saturate 16-bit sums. The output of torch.ao's quantized tanh always has 8 bits, so that a layer after a
 tanh can still saturate on such CPUs."""
-PREFIX = "qat.weights."
-"""Of the names of QAT weights in a file."""
+PREFIX = "qat.weights."  # begins the names of QAT weights in a file
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -51,18 +51,14 @@ class QATParameters:
 class Prepared:
     """The numbers that static quantization of one actor needs."""
 
-    actor_sha256: str
-    """The actor that they belong to (see `accounting.module_sha256`)."""
+    actor_sha256: str  # the actor that they belong to (see `accounting.module_sha256`)
     ranges: Tensor
     """[layers + 1, 2]: smallest and largest value of the scaled observations and of each layer's output.
 
     A layer's output is taken after a ReLU and before a tanh."""
-    trained: Mapping[str, Tensor]
-    """The actor's tensors after QAT, in floating point."""
-    trained_ranges: Tensor
-    """As `ranges`, after QAT."""
-    losses: tuple[float, float]
-    """Loss of the student before and after QAT, on all states."""
+    trained: Mapping[str, Tensor]  # the actor's tensors after QAT, in floating point
+    trained_ranges: Tensor  # as `ranges`, after QAT
+    losses: tuple[float, float]  # loss of the student before and after QAT, on all states
 
 
 class StaticActor(nn.Module):
@@ -99,23 +95,14 @@ def prepare_int8(actor: Actor, states: np.ndarray, seed: int, parameters: QATPar
     shape = (len(states), actor.architecture.observations)
     if states.shape != shape or not len(states) or not np.isfinite(states).all():
         raise CompressionError(f"states {states.shape} are not finite rows of {shape[1]} observations")
+    observed = _observed(actor, STATIC.get_default_qconfig(ENGINE), training=False)
     with torch.no_grad():
         scaled = actor.scaled(torch.from_numpy(states.astype(np.float32)))
         target = actor(torch.from_numpy(states.astype(np.float32)))
+        observed(scaled)
     trained, trained_ranges, losses = distil(actor, scaled, target, seed, parameters)
-    return Prepared(module_sha256(actor), calibrate(actor, scaled), trained, trained_ranges, losses)
-
-
-def calibrate(actor: Actor, scaled: Tensor) -> Tensor:
-    """Return the ranges [layers + 1, 2] that torch.ao's histogram observers choose.
-
-    `scaled` are scaled observations [n, observations]. The observers minimise the quantization error, which
-    may clip rare extremes.
-    """
-    network = _observed(actor, STATIC.get_default_qconfig(ENGINE), training=False)
-    with torch.no_grad():
-        network(scaled)
-    return _ranges(network)
+    # The histogram observers minimise the quantization error, which may clip rare extremes.
+    return Prepared(module_sha256(actor), _ranges(observed), trained, trained_ranges, losses)
 
 
 def distil(
@@ -208,10 +195,8 @@ def load_prepared(path: Path) -> Prepared:
         ranges, trained_ranges = tensors["ptsq.ranges"], tensors["qat.ranges"]
         return Prepared(metadata["actor_sha256"], ranges, trained, trained_ranges, (before, after))
     except (KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: not the ranges and weights of a policy ({reason}); delete it and run `dvc repro`"
-        ) from None
+        problem = f"not the ranges and weights of a policy ({one_line(error)})"
+        raise UserError(f"{path}: {problem}; delete it and run `dvc repro`") from None
 
 
 def _observed(actor: Actor, settings: Any, training: bool) -> nn.Module:
@@ -248,9 +233,8 @@ def _ranges(network: nn.Module) -> Tensor:
 def _student(actor: Actor, network: nn.Module) -> Actor:
     """Return a copy of the actor with the trained weights of the network."""
     student = copy.deepcopy(actor)
-    layers = [part for part in network.children() if hasattr(part, "weight")]
     with torch.no_grad():
-        for layer, source in zip(student.layers, layers, strict=True):
+        for layer, source in zip(student.layers, linear_layers(network), strict=True):
             for target, trained in zip(layer.parameters(), source.parameters(), strict=True):
                 target.copy_(trained)
     return student

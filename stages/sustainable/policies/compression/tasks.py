@@ -18,8 +18,7 @@ from sustainable.policies.compression.evaluation import (
     prepare_from_rollouts,
 )
 from sustainable.policies.compression.static_int8 import save_prepared
-from sustainable.policies.environments.faults import Record, caught, refuse_faults
-from sustainable.policies.environments.guarded import make_environment
+from sustainable.policies.environments.guarded import Record, caught, make_environment, refuse_faults
 from sustainable.policies.learning.recipes import TrainingRun
 from sustainable.policies.policy import check_fits, load_policy
 
@@ -35,42 +34,26 @@ def compress_policies(
     metering: MeterParameters,
     work: Path,
 ) -> tuple[list[Record], dict[str | Path, Path]]:
-    """Compress and evaluate every policy in the folder `policies`.
+    """Compress and evaluate every policy in the folder `policies`, except those that an earlier run has.
 
     `random_returns`: mean return of random actions, by environment and algorithm. Returns a record per cell
     (`rows`, `cost`), and the files of the quantized policies by their place in a folder of policies. When all
     are done, raises `UserError` naming the cells that failed; the others are kept in `work`.
     """
-    kept = [kept_prepared(cell, policies, parameters, work) for cell in cells]
-    tasks = [
-        (cell, policies, random_returns[cell.environment, cell.algorithm], parameters, metering, file)
-        for cell, file in zip(cells, kept, strict=True)
-    ]
-    records = list(in_metered_parallel(compress_cell, tasks, "compressing policies", metering))
+    tasks = []
+    files: dict[str | Path, Path] = {}
+    for cell in cells:
+        weights = policies / cell.file
+        sha256 = file_sha256(weights) if weights.is_file() else None  # missing: this cell's fault only
+        # Kept until all are done: one folder per weights and parameters.
+        identity = fingerprint([sha256, asdict(parameters), cell.recipe.options])[:16]
+        prepared = files[cell.file] = work / cell.file.with_suffix("") / identity / cell.file.name
+        chance = random_returns[cell.environment, cell.algorithm]
+        make = partial(compress_and_evaluate, cell, policies, chance, parameters, metering, prepared)
+        tasks.append((finish, prepared.with_name("record.json"), make, prepared))
+    records = list(in_metered_parallel(caught, tasks, "compressing policies", metering))
     refuse_faults({cell.name: record for cell, record in zip(cells, records, strict=True)}, "policies")
-    return records, {cell.file: file for cell, file in zip(cells, kept, strict=True)}
-
-
-def kept_prepared(cell: TrainingRun, policies: Path, parameters: CompressParameters, work: Path) -> Path:
-    """Where a quantized policy is kept until all are done: one folder per weights and parameters."""
-    weights = policies / cell.file
-    sha256 = file_sha256(weights) if weights.is_file() else None  # missing: this cell's fault only
-    identity = [sha256, asdict(parameters), cell.recipe.options]
-    return work / cell.file.with_suffix("") / fingerprint(identity)[:16] / cell.file.name
-
-
-def compress_cell(
-    cell: TrainingRun,
-    policies: Path,
-    random_return: float,
-    parameters: CompressParameters,
-    metering: MeterParameters,
-    prepared: Path,
-) -> Record:
-    """Compress one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
-    record = prepared.with_name("record.json")
-    make = partial(compress_and_evaluate, cell, policies, random_return, parameters, metering, prepared)
-    return caught(finish, record, make, prepared)
+    return records, files
 
 
 def compress_and_evaluate(

@@ -1,22 +1,29 @@
-"""Make the compressed variants of an actor, and check that compression changed what it should."""
+"""Make the compressed variants of an actor, and check that compression changed what it should.
 
-from collections.abc import Callable
+Structured pruning removes hidden units, which makes the network smaller: unit k of a layer is row k of its
+weights, element k of its biases, and column k of the next layer's weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
+from sustainable.core.files import one_line
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.accounting import weight_tensors, module_sha256
-from sustainable.policies.compression.units import Norm, prune_units
 from sustainable.policies.compression.static_int8 import Prepared, to_static
 from sustainable.compression.quantization import QUANTIZED_LINEAR, quantize_dynamic_int8
 from sustainable.compression.weights import prune_weights
 from sustainable.policies.policy import Actor
 
+Norm = Literal["l1", "l2"]
 Method = Literal["none", "ptdq", "ptsq", "qat", "unstructured", "structured", "mixed"]
 PRUNING: tuple[Method, ...] = ("unstructured", "structured", "mixed")
 INT8: tuple[Method, ...] = ("ptdq", "ptsq", "qat", "mixed")
@@ -27,8 +34,7 @@ class Variant:
     """How an actor is compressed."""
 
     method: Method = "none"
-    norm: Norm | None = None
-    """The norm that ranks weights or units; only for pruning."""
+    norm: Norm | None = None  # the norm that ranks weights or units; only for pruning
     share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of the weights or hidden units that is removed; only for pruning."""
 
@@ -69,13 +75,28 @@ def compress(actor: Actor, variant: Variant, prepared: Prepared | None = None) -
     """
     if variant.method == "none":
         return actor.eval()
-    module = _METHODS[variant.method](actor, variant, prepared).eval()
+    module = _compressed(actor, variant, prepared).eval()
     if module_sha256(module) == module_sha256(actor):
         raise CompressionError(f"{variant.name}: compression changed nothing")
     return module
 
 
-def _ptdq(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
+def _compressed(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
+    match variant.method:
+        case "ptdq":
+            return _ptdq(actor, variant)
+        case "ptsq":
+            return to_static(actor, _prepared_for(actor, variant, prepared).ranges)
+        case "qat":
+            return _qat(actor, _prepared_for(actor, variant, prepared))
+        case "unstructured":
+            return _unstructured(actor, variant)
+    assert variant.norm is not None  # `Variant` validates this
+    pruned = prune_units(actor, variant.norm, variant.share)
+    return _ptdq(pruned, variant) if variant.method == "mixed" else pruned
+
+
+def _ptdq(actor: Actor, variant: Variant) -> nn.Module:
     quantized = quantize_dynamic_int8(actor)
     int8 = [part for part in quantized.modules() if isinstance(part, QUANTIZED_LINEAR)]
     if len(int8) != len(actor.layers) or any(part.weight().dtype != torch.qint8 for part in int8):
@@ -83,23 +104,18 @@ def _ptdq(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Modul
     return quantized
 
 
-def _ptsq(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
-    return to_static(actor, _prepared_for(actor, variant, prepared).ranges)
-
-
-def _qat(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
-    checked = _prepared_for(actor, variant, prepared)
+def _qat(actor: Actor, prepared: Prepared) -> nn.Module:
     student = Actor(actor.architecture)
     try:
-        student.load_state_dict(checked.trained)
+        student.load_state_dict(prepared.trained)
     except RuntimeError as error:
-        raise CompressionError(f"qat: {' '.join(str(error).split())[:200]}") from None
+        raise CompressionError(f"qat: {one_line(error)[:200]}") from None
     if module_sha256(student) == module_sha256(actor):
         raise CompressionError("qat: the trained weights equal the actor's: nothing was trained")
-    return to_static(student, checked.trained_ranges)
+    return to_static(student, prepared.trained_ranges)
 
 
-def _unstructured(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
+def _unstructured(actor: Actor, variant: Variant) -> nn.Module:
     pruned = prune_weights(actor, variant.share, "layer")
     after = weight_tensors(pruned)
     for name, before in weight_tensors(actor).items():
@@ -111,28 +127,60 @@ def _unstructured(actor: Actor, variant: Variant, prepared: Prepared | None) -> 
     return pruned
 
 
-def _structured(actor: Actor, variant: Variant, prepared: Prepared | None) -> Actor:
-    assert variant.norm is not None  # `Variant` validates this
-    return prune_units(actor, variant.norm, variant.share)
-
-
-def _mixed(actor: Actor, variant: Variant, prepared: Prepared | None) -> nn.Module:
-    return _ptdq(_structured(actor, variant, prepared), variant, prepared)
-
-
-_METHODS: dict[Method, Callable[[Actor, Variant, Prepared | None], nn.Module]] = {
-    "ptdq": _ptdq,
-    "ptsq": _ptsq,
-    "qat": _qat,
-    "unstructured": _unstructured,
-    "structured": _structured,
-    "mixed": _mixed,
-}
-
-
 def _prepared_for(actor: Actor, variant: Variant, prepared: Prepared | None) -> Prepared:
     if prepared is None:
         raise CompressionError(f"{variant.name}: ranges from states are needed, see `prepare_int8`")
     if prepared.actor_sha256 != module_sha256(actor):
         raise CompressionError(f"{variant.name}: the ranges were prepared for another actor")
     return prepared
+
+
+def prune_units(actor: Actor, norm: Norm, share: float) -> Actor:
+    """Return a copy without the `share` of each hidden layer's units with the smallest incoming norm.
+
+    The copy is not retrained. Every layer keeps at least one unit. Raises `CompressionError` if no unit is
+    removed, or if the number of remaining parameters is not that of a network of the new widths.
+    """
+    shape = actor.architecture
+    widths = kept_widths(shape.hidden, share)
+    if widths == shape.hidden:
+        raise CompressionError(f"a share of {share:g} removes no unit of hidden layers {shape.hidden}")
+    kept = [
+        unit_norms(actor, depth, norm).topk(width).indices.sort().values for depth, width in enumerate(widths)
+    ]
+    pruned = keep_units(actor, kept)
+    expected = parameter_count((shape.observations, *widths, shape.outputs))
+    left = sum(parameter.numel() for parameter in pruned.parameters())
+    if left != expected:
+        raise CompressionError(f"{left} parameters are left, {expected} make hidden layers {widths}")
+    return pruned
+
+
+def kept_widths(hidden: Sequence[int], share: float) -> tuple[int, ...]:
+    """Return the remaining units of each hidden layer, at least one, after removing `share` of them."""
+    return tuple(max(1, units - round(share * units)) for units in hidden)
+
+
+def parameter_count(widths: Sequence[int]) -> int:
+    """Return the number of weights and biases of linear layers of these widths."""
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
+
+
+def unit_norms(actor: Actor, depth: int, norm: Norm) -> Tensor:
+    """Return the norm [units] of the incoming weights of each unit of a hidden layer."""
+    weights = actor.state_dict()[f"layers.{depth}.weight"]
+    norms: Tensor = torch.linalg.vector_norm(weights, ord=1 if norm == "l1" else 2, dim=1)
+    return norms
+
+
+def keep_units(actor: Actor, kept: Sequence[Tensor]) -> Actor:
+    """Return a copy with only the units `kept` (indices for each hidden layer), weights unchanged."""
+    weights = actor.state_dict()
+    for depth, units in enumerate(kept):
+        for name in (f"layers.{depth}.weight", f"layers.{depth}.bias"):
+            weights[name] = weights[name][units]
+        next_layer = f"layers.{depth + 1}.weight"
+        weights[next_layer] = weights[next_layer][:, units]
+    smaller = Actor(replace(actor.architecture, hidden=tuple(len(units) for units in kept)))
+    smaller.load_state_dict(weights)
+    return smaller.train(actor.training)

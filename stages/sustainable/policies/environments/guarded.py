@@ -1,11 +1,13 @@
-"""Make environments by name, with a guard that turns every fault into a one-line error.
+"""Make environments by name, with a guard that turns every fault into a one-line error, and isolate faults.
 
 The guard checks every observation and reward, which costs about 1 us per step. Gymnasium's own checker is
-disabled, because measured steps would include its cost.
+disabled, because measured steps would include its cost. A task that fails becomes a record, and the error is
+raised after all tasks have run.
 """
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -17,6 +19,8 @@ from sustainable.core.errors import UserError
 from sustainable.policies.policy import action_bounds
 from sustainable.policies.environments.workload import WORKLOAD_NAME
 
+FAULT = "fault"
+Record = dict[str, Any]
 _unstable: list[str] = []
 """MuJoCo's warnings since the last check: it resets an unstable simulation without an error."""
 
@@ -28,14 +32,10 @@ class EnvironmentFault(Exception):  # noqa: N818  (a fault of the environment, n
     """
 
 
-def register_workload() -> None:
-    """Register SimulatedWorkload-v0 with Gymnasium."""
-    if WORKLOAD_NAME not in gymnasium.registry:
-        entry_point = "sustainable.policies.environments.workload:SimulatedWorkload"
-        gymnasium.register(WORKLOAD_NAME, entry_point=entry_point)
-
-
-register_workload()
+if WORKLOAD_NAME not in gymnasium.registry:
+    gymnasium.register(
+        WORKLOAD_NAME, entry_point="sustainable.policies.environments.workload:SimulatedWorkload"
+    )
 
 
 def make_environment(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
@@ -56,7 +56,9 @@ def make_environment(name: str, **options: Any) -> gymnasium.Env[Any, Any]:
         given = f" with {options}" if options else ""
         cause = _one_line(error).split(" was raised from the environment creator")[0]
         raise UserError(f"environment {name} cannot be made{given}: {cause}") from None
-    _check_observations(name, environment.observation_space)
+    space = environment.observation_space
+    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
+        raise UserError(f"environment {name}: observations of {_one_line(space)} are not a vector of numbers")
     try:
         action_bounds(environment.action_space)
     except UserError as error:
@@ -117,11 +119,6 @@ def _check_known(name: str) -> None:
     raise UserError(f"environment {name!r} is unknown to Gymnasium; {advice}")
 
 
-def _check_observations(name: str, space: spaces.Space[Any]) -> None:
-    if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
-        raise UserError(f"environment {name}: observations of {_one_line(space)} are not a vector of numbers")
-
-
 def _listen_to_mujoco(name: str) -> None:
     """Collect MuJoCo's warnings, which would otherwise go to MUJOCO_LOG.TXT in the working folder."""
     specification = gymnasium.registry.get(name)
@@ -131,13 +128,35 @@ def _listen_to_mujoco(name: str) -> None:
         import mujoco  # type: ignore[import-untyped]  # here: other environments must work without it
     except ImportError:
         return  # Gymnasium reports the missing package
-    mujoco.set_mju_user_warning(_on_warning)
-
-
-def _on_warning(message: str) -> None:
-    if "unstable" in message:
-        _unstable.append(message)
+    mujoco.set_mju_user_warning(lambda message: _unstable.append(message) if "unstable" in message else None)
 
 
 def _one_line(value: Any) -> str:
     return re.sub(r"\s+", " ", str(value)).strip()[:300]
+
+
+def caught(work: Callable[..., Record], *arguments: Any) -> Record:
+    """Return the result of `work`; any exception becomes a record with a one-line `fault`."""
+    try:
+        return work(*arguments)
+    except (EnvironmentFault, UserError) as error:
+        return {FAULT: str(error)}
+    except Exception as error:  # of any kind: the other tasks must go on
+        return {FAULT: " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+
+
+def refuse_faults(records: Mapping[str, Record], noun: str) -> None:
+    """Raise `UserError` if a record holds a fault.
+
+    The message is one line that names every failed record and gives each reason once. `noun` says what the
+    records are, as in `policies`.
+    """
+    faults = {name: record[FAULT] for name, record in records.items() if FAULT in record}
+    if not faults:
+        return
+    reasons = dict.fromkeys(faults.values())
+    lines = [f"{', '.join(name for name in faults if faults[name] == why)}: {why}" for why in reasons]
+    raise UserError(
+        f"{len(faults)} of {len(records)} {noun} failed; the others are done and kept, run again to do only "
+        f"what failed. {'; '.join(lines)}"
+    )

@@ -17,20 +17,16 @@ class Episode(NamedTuple):
 
     episode_return: float
     steps: int
-    terminated: bool
-    """Whether the environment ended the episode before its time limit."""
+    terminated: bool  # whether the environment ended the episode before its time limit
 
 
 @dataclass(frozen=True)
 class Recording:
     """Episodes that can be replayed."""
 
-    seeds: list[int]
-    """The environment's seed of each episode."""
-    actions: list[list[Any]]
-    """The actions of each episode."""
-    observations: np.ndarray
-    """Observations [steps, observations] float32 of all episodes in order."""
+    seeds: list[int]  # the environment's seed of each episode
+    actions: list[list[Any]]  # the actions of each episode
+    observations: np.ndarray  # observations [steps, observations] float32 of all episodes in order
 
 
 def run_episode(environment: Environment, act: Act, seed: int) -> Episode:
@@ -50,21 +46,18 @@ def record(environment: Environment, act: Act, seeds: Iterator[int], steps: int)
     used_seeds: list[int] = []
     actions: list[list[Any]] = []
     observations: list[np.ndarray] = []
-    while len(observations) < steps:
-        used_seeds.append(next(seeds))
-        actions.append([])
-        run_episode(environment, _recording(act, observations, actions[-1]), used_seeds[-1])
-    return Recording(used_seeds, actions, np.array(observations, dtype=np.float32))
 
-
-def _recording(act: Act, observations: list[np.ndarray], actions: list[Any]) -> Act:
     def recorded(observation: np.ndarray) -> Any:
         action = act(observation)
         observations.append(np.array(observation))
-        actions.append(np.array(action) if isinstance(action, np.ndarray) else action)
+        actions[-1].append(np.array(action) if isinstance(action, np.ndarray) else action)
         return action
 
-    return recorded
+    while len(observations) < steps:
+        used_seeds.append(next(seeds))
+        actions.append([])
+        run_episode(environment, recorded, used_seeds[-1])
+    return Recording(used_seeds, actions, np.array(observations, dtype=np.float32))
 
 
 def collect_states(environment: Environment, act: Act, seeds: Iterator[int], count: int) -> np.ndarray:

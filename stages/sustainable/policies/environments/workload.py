@@ -123,7 +123,9 @@ class SimulatedWorkload(gymnasium.Env[Vector, Vector]):
         self.state[: len(action)] += np.float32(0.05) * action
         self.step_count += 1
         self.poor_steps = self.poor_steps + 1 if quality < self.minimum_quality else 0
-        terminated = self.poor_steps >= self.grace_steps or self._ended_by_chance()
+        terminated = self.poor_steps >= self.grace_steps or (
+            self.random_termination > 0.0 and self.np_random.random() < self.random_termination
+        )
         truncated = self.step_count >= self.episode_limit
         return self.state.copy(), quality, terminated, truncated, {"action_quality": quality}
 
@@ -132,9 +134,6 @@ class SimulatedWorkload(gymnasium.Env[Vector, Vector]):
         distance = float(np.linalg.norm(action - np.tanh(self.state[: len(action)])))
         quality = 1.0 / (1.0 + distance) + self.noise * self.np_random.standard_normal()
         return float(min(1.0, max(0.0, quality))) if np.isfinite(quality) else float("nan")
-
-    def _ended_by_chance(self) -> bool:
-        return self.random_termination > 0.0 and self.np_random.random() < self.random_termination
 
     def _normal(self, count: int) -> Vector:
         return self.np_random.standard_normal(count, dtype=np.float32)

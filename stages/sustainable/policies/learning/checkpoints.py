@@ -10,33 +10,30 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
-SCALES = ("obs_rms", "ret_rms")
-"""VecNormalize's running statistics of observations and of discounted returns."""
-KEY_SEPARATOR = "/"
-"""Joins the parts of a tensor's name; module names already contain dots."""
+SCALES = ("obs_rms", "ret_rms")  # VecNormalize's running statistics of observations and of discounted returns
 
 
 def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and a JSON-like description of a model and of its VecNormalize statistics."""
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}  # names joined by /: those of modules already contain dots
     groups: dict[str, Any] = {}
     for name, part in model.get_parameters().items():
         if "param_groups" not in part:  # a module; the others are optimizers
-            tensors |= {_join(name, key): value for key, value in part.items()}
+            tensors |= {f"{name}/{key}": value for key, value in part.items()}
             continue
         groups[name] = part["param_groups"]
         for index, entries in part["state"].items():
-            tensors |= {_join(name, str(index), key): value for key, value in entries.items()}
-    for name in _loose_tensors(model):
-        tensors[_join("loose", name)] = getattr(model, name)
+            tensors |= {f"{name}/{index}/{key}": value for key, value in entries.items()}
+    for name in model._get_torch_save_params()[1]:
+        if not isinstance(getattr(model, name), nn.Module):  # SAC's entropy coefficient
+            tensors[f"loose/{name}"] = getattr(model, name)
     for name in SCALES:
         scale = getattr(scales_of(model), name)
         for key in ("mean", "var", "count"):
-            tensors[_join(name, key)] = torch.as_tensor(np.asarray(getattr(scale, key), np.float64))
+            tensors[f"{name}/{key}"] = torch.as_tensor(np.asarray(getattr(scale, key), np.float64))
     counters = {"num_timesteps": model.num_timesteps, "_n_updates": model._n_updates}
     return tensors, {"groups": groups, "counters": counters}
 
@@ -51,14 +48,15 @@ def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Ma
             continue
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in part.items():
-            index, entry = key.split(KEY_SEPARATOR)
+            index, entry = key.split("/")
             state.setdefault(int(index), {})[entry] = value
         parameters[name] = {"state": state, "param_groups": description["groups"][name]}
     model.set_parameters(parameters, device="cpu")  # type: ignore[arg-type]
     for name, value in _part(tensors, "loose").items():
         getattr(model, name).data.copy_(value)
     for name in SCALES:
-        _set_scale(getattr(scales_of(model), name), _part(tensors, name))
+        scale, part = getattr(scales_of(model), name), _part(tensors, name)
+        scale.mean, scale.var, scale.count = part["mean"].numpy(), part["var"].numpy(), float(part["count"])
     for name, count in description["counters"].items():
         setattr(model, name, count)
 
@@ -70,22 +68,6 @@ def scales_of(model: BaseAlgorithm) -> VecNormalize:
     return wrapper
 
 
-def _set_scale(scale: RunningMeanStd, tensors: Mapping[str, Tensor]) -> None:
-    scale.mean, scale.var = tensors["mean"].numpy(), tensors["var"].numpy()
-    scale.count = float(tensors["count"])
-
-
-def _loose_tensors(model: BaseAlgorithm) -> list[str]:
-    """Return the names of tensors outside all modules: SAC's entropy coefficient."""
-    return [
-        name for name in model._get_torch_save_params()[1] if not isinstance(getattr(model, name), nn.Module)
-    ]
-
-
-def _join(*parts: str) -> str:
-    return KEY_SEPARATOR.join(parts)
-
-
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    start = prefix + KEY_SEPARATOR
+    start = f"{prefix}/"
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

@@ -19,8 +19,7 @@ Number = bool | int | float
 class Recipe:
     """How one algorithm is trained in one environment."""
 
-    steps: PositiveInt
-    """Environment steps."""
+    steps: PositiveInt  # environment steps
     reference_return: float | None
     """The return that the literature reports; None with a reason in `reference_source`."""
     reference_source: Annotated[str, Field(min_length=1)]
@@ -29,10 +28,8 @@ class Recipe:
 
     Two more: `action_noise` (standard deviation of Gaussian noise, for TD3 and DDPG) and `log_std_init` (for
     PPO and TRPO)."""
-    options: dict[str, Number] = field(default_factory=dict)
-    """Keyword arguments of the environment."""
-    copies: PositiveInt = 8
-    """Number of environments that are stepped side by side."""
+    options: dict[str, Number] = field(default_factory=dict)  # keyword arguments of the environment
+    copies: PositiveInt = 8  # number of environments that are stepped side by side
     hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
     activation: Literal["tanh", "relu"] = "tanh"
     normalize_reward: bool = True
@@ -47,14 +44,11 @@ class PolicyTrainingParameters:
     evaluation_episodes: PositiveInt
     evaluation_seed: Annotated[int, Field(ge=0, lt=2**31)]
     """Seed of the first evaluation episode; each further episode adds 1."""
-    checkpoint_steps: PositiveInt
-    """Steps between two checkpoints."""
-    curve_steps: PositiveInt
-    """Steps between two points of a learning curve."""
+    checkpoint_steps: PositiveInt  # steps between two checkpoints
+    curve_steps: PositiveInt  # steps between two points of a learning curve
     learned_share: Annotated[float, Field(gt=0.0, le=1.0)]
     """A policy has learned if its mean return reaches random + this share x (reference - random)."""
-    cells: dict[Algorithm, list[str]]
-    """Algorithm -> environments to train it in."""
+    cells: dict[Algorithm, list[str]]  # algorithm -> environments to train it in
     recipes: dict[str, dict[Algorithm, Recipe]]
     """Environment -> algorithm -> recipe; a recipe that `cells` does not name is not used."""
 

@@ -1,6 +1,6 @@
 """Training of all policies side by side: each is kept once it is done, and a failure harms no other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
@@ -15,24 +15,10 @@ from sustainable.core.tasks import finish
 from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.policies.environments.faults import Record, caught, refuse_faults
-from sustainable.policies.environments.guarded import make_environment
-from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters
-from sustainable.policies.learning.training import (
-    Checkpointing,
-    check_settings,
-    has_learned,
-    random_returns,
-    returns_of,
-    train_one,
-)
+from sustainable.policies.environments.guarded import Record, caught, make_environment, refuse_faults
+from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun
+from sustainable.policies.learning import training
 from sustainable.policies.policy import save_policy
-
-
-def check_all_settings(cells: Sequence[TrainingRun]) -> None:
-    """Raise `UserError` for a setting that an algorithm does not have, before anything is trained."""
-    for cell in cells:
-        check_settings(cell)
 
 
 def announce_faults(cells: Sequence[TrainingRun]) -> None:
@@ -47,44 +33,29 @@ def announce_faults(cells: Sequence[TrainingRun]) -> None:
 
 def train_policies(
     cells: Sequence[TrainingRun], parameters: PolicyTrainingParameters, metering: MeterParameters, work: Path
-) -> list[Record]:
-    """Train all cells; return their records in the same order.
+) -> tuple[list[Record], dict[str | Path, Path]]:
+    """Train and evaluate all cells, except those that an earlier run has.
 
-    When all are done, raises `UserError` naming those that failed; the others are kept.
+    Returns their records in the same order, and the files of the policies, weights and description, by their
+    place in a folder of policies. When all are done, raises `UserError` naming those that failed; the others
+    are kept in `work`.
     """
     longest_first = sorted(cells, key=lambda cell: -cell.recipe.steps)  # so that workers end at the same time
-    tasks = [(cell, parameters, metering, kept_weights(cell, parameters, work)) for cell in longest_first]
-    done = in_metered_parallel(train_cell, tasks, "training policies", metering)
+    evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
+    tasks = []
+    files: dict[str | Path, Path] = {}
+    for cell in longest_first:
+        # Kept until all are done: one folder per recipe and evaluation.
+        folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
+        weights = folder / cell.file.name
+        outputs = (weights, weights.with_suffix(".json"))
+        make = partial(train_and_evaluate, cell, parameters, metering, weights)
+        tasks.append((finish, weights.with_name("record.json"), make, *outputs))
+        files |= {cell.file.with_suffix(path.suffix): path for path in outputs}
+    done = in_metered_parallel(caught, tasks, "training policies", metering)
     records = {cell.name: record for cell, record in zip(longest_first, done, strict=True)}
     refuse_faults(records, "policies")
-    return [records[cell.name] for cell in cells]
-
-
-def kept_weights(cell: TrainingRun, parameters: PolicyTrainingParameters, work: Path) -> Path:
-    """Where a cell's weights are kept until all are done: one folder per recipe and evaluation."""
-    evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
-    folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
-    return folder / cell.file.name
-
-
-def train_cell(
-    cell: TrainingRun, parameters: PolicyTrainingParameters, metering: MeterParameters, weights: Path
-) -> Record:
-    """Train and evaluate one policy, unless an earlier run has; a failure becomes a record with a `fault`."""
-    record = weights.with_name("record.json")
-    make = partial(train_and_evaluate, cell, parameters, metering, weights)
-    return caught(finish, record, make, weights, weights.with_suffix(".json"))
-
-
-def kept_files(
-    cells: Sequence[TrainingRun], parameters: PolicyTrainingParameters, work: Path
-) -> dict[str | Path, Path]:
-    """Return the files of all trained policies, weights and description, by their place in a folder."""
-    return {
-        cell.file.with_suffix(suffix): kept_weights(cell, parameters, work).with_suffix(suffix)
-        for cell in cells
-        for suffix in (".safetensors", ".json")
-    }
+    return [records[cell.name] for cell in cells], files
 
 
 def train_and_evaluate(
@@ -95,10 +66,10 @@ def train_and_evaluate(
     meter = choose_meter(metering).make()
     meter.start()
     checkpoint = weights.with_name("checkpoint.safetensors")
-    policy, log = train_one(
+    policy, log = training.train_one(
         cell,
         parameters.curve_steps,
-        Checkpointing(checkpoint, parameters.checkpoint_steps, fingerprint(cell.identity)),
+        training.Checkpointing(checkpoint, parameters.checkpoint_steps, fingerprint(cell.identity)),
         lambda: asdict(meter.read()),
     )
     meter.stop()
@@ -108,7 +79,7 @@ def train_and_evaluate(
         "costs": log.costs,
         "steps": policy.total_steps,
         "weights_sha256": tensors_sha256(policy.actor.state_dict()),
-        "returns": returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
+        "returns": training.returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
     }
 
 
@@ -122,31 +93,36 @@ def policies_table(
     """Return one entry per environment and algorithm: references, and the returns of each seed's policy."""
     entries = []
     pairs = zip(cells, records, strict=True)
-    for _, group in groupby(pairs, lambda pair: (pair[0].environment, pair[0].algorithm)):
+    for (environment, algorithm), group in groupby(
+        pairs, lambda pair: (pair[0].environment, pair[0].algorithm)
+    ):
         members = list(group)
-        recipe, environment = members[0][0].recipe, members[0][0].environment
-        chance = fmean(random_returns(environment, recipe.options, evaluation_seeds(parameters)))
-        common = {"random_return": chance, "learned_share": parameters.learned_share}
-        entry = {
-            "environment": environment,
-            "algorithm": members[0][0].algorithm,
-            "seeds": [cell.seed for cell, _ in members],
-            "total_steps": max(record["steps"] for _, record in members),
-            "reference_return": recipe.reference_return,
-            "reference_source": recipe.reference_source,
-        }
-        entries.append(entry | common | {"policies": [policy_entry(*member, common) for member in members]})
+        recipe = members[0][0].recipe
+        chance = fmean(training.random_returns(environment, recipe.options, evaluation_seeds(parameters)))
+        bar = (chance, recipe.reference_return, parameters.learned_share)
+        entries.append(
+            {
+                "environment": environment,
+                "algorithm": algorithm,
+                "seeds": [cell.seed for cell, _ in members],
+                "total_steps": max(record["steps"] for _, record in members),
+                "reference_return": recipe.reference_return,
+                "reference_source": recipe.reference_source,
+                "random_return": chance,
+                "learned_share": parameters.learned_share,
+                "policies": [policy_entry(cell, record, bar) for cell, record in members],
+            }
+        )
     return entries
 
 
-def policy_entry(cell: TrainingRun, record: Record, common: Mapping[str, float]) -> Record:
-    """Return one policy's returns, and whether it has learned."""
+def policy_entry(cell: TrainingRun, record: Record, bar: tuple[float, float | None, float]) -> Record:
+    """Return one policy's returns, and whether it has learned; `bar`: see `has_learned`."""
     mean = fmean(record["returns"])
-    bar = (common["random_return"], cell.recipe.reference_return, common["learned_share"])
     return {
         "seed": cell.seed,
         "returns": record["returns"],
         "mean_return": mean,
-        "learned": has_learned(mean, *bar),
+        "learned": training.has_learned(mean, *bar),
         "weights_sha256": record["weights_sha256"],
     }

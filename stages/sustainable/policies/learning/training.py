@@ -26,29 +26,19 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
-from torch import Tensor, nn
+from torch import nn
 
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.policies.environments.guarded import make_environment
-from sustainable.policies.environments.rollout import run_episode
+from sustainable.policies.environments.rollout import Environment, run_episode
 from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
-from sustainable.policies.learning.recipes import Recipe, TrainingRun
-from sustainable.policies.policy import (
-    ACTIVATIONS,
-    CLIP,
-    EPSILON,
-    Actor,
-    ActorArchitecture,
-    Policy,
-    action_bounds,
-    batch_outputs,
-    to_action,
-)
+from sustainable.policies.learning.recipes import TrainingRun
+from sustainable.policies.policy import ACTIVATIONS, CLIP, EPSILON, Act, Actor, ActorArchitecture, Policy
+from sustainable.policies.policy import action_bounds, batch_outputs, linear_layers, to_action
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "TRPO": TRPO, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
-SQUASHED = ("SAC", "TD3", "DDPG")
-"""Algorithms whose actors end in tanh; they also have a replay buffer."""
+SQUASHED = ("SAC", "TD3", "DDPG")  # algorithms whose actors end in tanh; they also have a replay buffer
 FIXED_ARGUMENTS = {"policy", "env", "policy_kwargs", "seed", "device", "verbose", "tensorboard_log"}
 """Arguments of the algorithms that a recipe cannot set."""
 EXTRA_SETTINGS = {
@@ -64,8 +54,7 @@ EXTRA_SETTINGS = {
 class TrainingLog:
     """What a training run records besides weights."""
 
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    """Points of the learning curve."""
+    curve: list[dict[str, Any]] = field(default_factory=list)  # points of the learning curve
     costs: list[dict[str, Any]] = field(default_factory=list)
     """The cost of each session so far; a run that is resumed has several."""
 
@@ -75,10 +64,8 @@ class Checkpointing:
     """Where and how often a training run saves its state."""
 
     path: Path
-    steps: int
-    """Environment steps between two checkpoints; a run with fewer steps left saves none."""
-    identity: str
-    """Fingerprint of the training run; a checkpoint with another fingerprint is ignored."""
+    steps: int  # environment steps between two checkpoints; a run with fewer steps left saves none
+    identity: str  # fingerprint of the training run; a checkpoint with another fingerprint is ignored
 
 
 def check_settings(run: TrainingRun) -> None:
@@ -104,7 +91,13 @@ def new_model(run: TrainingRun) -> BaseAlgorithm:
     outputs, low, _ = action_bounds(environments.action_space)
     if not low and run.algorithm in SQUASHED:
         raise UserError(f"{run.environment} has discrete actions: {run.algorithm} needs continuous ones")
-    network = _network_arguments(run.recipe, run.algorithm)
+    # PPO and TRPO default to an epsilon of 1e-5, but only if no other optimizer arguments are given.
+    epsilon = {} if run.algorithm in SQUASHED else {"eps": 1e-5}
+    network: dict[str, Any] = {
+        "net_arch": list(run.recipe.hidden),
+        "activation_fn": ACTIVATIONS[run.recipe.activation],
+        "optimizer_kwargs": {"fused": True} | epsilon,
+    }
     if "log_std_init" in settings:
         network["log_std_init"] = settings.pop("log_std_init")
     if "action_noise" in settings:
@@ -116,17 +109,6 @@ def new_model(run: TrainingRun) -> BaseAlgorithm:
     )
     _fuse_entropy_optimizer(model)
     return model
-
-
-def _network_arguments(recipe: Recipe, algorithm: str) -> dict[str, Any]:
-    """Return the `policy_kwargs` of the library."""
-    # PPO and TRPO default to an epsilon of 1e-5, but only if no other optimizer arguments are given.
-    epsilon = {} if algorithm in SQUASHED else {"eps": 1e-5}
-    return {
-        "net_arch": list(recipe.hidden),
-        "activation_fn": ACTIVATIONS[recipe.activation],
-        "optimizer_kwargs": {"fused": True} | epsilon,
-    }
 
 
 def _fuse_entropy_optimizer(model: BaseAlgorithm) -> None:
@@ -200,7 +182,6 @@ class TrainingCallback(BaseCallback):
         super().__init__()
         self.run, self.log, self.curve_steps = run, log, curve_steps
         self.checkpointing, self.cost_so_far = checkpointing, cost_so_far
-        self.earlier_costs = list(log.costs)
         self.episodes: list[dict[str, float]] = []
         self.last_point = self.last_checkpoint = 0
 
@@ -224,7 +205,7 @@ class TrainingCallback(BaseCallback):
             "identity": self.checkpointing.identity,
             "state": description,
             "curve": self.log.curve,
-            "costs": [*self.earlier_costs, self.cost_so_far()],
+            "costs": [*self.log.costs, self.cost_so_far()],
         }
         write_tensors(self.checkpointing.path, tensors, json.loads(json.dumps(metadata)))
         print(f"{self.run.name}: {done}/{self.run.recipe.steps} steps", flush=True)
@@ -264,9 +245,8 @@ def _resume(model: BaseAlgorithm, run: TrainingRun, log: TrainingLog, checkpoint
     log.curve, log.costs = metadata["curve"], metadata["costs"]
     # The random generators' states are not saved. A new seed from the number of steps avoids repeating the
     # draws of the first steps; >> 1 keeps it within a signed 32-bit integer.
-    model.set_random_seed(
-        int(np.random.SeedSequence([run.seed, model.num_timesteps]).generate_state(1)[0] >> 1)
-    )
+    sequence = np.random.SeedSequence([run.seed, model.num_timesteps])
+    model.set_random_seed(int(sequence.generate_state(1)[0] >> 1))
     print(f"{run.name}: resuming after {model.num_timesteps} of {run.recipe.steps} steps", flush=True)
     return True
 
@@ -275,62 +255,49 @@ def export(model: BaseAlgorithm, run: TrainingRun) -> Policy:
     """Return the model's current actor with the scale of its observations."""
     assert model.observation_space.shape is not None
     outputs, low, high = action_bounds(model.action_space)
-    actor = Actor(
-        ActorArchitecture(
-            observations=model.observation_space.shape[0],
-            outputs=outputs,
-            hidden=run.recipe.hidden,
-            activation=run.recipe.activation,
-            low=low,
-            high=high,
-            squashed=run.algorithm in SQUASHED,
-        )
-    )
-    for target, source in zip(actor.layers, linear_layers(model), strict=True):
+    squashed, inputs = run.algorithm in SQUASHED, model.observation_space.shape[0]
+    hidden, activation = run.recipe.hidden, run.recipe.activation
+    actor = Actor(ActorArchitecture(inputs, outputs, hidden, activation, low, high, squashed))
+    for target, source in zip(actor.layers, linear_layers(*_networks(model)), strict=True):
         target.load_state_dict(source.state_dict())
     # VecNormalize keeps mean and variance in float64 and divides by sqrt(var + epsilon). The actor multiplies
     # by the reciprocal, computed in float64 and rounded once to float32.
     statistics: Any = scales_of(model).obs_rms
-    actor.mean.copy_(_float32(statistics.mean))
-    actor.scale.copy_(_float32(1.0 / np.sqrt(statistics.var + EPSILON)))
+    actor.mean.copy_(torch.from_numpy(statistics.mean))
+    actor.scale.copy_(torch.from_numpy(1.0 / np.sqrt(statistics.var + EPSILON)))
     return Policy(actor.eval(), run.environment, run.algorithm, run.seed, model.num_timesteps)
 
 
-def linear_layers(model: BaseAlgorithm) -> list[nn.Linear]:
-    """Return the linear layers from scaled observations to outputs; each algorithm names them differently."""
+def _networks(model: BaseAlgorithm) -> list[nn.Module]:
+    """Return the networks from scaled observations to outputs; each algorithm names them differently."""
     policy: Any = model.policy
     if isinstance(model, SAC):
-        parts = [*policy.actor.latent_pi, policy.actor.mu]
-    elif isinstance(model, TD3):  # DDPG is a subclass
-        parts = [*policy.actor.mu]
-    else:
-        parts = [*policy.mlp_extractor.policy_net, policy.action_net]
-    return [part for part in parts if isinstance(part, nn.Linear)]
-
-
-def _float32(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.asarray(values, np.float32))
+        return [policy.actor.latent_pi, policy.actor.mu]
+    if isinstance(model, TD3):  # DDPG is a subclass
+        return [policy.actor.mu]
+    return [policy.mlp_extractor.policy_net, policy.action_net]
 
 
 def returns_of(policy: Policy, options: dict[str, Any], seeds: list[int]) -> list[float]:
     """Return the return of one whole episode per seed, of the policy without exploration."""
-    environment = make_environment(policy.environment, **options)
 
     def act(observation: np.ndarray) -> Any:
         return to_action(policy.actor.architecture, batch_outputs(policy.actor, observation[None])[0])
 
-    returns = [run_episode(environment, act, seed).episode_return for seed in seeds]
-    environment.close()
-    return returns
+    return _returns(make_environment(policy.environment, **options), act, seeds)
 
 
 def random_returns(name: str, options: dict[str, Any], seeds: list[int]) -> list[float]:
     """Return the return of one whole episode per seed, of random actions: the untrained reference."""
     environment = make_environment(name, **options)
     environment.action_space.seed(seeds[0])
-    episodes = [run_episode(environment, lambda _: environment.action_space.sample(), seed) for seed in seeds]
+    return _returns(environment, lambda _: environment.action_space.sample(), seeds)
+
+
+def _returns(environment: Environment, act: Act, seeds: list[int]) -> list[float]:
+    returns = [run_episode(environment, act, seed).episode_return for seed in seeds]
     environment.close()
-    return [episode.episode_return for episode in episodes]
+    return returns
 
 
 def has_learned(mean_return: float, random: float, reference: float | None, share: float) -> bool | None:

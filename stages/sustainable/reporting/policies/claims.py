@@ -5,8 +5,9 @@ that energy itself cannot be tested. Policies that have not learned are named an
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
@@ -18,18 +19,11 @@ from sustainable.reporting.parameters import PoliciesParameters, ReportParameter
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
-from sustainable.statistics import (
-    CONFIRMED,
-    INCONCLUSIVE,
-    NOT_TESTABLE,
-    REFUTED,
-    Estimate,
-    Ratio,
-    noise_floor,
-    verdict_on_ratio,
-    weakest,
-)
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
+from sustainable.statistics import Ratio, noise_floor, verdict_on_ratio, weakest
 
+Pairs = Sequence[tuple[MeasuredCell, PolicyLine]]
+PoliciesJudge = Callable[[Policies, ReportParameters], Judgement]
 LIBRARY = ("ptdq", "ptsq")
 READ_FOR_RETURNS = ("data/policies/table.json", "data/policies/returns.csv")
 NO_WINDOWS: Mapping[str, Any] = {"cells": {"PPO": [], "TRPO": []}}
@@ -49,153 +43,145 @@ DOSES_ONLY = {
 }
 
 
-def judge_step(analysis: Analysis) -> Judgement:
-    """B1: bytes are counted; the cost of a step is compared under one runtime."""
-    policies, parameters = analysis.policies, analysis.parameters
+def declare(id: str, **declared: Any) -> Callable[[PoliciesJudge], Declaration]:
+    """Turn a judge of study B's policies into the declaration of a claim or takeaway of study B's source."""
+
+    def from_judge(judge: PoliciesJudge) -> Declaration:
+        def judge_analysis(analysis: Analysis) -> Judgement:
+            return judge(analysis.policies, analysis.parameters)
+
+        return Declaration(id=id, source="study_b", judge=judge_analysis, **declared)
+
+    return from_judge
+
+
+on_windows = partial(declare, decided_by=(ROW_FILES["policies"],), also_reads=READ_FOR_RETURNS)
+
+
+@on_windows(
+    "B1",
+    rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
+    "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
+    "over training seeds below 1, effect above the A/A noise floor, the same without flagged windows; "
+    "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
+    "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
+    "otherwise inconclusive",
+    needs=("CPU time", "exact counts", "energy counter"),
+)
+def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """Bytes are counted; the cost of a step is compared under one runtime."""
     outcome, pairs = decided_on(policies, "step"), policies.pairs
+    name, decided, evidence = basis(policies, "bytes: exact count")
     whole = sorted({line.key for _, line in pairs if line.to_reference_size >= 1})
-    saved = [(cell, line) for cell, line in pairs if certainly(cell, line, outcome, "lower", parameters)]
+    saved = certain(pairs, outcome, "lower", parameters)
     keeping = [(cell, line) for cell, line in saved if keeps(line)]
-    excluded = [(cell, line) for cell, line in pairs if excludes_saving(cell, line, outcome, parameters)]
+    excluded = [pair for pair in pairs if excludes_saving(*pair, outcome, parameters)]
     size = INCONCLUSIVE if not pairs else (REFUTED if whole else CONFIRMED)
     cost = REFUTED if keeping else (CONFIRMED if pairs and len(excluded) == len(pairs) else INCONCLUSIVE)
+    larger = f" (not smaller: {', '.join(policies.labels[key] for key in whole)})" if whole else ""
     return Judgement(
-        verdict=weakest([size, cost]),
-        reason=f"{basis(policies)} Bytes: {size}"
-        + (f" (not smaller: {_named(policies, whole)})" if whole else "")
-        + f". {cost_name(policies)} of a step: {cost}; {len(saved)} of {len(pairs)} comparisons show a "
-        f"saving, {len(keeping)} of them with the return kept{_best(policies, keeping, outcome)}."
-        f"{left_out(policies)}",
-        evidence=evidence_class(policies, "bytes: exact count"),
-        values=_values(policies, outcome, {"bytes": size, "cost": cost}, keeping),
+        weakest([size, cost]),
+        f"{decided} Bytes: {size}{larger}. {name} of a step: {cost}; {len(saved)} of {len(pairs)} "
+        f"comparisons show a saving, {len(keeping)} of them with the return kept"
+        f"{_best(policies, keeping, outcome)}.{left_out(policies)}",
+        _values(policies, outcome, {"bytes": size, "cost": cost}, keeping),
+        evidence,
     )
 
 
-def judge_episode(analysis: Analysis) -> Judgement:
-    """B2: whether an episode costs less for any reason other than its early end."""
-    policies, parameters = analysis.policies, analysis.parameters
+@on_windows(
+    "B2",
+    rule="the cost of an episode falls if its ratio to the uncompressed policy under the same runtime "
+    "lies below 1 (as in B1); refuted if it falls for a policy that keeps {kept_percent:g} % of the "
+    "return by its whole interval; confirmed if every policy for which it falls has lost that return and "
+    "ends its episodes sooner, each by its whole interval",
+    needs=("CPU time", "exact counts", "energy counter"),
+)
+def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """Whether an episode costs less for any reason other than its early end."""
     outcome, pairs = decided_on(policies, "episode"), policies.pairs
-    fallen = [(cell, line) for cell, line in pairs if certainly(cell, line, outcome, "lower", parameters)]
+    name, decided, evidence = basis(policies, "returns and steps: exact count")
+    fallen = certain(pairs, outcome, "lower", parameters)
     against = [(cell, line) for cell, line in fallen if keeps(line)]
-    shorter = [(cell, line) for cell, line in fallen if collapsed(line) and ends_sooner(line)]
-    unexplained = [(cell, line) for cell, line in fallen if not ends_sooner(line) and not keeps(line)]
-    verdict = REFUTED if against else INCONCLUSIVE
-    if fallen and len(shorter) == len(fallen):
-        verdict = CONFIRMED
+    shorter = sum(collapsed(line) and ends_sooner(line) for _, line in fallen)
+    unexplained = sum(not ends_sooner(line) and not keeps(line) for _, line in fallen)
     never = sum(not cell.ends_early for cell, _ in fallen)
+    verdict = REFUTED if against else INCONCLUSIVE
     return Judgement(
-        verdict=verdict,
-        reason=f"{basis(policies)} {cost_name(policies)} of an episode falls in {len(fallen)} of "
-        f"{len(pairs)} comparisons: {len(shorter)} with the return lost and shorter episodes, "
+        CONFIRMED if fallen and shorter == len(fallen) else verdict,
+        f"{decided} {name} of an episode falls in {len(fallen)} of "
+        f"{len(pairs)} comparisons: {shorter} with the return lost and shorter episodes, "
         f"{len(against)} with the return kept{_best(policies, against, outcome)}, "
-        f"{len(unexplained)} with the return lost or in doubt, but without shorter episodes; {never} in "
+        f"{unexplained} with the return lost or in doubt, but without shorter episodes; {never} in "
         f"environments whose episodes never end early.{left_out(policies)}",
-        evidence=evidence_class(policies, "returns and steps: exact count"),
-        values=_values(policies, outcome, {"fallen": len(fallen), "shorter": len(shorter)}, against),
+        _values(policies, outcome, {"fallen": len(fallen), "shorter": shorter}, against),
+        evidence,
     )
 
 
-def judge_memory(analysis: Analysis) -> Judgement:
-    """B3: resident memory of fresh processes."""
-    policies, declared = analysis.policies, analysis.parameters.policies
-    lines = policies.memory
+@declare(
+    "B3",
+    rule="resident memory of a fresh process divided by that of the uncompressed policy under the same "
+    "runtime, intervals over processes; an interval wider than {memory_percent:g} % decides nothing; "
+    "quantization: refuted if an interval lies below 1 beyond the A/A control, confirmed if all exclude "
+    "a fall of {memory_percent:g} %; pruning: confirmed if all lie within a fall of "
+    "{least_fall_percent:g} to {most_fall_percent:g} %, refuted if one lies outside",
+    decided_by=(ROW_FILES["memory"],),
+    needs=("resident memory of processes",),
+    cut=MEMORY_ONLY,
+)
+def memory_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """Resident memory of fresh processes."""
+    lines, declared = policies.memory, parameters.policies
     floor, change = _memory_floor(lines), declared_percent(declared.memory_change)
     quantized = [line for line in lines.values() if line.method in QUANTIZERS]
     pruned = [line for line in lines.values() if line.method in PRUNERS]
-    kept = [not_lowered(line, floor, declared) for line in quantized]
-    fallen = [lowered_as_claimed(line, declared) for line in pruned]
-    first, second = (weakest(verdicts) if verdicts else INCONCLUSIVE for verdicts in (kept, fallen))
+    first = _all_of([not_lowered(line, floor, declared) for line in quantized])
+    second = _all_of([lowered_as_claimed(line, declared) for line in pruned])
+    described = {key: asdict(line) for key, line in lines.items()}
     return Judgement(
-        verdict=weakest([first, second]),
-        reason=f"Quantization does not lower it: {first} ({_memory_text(policies, quantized)}). "
+        weakest([first, second]),
+        f"Quantization does not lower it: {first} ({_memory_text(policies, quantized)}). "
         f"Pruning lowers it by about {change}: {second} ({_memory_text(policies, pruned)}).",
-        evidence="resident memory: operating system's count",
-        values={
-            "quantization": first,
-            "pruning": second,
-            "lines": {key: asdict(line) for key, line in lines.items()},
-        },
+        {"quantization": first, "pruning": second, "lines": described},
+        "resident memory: operating system's count",
     )
 
 
-def judge_library_overhead(analysis: Analysis) -> Judgement:
-    """B4: what the library's own int8 modules cost per call, and per process."""
-    policies = analysis.policies
+@declare(
+    "B4",
+    rule="time: the CPU time per call of PTDQ and PTSQ divided by that of the fp32 policy in eager "
+    "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a "
+    "fresh process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies "
+    "below",
+    decided_by=(ROW_FILES["policies"], ROW_FILES["memory"]),
+    also_reads=READ_FOR_RETURNS,
+    needs=("CPU time", "exact counts", "resident memory of processes"),
+)
+def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """What the library's own int8 modules cost per call, and per process."""
     pairs = [(cell, line) for cell, line in policies.pairs if line.key in LIBRARY]
-    verdicts = [overhead(cell, line, analysis.parameters) for cell, line in pairs]
-    time = weakest(verdicts) if verdicts else INCONCLUSIVE
-    floor = _memory_floor(policies.memory)
+    verdicts = [compared(*pair, "policy", "higher", parameters) for pair in pairs]
     lines = [policies.memory[key] for key in LIBRARY if key in policies.memory]
-    memory = weakest([raised(line, floor) for line in lines]) if lines else INCONCLUSIVE
+    floor = _memory_floor(policies.memory)
+    time, memory = _all_of(verdicts), _all_of([raised(line, floor) for line in lines])
     calls = {f"{cell.name}: {line.key}": line.effects["policy"].same_runtime for cell, line in pairs}
-    costlier = sum(verdict == CONFIRMED for verdict in verdicts)
+    known = [ratio.estimate for ratio in calls.values() if ratio is not None]
+    span = f", ratios {min(known):.2f} to {max(known):.2f}" if known else ""
     return Judgement(
-        verdict=weakest([time, memory]),
-        reason=f"Time per call: {time}; higher in {costlier} of {len(pairs)} comparisons"
-        f"{_range(list(calls.values()))}. Memory: {memory} ({_memory_text(policies, lines)})."
-        f"{left_out(policies)}",
-        evidence="time: clock, meter off; resident memory: operating system's count",
-        values={
+        weakest([time, memory]),
+        f"Time per call: {time}; higher in {verdicts.count(CONFIRMED)} of {len(pairs)} comparisons{span}. "
+        f"Memory: {memory} ({_memory_text(policies, lines)}).{left_out(policies)}",
+        {
             "time": time,
             "memory": memory,
-            "calls": {name: _numbers(ratio) for name, ratio in calls.items()},
+            "calls": {name: ratio and asdict(ratio) for name, ratio in calls.items()},
         },
+        "time: clock, meter off; resident memory: operating system's count",
     )
 
 
-POLICY_CLAIMS = (
-    Declaration(
-        id="B1",
-        source="study_b",
-        rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
-        "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
-        "over training seeds below 1, effect above the A/A noise floor, the same without flagged windows; "
-        "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
-        "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
-        "otherwise inconclusive",
-        judge=judge_step,
-        decided_by=(ROW_FILES["policies"],),
-        also_reads=READ_FOR_RETURNS,
-        needs=("CPU time", "exact counts", "energy counter"),
-    ),
-    Declaration(
-        id="B2",
-        source="study_b",
-        rule="the cost of an episode falls if its ratio to the uncompressed policy under the same runtime "
-        "lies below 1 (as in B1); refuted if it falls for a policy that keeps {kept_percent:g} % of the "
-        "return by its whole interval; confirmed if every policy for which it falls has lost that return and "
-        "ends its episodes sooner, each by its whole interval",
-        judge=judge_episode,
-        decided_by=(ROW_FILES["policies"],),
-        also_reads=READ_FOR_RETURNS,
-        needs=("CPU time", "exact counts", "energy counter"),
-    ),
-    Declaration(
-        id="B3",
-        source="study_b",
-        rule="resident memory of a fresh process divided by that of the uncompressed policy under the same "
-        "runtime, intervals over processes; an interval wider than {memory_percent:g} % decides nothing; "
-        "quantization: refuted if an interval lies below 1 beyond the A/A control, confirmed if all exclude "
-        "a fall of {memory_percent:g} %; pruning: confirmed if all lie within a fall of "
-        "{least_fall_percent:g} to {most_fall_percent:g} %, refuted if one lies outside",
-        judge=judge_memory,
-        decided_by=(ROW_FILES["memory"],),
-        needs=("resident memory of processes",),
-        cut=MEMORY_ONLY,
-    ),
-    Declaration(
-        id="B4",
-        source="study_b",
-        rule="time: the CPU time per call of PTDQ and PTSQ divided by that of the fp32 policy in eager "
-        "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a "
-        "fresh process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies "
-        "below",
-        judge=judge_library_overhead,
-        decided_by=(ROW_FILES["policies"], ROW_FILES["memory"]),
-        also_reads=READ_FOR_RETURNS,
-        needs=("CPU time", "exact counts", "resident memory of processes"),
-    ),
-)
+POLICY_CLAIMS = (step_claim, episode_claim, memory_claim, overhead_claim)
 
 
 def decided_on(policies: Policies, outcome: str) -> str:
@@ -203,24 +189,15 @@ def decided_on(policies: Policies, outcome: str) -> str:
     return f"energy_{outcome}" if carries_energy_claims(policies.cpu_evidence) else outcome
 
 
-def cost_name(policies: Policies) -> str:
-    """What the cost is called in a sentence."""
-    return "Energy" if carries_energy_claims(policies.cpu_evidence) else "CPU time"
-
-
-def basis(policies: Policies) -> str:
-    """What the claim is decided on, in one sentence; empty if energy itself was counted."""
-    if carries_energy_claims(policies.cpu_evidence):
-        return ""
-    meaning = EVIDENCE.get(policies.cpu_evidence, "mixed classes")
-    return f"Decided on CPU time; energy itself: {NOT_TESTABLE} ({policies.cpu_evidence}: {meaning})."
-
-
-def evidence_class(policies: Policies, also: str) -> str:
-    """The class of evidence of a cost, and of what else is counted."""
-    if carries_energy_claims(policies.cpu_evidence):
-        return f"energy: {policies.cpu_evidence}; {also}"
-    return f"CPU time: clock; energy: {policies.cpu_evidence}, {NOT_TESTABLE}; {also}"
+def basis(policies: Policies, also: str) -> tuple[str, str, str]:
+    """What a cost is called, what a claim about it is decided on (in one sentence; empty if energy itself was
+    counted), and the class of evidence of the cost and of what else is counted."""
+    evidence = policies.cpu_evidence
+    if carries_energy_claims(evidence):
+        return "Energy", "", f"energy: {evidence}; {also}"
+    meaning = EVIDENCE.get(evidence, "mixed classes")
+    decided = f"Decided on CPU time; energy itself: {NOT_TESTABLE} ({evidence}: {meaning})."
+    return "CPU time", decided, f"CPU time: clock; energy: {evidence}, {NOT_TESTABLE}; {also}"
 
 
 def left_out(policies: Policies) -> str:
@@ -229,19 +206,24 @@ def left_out(policies: Policies) -> str:
     return f" Not learned and left out: {', '.join(names)}." if names else ""
 
 
-def certainly(
-    cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: str, parameters: ReportParameters
-) -> bool:
-    """Whether an outcome is certainly "lower" or "higher" than uncompressed under the same runtime."""
+def compared(
+    cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: Any, parameters: ReportParameters
+) -> str:
+    """Verdict on whether an outcome is "lower" or "higher" than uncompressed under the same runtime, with and
+    without flagged windows."""
     effect, twin = line.effects[outcome], cell.twin(outcome)
-    if effect.same_runtime is None or effect.clean is None or twin is None:
-        return False
-    if cell.blocks < parameters.minimum_blocks:
-        return False
-    direction: Any = claimed
-    return all(
-        verdict_on_ratio(ratio, twin, direction) == CONFIRMED for ratio in (effect.same_runtime, effect.clean)
-    )
+    if twin is None or cell.blocks < parameters.minimum_blocks:
+        return INCONCLUSIVE
+    verdicts = {
+        verdict_on_ratio(ratio, twin, claimed) if ratio else INCONCLUSIVE
+        for ratio in (effect.same_runtime, effect.clean)
+    }
+    return verdicts.pop() if len(verdicts) == 1 else INCONCLUSIVE
+
+
+def certain(pairs: Pairs, outcome: str, claimed: str, parameters: ReportParameters) -> Pairs:
+    """The pairs whose outcome is certainly "lower" or "higher", see `compared`."""
+    return [pair for pair in pairs if compared(*pair, outcome, claimed, parameters) == CONFIRMED]
 
 
 def excludes_saving(cell: MeasuredCell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
@@ -265,13 +247,6 @@ def ends_sooner(line: PolicyLine) -> bool:
     """Whether episodes are shorter, by the whole interval."""
     steps = line.effects["steps"].same_runtime
     return steps is not None and steps.high < 1
-
-
-def overhead(cell: MeasuredCell, line: PolicyLine, parameters: ReportParameters) -> str:
-    """Verdict on whether one call costs more than the uncompressed one."""
-    if certainly(cell, line, "policy", "higher", parameters):
-        return CONFIRMED
-    return REFUTED if certainly(cell, line, "policy", "lower", parameters) else INCONCLUSIVE
 
 
 def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) -> str:
@@ -315,39 +290,26 @@ def _memory_text(policies: Policies, lines: Sequence[MemoryLine]) -> str:
     )
 
 
-def _named(policies: Policies, keys: Sequence[str]) -> str:
-    return ", ".join(policies.labels[key] for key in keys)
-
-
-def _best(policies: Policies, savings: Sequence[tuple[MeasuredCell, PolicyLine]], outcome: str) -> str:
+def _best(policies: Policies, savings: Pairs, outcome: str) -> str:
     """The largest of some savings, in brackets."""
-    known = [
-        (ratio.estimate, cell, line, ratio)
-        for cell, line in savings
-        for ratio in [line.effects[outcome].same_runtime]
-        if ratio is not None
-    ]
+    ratios = [(line.effects[outcome].same_runtime, cell, line) for cell, line in savings]
+    known = [(ratio, cell, line) for ratio, cell, line in ratios if ratio is not None]
     if not known:
         return ""
-    _, cell, line, ratio = min(known, key=lambda one: one[0])
-    kept = f"{line.kept.estimate:.2f}" if isinstance(line.kept, Estimate) else "unknown"
+    ratio, cell, line = min(known, key=lambda saving: saving[0].estimate)
+    kept = f"{line.kept.estimate:.2f}" if line.kept is not None else "unknown"
     return (
         f" (the largest: {policies.labels[line.key]} in {cell.name}, ratio {interval_text(ratio)}, A/A "
         f"control {interval_text(cell.twin(outcome))}, normalised return {kept})"
     )
 
 
-def _range(ratios: Sequence[Ratio | None]) -> str:
-    known = [ratio.estimate for ratio in ratios if ratio is not None]
-    return f", ratios {min(known):.2f} to {max(known):.2f}" if known else ""
+def _all_of(verdicts: Sequence[str]) -> str:
+    """The verdict on all of some parts; inconclusive if there are none."""
+    return weakest(verdicts) if verdicts else INCONCLUSIVE
 
 
-def _values(
-    policies: Policies,
-    outcome: str,
-    parts: Mapping[str, Any],
-    deciding: Sequence[tuple[MeasuredCell, PolicyLine]],
-) -> dict[str, Any]:
+def _values(policies: Policies, outcome: str, parts: Mapping[str, Any], deciding: Pairs) -> dict[str, Any]:
     return {
         **parts,
         "outcome": outcome,
@@ -355,16 +317,17 @@ def _values(
         "left_out": policies.unlearned,
         "deciding": [f"{cell.name}: {line.key}" for cell, line in deciding],
         "comparisons": {
-            f"{cell.name}: {line.key}": {
-                "ratio": _numbers(line.effects[outcome].same_runtime),
-                "control": _numbers(cell.twin(outcome)),
-                "size_ratio": line.to_reference_size,
-                "kept": line.kept and asdict(line.kept),
-            }
+            f"{cell.name}: {line.key}": _comparison(cell.twin(outcome), line, outcome)
             for cell, line in policies.pairs
         },
     }
 
 
-def _numbers(ratio: Ratio | None) -> dict[str, float] | None:
-    return None if ratio is None else dict(vars(ratio))
+def _comparison(twin: Ratio | None, line: PolicyLine, outcome: str) -> dict[str, Any]:
+    ratio = line.effects[outcome].same_runtime
+    return {
+        "ratio": ratio and asdict(ratio),
+        "control": twin and asdict(twin),
+        "size_ratio": line.to_reference_size,
+        "kept": line.kept and asdict(line.kept),
+    }

@@ -1,8 +1,9 @@
 """Summaries of study B's measured windows: costs of policies and their parts, doses, and memory."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,8 @@ from sustainable.policies.returns import amdahl, normalised_return, split_log_ra
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.policies.run import NO_METHOD
-from sustainable.statistics import (
-    Estimate,
-    Ratio,
-    detectable_ratio,
-    ratio_over_units,
-    student_interval,
-    unit_means,
-)
+from sustainable import statistics
+from sustainable.statistics import Estimate, Ratio
 
 STEP_PARTS = ("policy", "environment", "remainder")
 EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode")
@@ -37,14 +32,20 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class PolicyLine:
-    """One configuration of one cell."""
+class Deployment:
+    """A policy, compressed or not, in a runtime."""
 
     key: str
     method: str
     norm: str | None
     share: float
     runtime: str
+
+
+@dataclass(frozen=True)
+class PolicyLine(Deployment):
+    """One configuration of one cell."""
+
     reference: str  # the uncompressed configuration under the same runtime
     same_as: str | None  # first configuration with equal weights and runtime; None if this is the first
     size_bytes: float
@@ -94,15 +95,27 @@ class Measures:
 
     tables: Mapping[str, pd.DataFrame]
     units: Sequence[int]
+    confidence: float
 
-    def ratio(self, outcome: str, key: str, reference: str, confidence: float) -> Ratio | None:
-        table = self.tables[outcome]
-        return ratio_over_units(table[key].to_list(), table[reference].to_list(), self.units, confidence)
+    def ratio(self, outcome: str, key: str, reference: str, clean: bool = False) -> Ratio | None:
+        """Return the ratio of two configurations; `clean`: without flagged windows."""
+        values, base = self.tables[outcome][key], self.tables[outcome][reference]
+        if clean:
+            values = values.mask(self.tables["flagged"][[key, reference]].astype(bool).any(axis=1))
+        return statistics.ratio_over_units(values.to_list(), base.to_list(), self.units, self.confidence)
 
-    def clean_ratio(self, outcome: str, key: str, reference: str, confidence: float) -> Ratio | None:
-        doubtful = self.tables["flagged"][[key, reference]].astype(bool).any(axis=1)
-        values = self.tables[outcome][key].mask(doubtful).to_list()
-        return ratio_over_units(values, self.tables[outcome][reference].to_list(), self.units, confidence)
+    def mean(self, values: Iterable[float]) -> Estimate | None:
+        """Return the mean of one value per block, with Student's interval over units."""
+        return statistics.student_interval(statistics.unit_means(list(values), self.units), self.confidence)
+
+    def mean_returns(self, key: str) -> dict[int, float]:
+        """Return the mean return of all measured episodes, by training seed."""
+        returns, weights = (self.tables[name][key].to_numpy() for name in ("return_mean", "episodes"))
+        units = np.array(self.units)
+        return {
+            seed: float(np.average(returns[units == seed], weights=weights[units == seed]))
+            for seed in sorted(set(self.units))
+        }
 
 
 def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -124,164 +137,129 @@ def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def measures_of(own: pd.DataFrame) -> Measures:
+def measures_of(own: pd.DataFrame, confidence: float) -> Measures:
     """Tables of one cell from its windows (`with_outcomes`)."""
-    columns = {name: name for name in EFFECTS} | {"steps": "steps_per_episode"}
-    columns |= {part: f"{part}_us" for part in ("environment", "remainder")}
-    columns |= {name: name for name in ("flagged", "return_mean", "episodes", "wall_time_s")}
+    columns = {name: name for name in (*EFFECTS, "flagged", "return_mean", "episodes")}
+    columns |= {"steps": "steps_per_episode", "environment": "environment_us", "remainder": "remainder_us"}
     tables = {
         name: own.pivot(index="block", columns="configuration", values=column).sort_index()
         for name, column in columns.items()
     }
     units = own.groupby("block")["training_seed"].first().sort_index()
-    return Measures(tables, [int(unit) for unit in units])
+    return Measures(tables, [int(unit) for unit in units], confidence)
 
 
 def summarise_cell(
-    own: pd.DataFrame, learned: bool, ends_early: bool, random: float, parameters: ReportParameters
+    rows: pd.DataFrame, learned: Sequence[int], ends_early: bool, random: float, parameters: ReportParameters
 ) -> MeasuredCell:
-    """Summarise the windows of one cell."""
-    measures = measures_of(own)
-    described = own.drop_duplicates("configuration").set_index("configuration")
-    others = sorted(set(described.index) - {BASELINE, TWIN})  # an order that no shuffled block changes
-    others.sort(
-        key=lambda key: (described.loc[key, "method"] != NO_METHOD, described.loc[key, "runtime"] != EAGER)
-    )
-    keys = [BASELINE, *others, TWIN]
-    seed = measures.units[0]
-    hashes = own[own["training_seed"] == seed].drop_duplicates("configuration")
-    sha = hashes.set_index("configuration")["weights_sha256"]
+    """Summarise the windows of one cell, of the seeds that have `learned`, or of all if none has."""
+    own = rows[rows["training_seed"].isin(learned)] if learned else rows
+    measures = measures_of(own, parameters.confidence)
+    first_seed = own[own["training_seed"] == measures.units[0]]
+    described = first_seed.drop_duplicates("configuration").set_index("configuration")
+    uncompressed, eager = described["method"] == NO_METHOD, described["runtime"] == EAGER
+    sizes = own.groupby("configuration")["size_bytes"].mean()
+    others = set(described.index) - {BASELINE, TWIN}
+    # An order that no shuffled block changes.
+    ordered = sorted(others, key=lambda key: (not uncompressed[key], not eager[key], key))
     first_of: dict[tuple[str, str], str] = {}
     lines = {}
-    for key in keys:
-        same = first_of.setdefault((str(sha[key]), str(described.loc[key, "runtime"])), key)
-        reference = reference_of(described, key)
+    for key in [BASELINE, *ordered, TWIN]:
         about = described.loc[key]
-        lines[key] = _line(
-            key, about, reference, None if same == key else same, measures, own, random, parameters
-        )
+        same = first_of.setdefault((about["weights_sha256"], about["runtime"]), key)
+        same_as = None if same == key else same
+        lines[key] = _line(about, reference_of(described, key), same_as, sizes, measures, random)
     environment, algorithm = own[["environment", "algorithm"]].iloc[0]
-    seeds = len(set(measures.units))
-    return MeasuredCell(environment, algorithm, learned, ends_early, len(measures.units), seeds, lines)
+    blocks, seeds = len(measures.units), len(set(measures.units))
+    return MeasuredCell(environment, algorithm, bool(learned), ends_early, blocks, seeds, lines)
 
 
 def reference_of(described: pd.DataFrame, key: str) -> str:
     """Return the uncompressed configuration under the runtime of `key`, or the baseline if there is none."""
-    same = described[
-        (described["method"] == NO_METHOD) & (described["runtime"] == described.loc[key, "runtime"])
-    ]
-    others = [str(name) for name in same.index if name != TWIN]
+    same = (described["method"] == NO_METHOD) & (described["runtime"] == described.loc[key, "runtime"])
+    others = [str(name) for name in described.index[same] if name != TWIN]
     return BASELINE if BASELINE in others or not others else others[0]
 
 
+def _described(about: pd.Series) -> dict[str, Any]:
+    """The fields of `Deployment`, from a row named by its configuration."""
+    return {
+        "key": str(about.name),
+        "method": str(about["method"]),
+        "norm": None if pd.isna(about["norm"]) else str(about["norm"]),
+        "share": float(about["share"]),
+        "runtime": str(about["runtime"]),
+    }
+
+
 def _line(
-    key: str,
-    about: pd.Series,
-    reference: str,
-    same_as: str | None,
-    measures: Measures,
-    own: pd.DataFrame,
-    random: float,
-    parameters: ReportParameters,
+    about: pd.Series, reference: str, same_as: str | None, sizes: pd.Series, measures: Measures, random: float
 ) -> PolicyLine:
-    sizes = own.groupby("configuration")["size_bytes"].mean()
-    tables = measures.tables
-    norm = about["norm"]
+    key, tables = str(about.name), measures.tables
+    own, base = measures.mean_returns(key), measures.mean_returns(BASELINE)
+    kept = [normalised_return(own[seed], base[seed], random) for seed in own]
     return PolicyLine(
-        key=key,
-        method=str(about["method"]),
-        norm=None if pd.isna(norm) else str(norm),
-        share=float(about["share"]),
-        runtime=str(about["runtime"]),
+        **_described(about),
         reference=reference,
         same_as=same_as,
         size_bytes=float(sizes[key]),
         size_ratio=float(sizes[key] / sizes[BASELINE]),
         to_reference_size=float(sizes[key] / sizes[reference]),
-        return_mean=float(np.mean(list(mean_returns(measures, key).values()))),
-        kept=kept_return(measures, key, random, parameters.confidence),
+        return_mean=float(np.mean(list(own.values()))),
+        kept=statistics.student_interval(list(filter(math.isfinite, kept)), measures.confidence),
         steps_per_episode=float(tables["steps"][key].mean()),
         costs={name: float(tables[name][key].mean()) for name in ("step", *STEP_PARTS)},
-        effects={name: _effect(measures, name, key, reference, parameters.confidence) for name in EFFECTS},
-        split=split_episode(measures, key, parameters.confidence),
-        scores=efficiency(measures, key, float(sizes[key]), random, parameters.confidence),
+        effects={name: _effect(measures, name, key, reference) for name in EFFECTS},
+        split=split_episode(measures, key),
+        scores=efficiency(measures, key, float(sizes[key]), random),
     )
 
 
-def _effect(measures: Measures, outcome: str, key: str, reference: str, confidence: float) -> Effect:
-    ratios = measures.tables[outcome][key] / measures.tables[outcome][reference]
-    logs = np.log(ratios.to_numpy()).tolist()
+def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effect:
+    table = measures.tables[outcome]
+    logs, twin = (
+        statistics.unit_means(np.log(table[own] / table[other]), measures.units)
+        for own, other in ((key, reference), (TWIN, BASELINE))
+    )
     return Effect(
-        to_baseline=measures.ratio(outcome, key, BASELINE, confidence),
-        same_runtime=measures.ratio(outcome, key, reference, confidence),
-        clean=measures.clean_ratio(outcome, key, reference, confidence),
-        detectable=detectable_ratio(np.array(unit_means(logs, measures.units)), power=POWER),
+        to_baseline=measures.ratio(outcome, key, BASELINE),
+        same_runtime=measures.ratio(outcome, key, reference),
+        clean=measures.ratio(outcome, key, reference, clean=True),
+        detectable=statistics.detectable_ratio(logs, twin, power=POWER),
     )
 
 
-def mean_returns(measures: Measures, key: str) -> dict[int, float]:
-    """Compute the mean return of all measured episodes, by training seed."""
-    found = {}
-    for seed in sorted(set(measures.units)):
-        here = [unit == seed for unit in measures.units]
-        returns, weights = (measures.tables[name].loc[here, key] for name in ("return_mean", "episodes"))
-        found[seed] = float(np.average(returns, weights=weights))
-    return found
-
-
-def kept_return(measures: Measures, key: str, random: float, confidence: float) -> Estimate | None:
-    """Compute the normalised return, with Student's interval over training seeds."""
-    own, base = mean_returns(measures, key), mean_returns(measures, BASELINE)
-    values = [normalised_return(own[seed], base[seed], random) for seed in own]
-    return student_interval([value for value in values if math.isfinite(value)], confidence)
-
-
-def split_episode(measures: Measures, key: str, confidence: float) -> dict[str, Estimate | None]:
+def split_episode(measures: Measures, key: str) -> dict[str, Estimate | None]:
     """Split ln(CPU time of an episode / baseline's) by length and part of a step, over training seeds."""
-    columns = {
-        name: {part: measures.tables[part][name].to_list() for part in ("steps", *STEP_PARTS)}
+    parts = ("steps", *STEP_PARTS)
+    own, base = (
+        pd.DataFrame({part: measures.tables[part][name] for part in parts}).to_dict("records")
         for name in (key, BASELINE)
-    }
-    found: dict[str, list[float]] = {name: [] for name in ("total", "length", "step", *STEP_PARTS)}
-    for place in range(len(measures.units)):
-        steps, base_steps = (columns[name]["steps"][place] for name in (key, BASELINE))
-        own, base = ({part: columns[name][part][place] for part in STEP_PARTS} for name in (key, BASELINE))
-        split = split_log_ratio(steps, own, base_steps, base)
-        whole = {"total": split.total, "length": split.length, "step": split.step}
-        for name, value in {**whole, **split.parts}.items():
-            found[name].append(value)
-    return {
-        name: student_interval(unit_means(values, measures.units), confidence)
-        for name, values in found.items()
-    }
+    )
+    splits = [split_log_ratio(*pair) for pair in zip(own, base, strict=True)]
+    return {name: measures.mean(split[name] for split in splits) for name in splits[0]}
 
 
-def efficiency(
-    measures: Measures, key: str, size_bytes: float, random: float, confidence: float
-) -> dict[str, Estimate | None]:
+def efficiency(measures: Measures, key: str, size_bytes: float, random: float) -> dict[str, Estimate | None]:
     """Compute efficiency scores with Student's interval over training seeds.
 
     Returns are counted from the random policy's, because a negative return has no cost per unit. A cost per
     unit of return is missing if a seed's return is not above random.
     """
-    tables = measures.tables
-    earned = (tables["return_mean"][key] - random).to_numpy()
-    positive = np.where(earned > 0, earned, np.nan)
-    episode_us, step_us = MICRO * tables["episode"][key].to_numpy(), tables["step"][key].to_numpy()
-    step_j, episode_j = tables["energy_step"][key].to_numpy(), tables["energy_episode"][key].to_numpy()
+    names = ("step", "episode", "energy_step", "energy_episode", "return_mean")
+    step_us, episode_s, step_j, episode_j, returns = (measures.tables[name][key] for name in names)
+    earned, mib = returns - random, size_bytes / MIB
+    positive = earned.where(earned > 0)
     scores = {
-        "cpu_us_per_return": episode_us / positive,
-        "cpu_us_per_step_and_mib": step_us / (size_bytes / MIB),
+        "cpu_us_per_return": MICRO * episode_s / positive,
+        "cpu_us_per_step_and_mib": step_us / mib,
         "energy_uj_per_step": MICRO * step_j,
         "energy_uj_per_return": MICRO * episode_j / positive,
-        "energy_uj_per_step_and_mib": MICRO * step_j / (size_bytes / MIB),
+        "energy_uj_per_step_and_mib": MICRO * step_j / mib,
         "steps_per_joule": 1 / step_j,
         "return_per_joule": earned / episode_j,
     }
-    return {
-        name: student_interval(unit_means(values.tolist(), measures.units), confidence)
-        for name, values in scores.items()
-    }
+    return {name: measures.mean(values) for name, values in scores.items()}
 
 
 @dataclass(frozen=True)
@@ -308,13 +286,13 @@ def summarise_doses(workload: pd.DataFrame, parameters: ReportParameters) -> lis
     found = []
     for dose in sorted(models["dose_us"].unique()):
         own = models[models["dose_us"] == dose]
-        measures = Measures(measures_of(own).tables, [int(unit) for unit in units])
+        measures = replace(measures_of(own, parameters.confidence), units=[int(unit) for unit in units])
         for key in sorted(set(own["configuration"]) - {BASELINE}):
-            found.append(_dose(float(dose), key, measures, parameters.confidence))
+            found.append(_dose(float(dose), key, measures))
     return found
 
 
-def _dose(dose: float, key: str, measures: Measures, confidence: float) -> Dose:
+def _dose(dose: float, key: str, measures: Measures) -> Dose:
     policy, step = measures.tables["policy"], measures.tables["step"]
     shares = np.minimum(policy[BASELINE] / step[BASELINE], 1.0)  # both are timed: noise may pass 1
     speed_ups = policy[BASELINE] / policy[key]
@@ -326,20 +304,15 @@ def _dose(dose: float, key: str, measures: Measures, confidence: float) -> Dose:
         policy_share=float(shares.mean()),
         speed_up=float(np.exp(np.log(speed_ups).mean())),
         predicted=float(np.exp(np.log(predicted).mean())),
-        measured=measures.ratio("step", key, BASELINE, confidence),
-        error=ratio_over_units(measured.to_list(), predicted, measures.units, confidence),
+        measured=measures.ratio("step", key, BASELINE),
+        error=statistics.ratio_over_units(measured.to_list(), predicted, measures.units, measures.confidence),
     )
 
 
 @dataclass(frozen=True)
-class MemoryLine:
+class MemoryLine(Deployment):
     """Resident memory of fresh processes with one configuration; intervals over processes."""
 
-    key: str
-    method: str
-    norm: str | None
-    share: float
-    runtime: str
     processes: int
     rss_mib: float
     process: Ratio | None  # to the baseline
@@ -356,46 +329,33 @@ class MemoryLine:
 
 def summarise_memory(memory: pd.DataFrame, confidence: float) -> dict[str, MemoryLine]:
     """Summarise memory by configuration, comparing processes of the same repeat and cell."""
-    units = {
-        key: number for number, (key, _) in enumerate(memory.groupby(["environment", "algorithm", "repeat"]))
-    }
-    places = [
-        units[key]
-        for key in memory[["environment", "algorithm", "repeat"]].itertuples(index=False, name=None)
-    ]
-    memory = memory.assign(unit=places)
+    processes = memory.assign(unit=memory.groupby(["environment", "algorithm", "repeat"]).ngroup())
+    by_key = {str(key): own.set_index("unit") for key, own in processes.groupby("configuration")}
     described = memory.drop_duplicates("configuration").set_index("configuration")
     return {
-        str(key): _memory_line(str(key), reference_of(described, str(key)), memory, confidence)
-        for key in described.index
+        str(key): _memory_line(about, reference_of(described, str(key)), by_key, confidence)
+        for key, about in described.iterrows()
     }
 
 
-def _memory_line(key: str, reference: str, memory: pd.DataFrame, confidence: float) -> MemoryLine:
-    by_unit = {
-        name: own.set_index("unit")
-        for name, own in memory.groupby("configuration")
-        if name in {key, reference, BASELINE}
-    }
-    own = by_unit[key]
+def _memory_line(
+    about: pd.Series, reference: str, by_key: Mapping[str, pd.DataFrame], confidence: float
+) -> MemoryLine:
+    own = by_key[str(about.name)]
 
     def ratio(other: str) -> Ratio | None:
-        pair = own.join(by_unit[other], rsuffix="_other", how="inner")
+        pair = own.join(by_key[other], rsuffix="_other", how="inner")
         columns = (pair["process_rss_bytes"].to_list(), pair["process_rss_bytes_other"].to_list())
-        return ratio_over_units(*columns, pair.index.to_list(), confidence)
+        return statistics.ratio_over_units(*columns, pair.index.to_list(), confidence)
 
-    difference = (own["policy_rss_bytes"] - by_unit[BASELINE]["policy_rss_bytes"]).dropna() / MIB
+    difference = (own["policy_rss_bytes"] - by_key[BASELINE]["policy_rss_bytes"]).dropna() / MIB
     return MemoryLine(
-        key=key,
-        method=str(own["method"].iloc[0]),
-        norm=None if pd.isna(own["norm"].iloc[0]) else str(own["norm"].iloc[0]),
-        share=float(own["share"].iloc[0]),
-        runtime=str(own["runtime"].iloc[0]),
+        **_described(about),
         processes=len(own),
         rss_mib=float(own["process_rss_bytes"].mean() / MIB),
         process=ratio(BASELINE),
         same_runtime=ratio(reference),
-        policy_difference_mib=student_interval(difference.to_list(), confidence),
+        policy_difference_mib=statistics.student_interval(difference.to_list(), confidence),
         weights_bytes_disk=float(own["weights_bytes_disk"].mean()),
         weights_bytes_memory=float(own["weights_bytes_memory"].mean()),
     )

@@ -1,6 +1,6 @@
 """Figures of study B: the second source's panels, the split of a change, doses, survival, learning."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +15,27 @@ from sustainable.energy.meter import COUNTER
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
-from sustainable.reporting.policies.costs import STEP_PARTS, Dose, PolicyLine
+from sustainable.reporting.policies.costs import STEP_PARTS, PolicyLine
 from sustainable.reporting.policies.run import CELL, PoliciesRun
 from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
 from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, STYLE, draw_interval, save_figures
-from sustainable.statistics import Estimate
 
 PART_COLOURS = {"policy": ORANGE, "environment": BLUE, "remainder": GREY, "length": GREEN}
-PART_LABELS = {
-    "policy": "policy",
-    "environment": "environment",
-    "remainder": "remainder (loop, resets)",
-    "length": "episode length",
-}
+PART_LABELS = {"remainder": "remainder (loop, resets)", "length": "episode length"}
+CAUSES = ("length", *STEP_PARTS)
 SKY, PINK, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#E69F00", "#000000"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, GREY, BLACK)
-METHOD_MARKS = {
-    "none": "o",
-    "ptdq": "s",
-    "ptsq": "D",
-    "qat": "^",
-    "unstructured": "v",
-    "structured": "P",
-    "mixed": "X",
+METHODS = {  # mark and label
+    "none": ("o", "uncompressed"),
+    "ptdq": ("s", "PTDQ"),
+    "ptsq": ("D", "PTSQ"),
+    "qat": ("^", "QAT"),
+    "unstructured": ("v", "weights pruned"),
+    "structured": ("P", "units removed"),
+    "mixed": ("X", "units removed + PTDQ"),
 }
-METHOD_LABELS = {
-    "none": "uncompressed",
-    "ptdq": "PTDQ",
-    "ptsq": "PTSQ",
-    "qat": "QAT",
-    "unstructured": "weights pruned",
-    "structured": "units removed",
-    "mixed": "units removed + PTDQ",
-}
+EPISODE_COST = "CPU time of an episode\nrelative to the baseline"
+STEP_COST = "CPU time of a step\nrelative to the baseline"
 
 
 def draw_policies(
@@ -57,62 +45,61 @@ def draw_policies(
 
     `published` is the source's `pruning_survival`.
     """
-    figures = {
-        "policies_panels": panels_figure(run, policies),
-        "policies_ratios": policies_ratios_figure(policies),
-        "policies_parts": parts_figure(policies),
-        "policies_split": split_figure(policies),
-        "policies_doses": doses_figure(policies),
-        "policies_survival": survival_figure(policies, published),
-        "policies_learning": learning_figure(run),
-    }
+    with plt.rc_context(STYLE):
+        figures = {
+            "policies_panels": panels_figure(run, policies),
+            "policies_ratios": policies_ratios_figure(policies),
+            "policies_parts": parts_figure(policies),
+            "policies_split": split_figure(policies),
+            "policies_doses": doses_figure(policies),
+            "policies_survival": survival_figure(policies, published),
+            "policies_learning": learning_figure(run),
+        }
     return save_figures(figures, folder, stamp)
 
 
 def panels_figure(run: PoliciesRun, policies: Policies) -> Figure:
     """Plot the source's panels: size, return and length against cost, cost by component, power over the run,
     and size beside cost."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(3, 2, figsize=(6.8, 8.2))
-        _scatter(axes[0, 0], policies, "size", "step")
-        axes[0, 0].set_xlabel("weights' bytes relative to the baseline")
-        axes[0, 0].set_ylabel("CPU time of a step\nrelative to the baseline")
-        _scatter(axes[0, 1], policies, "kept", "episode")
-        axes[0, 1].set_xlabel("return kept (0: random policy, 1: baseline)")
-        _scatter(axes[1, 0], policies, "steps", "episode")
-        axes[1, 0].set_xlabel("steps of an episode relative to the baseline")
-        axes[1, 0].set_ylabel("CPU time of an episode\nrelative to the baseline")
-        axes[0, 1].set_ylabel("CPU time of an episode\nrelative to the baseline")
-        _components(axes[1, 1], policies)
-        _power(axes[2, 0], run, policies)
-        _side_by_side(axes[2, 1], policies)
-        _scatter_legend(figure, policies)
+    figure, axes = plt.subplots(3, 2, figsize=(6.8, 8.2))
+    _scatter(axes[0, 0], policies, lambda line: line.size_ratio, "step")
+    axes[0, 0].set(xlabel="weights' bytes relative to the baseline", ylabel=STEP_COST)
+    _scatter(axes[0, 1], policies, _shown_return, "episode")
+    axes[0, 1].set(xlabel="return kept (0: random policy, 1: baseline)", ylabel=EPISODE_COST)
+    _scatter(axes[1, 0], policies, _relative_steps, "episode")
+    axes[1, 0].set(xlabel="steps of an episode relative to the baseline", ylabel=EPISODE_COST)
+    _components(axes[1, 1], policies)
+    _power(axes[2, 0], run, policies)
+    _side_by_side(axes[2, 1], policies)
+    _scatter_legend(figure, policies)
     return figure
 
 
-def _scatter(axis: Axes, policies: Policies, across: str, outcome: str) -> None:
+def _scatter(
+    axis: Axes, policies: Policies, across: Callable[[PolicyLine], float | None], outcome: str
+) -> None:
     """Plot one point per cell and configuration: colour is the environment, shape the compression."""
     colours = environment_colours(policies)
+    look: dict[str, Any] = {"markersize": 4, "alpha": 0.65, "markeredgewidth": 0}
     for cell in shown(policies):
         for line in cell.lines.values():
-            effect = line.effects[outcome].to_baseline
-            x = _across(line, across)
+            effect, x = line.effects[outcome].to_baseline, across(line)
             if effect is not None and x is not None and line.key != TWIN:
-                look: dict[str, Any] = {"color": colours[cell.environment], "markersize": 4, "alpha": 0.65}
-                axis.plot(x, effect.estimate, METHOD_MARKS[line.method], markeredgewidth=0, **look)
+                mark, _ = METHODS[line.method]
+                axis.plot(x, effect.estimate, mark, color=colours[cell.environment], **look)
     for line_at in (axis.axhline, axis.axvline):
         line_at(1, color="black", linewidth=0.5, linestyle=":")
     axis.set_yscale("log")
     plain_ticks(axis, "y")
 
 
-def _across(line: PolicyLine, name: str) -> float | None:
-    if name == "size":
-        return line.size_ratio
-    if name == "kept":
-        return None if line.kept is None else max(line.kept.estimate, -0.5)
+def _relative_steps(line: PolicyLine) -> float | None:
     steps = line.effects["steps"].to_baseline
-    return None if steps is None else steps.estimate
+    return steps.estimate if steps else None
+
+
+def _shown_return(line: PolicyLine) -> float | None:
+    return max(line.kept.estimate, -0.5) if line.kept else None
 
 
 def environment_colours(policies: Policies) -> dict[str, str]:
@@ -123,51 +110,49 @@ def environment_colours(policies: Policies) -> dict[str, str]:
 def _scatter_legend(figure: Figure, policies: Policies) -> None:
     colours = environment_colours(policies)
     names = dict.fromkeys(cell.environment for cell in shown(policies))
-    methods = dict.fromkeys(line.method for cell in shown(policies) for line in cell.lines.values())
-    marks = [Line2D([], [], marker="o", linestyle="", color=colours[name], label=name) for name in names]
-    marks += [
-        Line2D(
-            [],
-            [],
-            marker=METHOD_MARKS[name],
-            linestyle="",
-            color=BLACK,
-            markersize=4,
-            label=METHOD_LABELS[name],
-        )
-        for name in METHOD_MARKS
-        if name in methods
+    methods = {line.method for cell in shown(policies) for line in cell.lines.values()}
+    handles = [_mark("o", colours[name], name) for name in names]
+    handles += [
+        _mark(mark, BLACK, label, markersize=4) for name, (mark, label) in METHODS.items() if name in methods
     ]
-    figure.legend(handles=marks, loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
+
+
+def _mark(mark: str, colour: str, label: str, **look: Any) -> Line2D:
+    """Return an entry of a legend."""
+    return Line2D([], [], marker=mark, linestyle="", color=colour, label=label, **look)
+
+
+def _part_marks(parts: Sequence[str]) -> list[Line2D]:
+    return [_mark("s", PART_COLOURS[part], PART_LABELS.get(part, part)) for part in parts]
 
 
 def _components(axis: Axes, policies: Policies) -> None:
     """Plot CPU time per step by part, uncompressed in eager torch, one bar per environment."""
     cells = of_each_environment(policies)
     for place, cell in enumerate(cells):
-        _stack(axis, place, cell.lines[BASELINE])
-    axis.set_yticks(range(len(cells)), [cell.environment for cell in cells], fontsize=7)
-    axis.invert_yaxis()
+        _stack(axis, place, cell.lines[BASELINE].costs, STEP_PARTS)
+    _name_rows(axis, [cell.environment for cell in cells], fontsize=7)
     axis.set_xlabel("CPU time of a step, uncompressed, µs")
-    for part in STEP_PARTS:
-        axis.plot([], [], "s", color=PART_COLOURS[part], label=PART_LABELS[part])
-    axis.legend(fontsize=6, frameon=False)
+    axis.legend(handles=_part_marks(STEP_PARTS), fontsize=6, frameon=False)
 
 
-def _stack(axis: Axes, place: float, line: PolicyLine) -> None:
+def _stack(axis: Axes, place: float, values: Mapping[str, float], parts: Sequence[str]) -> None:
     """Draw one bar of stacked parts.
 
     A negative part (timed separately, the others took longer than in the step) extends to the left.
     """
-    right = left = 0.0
-    for part in STEP_PARTS:
-        value = line.costs[part]
-        start = right if value >= 0 else left
-        axis.barh(place, value, left=start, color=PART_COLOURS[part], height=0.7)
-        if value >= 0:
-            right += value
-        else:
-            left += value
+    ends = {True: 0.0, False: 0.0}
+    for part in parts:
+        value = values[part]
+        axis.barh(place, value, left=ends[value >= 0], color=PART_COLOURS[part], height=0.7)
+        ends[value >= 0] += value
+
+
+def _name_rows(axis: Axes, names: Sequence[str], **look: Any) -> None:
+    """Label rows from the top."""
+    axis.set_yticks(range(len(names)), names, **look)
+    axis.invert_yaxis()
 
 
 def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
@@ -182,8 +167,7 @@ def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
         if chosen.any():
             axis.plot(minutes[chosen], watts[chosen], "o", color=colour, markersize=2, alpha=0.6, label=label)
     nature = "" if policies.cpu_evidence == COUNTER else f"\n({policies.cpu_evidence}: an estimate)"
-    axis.set_ylabel(f"CPU power, W{nature}")
-    axis.set_xlabel(f"minutes of measured windows, {cell.name}")
+    axis.set(xlabel=f"minutes of measured windows, {cell.name}", ylabel=f"CPU power, W{nature}")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=6, frameon=False, loc="lower right")
 
@@ -194,16 +178,15 @@ def _side_by_side(axis: Axes, policies: Policies) -> None:
     keys = [key for key, line in cells[0].lines.items() if line.compressed]
     for place, key in enumerate(keys):
         lines = [cell.lines[key] for cell in cells if key in cell.lines]
-        ratios = [one.estimate for line in lines for one in [line.effects["step"].to_baseline] if one]
+        ratios = [line.effects["step"].to_baseline for line in lines]
+        costs = [ratio.estimate for ratio in ratios if ratio]
         axis.barh(place - 0.2, geometric_mean([line.size_ratio for line in lines]), 0.38, color=GREY)
-        axis.barh(place + 0.2, geometric_mean(ratios), 0.38, color=ORANGE)
+        axis.barh(place + 0.2, geometric_mean(costs), 0.38, color=ORANGE)
     axis.axvline(1, color="black", linewidth=0.6)
-    axis.set_yticks(range(len(keys)), [policies.labels[key] for key in keys], fontsize=6)
-    axis.invert_yaxis()
+    _name_rows(axis, [policies.labels[key] for key in keys], fontsize=6)
     axis.set_xlabel("relative to the baseline")
-    axis.plot([], [], "s", color=GREY, label="bytes")
-    axis.plot([], [], "s", color=ORANGE, label="CPU time of a step")
-    axis.legend(fontsize=6, edgecolor="none", framealpha=0.8)
+    handles = [_mark("s", GREY, "bytes"), _mark("s", ORANGE, "CPU time of a step")]
+    axis.legend(handles=handles, fontsize=6, edgecolor="none", framealpha=0.8)
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -226,157 +209,120 @@ def policies_ratios_figure(policies: Policies) -> Figure:
     """Plot CPU time per step relative to the uncompressed policy under the same runtime."""
     cells, colours = shown(policies), environment_colours(policies)
     keys = list(dict.fromkeys(line.key for cell in cells for line in cell.compressed))
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6.2, 0.9 + 0.34 * len(keys)))
-        offsets = np.linspace(-0.3, 0.3, len(cells)) if len(cells) > 1 else [0.0]
-        for offset, cell in zip(offsets, cells, strict=True):
-            for place, key in enumerate(keys):
-                ratio = cell.lines[key].effects["step"].same_runtime if key in cell.lines else None
-                draw_interval(axis, ratio, place + offset, colours[cell.environment], 1.2, 2.5)
-        for name in dict.fromkeys(cell.environment for cell in cells):
-            axis.plot([], [], "o-", color=colours[name], markersize=3, label=name)
-        axis.axvline(1, color="black", linewidth=0.6)
-        axis.set_xscale("log")
-        plain_ticks(axis, "x")
-        axis.set_yticks(range(len(keys)), [policies.labels[key] for key in keys])
-        axis.invert_yaxis()
-        axis.set_xlabel("CPU time of a step relative to the uncompressed policy under the same runtime")
-        figure.legend(loc="outside upper center", ncols=4, fontsize=7, frameon=False)
+    figure, axis = plt.subplots(figsize=(6.2, 0.9 + 0.34 * len(keys)))
+    offsets = np.linspace(-0.3, 0.3, len(cells)) if len(cells) > 1 else [0.0]
+    for offset, cell in zip(offsets, cells, strict=True):
+        for place, key in enumerate(keys):
+            ratio = cell.lines[key].effects["step"].same_runtime if key in cell.lines else None
+            draw_interval(axis, ratio, place + offset, colours[cell.environment], 1.2, 2.5)
+    for name in dict.fromkeys(cell.environment for cell in cells):
+        axis.plot([], [], "o-", color=colours[name], markersize=3, label=name)
+    axis.axvline(1, color="black", linewidth=0.6)
+    axis.set_xscale("log")
+    plain_ticks(axis, "x")
+    _name_rows(axis, [policies.labels[key] for key in keys])
+    axis.set_xlabel("CPU time of a step relative to the uncompressed policy under the same runtime")
+    figure.legend(loc="outside upper center", ncols=4, fontsize=7, frameon=False)
     return figure
+
+
+def _panels(count: int, width: float, heights: Callable[[int], float], **options: Any) -> tuple[Figure, Any]:
+    """Make `count` panels in at most two columns; `heights`: of a figure with so many rows."""
+    columns = min(2, count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, heights(rows)), squeeze=False, **options)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, axes
 
 
 def parts_figure(policies: Policies) -> Figure:
     """Plot CPU time per step by part and configuration, one panel per environment."""
     cells = of_each_environment(policies)
-    columns = min(2, len(cells))
-    rows = -(-len(cells) // columns)
     most = max(len(cell.lines) for cell in cells)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(6.8, rows * (0.6 + 0.17 * most)), sharey=True, squeeze=False
-        )
-        for axis, cell in zip(axes.flat, cells, strict=False):
-            for place, line in enumerate(cell.lines.values()):
-                _stack(axis, place, line)
-            names = [policies.labels[key] for key in cell.lines]
-            axis.set_yticks(range(len(names)), names, fontsize=6)
-            axis.set_title(cell.name, fontsize=8)
-        for axis in axes.flat[len(cells) :]:
-            axis.set_visible(False)
-        axes[0, 0].invert_yaxis()
-        for axis in axes[-1]:
-            axis.set_xlabel("CPU time of a step, µs")
-        handles = [
-            Line2D([], [], marker="s", linestyle="", color=PART_COLOURS[p], label=PART_LABELS[p])
-            for p in STEP_PARTS
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7, frameon=False)
+    figure, axes = _panels(len(cells), 6.8, lambda rows: rows * (0.6 + 0.17 * most), sharey=True)
+    for axis, cell in zip(axes.flat, cells, strict=False):
+        for place, line in enumerate(cell.lines.values()):
+            _stack(axis, place, line.costs, STEP_PARTS)
+        axis.set_yticks(range(len(cell.lines)), [policies.labels[key] for key in cell.lines], fontsize=6)
+        axis.set_title(cell.name, fontsize=8)
+    axes[0, 0].invert_yaxis()
+    for axis in axes[-1]:
+        axis.set_xlabel("CPU time of a step, µs")
+    handles = _part_marks(STEP_PARTS)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7, frameon=False)
     return figure
 
 
 def split_figure(policies: Policies) -> Figure:
     """Plot the change of an episode's cost by cause: bars add up to the total, the black point."""
     cells = split_cells(policies)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(cells), figsize=(6.8, 3.6), sharey=True, squeeze=False)
-        for axis, cell in zip(axes[0], cells, strict=True):
-            lines = [line for key, line in cell.lines.items() if key != BASELINE]
-            for place, line in enumerate(lines):
-                _causes(axis, place, line)
-            axis.axvline(0, color="black", linewidth=0.6)
-            axis.set_yticks(range(len(lines)), [policies.labels[line.key] for line in lines], fontsize=6.5)
-            axis.set_title(cell.name, fontsize=8)
-            axis.set_xlabel("change of ln(CPU time of an episode)")
-        axes[0, 0].invert_yaxis()
-        for part in ("length", *STEP_PARTS):
-            axes[0, 0].plot([], [], "s", color=PART_COLOURS[part], label=PART_LABELS[part])
-        axes[0, 0].plot([], [], "o", color=BLACK, markersize=3, label="total, with interval")
-        figure.legend(loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
+    figure, axes = plt.subplots(1, len(cells), figsize=(6.8, 3.6), sharey=True, squeeze=False)
+    for axis, cell in zip(axes[0], cells, strict=True):
+        lines = [line for key, line in cell.lines.items() if key != BASELINE]
+        for place, line in enumerate(lines):
+            found = {name: cause.estimate if cause else 0.0 for name, cause in line.split.items()}
+            _stack(axis, place, found, CAUSES)
+            total: Any = line.split["total"]
+            draw_interval(axis, total, place, BLACK, 1, 2.5)
+        axis.axvline(0, color="black", linewidth=0.6)
+        axis.set_yticks(range(len(lines)), [policies.labels[line.key] for line in lines], fontsize=6.5)
+        axis.set_title(cell.name, fontsize=8)
+        axis.set_xlabel("change of ln(CPU time of an episode)")
+    axes[0, 0].invert_yaxis()
+    handles = [*_part_marks(CAUSES), _mark("o", BLACK, "total, with interval", markersize=3)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
     return figure
-
-
-def _causes(axis: Axes, place: int, line: PolicyLine) -> None:
-    ends = {True: 0.0, False: 0.0}
-    for part in ("length", *STEP_PARTS):
-        value = _value(line.split[part])
-        axis.barh(place, value, left=ends[value >= 0], color=PART_COLOURS[part], height=0.7)
-        ends[value >= 0] += value
-    total = line.split["total"]
-    if total is not None:
-        axis.plot([total.low, total.high], [place, place], color=BLACK, linewidth=1)
-        axis.plot(total.estimate, place, "o", color=BLACK, markersize=2.5)
-
-
-def _value(found: Estimate | None) -> float:
-    return 0.0 if found is None else found.estimate
 
 
 def doses_figure(policies: Policies) -> Figure:
     """Plot each step's cost relative to the baseline against the cost of the environment's step: measured
     points, and lines predicted by Amdahl's law."""
-    by_key: dict[str, list[Dose]] = {}
-    for dose in policies.doses:
-        by_key.setdefault(dose.key, []).append(dose)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6.6, 3.4))
-        for colour, (key, doses) in zip(PALETTE, by_key.items(), strict=False):
-            own = sorted(doses, key=lambda dose: dose.dose_us)
-            x = np.arange(len(own))
-            axis.plot(x, [dose.predicted for dose in own], "-", color=colour, linewidth=1)
-            for at, dose in zip(x, own, strict=True):
-                if dose.measured is not None:
-                    axis.plot(
-                        [at, at],
-                        [dose.measured.low, dose.measured.high],
-                        color=colour,
-                        linewidth=2.5,
-                        alpha=0.5,
-                    )
-                    axis.plot(at, dose.measured.estimate, "o", color=colour, markersize=3.5)
-            axis.plot([], [], "o", color=colour, label=policies.labels[key])
-        axis.plot([], [], "-", color=BLACK, linewidth=1, label="Amdahl's law")
-        names = sorted({dose.dose_us for dose in policies.doses})
-        axis.set_xticks(range(len(names)), [f"{name:g}" for name in names])
-        axis.axhline(1, color="black", linewidth=0.5, linestyle=":")
-        axis.set_yscale("log")
-        plain_ticks(axis, "y")
-        axis.set_xlabel("added cost of the environment's step, µs")
-        axis.set_ylabel("CPU time of a step\nrelative to the baseline")
-        figure.legend(loc="outside right center", fontsize=6.5, frameon=False)
+    names = sorted({dose.dose_us for dose in policies.doses})
+    keys = dict.fromkeys(dose.key for dose in policies.doses)
+    figure, axis = plt.subplots(figsize=(6.6, 3.4))
+    for colour, key in zip(PALETTE, keys, strict=False):
+        own = sorted((dose for dose in policies.doses if dose.key == key), key=lambda dose: dose.dose_us)
+        axis.plot([dose.predicted for dose in own], "-", color=colour, linewidth=1)
+        for at, dose in enumerate(own):
+            if dose.measured is not None:
+                ends = [dose.measured.low, dose.measured.high]
+                axis.plot([at, at], ends, color=colour, linewidth=2.5, alpha=0.5)
+                axis.plot(at, dose.measured.estimate, "o", color=colour, markersize=3.5)
+        axis.plot([], [], "o", color=colour, label=policies.labels[key])
+    axis.plot([], [], "-", color=BLACK, linewidth=1, label="Amdahl's law")
+    axis.set_xticks(range(len(names)), [f"{name:g}" for name in names])
+    axis.axhline(1, color="black", linewidth=0.5, linestyle=":")
+    axis.set_yscale("log")
+    plain_ticks(axis, "y")
+    axis.set(xlabel="added cost of the environment's step, µs", ylabel=STEP_COST)
+    figure.legend(loc="outside right center", fontsize=6.5, frameon=False)
     return figure
 
 
 def survival_figure(policies: Policies, published: Sequence[Any]) -> Figure:
     """Plot the share of models that keep their return by pruned share; published figures are crosses."""
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(5.2, 3.0))
-        for colour, curve in zip((BLACK, *PALETTE), policies.survival, strict=False):
-            x = [100 * share for share in curve.shares]
-            alone = curve is policies.survival[0]
-            axis.plot(
-                x, [100 * one.estimate for one in curve.survive], "o-", color=colour, markersize=2.5,
-                linewidth=1.8 if alone else 1, label=f"{curve.label} (n = {curve.survive[0].n})",
-            )  # fmt: skip
-            if alone:
-                low, high = ([100 * getattr(one, end) for one in curve.survive] for end in ("low", "high"))
-                axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
-        if not policies.survival:
-            axis.text(0.5, 0.5, "no policy has learned", ha="center", transform=axis.transAxes)
-        for place, said in enumerate(published):
-            label = "published" if place == 0 else None
-            axis.plot(
-                100 * said["share"],
-                100 * (1 - said["lost"]),
-                "x",
-                color=ORANGE,
-                markersize=8,
-                label=label,
-                mew=2,
-            )
-        axis.set_xlabel("pruned share, %")
-        axis.set_ylabel(f"models that keep {declared_percent(SURVIVES)}\nof their return, %")
-        axis.set_ylim(-3, 103)
-        axis.legend(fontsize=6.5, frameon=False)
+    figure, axis = plt.subplots(figsize=(5.2, 3.0))
+    for colour, curve in zip((BLACK, *PALETTE), policies.survival, strict=False):
+        x = [100 * share for share in curve.shares]
+        estimates, low, high = (
+            [100 * getattr(share, name) for share in curve.survive] for name in ("estimate", "low", "high")
+        )
+        first = curve is policies.survival[0]
+        look: dict[str, Any] = {"color": colour, "markersize": 2.5, "linewidth": 1.8 if first else 1}
+        axis.plot(x, estimates, "o-", label=f"{curve.label} (n = {curve.survive[0].n})", **look)
+        if first:
+            axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+    if not policies.survival:
+        axis.text(0.5, 0.5, "no policy has learned", ha="center", transform=axis.transAxes)
+    for place, said in enumerate(published):
+        x, y, label = 100 * said["share"], 100 * (1 - said["lost"]), None if place else "published"
+        axis.plot(x, y, "x", color=ORANGE, markersize=8, label=label, mew=2)
+    axis.set(
+        xlabel="pruned share, %", ylabel=f"models that keep {declared_percent(SURVIVES)}\nof their return, %"
+    )
+    axis.set_ylim(-3, 103)
+    axis.legend(fontsize=6.5, frameon=False)
     return figure
 
 
@@ -386,38 +332,26 @@ def learning_figure(run: PoliciesRun) -> Figure:
     Dashed lines are returns reported elsewhere.
     """
     names = list(dict.fromkeys(run.learning["environment"]))
-    algorithms = list(dict.fromkeys(run.learning["algorithm"]))
-    colours = dict(zip(algorithms, PALETTE, strict=False))
-    columns = min(2, len(names))
-    rows = -(-len(names) // columns)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(6.6, 0.4 + 1.9 * rows), squeeze=False)
-        for axis, name in zip(axes.flat, names, strict=False):
-            _curves(axis, run.learning[run.learning["environment"] == name], colours)
-            for entry in run.table:
-                if entry["environment"] == name and entry["reference_return"] is not None:
-                    colour = colours.get(entry["algorithm"], GREY)
-                    axis.axhline(entry["reference_return"], color=colour, linestyle="--", linewidth=0.8)
-            axis.set_title(name, fontsize=8)
-        for axis in axes.flat[len(names) :]:
-            axis.set_visible(False)
-        for axis in axes[:, 0]:
-            axis.set_ylabel("return")
-        for axis in axes[-1]:
-            axis.set_xlabel("thousand steps")
-        handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
-        handles.append(Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="reported elsewhere"))
-        figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7, frameon=False)
+    colours = dict(zip(dict.fromkeys(run.learning["algorithm"]), PALETTE, strict=False))
+    figure, axes = _panels(len(names), 6.6, lambda rows: 0.4 + 1.9 * rows)
+    for axis, name in zip(axes.flat, names, strict=False):
+        _curves(axis, run.learning[run.learning["environment"] == name], colours)
+        for entry in run.table:
+            if entry["environment"] == name and entry["reference_return"] is not None:
+                colour = colours.get(entry["algorithm"], GREY)
+                axis.axhline(entry["reference_return"], color=colour, linestyle="--", linewidth=0.8)
+        axis.set_title(name, fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("return")
+    for axis in axes[-1]:
+        axis.set_xlabel("thousand steps")
+    handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
+    handles.append(Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="reported elsewhere"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7, frameon=False)
     return figure
 
 
 def _curves(axis: Axes, own: pd.DataFrame, colours: dict[str, str]) -> None:
-    for (algorithm, _), curve in own.groupby(["algorithm", "seed"]):
-        curve = curve.sort_values("step")
-        axis.plot(
-            curve["step"] / 1000,
-            curve["episode_return"],
-            color=colours[str(algorithm)],
-            linewidth=0.9,
-            alpha=0.8,
-        )
+    look: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.8}
+    for (algorithm, _), curve in own.sort_values("step").groupby(["algorithm", "seed"]):
+        axis.plot(curve["step"] / 1000, curve["episode_return"], color=colours[str(algorithm)], **look)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sustainable.policies.returns import SURVIVES, normalised_return, stratified_iqm, survival
+from sustainable.policies.returns import SURVIVES, normalised_return, share_of, stratified_iqm, survival
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.run import CELL, NO_METHOD, learned_seeds
-from sustainable.statistics import Estimate, share_interval
+from sustainable.reporting.policies.run import CELL, NO_METHOD, by_cell, learned_seeds
+from sustainable.statistics import Estimate
 
 QUANTIZERS = ("ptdq", "ptsq", "qat")
 PRUNERS = ("unstructured", "structured")
@@ -21,21 +21,11 @@ PRUNERS = ("unstructured", "structured")
 class Trained:
     """One cell as it was trained."""
 
-    environment: str
-    algorithm: str
+    entry: Mapping[str, Any]  # of the table of policies
     seeds: int
     episodes: int
-    total_steps: int
     iqm: Estimate  # interquartile mean of the return over all seeds and their episodes
-    random_return: float
-    reference_return: float | None
-    reference_source: str
     learned: int  # number of seeds that have learned
-    judged: bool  # whether a reference return exists
-
-    @property
-    def name(self) -> str:
-        return f"{self.environment} {self.algorithm}"
 
 
 @dataclass(frozen=True)
@@ -48,17 +38,17 @@ class Survival:
 
     def at(self, share: float, more_than: bool) -> tuple[float, Estimate] | None:
         """Return the tested share that stands for `share`, or with `more_than` the next higher one."""
-        for tested, found in zip(self.shares, self.survive, strict=True):
-            if (tested > share + 1e-9) if more_than else (abs(tested - share) < 1e-9):
-                return tested, found
-        return None
+        pairs = zip(self.shares, self.survive, strict=True)
+        if more_than:
+            return next((pair for pair in pairs if pair[0] > share + 1e-9), None)
+        return next((pair for pair in pairs if abs(pair[0] - share) < 1e-9), None)
 
 
 @dataclass(frozen=True)
 class Quantizers:
     """How often each quantizer keeps the most return, over the models without a tie."""
 
-    best: Mapping[str, Estimate]
+    best: Mapping[str, Estimate | None]
     ties: int
 
 
@@ -66,35 +56,19 @@ def trained_policies(
     returns: pd.DataFrame, table: Sequence[Mapping[str, Any]], parameters: ReportParameters
 ) -> list[Trained]:
     """Summarise the uncompressed policies, one entry per cell."""
-    plain, learned = returns[returns["variant"] == NO_METHOD], learned_seeds(table)
+    plain = dict(list(returns[returns["variant"] == NO_METHOD].groupby(CELL)))
     found = []
-    for entry in table:
-        own = plain[(plain[CELL] == [entry["environment"], entry["algorithm"]]).all(axis=1)]
-        if own.empty:
-            continue
-        groups = [group["episode_return"].to_list() for _, group in own.groupby("seed")]
-        reference = entry["reference_return"]
-        found.append(
-            Trained(
-                environment=str(entry["environment"]),
-                algorithm=str(entry["algorithm"]),
-                seeds=len(groups),
-                episodes=len(own),
-                total_steps=int(entry["total_steps"]),
-                iqm=stratified_iqm(groups, *parameters.bootstrap),
-                random_return=float(entry["random_return"]),
-                reference_return=None if reference is None else float(reference),
-                reference_source=str(entry["reference_source"] or ""),
-                learned=len(learned[entry["environment"], entry["algorithm"]]),
-                judged=reference is not None,
-            )
-        )
+    for cell, entry in by_cell(table).items():
+        if cell in plain:
+            groups = [group["episode_return"].to_list() for _, group in plain[cell].groupby("seed")]
+            iqm = stratified_iqm(groups, *parameters.bootstrap)
+            found.append(Trained(entry, len(groups), len(plain[cell]), iqm, len(learned_seeds(entry))))
     return found
 
 
 def of_learned_policies(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the episodes of policies that have learned."""
-    learned = {(*cell, seed) for cell, seeds in learned_seeds(table).items() for seed in seeds}
+    learned = {(*cell, seed) for cell, entry in by_cell(table).items() for seed in learned_seeds(entry)}
     models = returns[[*CELL, "seed"]].itertuples(index=False, name=None)
     return returns[[model in learned for model in models]].reset_index(drop=True)
 
@@ -109,10 +83,10 @@ def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> p
     values = ["episode_return", "steps", "size_bytes"]
     means = returns.groupby(by, dropna=False, sort=False)[values].mean().reset_index()
     plain = means[means["variant"] == NO_METHOD].set_index([*CELL, "seed"])["episode_return"]
-    random = {(entry["environment"], entry["algorithm"]): float(entry["random_return"]) for entry in table}
+    known = by_cell(table)
     models = list(means[[*CELL, "seed"]].itertuples(index=False, name=None))
     kept = [
-        normalised_return(value, float(plain.get(model, math.nan)), random[model[:2]])
+        normalised_return(value, float(plain.get(model, math.nan)), float(known[model[:2]]["random_return"]))
         for value, model in zip(means["episode_return"], models, strict=True)
     ]
     return means.assign(kept=kept)
@@ -124,18 +98,16 @@ def survival_curves(kept: pd.DataFrame, confidence: float) -> list[Survival]:
     The first curve is over all of them; there a model is a policy pruned in one way.
     """
     pruned = kept[kept["method"].isin(PRUNERS)]
-    curves = [("all ways of pruning", pruned)]
-    curves += [
-        (f"{method} {str(norm).upper()}", own)
-        for (method, norm), own in pruned.groupby(["method", "norm"], dropna=False)
-    ]
+    curves = {"all ways of pruning": pruned}
+    for (method, norm), own in pruned.groupby(["method", "norm"], dropna=False):
+        curves[f"{method} {str(norm).upper()}"] = own
     found = []
-    for label, own in curves:
-        by_share = {
-            float(share): survival(own.loc[own["share"] == share, "kept"].to_list(), SURVIVES, confidence)
-            for share in own["share"].unique()
+    for label, own in curves.items():
+        by_share: dict[Any, Estimate | None] = {
+            share: survival(values.to_list(), SURVIVES, confidence)
+            for share, values in own.groupby("share")["kept"]
         }
-        known = {share: one for share, one in sorted(by_share.items()) if one is not None}
+        known = {share: one for share, one in by_share.items() if one is not None}
         if known:
             found.append(Survival(label, list(known), list(known.values())))
     return found
@@ -148,19 +120,10 @@ def beside_published(
     lines = []
     for said in published:
         found = curves[0].at(float(said["share"]), bool(said["more_than"])) if curves else None
-        lines.append(
-            {
-                **said,
-                "tested": None if found is None else found[0],
-                "measured": None if found is None else complement(found[1]),
-            }
-        )
+        tested, kept = found or (None, None)
+        lost = kept and Estimate(1 - kept.estimate, 1 - kept.high, 1 - kept.low, kept.n)
+        lines.append({**said, "tested": tested, "measured": lost})
     return lines
-
-
-def complement(share: Estimate) -> Estimate:
-    """Return 1 - `share`, with its interval."""
-    return Estimate(1 - share.estimate, 1 - share.high, 1 - share.low, share.n)
 
 
 def best_quantizers(kept: pd.DataFrame, confidence: float) -> Quantizers | None:
@@ -169,24 +132,13 @@ def best_quantizers(kept: pd.DataFrame, confidence: float) -> Quantizers | None:
     Returns None if no model has more than one quantizer.
     """
     own = kept[kept["method"].isin(QUANTIZERS)]
-    if own.empty:
-        return None
     table = own.pivot_table(index=[*CELL, "seed"], columns="method", values="episode_return").dropna()
-    names = list(table.columns)
-    if len(names) < 2 or table.empty:
+    if len(table.columns) < 2 or table.empty:
         return None
-    values = table.to_numpy()
-    highest = values == values.max(axis=1, keepdims=True)
-    alone = highest.sum(axis=1) == 1
-    n = int(alone.sum())
-    if not n:
-        return Quantizers({}, len(table))
-    counts = highest[alone].sum(axis=0)
-    best = {
-        name: Estimate(count / n, *share_interval(int(count), n, confidence), n)
-        for name, count in zip(names, map(float, counts), strict=True)
-    }
-    return Quantizers(best, len(table) - n)
+    highest = table.eq(table.max(axis=1), axis=0)
+    alone = highest[highest.sum(axis=1) == 1]
+    best = {name: share_of(int(alone[name].sum()), len(alone), confidence) for name in table.columns}
+    return Quantizers(best, len(table) - len(alone))
 
 
 def environments_ending_early(returns: pd.DataFrame) -> set[str]:
@@ -202,17 +154,11 @@ def spread_of_steps(returns: pd.DataFrame) -> pd.DataFrame:
     of mean return with mean steps over the variants (NaN if either does not vary).
     """
     rows = []
-    for (environment, algorithm, seed), own in returns.groupby([*CELL, "seed"]):
+    for model, own in returns.groupby([*CELL, "seed"]):
         plain = own.loc[own["variant"] == NO_METHOD, "steps"].astype(float)
         means = own.groupby("variant")[["episode_return", "steps"]].mean().rank()
         varies = bool((means.nunique() > 1).all())
-        rows.append(
-            {
-                "environment": environment,
-                "algorithm": algorithm,
-                "seed": seed,
-                "variation": float(plain.std(ddof=1) / plain.mean()) if len(plain) > 1 else math.nan,
-                "correlation": float(np.corrcoef(means.to_numpy().T)[0, 1]) if varies else math.nan,
-            }
-        )
+        variation = float(plain.std(ddof=1) / plain.mean()) if len(plain) > 1 else math.nan
+        correlation = float(np.corrcoef(means.to_numpy().T)[0, 1]) if varies else math.nan
+        rows.append((*model, variation, correlation))
     return pd.DataFrame(rows, columns=[*CELL, "seed", "variation", "correlation"])

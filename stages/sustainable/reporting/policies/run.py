@@ -34,8 +34,7 @@ TABLE_KEYS = (
 )  # fmt: skip
 POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "pruning_survival")
 CELL = ["environment", "algorithm"]
-NO_METHOD = "none"
-"""The method of an uncompressed policy."""
+NO_METHOD = "none"  # the method of an uncompressed policy
 
 
 @dataclass(frozen=True)
@@ -73,30 +72,26 @@ def read_policies_run(folder: Path) -> PoliciesRun:
 
 def checked_table(table: Any, rows: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
     """Check that the table of policies has every key that is used and every measured cell."""
-    for entry in table:
-        missing = [name for name in TABLE_KEYS if name not in entry]
-        if missing:
-            raise UserError(f"policies/table.json: {missing[0]!r} is missing; run `dvc repro` again")
-    known = {(entry["environment"], entry["algorithm"]) for entry in table}
-    for cell, _ in rows[rows["configuration"] != IDLE].groupby(CELL):
-        if cell not in known:
-            raise UserError(
-                f"policies/table.json: {' '.join(map(str, cell))} is missing; run `dvc repro` again"
-            )
+    missing = [repr(name) for entry in table for name in TABLE_KEYS if name not in entry]
+    if not missing:
+        measured = rows[rows["configuration"] != IDLE].groupby(CELL)
+        missing = [" ".join(map(str, cell)) for cell, _ in measured if cell not in by_cell(table)]
+    if missing:
+        raise UserError(f"policies/table.json: {missing[0]} is missing; run `dvc repro` again")
     return list(table)
 
 
-def learned_seeds(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[int]]:
-    """Return the training seeds whose policies have learned, by environment and algorithm.
+def by_cell(table: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return the entries of the table by environment and algorithm."""
+    return {(entry["environment"], entry["algorithm"]): entry for entry in table}
+
+
+def learned_seeds(entry: Mapping[str, Any]) -> list[int]:
+    """Return the training seeds of a cell whose policies have learned.
 
     Without a reference return that cannot be judged, and the seed does not count as learned.
     """
-    return {
-        (str(entry["environment"]), str(entry["algorithm"])): [
-            int(policy["seed"]) for policy in entry["policies"] if policy["learned"] is True
-        ]
-        for entry in table
-    }
+    return [int(policy["seed"]) for policy in entry["policies"] if policy["learned"] is True]
 
 
 def read_published_policies(path: Path) -> dict[str, Any]:

@@ -11,29 +11,10 @@ from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import describe_evidence
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.costs import (
-    MeasuredCell,
-    Dose,
-    MemoryLine,
-    PolicyLine,
-    summarise_cell,
-    summarise_doses,
-    summarise_memory,
-    with_outcomes,
-)
-from sustainable.reporting.policies.returns import (
-    Quantizers,
-    Survival,
-    Trained,
-    best_quantizers,
-    environments_ending_early,
-    kept_returns,
-    of_learned_policies,
-    spread_of_steps,
-    survival_curves,
-    trained_policies,
-)
-from sustainable.reporting.policies.run import CELL, PoliciesRun, learned_seeds
+from sustainable.reporting.policies import costs, returns
+from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell, MemoryLine, PolicyLine
+from sustainable.reporting.policies.returns import Quantizers, Survival, Trained
+from sustainable.reporting.policies.run import CELL, PoliciesRun, by_cell, learned_seeds
 from sustainable.statistics import Estimate
 
 CONFIGURATION_LABELS = {
@@ -59,7 +40,6 @@ class Policies:
     trained: Sequence[Trained]
     doses: Sequence[Dose]
     memory: Mapping[str, MemoryLine]
-    kept: pd.DataFrame
     survival: Sequence[Survival]
     quantizers: Quantizers | None
     steps: pd.DataFrame
@@ -96,27 +76,24 @@ class Policies:
 
 def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Policies:
     """Compute every summary of study B from its rows."""
-    models = with_outcomes(run.rows)
-    early, learned = environments_ending_early(run.returns), learned_seeds(run.table)
-    known = {(entry["environment"], entry["algorithm"]): entry for entry in run.table}
+    models, early = costs.with_outcomes(run.rows), returns.environments_ending_early(run.returns)
     exact = run.returns.groupby([*CELL, "seed", "variant"])["return_known"].first()
-    cells = []
-    for (environment, algorithm), own in models.groupby(CELL, sort=False):
-        cell = (str(environment), str(algorithm))
-        random, seeds = float(known[cell]["random_return"]), learned[cell]
-        own = own[own["training_seed"].isin(seeds)] if seeds else own
-        cells.append(summarise_cell(own, bool(seeds), environment in early, random, parameters))
-    kept = kept_returns(run.returns, run.table)
-    order = {name: place for place, name in enumerate(f"{e} {a}" for e, a in known)}
+    rows, kept = dict(list(models.groupby(CELL))), returns.kept_returns(run.returns, run.table)
+    cells = [
+        costs.summarise_cell(
+            rows[cell], learned_seeds(entry), cell[0] in early, float(entry["random_return"]), parameters
+        )
+        for cell, entry in by_cell(run.table).items()
+        if cell in rows
+    ]
     return Policies(
-        cells=sorted(cells, key=lambda cell: order[cell.name]),
-        trained=trained_policies(run.returns, run.table, parameters),
-        doses=summarise_doses(run.workload, parameters),
-        memory=summarise_memory(run.memory, parameters.confidence),
-        kept=kept,
-        survival=survival_curves(kept, parameters.confidence),
-        quantizers=best_quantizers(kept, parameters.confidence),
-        steps=spread_of_steps(of_learned_policies(run.returns, run.table)),
+        cells=cells,
+        trained=returns.trained_policies(run.returns, run.table, parameters),
+        doses=costs.summarise_doses(run.workload, parameters),
+        memory=costs.summarise_memory(run.memory, parameters.confidence),
+        survival=returns.survival_curves(kept, parameters.confidence),
+        quantizers=returns.best_quantizers(kept, parameters.confidence),
+        steps=returns.spread_of_steps(returns.of_learned_policies(run.returns, run.table)),
         known=int(exact.sum()),
         variants=len(exact),
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
@@ -132,16 +109,10 @@ def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:
     Cells without a reference return (our own environment) are in no claim and are not named.
     """
     names = []
-    for (environment, algorithm), seeds in learned_seeds(table).items():
-        policies = next(
-            entry["policies"]
-            for entry in table
-            if (entry["environment"], entry["algorithm"]) == (environment, algorithm)
-        )
-        failed = [str(one["seed"]) for one in policies if one["learned"] is False]
+    for cell, entry in by_cell(table).items():
+        failed = [str(policy["seed"]) for policy in entry["policies"] if policy["learned"] is False]
         if failed:
-            single = f" (seed {', '.join(failed)})" if seeds else ""
-            names.append(f"{environment} {algorithm}{single}")
+            names.append(" ".join(cell) + (f" (seed {', '.join(failed)})" if learned_seeds(entry) else ""))
     return names
 
 
@@ -168,15 +139,14 @@ def split_cells(policies: Policies) -> list[MeasuredCell]:
     return [kinds[kind] for kind in (True, False) if kind in kinds]
 
 
-def label_of(key: str, line: PolicyLine | MemoryLine) -> str:
+def label_of(key: str, line: Deployment) -> str:
     """Describe a configuration in plain words."""
     if key in CONFIGURATION_LABELS or line.method not in PRUNED_LABELS:
         return CONFIGURATION_LABELS.get(key, words(key))
     norm = f" by {line.norm.upper()}" if line.norm else ""
     also = " + PTDQ" if line.method == "mixed" else ""
-    return f"{PRUNED_LABELS[line.method]} {100 * line.share:.0f} %{norm}{also}" + RUNTIME_LABELS.get(
-        line.runtime, ""
-    )
+    runtime = RUNTIME_LABELS.get(line.runtime, "")
+    return f"{PRUNED_LABELS[line.method]} {100 * line.share:.0f} %{norm}{also}{runtime}"
 
 
 def policies_values(run: PoliciesRun, policies: Policies) -> dict[str, Any]:
@@ -191,54 +161,41 @@ def part_share(part: Estimate | None, total: Estimate | None) -> float | None:
     return part.estimate / total.estimate
 
 
-def rest_of(share: float) -> float:
-    """Return the share of everything else."""
-    return 1 - share
-
-
 def savings(policies: Policies) -> list[dict[str, Any]]:
     """List for each compressed configuration the learned policies whose steps cost certainly less, or more.
 
     The reference is the uncompressed policy under the same runtime.
     """
-    lines: dict[str, list[tuple[MeasuredCell, PolicyLine]]] = {}
+    by_key: dict[str, list[tuple[str, PolicyLine]]] = {}
     for cell, line in policies.pairs:
-        lines.setdefault(line.key, []).append((cell, line))
-    return [_saving(key, found) for key, found in lines.items()]
-
-
-def _saving(key: str, found: Sequence[tuple[MeasuredCell, PolicyLine]]) -> dict[str, Any]:
-    ratios = [(cell, line.effects["step"].same_runtime) for cell, line in found]
-    known = [(cell, ratio) for cell, ratio in ratios if ratio is not None]
-    return {
-        "key": key,
-        "runtime": found[0][1].runtime,
-        "policies": len(found),
-        "size_ratio": sum(line.to_reference_size for _, line in found) / len(found),
-        "less": [cell.name for cell, ratio in known if ratio.high < 1],
-        "more": [cell.name for cell, ratio in known if ratio.low > 1],
-        "range": (
-            [min(ratio.estimate for _, ratio in known), max(ratio.estimate for _, ratio in known)]
-            if known
-            else None
-        ),
-    }
+        by_key.setdefault(line.key, []).append((cell.name, line))
+    found = []
+    for key, lines in by_key.items():
+        ratios = {name: line.effects["step"].same_runtime for name, line in lines}
+        known = {name: ratio for name, ratio in ratios.items() if ratio is not None}
+        estimates = [ratio.estimate for ratio in known.values()]
+        found.append(
+            {
+                "key": key,
+                "runtime": lines[0][1].runtime,
+                "policies": len(lines),
+                "size_ratio": sum(line.to_reference_size for _, line in lines) / len(lines),
+                "less": [name for name, ratio in known.items() if ratio.high < 1],
+                "more": [name for name, ratio in known.items() if ratio.low > 1],
+                "range": [min(estimates), max(estimates)] if known else None,
+            }
+        )
+    return found
 
 
 def policies_metrics(policies: Policies) -> dict[str, Any]:
     """Collect the main numbers by cell and configuration, for `dvc metrics`."""
     return {
-        cell.name: {
-            key: {
-                "return": line.return_mean,
-                "size_ratio": line.size_ratio,
-                **{
-                    f"{name}_ratio": effect.to_baseline.estimate if effect.to_baseline else None
-                    for name, effect in line.effects.items()
-                    if name in ("step", "episode", "steps", "policy")
-                },
-            }
-            for key, line in cell.lines.items()
-        }
-        for cell in policies.cells
+        cell.name: {key: _main_numbers(line) for key, line in cell.lines.items()} for cell in policies.cells
     }
+
+
+def _main_numbers(line: PolicyLine) -> dict[str, Any]:
+    ratios = {name: line.effects[name].to_baseline for name in ("step", "episode", "steps", "policy")}
+    numbers = {f"{name}_ratio": ratio and ratio.estimate for name, ratio in ratios.items()}
+    return {"return": line.return_mean, "size_ratio": line.size_ratio, **numbers}

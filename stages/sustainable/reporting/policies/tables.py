@@ -4,54 +4,31 @@ Captions, headers and rows may not type a number or a comparison: they print val
 in paper/templates/static.yaml, each with a reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sustainable.policies.returns import SURVIVES
-from sustainable.reporting.formats import (
-    declared_percent,
-    difference_text,
-    fixed,
-    grouped,
-    interval_text,
-    percent,
-    share_text,
-    signed_text,
-    significant,
-)
+from sustainable.reporting import formats
+from sustainable.reporting.formats import declared_percent, interval_text, percent
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, PolicyLine
+from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.returns import Trained, beside_published
-from sustainable.reporting.policies.summary import (
-    Policies,
-    of_each_environment,
-    part_share,
-    rest_of,
-    savings,
-    split_cells,
-)
-from sustainable.reporting.tables import (
-    BLANK,
-    NOT_AVAILABLE,
-    NOTHING,
-    UNCHANGED,
-    Column,
-    Page,
-    Row,
-    Spanning,
-    ReportTable,
-    claims_table,
-)
+from sustainable.reporting.policies import summary
+from sustainable.reporting.policies.summary import Policies, part_share
+from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, NOTHING, UNCHANGED
+from sustainable.reporting.tables import Column, Page, ReportTable, Row, Spanning, claims_table, rows_of
 from sustainable.statistics import Estimate, Ratio
 
 TWO = partial(interval_text, digits=2)
 FINE = partial(interval_text, digits=4)
 ANY_SIZE = partial(interval_text, digits=None)
-ONE_DIGIT = partial(fixed, digits=1)
-WHOLE = partial(fixed, digits=0)
+WHOLE = partial(formats.fixed, digits=0)
+ONE_DIGIT = partial(formats.fixed, digits=1)
+THREE = partial(formats.fixed, digits=3)
 SPLIT = ("length", *STEP_PARTS)
+CAUSES = ("total", "length", "step", *STEP_PARTS)
 
 
 def policies_tables(
@@ -62,7 +39,7 @@ def policies_tables(
     parameters: ReportParameters,
 ) -> list[ReportTable]:
     """Declare every table of study B."""
-    split = split_cells(policies)
+    split = summary.split_cells(policies)
     return [
         claims_table(
             "policies_claims",
@@ -92,39 +69,33 @@ def policies_tables(
 
 
 def trained_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    rows = [
-        Row(
-            [
-                one.environment, one.algorithm, one.seeds, one.episodes, one.total_steps, one.iqm, one,
-                one.random_return, _reference(one),
-            ]
-        )
-        for one in policies.trained
-    ]  # fmt: skip
-    columns = (
-        Column("Environment"),
-        Column("Algorithm"),
-        Column("Seeds"),
-        Column("Episodes", page="html"),
-        Column("Steps", format=grouped),
-        Column("Return (IQM)", format=ANY_SIZE),
-        Column("Learned", format=lambda one: f"{one.learned} of {one.seeds}" if one.judged else "not judged"),
-        Column("Random policy", format=WHOLE),
-        Column("Reported elsewhere"),
-    )
     caption = (
         "The trained policies, uncompressed: interquartile mean of the return over training seeds and their "
         f"episodes, with its {declared_percent(parameters.confidence)} interval (stratified bootstrap over "
         "seeds and episodes); the count of seeds that have learned; a random policy's return; and the "
         "return that others report, with their source."
     )
-    return ReportTable("policies", caption, columns, rows)
+    columns = (
+        Column("Environment", of=lambda one: one.entry["environment"]),
+        Column("Algorithm", of=lambda one: one.entry["algorithm"]),
+        Column("Seeds", of=lambda one: one.seeds),
+        Column("Episodes", page="html", of=lambda one: one.episodes),
+        Column("Steps", format=formats.grouped, of=lambda one: one.entry["total_steps"]),
+        Column("Return (IQM)", format=ANY_SIZE, of=lambda one: one.iqm),
+        Column("Learned", of=_learned),
+        Column("Random policy", format=WHOLE, of=lambda one: one.entry["random_return"]),
+        Column("Reported elsewhere", of=_reference),
+    )
+    return ReportTable("policies", caption, columns, rows_of(policies.trained, columns))
+
+
+def _learned(one: Trained) -> str:
+    return "not judged" if one.entry["reference_return"] is None else f"{one.learned} of {one.seeds}"
 
 
 def _reference(one: Trained) -> str:
-    if one.reference_return is None:
-        return NOT_AVAILABLE
-    return f"{WHOLE(one.reference_return)} ({one.reference_source})"
+    reference, source = one.entry["reference_return"], one.entry["reference_source"]
+    return NOT_AVAILABLE if reference is None else f"{WHOLE(reference)} ({source})"
 
 
 def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParameters) -> ReportTable:
@@ -140,8 +111,8 @@ def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParamet
     step = partial(Column, format=interval_text, group="CPU time per step, ratio")
     columns = (
         Column("Configuration"),
-        Column("bytes", format=grouped, group="Weights"),
-        Column("to baseline", format=partial(fixed, digits=3), group="Weights"),
+        Column("bytes", format=formats.grouped, group="Weights"),
+        Column("to baseline", format=THREE, group="Weights"),
         Column("mean", format=ONE_DIGIT, group="Return"),
         Column("kept", format=TWO, group="Return"),
         Column("Steps per episode", format=ONE_DIGIT),
@@ -173,19 +144,17 @@ def _effects(line: PolicyLine) -> list[Any]:
     others = [line.effects[name].to_baseline for name in ("steps", "episode", "energy_step")]
     if line.reference == line.key:
         return [step.to_baseline, UNCHANGED, BLANK, BLANK, UNCHANGED, *others]
-    return [
-        step.to_baseline, step.same_runtime, step.detectable, step.clean, policy.same_runtime, *others
-    ]  # fmt: skip
+    return [step.to_baseline, step.same_runtime, step.detectable, step.clean, policy.same_runtime, *others]
 
 
 def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    cells, rows = of_each_environment(policies), []
+    cells, rows = summary.of_each_environment(policies), []
     for key, first in cells[0].lines.items():
         values: list[Any] = [policies.labels[key], first.size_bytes]
         for cell in cells:
             values += _kept_and_ratios(cell.lines.get(key))
         rows.append(Row(values))
-    columns = [Column("Configuration"), Column("Bytes", format=grouped)]
+    columns = [Column("Configuration"), Column("Bytes", format=formats.grouped)]
     for cell in cells:
         own = partial(Column, group=cell.name)
         columns += [
@@ -209,14 +178,14 @@ def _kept_and_ratios(line: PolicyLine | None) -> list[Any]:
     if line.key == BASELINE:
         return [UNCHANGED, line.costs["step"], UNCHANGED]
     step = line.effects["step"]
-    return [
-        line.kept, step.to_baseline, UNCHANGED if line.reference == line.key else step.same_runtime
-    ]  # fmt: skip
+    return [line.kept, step.to_baseline, UNCHANGED if line.reference == line.key else step.same_runtime]
 
 
 def _ratio_or_cost(value: Ratio | float | None) -> str:
     """A ratio; for the baseline, of which its cost is given, the ratio to itself and that cost."""
-    return f"{UNCHANGED} ({significant(value)} µs)" if isinstance(value, float) else interval_text(value)
+    if isinstance(value, float):
+        return f"{UNCHANGED} ({formats.significant(value)} µs)"
+    return interval_text(value)
 
 
 def _over_seeds(parameters: ReportParameters) -> str:
@@ -224,80 +193,74 @@ def _over_seeds(parameters: ReportParameters) -> str:
 
 
 def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    rows = [
-        Row(
-            [
-                policies.labels[line["key"]], line["runtime"], line["policies"], line["size_ratio"],
-                line["range"], ", ".join(line["less"]) or "no policy", ", ".join(line["more"]) or "no policy",
-            ]
-        )
-        for line in savings(policies)
-    ]  # fmt: skip
-    columns = (
-        Column("Compressed"),
-        Column("Runtime"),
-        Column("Policies"),
-        Column("Bytes, ratio", format=partial(fixed, digits=2)),
-        Column("CPU time per step, ratio", format=_range),
-        Column("less CPU time in", width=0.3),
-        Column("more CPU time in", width=0.3),
-    )
     caption = (
         "Which compression saves CPU time under which runtime. Ratios are to the uncompressed policy under "
         "the same runtime; CPU time: smallest and largest over learned policies. Less, more: policies whose "
         "interval over training seeds lies wholly below, or above, no change."
     )
-    return ReportTable("policies_savings", caption, columns, rows)
+    columns = (
+        Column("Compressed", of=lambda line: policies.labels[line["key"]]),
+        Column("Runtime", of=lambda line: line["runtime"]),
+        Column("Policies", of=lambda line: line["policies"]),
+        Column("Bytes, ratio", format=partial(formats.fixed, digits=2), of=lambda line: line["size_ratio"]),
+        Column("CPU time per step, ratio", format=_range, of=lambda line: line["range"]),
+        Column("less CPU time in", width=0.3, of=lambda line: ", ".join(line["less"]) or "no policy"),
+        Column("more CPU time in", width=0.3, of=lambda line: ", ".join(line["more"]) or "no policy"),
+    )
+    return ReportTable("policies_savings", caption, columns, rows_of(summary.savings(policies), columns))
 
 
 def _range(ends: Sequence[float] | None) -> str:
-    return NOT_AVAILABLE if ends is None else " to ".join(fixed(end, digits=3) for end in ends)
+    return NOT_AVAILABLE if ends is None else " to ".join(map(THREE, ends))
 
 
 def split_table(
     policies: Policies, cells: Sequence[MeasuredCell], parameters: ReportParameters
 ) -> ReportTable:
-    rows = [
-        Row(
-            [cell.name, policies.labels[line.key], line.effects["episode"].to_baseline, line.split["total"]]
-            + [line.split[part] for part in SPLIT]
-            + [part_share(line.split["length"], line.split["total"])]
-        )
-        for cell, line in _changed(cells)
-    ]
-    columns = (
-        Column("Policy"),
-        Column("Configuration"),
-        Column("Episode's CPU time, ratio", format=interval_text),
-        Column("total", format=difference_text, group="Change by cause (nats)"),
-        *(Column(part, format=signed_text, group="Change by cause (nats)") for part in SPLIT),
-        Column("Length : step, shares of the change", format=_length_and_step),
-    )
     caption = (
         "Change of an episode's CPU time relative to the baseline, by cause, as logarithms (nats) that add "
         "up: length of the episode, and cost of a step in the policy, the environment and the remainder. "
         f"{_over_seeds(parameters)} No change: the interval of the total contains it."
     )
-    return ReportTable("policies_split", caption, columns, rows, page="latex")
+    changes = partial(Column, group="Change by cause (nats)")
+    columns = (
+        Column("Policy", of=lambda pair: pair[0].name),
+        Column("Configuration", of=lambda pair: policies.labels[pair[1].key]),
+        Column(
+            "Episode's CPU time, ratio",
+            format=interval_text,
+            of=lambda pair: pair[1].effects["episode"].to_baseline,
+        ),
+        changes("total", format=formats.difference_text, of=lambda pair: pair[1].split["total"]),
+        *(changes(part, format=formats.signed_text, of=partial(_entry, "split", part)) for part in SPLIT),
+        Column("Length : step, shares of the change", of=_length_and_step),
+    )
+    return ReportTable("policies_split", caption, columns, rows_of(_changed(cells), columns), page="latex")
 
 
-def _length_and_step(share: float | None) -> str:
-    return "no change" if share is None else f"{percent(share)} : {percent(rest_of(share))}"
+def _entry(mapping: str, name: str, pair: tuple[MeasuredCell, PolicyLine]) -> Any:
+    return getattr(pair[1], mapping)[name]
+
+
+def _length_and_step(pair: tuple[MeasuredCell, PolicyLine]) -> str:
+    split = pair[1].split
+    shares = [part_share(split[part], split["total"]) for part in ("length", "step")]
+    return "no change" if None in shares else " : ".join(map(percent, shares))
 
 
 def causes_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     rows = []
     for cell, line in _changed(policies.cells):
-        changes = [line.split[name] for name in ("total", "length", "step", *STEP_PARTS)]
+        changes = [line.split[name] for name in CAUSES]
         shares: list[Any] = [part_share(line.split[part], line.split["total"]) for part in SPLIT]
         if None in shares:
             shares = [Spanning("the total may be no change", columns=4)]
         rows.append(Row([cell.name, policies.labels[line.key], *changes, *shares]))
-    change = partial(Column, format=difference_text, group="Change (nats)")
+    change = partial(Column, format=formats.difference_text, group="Change (nats)")
     columns = (
         Column("Policy"),
         Column("Configuration"),
-        *(change(name) for name in ("total", "length", "step", *STEP_PARTS)),
+        *(change(name) for name in CAUSES),
         *(Column(part, format=percent, group="Share of the total") for part in SPLIT),
     )
     caption = (
@@ -314,24 +277,6 @@ def _changed(cells: Sequence[MeasuredCell]) -> list[tuple[MeasuredCell, PolicyLi
 
 
 def doses_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    rows = [
-        Row(
-            [
-                dose.dose_us, policies.labels[dose.key], dose.policy_share, dose.speed_up, dose.predicted,
-                dose.measured, dose.error,
-            ]
-        )
-        for dose in policies.doses
-    ]  # fmt: skip
-    columns = (
-        Column("Added (µs)", format=WHOLE),
-        Column("Configuration"),
-        Column("Policy's share", format=percent),
-        Column("Call's speed-up", format=significant),
-        Column("Predicted", format=partial(fixed, digits=3)),
-        Column("Measured", format=interval_text),
-        Column("Measured / predicted", format=interval_text),
-    )
     caption = (
         "Amdahl's law in a simulated environment whose step takes an added CPU time. Predicted: ratio of "
         "CPU time per step to the baseline, from the policy's share of the baseline's step and the speed-up "
@@ -339,7 +284,16 @@ def doses_table(policies: Policies, parameters: ReportParameters) -> ReportTable
         f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds, or over "
         "blocks of a sole policy)."
     )
-    return ReportTable("policies_doses", caption, columns, rows)
+    columns = (
+        Column("Added (µs)", format=WHOLE, of=lambda dose: dose.dose_us),
+        Column("Configuration", of=lambda dose: policies.labels[dose.key]),
+        Column("Policy's share", format=percent, of=lambda dose: dose.policy_share),
+        Column("Call's speed-up", format=formats.significant, of=lambda dose: dose.speed_up),
+        Column("Predicted", format=THREE, of=lambda dose: dose.predicted),
+        Column("Measured", format=interval_text, of=lambda dose: dose.measured),
+        Column("Measured / predicted", format=interval_text, of=lambda dose: dose.error),
+    )
+    return ReportTable("policies_doses", caption, columns, rows_of(policies.doses, columns))
 
 
 def survival_table(
@@ -353,15 +307,13 @@ def survival_table(
         rows.append(Row([what, line["lost"], *_measured(line["measured"])]))
     best = policies.quantizers.best if policies.quantizers else {}
     for place, name in enumerate(("ptdq", "qat", "ptsq")):
-        what, share = (
-            f"{name.upper()} keeps the most return",
-            published["best_quantizer_share"].get(name.upper()),
-        )
+        share = published["best_quantizer_share"].get(name.upper())
+        what = f"{name.upper()} keeps the most return"
         rows.append(Row([what, share, *_measured(best.get(name))], rule=not place))
     columns = (
         Column("Models that"),
         Column("Published", format=percent),
-        Column("Measured", format=share_text),
+        Column("Measured", format=formats.share_text),
         Column("Models"),
     )
     ties = policies.quantizers.ties if policies.quantizers else None
@@ -380,41 +332,37 @@ def _measured(share: Estimate | None) -> list[Any]:
 
 
 def memory_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    width, rows = parameters.policies.memory_change, []
-    for key, line in policies.memory.items():
-        compared: list[Any] = [
-            line.process,
-            line.same_runtime,
-            line.precise(width),
-            line.policy_difference_mib,
-        ]
-        if key == BASELINE:
-            compared = [UNCHANGED, UNCHANGED, line.precise(width), NOTHING]
-        rows.append(
-            Row(
-                [policies.labels[key], line.processes, line.rss_mib, *compared]
-                + [line.weights_bytes_disk, line.weights_bytes_memory]
-            )
-        )
-    process = partial(Column, group="Resident memory")
-    columns = (
-        Column("Configuration"),
-        Column("Processes"),
-        process("MiB", format=ONE_DIGIT),
-        process("to baseline", format=FINE),
-        process("to same runtime", format=FINE),
-        process(f"resolves {declared_percent(width)}", format=lambda precise: "yes" if precise else "no"),
-        Column("Policy's part, minus baseline's (MiB)", format=difference_text),
-        Column("on disk", format=grouped, group="Weights (bytes)"),
-        Column("in memory", format=grouped, group="Weights (bytes)"),
-    )
+    width = parameters.policies.memory_change
     caption = (
         "Resident memory of fresh processes: mean, and its ratio to the baseline and to the uncompressed "
         f"policy under the same runtime, with {declared_percent(parameters.confidence)} intervals (Student's "
         f"t over processes). An interval resolves {declared_percent(width)}, and so can decide a claim about "
         "it, if it is narrower than that. Memory is read from the operating system."
     )
-    return ReportTable("policies_memory", caption, columns, rows)
+    process = partial(Column, group="Resident memory")
+    weights = partial(Column, format=formats.grouped, group="Weights (bytes)")
+
+    def unless_baseline(
+        value: Callable[[MemoryLine], Any], instead: str = UNCHANGED
+    ) -> Callable[[MemoryLine], Any]:
+        return lambda line: instead if line.key == BASELINE else value(line)
+
+    columns = (
+        Column("Configuration", of=lambda line: policies.labels[line.key]),
+        Column("Processes", of=lambda line: line.processes),
+        process("MiB", format=ONE_DIGIT, of=lambda line: line.rss_mib),
+        process("to baseline", format=FINE, of=unless_baseline(lambda line: line.process)),
+        process("to same runtime", format=FINE, of=unless_baseline(lambda line: line.same_runtime)),
+        process(f"resolves {declared_percent(width)}", of=lambda line: ("no", "yes")[line.precise(width)]),
+        Column(
+            "Policy's part, minus baseline's (MiB)",
+            format=formats.difference_text,
+            of=unless_baseline(lambda line: line.policy_difference_mib, NOTHING),
+        ),
+        weights("on disk", of=lambda line: line.weights_bytes_disk),
+        weights("in memory", of=lambda line: line.weights_bytes_memory),
+    )
+    return ReportTable("policies_memory", caption, columns, rows_of(policies.memory.values(), columns))
 
 
 def scores_table(
@@ -429,19 +377,18 @@ def scores_table(
         "steps_per_joule": ("Per joule", "steps"),
         "return_per_joule": ("Per joule", "return"),
     }
-    rows = [
-        Row([cell.name, policies.labels[key], *(line.scores[score] for score in scores)])
-        for cell in cells
-        for key, line in cell.lines.items()
-    ]
-    columns = (
-        Column("Policy"),
-        Column("Configuration"),
-        *(Column(header, format=ANY_SIZE, group=group) for group, header in scores.values()),
-    )
     caption = (
         "Efficiency: means over training seeds. Returns are counted from the random policy's. "
         f"{_over_seeds(parameters)} CPU time is read from the clock; energy is of evidence class "
         f"{policies.cpu_evidence}."
     )
-    return ReportTable(name, caption, columns, rows, page=page)
+    columns = (
+        Column("Policy", of=lambda pair: pair[0].name),
+        Column("Configuration", of=lambda pair: policies.labels[pair[1].key]),
+        *(
+            Column(header, format=ANY_SIZE, group=group, of=partial(_entry, "scores", score))
+            for score, (group, header) in scores.items()
+        ),
+    )
+    lines = [(cell, line) for cell in cells for line in cell.lines.values()]
+    return ReportTable(name, caption, columns, rows_of(lines, columns), page=page)
