@@ -20,13 +20,19 @@ from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
 from sustainable.reporting.forecasting.audited_figures import draw_audited
 from sustainable.reporting.forecasting.run import accepted
 from sustainable.reporting.forecasting.searching import summarise_searches
-from sustainable.reporting.parameters import AuditedParameters, PoliciesParameters, ReportParameters
+from sustainable.reporting.parameters import (
+    AuditedParameters,
+    LayerwiseMargins,
+    PoliciesParameters,
+    ReportParameters,
+)
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
 
 PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
     audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
     policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning"],
     confidence=0.95,

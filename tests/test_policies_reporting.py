@@ -14,7 +14,12 @@ from judging import judged
 from sustainable.core.errors import UserError
 from sustainable.reporting.measured_rows import check_blocks
 from sustainable.reporting.pages import latex_sources
-from sustainable.reporting.parameters import AuditedParameters, PoliciesParameters, ReportParameters
+from sustainable.reporting.parameters import (
+    AuditedParameters,
+    LayerwiseMargins,
+    PoliciesParameters,
+    ReportParameters,
+)
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
 from sustainable.reporting.policies.figures import draw_policies
@@ -35,6 +40,7 @@ PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
     audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
     policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning"],
     confidence=0.95,

@@ -37,7 +37,12 @@ from sustainable.reporting.formats import (
     spread_text,
 )
 from sustainable.reporting.measured_rows import stamp_of
-from sustainable.reporting.parameters import AuditedParameters, PoliciesParameters, ReportParameters
+from sustainable.reporting.parameters import (
+    AuditedParameters,
+    LayerwiseMargins,
+    PoliciesParameters,
+    ReportParameters,
+)
 from sustainable.reporting.tables import (
     NOT_AVAILABLE,
     UNCHANGED,
@@ -64,6 +69,7 @@ PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
     audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
     policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning", "manual_quantization"],
     confidence=0.95,
