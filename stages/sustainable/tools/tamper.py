@@ -31,7 +31,16 @@ Seen = tuple[str, dict[str, str]]
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
+    seed, table = (
+        "draws bytes and rows: another seed, other forgeries",
+        "a table of what each mechanism alone catches",
+    )
+    parser.add_argument("--seed", type=int, default=1, help=seed)
+    parser.add_argument("--mechanisms", action="store_true", help=table)
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
+    arguments = parser.parse_args()
     root = arguments.root.resolve()
     if (root / "data/benchmark").is_dir():
         print("this folder holds a run of your own; only the shipped files are copied and forged")
@@ -80,19 +89,6 @@ def mechanism_table(seen: Sequence[Seen]) -> list[str]:
         lines.append(f"| {mechanism.name} | {mechanism.tier} | {len(alone)} | {'; '.join(alone)} |")
     several = [kind for kind, failing in seen if len(failing) > 1]
     return [*lines, f"| two or more of them | | {len(several)} | {'; '.join(several)} |"]
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
-    parser.add_argument(
-        "--seed", type=int, default=1, help="draws bytes and rows: another seed, other forgeries"
-    )
-    parser.add_argument(
-        "--mechanisms", action="store_true", help="a table of what each mechanism alone catches"
-    )
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

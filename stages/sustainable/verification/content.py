@@ -3,13 +3,13 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import one_line
 from sustainable.core.hashing import file_sha256
 
 
@@ -22,16 +22,14 @@ def content_sha256(path: Path) -> str:
     try:
         return HASHES.get(path.suffix, file_sha256)(path)
     except (OSError, ValueError, csv.Error, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}); restore it") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); restore it") from None
 
 
 def table_sha256(path: Path) -> str:
     """Hash header and rows of a CSV; 1.0 and 1.00 are the same number, and line ends are ignored."""
-    hashed = hashlib.sha256()
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.reader(file):
-            hashed.update(json.dumps([_value(cell) for cell in row]).encode() + b"\n")
-    return hashed.hexdigest()
+        rows = [json.dumps([_value(cell) for cell in row]) for row in csv.reader(file)]
+    return hashlib.sha256("".join(f"{row}\n" for row in rows).encode()).hexdigest()
 
 
 def _value(cell: str) -> str:
@@ -56,8 +54,4 @@ def safetensors_sha256(path: Path) -> str:
     return hashlib.sha256(save(tensors)).hexdigest()
 
 
-HASHES: dict[str, Callable[[Path], str]] = {
-    ".csv": table_sha256,
-    ".json": json_sha256,
-    ".safetensors": safetensors_sha256,
-}
+HASHES = {".csv": table_sha256, ".json": json_sha256, ".safetensors": safetensors_sha256}
