@@ -120,7 +120,6 @@ def conclude(run: ClaimFolder, state: State) -> int:
 
 
 def print_values(values: Sequence[tuple[str, str, str]], result: Path) -> None:
-    """The first values, side by side."""
     if not values:
         return
     same = sum(there == here for _, there, here in values)

@@ -117,7 +117,6 @@ def place_of(difference: Mapping[str, Any]) -> str:
 
 
 def conclusion(outcomes: Sequence[LegOutcome], seconds: float) -> str:
-    """The last line."""
     agree = "; ".join(one.leg.name for one in outcomes if one.verdict == one.leg.expects == "same")
     minutes = f"({seconds / 60:.1f} minutes)"
     if wrong(outcomes):

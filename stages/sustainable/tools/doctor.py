@@ -63,7 +63,6 @@ def profile_parameters(params: Path, profile: str) -> dict[str, Any]:
 
 
 def testable_claims(metering: MeterParameters) -> dict[str, str]:
-    """For each claim, whether this host can test it."""
     chosen = choose_meter(metering)
     meter = chosen.make()
     meter.start()

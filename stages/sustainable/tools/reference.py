@@ -56,7 +56,6 @@ def main() -> None:
 
 
 def take(root: Path) -> None:
-    """Take the run in `root` as the reference."""
     refuse_uncommitted(root)
     refuse_no_evidence(root)
     manifest = manifest_of(root, read_lock(root / "dvc.lock"))

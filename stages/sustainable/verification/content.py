@@ -29,7 +29,7 @@ def table_sha256(path: Path) -> str:
     """Hash header and rows of a CSV; 1.0 and 1.00 are the same number, and line ends are ignored."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = [json.dumps([_value(cell) for cell in row]) for row in csv.reader(file)]
-    return hashlib.sha256("".join(f"{row}\n" for row in rows).encode()).hexdigest()
+    return _sha256("".join(f"{row}\n" for row in rows).encode())
 
 
 def _value(cell: str) -> str:
@@ -41,17 +41,20 @@ def _value(cell: str) -> str:
         return cell
 
 
-def json_sha256(path: Path) -> str:
-    """Hash a JSON value; the order of keys and white space are ignored."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def safetensors_sha256(path: Path) -> str:
     """Hash names, types, shapes and values of tensors."""
     with safe_open(path, framework="numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    return hashlib.sha256(save(tensors)).hexdigest()
+        return _sha256(save({name: file.get_tensor(name) for name in sorted(file.keys())}))
 
 
-HASHES = {".csv": table_sha256, ".json": json_sha256, ".safetensors": safetensors_sha256}
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+HASHES = {
+    ".csv": table_sha256,
+    ".json": lambda path: _sha256(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True).encode()
+    ),
+    ".safetensors": safetensors_sha256,
+}

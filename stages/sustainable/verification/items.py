@@ -100,6 +100,5 @@ def skipped(tier: Tier, name: str, why: str, origin: Origin = "shipped") -> Item
 
 
 def counts(items: Sequence[Item]) -> dict[Tier, dict[Status, int]]:
-    """Count the items by tier and status."""
     found = Counter((item.tier, item.status) for item in items)
     return {tier: {status: found[tier, status] for status in get_args(Status)} for tier in TIERS}

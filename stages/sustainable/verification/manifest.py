@@ -37,7 +37,6 @@ def declared_tiers(root: Path) -> dict[str, str]:
 
 
 def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """The manifest of the run in `root`."""
     csv = str(read_csv_path(root / "params.yaml"))
     return {
         "version": 1,

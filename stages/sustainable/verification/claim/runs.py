@@ -65,7 +65,6 @@ class Shipped(Place):
 
     @cached_property
     def outputs(self) -> list[str]:
-        """All outputs that are shipped."""
         return [out for stage in self.pipeline.values() for out in stage.outputs if self.holds(out)]
 
 
@@ -207,7 +206,6 @@ class ClaimFolder:
         write_json(self.folder / STATE, asdict(state))
 
     def judged(self) -> dict[str, Any]:
-        """The claim as it was judged here."""
         return read_claims(self.folder / "paper" / CLAIMS)[self.plan.declaration.id]
 
 

@@ -132,7 +132,6 @@ def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> LegO
 
 
 def tensors_of(name: str, folder: Path) -> Path:
-    """The file of a leg's tensors."""
     return folder / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
 
 

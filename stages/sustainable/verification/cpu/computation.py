@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
     from torch import Tensor
 
     from sustainable.policies.policy import Actor
-    from sustainable.policies.learning.recipes import Algorithm, Recipe
+    from sustainable.policies.learning.recipes import Algorithm
     from sustainable.forecasting.compression.shrinking import ShrinkMethod
 
     Subjects = Iterator[tuple[str, dict[str, Tensor]]]
@@ -65,19 +65,17 @@ def set_pins(pins: bool) -> None:
     late = {"numpy", "torch"} & sys.modules.keys()
     assert not late, f"{late} came before the pins"
     if pins:
-        import sustainable.core.determinism  # noqa: F401
-    else:
-        stand_in = ModuleType("sustainable.core.determinism")
-        vars(stand_in)["use_deterministic_torch"] = _one_thread
-        sys.modules[stand_in.__name__] = stand_in
+        return
 
+    def one_thread() -> None:  # as `use_deterministic_torch`: only the kernels are to be others
+        import torch
 
-def _one_thread() -> None:
-    """What `use_deterministic_torch` does: without the pins only the kernels are to be others."""
-    import torch
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(1)
 
-    torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(1)
+    stand_in = ModuleType("sustainable.core.determinism")
+    vars(stand_in)["use_deterministic_torch"] = one_thread
+    sys.modules[stand_in.__name__] = stand_in
 
 
 def seen() -> dict[str, Any]:
@@ -198,7 +196,9 @@ def policies(params: Path) -> "Subjects":
 
     training = read_section(params, "train_policies", PolicyTrainingParameters)
     for environment, algorithm in POLICIES.items():
-        recipe = shortened(training.recipes[environment][algorithm])
+        recipe = training.recipes[environment][algorithm]
+        settings = dict(recipe.settings) | {"n_steps": ROLLOUT_STEPS}
+        recipe = replace(recipe, settings=settings, steps=ROLLOUT_STEPS * recipe.copies * ROLLOUTS)
         cell = TrainingRun(environment, algorithm, training.seeds[0], recipe)
         model = new_model(cell)
         yield f"{environment} {algorithm} untrained", export(model, cell).actor.state_dict()
@@ -208,12 +208,6 @@ def policies(params: Path) -> "Subjects":
         tensors = dict(policy.actor.state_dict()) | {"curve": torch.tensor(curve, dtype=torch.float64)}
         yield f"{environment} {algorithm} trained", tensors
     yield f"{environment} {algorithm} QAT", trained_in_int8(params, policy.actor)
-
-
-def shortened(recipe: "Recipe") -> "Recipe":
-    """The recipe with shorter rollouts, and few of them."""
-    settings = dict(recipe.settings) | {"n_steps": ROLLOUT_STEPS}
-    return replace(recipe, settings=settings, steps=ROLLOUT_STEPS * recipe.copies * ROLLOUTS)
 
 
 def trained_in_int8(params: Path, actor: "Actor") -> "dict[str, Tensor]":

@@ -35,44 +35,42 @@ def write_crate(
         from rocrate.rocrate import ROCrate
     except ImportError:
         raise UserError("rocrate is not installed: `make reference` needs requirements-dev.txt") from None
-    crate = ROCrate(version=VERSION)
-    citation = read_yaml(project / "CITATION.cff")
-    entities = {
-        identifier: crate.add(ContextEntity(crate, identifier, properties=properties))
-        for identifier, properties in _licence_and_authors(citation).items()
-    }
-    licence, *authors = entities.values()
-    language = {"@type": "ComputerLanguage", "name": "DVC pipeline (YAML)"}
-    pipeline = {
-        "@type": ["SoftwareSourceCode", "ComputationalWorkflow"],
-        "name": PIPELINE,
-        "description": "The stages that made the files; dvc.lock holds what each of them read and wrote.",
-        "identifier": f"sha256:{file_sha256(project / PIPELINE)}",  # of a file outside the crate
-        "programmingLanguage": crate.add(ContextEntity(crate, "#dvc", properties=language)),
-    }
-    mentioned = crate.add(ContextEntity(crate, f"#{PIPELINE}", properties=pipeline))
+    crate, citation = ROCrate(version=VERSION), read_yaml(project / "CITATION.cff")
+    licence, *authors, language, pipeline = (
+        crate.add(ContextEntity(crate, identifier, properties=properties))
+        for identifier, properties in _entities(citation, project).items()
+    )
+    pipeline["programmingLanguage"] = language
     for name, properties in _files(reference, artifacts).items():
         crate.add_file(dest_path=name, properties=properties)
     root = {
         "name": citation["title"], "description": DESCRIPTION, "datePublished": published, "license": licence,
         "author": authors, "keywords": ", ".join(citation["keywords"]), "version": citation["version"],
-        "mentions": mentioned,
+        "mentions": pipeline,
     }  # fmt: skip
     for key, value in root.items():
         crate.root_dataset[key] = value
     write_json(out, crate.metadata.generate())
 
 
-def _licence_and_authors(citation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Entities by identifier. An author is a person, or an organisation if there is only a `name`."""
+def _entities(citation: Mapping[str, Any], project: Path) -> dict[str, dict[str, Any]]:
+    """Licence, authors, language and pipeline by identifier. An author is a person, or an organisation if
+    there is only a `name`. dvc.yaml lies outside the crate: its hash is an identifier, not one of a file."""
     identifier = citation["license"]
     said = "By its SPDX identifier; the text is the project's file LICENSE."
     licence = {"name": f"{identifier} License", "identifier": identifier, "description": said}
-    entities = {"#license": {"@type": "CreativeWork", **licence}}
+    entities: dict[str, dict[str, Any]] = {"#license": {"@type": "CreativeWork", **licence}}
     for number, author in enumerate(citation.get("authors", []), 1):
         kind = "Organization" if "name" in author else "Person"
         name = author.get("name") or f"{author['given-names']} {author['family-names']}"
         entities[author.get("orcid", f"#author-{number}")] = {"@type": kind, "name": name}
+    entities["#dvc"] = {"@type": "ComputerLanguage", "name": "DVC pipeline (YAML)"}
+    entities[f"#{PIPELINE}"] = {
+        "@type": ["SoftwareSourceCode", "ComputationalWorkflow"],
+        "name": PIPELINE,
+        "description": "The stages that made the files; dvc.lock holds what each of them read and wrote.",
+        "identifier": f"sha256:{file_sha256(project / PIPELINE)}",
+    }
     return entities
 
 

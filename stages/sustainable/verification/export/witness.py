@@ -13,8 +13,9 @@ import yaml
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows, write_text
 from sustainable.core.hashing import file_sha256
-from sustainable.verification.lock import files_in
-from sustainable.verification.place import UNLISTED
+from sustainable.verification.items import HERE, Item, compared, none_wrong
+from sustainable.verification.lock import files_in, read_yaml
+from sustainable.verification.place import SUMS, UNLISTED, Place
 
 WITNESS, CRATE = "repro.yaml", "ro-crate-metadata.json"
 UNPINNED = (WITNESS, CRATE, *UNLISTED)
@@ -251,3 +252,25 @@ def _aggregate(name: str, statistic: str, value: float, members: Collection[Entr
         "kind": "aggregate", "name": name, "statistic": statistic, "reported": repr(value), **compared,
         "count": len(members), "members": list(members),
     }  # fmt: skip
+
+
+def check_crate(place: Place) -> Iterator[Item]:
+    """Check that the RO-Crate gives every shipped file the hash that `SHA256SUMS` gives it."""
+    listed = {name: digest for name, digest in place.sums.items() if name != CRATE}
+    graph = read_json(place.reference / CRATE).get("@graph", [])
+    own = {entry["@id"]: entry["sha256"] for entry in graph if "sha256" in entry}
+    wrong = [name for name in sorted({*own, *listed}) if own.get(name) != listed.get(name)]
+    wrong, expected = [f"another hash of {name}" for name in wrong], f"{len(listed)} hashes as in {SUMS}"
+    yield none_wrong("T0", f"{CRATE} agrees with {SUMS}", "shipped", expected, wrong)
+
+
+def check_repro(place: Place) -> Iterator[Item]:
+    """Check that repro.yaml has the hashes of `SHA256SUMS`, and says what claims, metrics and rows say."""
+    written, computed = read_yaml(place.reference / WITNESS), repro_document(place.reference)
+    listed = {name: digest for name, digest in place.sums.items() if name not in UNPINNED}
+    pinned = {entry["path"]: entry["digest"]["value"] for entry in written.pop("artifacts")}
+    del computed["artifacts"]
+    wrong = [] if pinned == listed else ["other hashes"]
+    wrong += [f"other {key}" for key in computed if written.get(key) != computed[key]]
+    name, expected = f"{WITNESS} follows from the shipped files", "what the shipped files say"
+    yield compared("T1", name, HERE, expected, wrong[0] if wrong else expected)

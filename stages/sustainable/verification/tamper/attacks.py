@@ -51,6 +51,8 @@ class Attack:
     """What is done to the copy, given its folder."""
     resealed: bool = False
     """Whether every hash is rewritten afterwards."""
+    then: Callable[[Path], object] | None = None
+    """What else is done afterwards."""
 
     @property
     def name(self) -> str:
@@ -74,13 +76,15 @@ def attacks(root: Path, seed: int) -> list[Attack]:
         *_single(seed),
         *(Attack("verdict edited", one, partial(turn, claim=one), True) for one in place.manifest["claims"]),
         *(_on("printed number edited", path, digit, True, seed=str(seed)) for path in pages),
-        *(_on("one weight edited", path, forgery.flip_last, True) for path in _some(weights)),
+        *(_on("one weight edited", path, flip, True, seed="") for path in _some(weights)),
     ]
 
 
-def _on(kind: str, path: str, change: Callable[..., object], resealed: bool = False, **how: str) -> Attack:
-    """An attack on one file."""
-    return Attack(kind, path, lambda root: change(root / path, **how), resealed)
+def _on(
+    kind: str, path: str, change: Callable[..., object], resealed: bool = False,
+    then: Callable[[Path], object] | None = None, **how: str,
+) -> Attack:  # fmt: skip
+    return Attack(kind, path, lambda root: change(root / path, **how), resealed, then)
 
 
 def _some(names: Sequence[str]) -> list[str]:
@@ -89,7 +93,6 @@ def _some(names: Sequence[str]) -> list[str]:
 
 
 def one_of_each_kind(root: Path, seed: int) -> list[Attack]:
-    """One forgery of every kind."""
     found: dict[tuple[str, bool], Attack] = {}
     for attack in attacks(root, seed):
         found.setdefault((attack.kind, attack.resealed), attack)
@@ -118,7 +121,6 @@ def _rows(seed: int) -> Iterator[Attack]:
 
 
 def _manifest(place: Place) -> Iterator[Attack]:
-    """Edit entries of the manifest, and rewrite every hash."""
     entries = place.artifacts
     shipped = [path for path, entry in entries.items() if entry["shipped"]]
     must = [path for path, entry in entries.items() if entry["tier"] != "none"]
@@ -140,20 +142,21 @@ def _settings() -> Iterator[Attack]:
     ):
         kind = f"parameter edited ({new})"
         yield _on(kind, "params.yaml", forgery.substitute, True, old=old, new=new)
-        damage = partial(forgery.edit_parameter, old=old, new=new)
-        yield Attack(f"{kind}, lock and hashes rewritten", "params.yaml", damage)
+        kind += ", lock and hashes rewritten"
+        yield _on(kind, "params.yaml", forgery.substitute, then=forgery.release, old=old, new=new)
 
 
 def _single(seed: int) -> Iterator[Attack]:
     """One forgery for each mechanism that the long lists do not reach."""
+    for name in (WITNESS, CRATE):
+        kind, left = (
+            f"hash edited in {name}, other hashes rewritten",
+            partial(forgery.rewrite_descriptions, left=[name]),
+        )
+        yield _on(kind, f"{REFERENCE}/{name}", forgery.edit_hash, then=left)
+    kind = f"hash edited in {MANIFEST}, other hashes rewritten"
     rows = partial(forgery.reverse_hash, artifact="data/benchmark/audited.csv", key="sha256")
-    for path, change, left in (
-        (f"{REFERENCE}/{WITNESS}", lambda root: forgery.edit_hash(root / REFERENCE / WITNESS), (WITNESS,)),
-        (f"{REFERENCE}/{CRATE}", lambda root: forgery.edit_hash(root / REFERENCE / CRATE), (CRATE,)),
-        (MANIFEST_FILE, rows, ()),
-    ):
-        kind = f"hash edited in {Path(path).name}, other hashes rewritten"
-        yield Attack(kind, path, partial(forgery.describe_after, change=change, left=left))
+    yield Attack(kind, MANIFEST_FILE, rows, then=forgery.rewrite_descriptions)
     splits = partial(forgery.reverse_hash, artifact=SPLITS, key="content")
     turned = partial(forgery.turn_verdict, claim="C1", files=())
     summary, figure = f"{REFERENCE}/metrics/benchmark.json", "shipped/figures/accuracy.png"
@@ -164,7 +167,7 @@ def _single(seed: int) -> Iterator[Attack]:
         Attack("other version pinned", "numpy", partial(forgery.pin_another_version, package="numpy"), True),
         _on("summary edited", summary, forgery.edit_digit, True, seed=str(seed)),
         Attack("oracle edited, everything rendered again", "C3", forgery.edit_oracle),
-        Attack("reason edited", "A1", forgery.edit_reason, True),
+        Attack("reason edited", "A1", lambda root: forgery.edit_reason(root / forgery.CLAIMS[0]), True),
         Attack("number typed into a template, page and lock rewritten", "paper.tex.j2", forgery.type_number),
         Attack("other figure rendered", "shipped/figures", lambda root: write_text(root / figure, "another")),
     )
@@ -186,6 +189,8 @@ def attacked(folder: Path, attack: Attack) -> Iterator[None]:
         attack.damage(folder)
         if attack.resealed:
             forgery.reseal(folder)
+        if attack.then:
+            attack.then(folder)
         yield
     finally:
         for path in sorted({*folder.rglob("*")} - there, reverse=True):  # a folder after what it holds

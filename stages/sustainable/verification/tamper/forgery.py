@@ -39,21 +39,13 @@ def edited(path: Path) -> Iterator[Any]:
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
-    """Apply `change` to a text."""
     write_text(path, change(path.read_text(encoding="utf-8")))
 
 
 def flip(path: Path, seed: str) -> None:
-    """Change one random byte."""
+    """Change one random byte; without `seed`, the last number of the last tensor."""
     content = bytearray(path.read_bytes())
-    content[random.Random(seed).randrange(len(content))] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def flip_last(path: Path) -> None:
-    """Change one bit of the last number of the last tensor."""
-    content = bytearray(path.read_bytes())
-    content[-2] ^= 1
+    content[random.Random(seed).randrange(len(content)) if seed else -2] ^= 1
     path.write_bytes(bytes(content))
 
 
@@ -106,12 +98,6 @@ def substitute(path: Path, old: str, new: str) -> None:
     write_text(path, text.replace(old, new, 1))
 
 
-def edit_parameter(root: Path, old: str, new: str) -> None:
-    """Edit params.yaml, and record the edited file as the one that the stages ran with."""
-    substitute(root / "params.yaml", old, new)
-    release(root)
-
-
 def edit_entry(root: Path, artifact: str, change: Mapping[str, Any] | None) -> None:
     """Change the manifest's entry of an artifact; without `change`, remove it."""
     with edited(root / REFERENCE / MANIFEST) as manifest:
@@ -122,15 +108,7 @@ def edit_entry(root: Path, artifact: str, change: Mapping[str, Any] | None) -> N
 
 
 def reverse_hash(root: Path, artifact: str, key: str) -> None:
-    """Change a hash in the manifest's entry of an artifact."""
-    with edited(root / REFERENCE / MANIFEST) as manifest:
-        manifest["artifacts"][artifact][key] = manifest["artifacts"][artifact][key][::-1]
-
-
-def describe_after(root: Path, change: Callable[[Path], object], left: Sequence[str]) -> None:
-    """Apply `change`, and rewrite the hashes in all descriptions but those in `left`."""
-    change(root)
-    rewrite_descriptions(root, left)
+    edit_entry(root, artifact, {key: Place(root).artifacts[artifact][key][::-1]})
 
 
 def edit_input(root: Path, stage: str) -> None:
@@ -161,9 +139,8 @@ def edit_oracle(root: Path) -> None:
     release(root)
 
 
-def edit_reason(root: Path) -> None:
-    """Edit the reason of a claim."""
-    with edited(root / CLAIMS[0]) as claims:
+def edit_reason(path: Path) -> None:
+    with edited(path) as claims:
         claims[0]["reason"] += " The effect is large."
 
 

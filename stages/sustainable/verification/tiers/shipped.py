@@ -11,7 +11,7 @@ from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.reporting.pages import Report, report_on
-from sustainable.verification.export.check import check_crate, check_repro
+from sustainable.verification.export.witness import check_crate, check_repro
 from sustainable.verification.items import RESTORE, Item, Tier, skipped
 from sustainable.verification.manifest import check_manifest
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
@@ -19,12 +19,12 @@ from sustainable.verification.tiers import exact, integrity, verdicts
 
 ROW_FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
 """The folders of a run that a report reads."""
+RUN = "`make verify RUN=1`"
 NOT_RUN: dict[Tier, tuple[str, str]] = {
     "T1": ("training", "nothing is trained here: `make test-cpu` trains a few steps, `make reproduce` all"),
-    "T2": ("numeric artifacts", "no forecasts are made here: `make verify RUN=1`"),
-    "T3": ("measured rows", "nothing is measured here: `make verify RUN=1`, or `make claim-...` for one "
-           "claim"),
-}  # fmt: skip
+    "T2": ("numeric artifacts", f"no forecasts are made here: {RUN}"),
+    "T3": ("measured rows", f"nothing is measured here: {RUN}, or `make claim-...` for one claim"),
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ within the declared margin (two one-sided tests), `FAIL` if all of it lies outsi
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +81,8 @@ def check_measured(own: Path, reference: Path, measured: MeasuredTable, margin: 
         name, here = f"{measured.path}: {' '.join(str(part) for part in key)}", groups[0].get(key)
         if here is None:
             yield skipped("T3", name, "not measured here", HERE)
-        elif _models(here) != _models(there):
-            names = [", ".join(_texts(table.get("name"))) or "other weights" for table in (here, there)]
+        elif _texts(here, "weights_sha256") != _texts(there, "weights_sha256"):
+            names = [", ".join(_texts(table, "name")) or "other weights" for table in (here, there)]
             yield skipped("T3", name, f"other models: here {names[0]}, there {names[1]}", HERE)
         else:
             difference = difference_of_means(here, there, margin.confidence)
@@ -100,23 +100,18 @@ def log_ratios_to_baseline(rows: pd.DataFrame, measured: MeasuredTable) -> pd.Da
     return others
 
 
-def _models(rows: pd.DataFrame) -> list[str]:
-    """The hashes of a configuration's weights; empty if the table has none."""
-    return _texts(rows["weights_sha256"].dropna()) if "weights_sha256" in rows else []
-
-
-def _texts(values: pd.Series | None) -> list[str]:
-    return [] if values is None else sorted(set(values.astype(str)))
+def _texts(rows: pd.DataFrame, column: str) -> list[str]:
+    """The distinct values of a column, in order; none if the table has no such column."""
+    return sorted(set(rows[column].dropna().astype(str))) if column in rows else []
 
 
 def difference_of_means(own: pd.DataFrame, other: pd.DataFrame, confidence: float) -> Estimate | None:
     """Mean `log` of `own` minus that of `other`, with Welch's interval; None with too few blocks."""
-    parts = [_mean_and_error(rows) for rows in (own, other)]
-    (mean, error, freedom), (mean_there, error_there, freedom_there) = parts
+    mean, error, freedom = _mean_and_error(own)
+    mean_there, error_there, freedom_there = _mean_and_error(other)
     if min(freedom, freedom_there) < 1:
         return None
-    squared = error**2 + error_there**2
-    difference = mean - mean_there
+    squared, difference = error**2 + error_there**2, mean - mean_there
     if squared == 0:
         return Estimate(difference, difference, difference, len(own))
     degrees = squared**2 / (error**4 / freedom + error_there**4 / freedom_there)
@@ -181,21 +176,3 @@ def _priced(table: pd.DataFrame) -> pd.DataFrame:
     for size in sizes:
         timed[size] = np.log(timed[size] / base[size])
     return timed.set_index(CANDIDATE_KEYS)[sizes]
-
-
-def same_models(
-    own: pd.DataFrame, reference: pd.DataFrame, choices: Sequence[str] = ()
-) -> tuple[int, list[str]]:
-    """Count the configurations and training seeds of the reference, and name those whose weights differ here.
-
-    Configurations in `choices`, which a search chose, are left out.
-    """
-    keys = ["environment", "algorithm"] if "environment" in reference else []
-    keys += ["configuration", *(["training_seed"] if "training_seed" in reference else [])]
-    hashes = []
-    for table in (own, reference):
-        named = table[~table["configuration"].isin(choices)].dropna(subset=["weights_sha256"])
-        hashes.append(named.groupby(keys)["weights_sha256"].agg(lambda values: " ".join(_texts(values))))
-    here, there = hashes
-    wrong = [str(key) for key in there.index.union(here.index) if here.get(key) != there.get(key)]
-    return len(there), wrong
