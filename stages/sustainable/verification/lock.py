@@ -17,6 +17,7 @@ from sustainable.core.files import one_line
 
 CODE_PREFIXES = ("stages/", "paper/templates", "paper/references.bib")
 """Paths of inputs that are code or templates."""
+FROM_GIT = "restore it from git"
 PLACEHOLDER = re.compile(r"\$\{([\w.]+)\}")
 NAMED_PARAMETERS = 5
 """How many changed parameters a line names."""
@@ -52,7 +53,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return loader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({one_line(error)}); restore it from git") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); {FROM_GIT}") from None
 
 
 def read_lock(path: Path) -> dict[str, Stage]:
@@ -70,8 +71,7 @@ def read_lock(path: Path) -> dict[str, Stage]:
             for name, body in content["stages"].items()
         ]
     except (TypeError, KeyError, AttributeError) as error:
-        problem = f"not a dvc.lock of this pipeline (at {error})"
-        raise UserError(f"{path}: {problem}; restore it from git") from None
+        raise UserError(f"{path}: not a dvc.lock of this pipeline (at {error}); {FROM_GIT}") from None
     return {stage.name: stage for stage in in_order(stages)}
 
 
@@ -82,7 +82,7 @@ def in_order(stages: Iterable[Stage]) -> list[Stage]:
         ready = [stage for stage in left if not any(reads(stage, other) for other in left)]
         if not ready:
             raise UserError(f"dvc.lock: stages read from each other in a circle: {left[0].name}")
-        done.extend(ready)
+        done += ready
         left = [stage for stage in left if stage not in ready]
     return done
 
@@ -171,7 +171,7 @@ def declared_stages(root: Path, pipeline: Any, parameters: Mapping[str, Any]) ->
             for suffix, context in _variants(body, parameters)
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"dvc.yaml: not this pipeline's (at {error}); restore it from git") from None
+        raise UserError(f"dvc.yaml: not this pipeline's (at {error}); {FROM_GIT}") from None
 
 
 def _declared(

@@ -48,10 +48,8 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:
     """Verdict and hash of every claim of a claims.json."""
-    return {
-        name: {"verdict": claim["verdict"], "sha256": fingerprint(claim)}
-        for name, claim in read_claims(path).items()
-    }
+    claims = read_claims(path).items()
+    return {name: {"verdict": one["verdict"], "sha256": fingerprint(one)} for name, one in claims}
 
 
 def entries_of(root: Path, stages: Mapping[str, Stage], tiers: Mapping[str, str]) -> dict[str, Any]:
@@ -104,11 +102,8 @@ def check_manifest(place: Place) -> Iterator[Item]:
             for path, entry in place.artifacts.items()
             if any(inside(path, out) for out in stage.outputs) or (entry["stage"] == stage.name)
         }
-        wrong = [
-            path
-            for path, entry in entries.items()
-            if not declared_of(path, stage, tiers).items() <= entry.items()
-        ]
+        declared = {path: declared_of(path, stage, tiers).items() for path in entries}
+        wrong = [path for path, entry in entries.items() if not declared[path] <= entry.items()]
         wrong += [out for out, md5 in stage.outputs.items() if recorded_md5(entries, out) != md5]
         expected = f"{len(stage.outputs)} outputs, as locked and declared"
         name, wrong = f"{MANIFEST}: entries of {stage.name}", [f"{path} differs" for path in wrong]

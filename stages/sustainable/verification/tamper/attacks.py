@@ -21,7 +21,7 @@ from sustainable.verification.lock import files_in
 from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, Place
 from sustainable.verification.rerender import TRACKED
 from sustainable.verification.tamper import forgery
-from sustainable.verification.tiers.shipped import MECHANISMS
+from sustainable.verification.tiers.shipped import MANIFEST_FILE, MECHANISMS
 
 READ_BY_VERIFY = (
     "stages", "paper", "data/raw", "data/reference", "data/metrics", "params.yaml", "dvc.yaml", "dvc.lock",
@@ -38,7 +38,6 @@ ROW_TABLES = (
 FEW = 6
 """How many of a long list of similar files are tried."""
 SPLITS = "data/processed/published/windows.safetensors"
-MANIFEST_FILE = f"{REFERENCE}/{MANIFEST}"
 
 
 @dataclass(frozen=True)

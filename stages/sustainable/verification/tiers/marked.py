@@ -109,8 +109,7 @@ def places_of(environment: jinja2.Environment, template: str) -> list[Stretch]:
 def render_traced(templates: Path, values: Mapping[str, Any]) -> dict[str, list[Piece]]:
     """Render every LaTeX page as pieces; joined, they are the bytes that the report writes.
 
-    Raises:
-        UserError: a template cannot be rendered with `values`.
+    Raises `UserError` if a template cannot be rendered with `values`.
     """
     environment = latex_environment(templates)
     environment.add_extension(Marking)

@@ -213,8 +213,7 @@ def _unprinted(node: ast.AST) -> Iterable[ast.AST]:
 def read_allowed(path: Path) -> list[Allowed]:
     """Read the entries of `static.yaml`; none if there is no such file.
 
-    Raises:
-        UserError: an entry has no reason, or is not text.
+    Raises `UserError` if an entry has no reason, or is not text.
     """
     if not path.is_file():
         return []
