@@ -323,7 +323,7 @@ def test_a_stage_that_fails_on_changed_rows_says_how_to_restore_them(
 
 
 def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(script, "measure_slowdown", lambda reference: 1.0)
+    monkeypatch.setattr(script.forecast, "measure_slowdown", lambda reference: 1.0)
     monkeypatch.setattr(Shipped, "check", lambda self: None)
     folder = tmp_path / "claim"
     monkeypatch.setattr(sys, "argv", ["claim.py", "c3", "--folder", str(folder)])

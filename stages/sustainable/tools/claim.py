@@ -14,13 +14,7 @@ from pathlib import Path
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.files import write_json
 from sustainable.reporting.claims import claim_ranges, claims_markdown
-from sustainable.verification.claim import runs
-from sustainable.verification.claim.forecast import (
-    Effort,
-    forecast_efforts,
-    measure_slowdown,
-    recorded_efforts,
-)
+from sustainable.verification.claim import forecast, runs
 from sustainable.verification.claim.runs import ClaimFolder, Shipped, State
 from sustainable.verification.folders import merge
 from sustainable.verification.lock import read_yaml
@@ -70,13 +64,14 @@ def prepare_run(run: ClaimFolder, fresh: bool) -> State:
     print("timing a few training steps, to forecast the run", flush=True)
     params, reference = read_yaml(ROOT / "params.yaml"), run.shipped.reference
     merge(params, run.plan.declaration.cut)
-    efforts = forecast_efforts(run.plan.steps, reference, params, measure_slowdown(reference))
+    slowdown = forecast.measure_slowdown(reference)
+    efforts = forecast.forecast_efforts(run.plan.steps, reference, params, slowdown)
     return run.begin([asdict(effort) for effort in efforts])
 
 
 def announce(run: ClaimFolder, state: State) -> None:
     """Print what will run, how long it takes, and what is used as shipped."""
-    declaration, efforts = run.plan.declaration, [Effort(**entry) for entry in state.forecast]
+    declaration, efforts = run.plan.declaration, [forecast.Effort(**entry) for entry in state.forecast]
     print(f"\nruns here, in {run.folder} (a forecast):")
     for effort in efforts:
         done = "  (done)" if effort.stage in state.done else ""
@@ -93,16 +88,16 @@ def announce(run: ClaimFolder, state: State) -> None:
 
 def conclude(run: ClaimFolder, state: State) -> int:
     """Print and write the result; gives the exit status."""
-    name, recorded = run.plan.declaration.id, recorded_efforts(run.folder)
+    name, recorded = run.plan.declaration.id, forecast.recorded_efforts(run.folder)
     there, here = run.shipped.claims[name], run.judged()
     status, sentence = runs.compare_verdicts(there, here)
-    forecast = summed([Effort(**entry) for entry in state.forecast])
+    expected = summed([forecast.Effort(**entry) for entry in state.forecast])
     measured = summed([recorded[step] for step in run.plan.steps if step in recorded])
     measured["minutes"] = sum(state.wall_s.values()) / 60
     origin = runs.origins(run.plan, run.shipped)
     result = {
         "claim": name, "status": status, "outcome": sentence, "shipped": there, "here": here,
-        "origins": origin, "forecast": forecast, "measured": measured, "sittings": state.sittings,
+        "origins": origin, "forecast": expected, "measured": measured, "sittings": state.sittings,
     }  # fmt: skip
     write_json(run.folder / RESULT, result)
     print(f"\n{name}: {there['statement']}\nrule: {here['rule']}\n")
@@ -112,7 +107,7 @@ def conclude(run: ClaimFolder, state: State) -> int:
     print(f"\nshipped: {there['verdict']}. {there['reason']}\nhere:    {here['verdict']}. {here['reason']}")
     sittings = f" in {state.sittings} sittings" if state.sittings > 1 else ""
     print(
-        f"\nforecast {forecast['minutes']:.1f} min, {forecast['memory_mib']:.0f} MiB; "
+        f"\nforecast {expected['minutes']:.1f} min, {expected['memory_mib']:.0f} MiB; "
         f"took {measured['minutes']:.1f} min, {measured['memory_mib']:.0f} MiB{sittings}"
     )
     print(f"{name} {sentence}")
@@ -130,7 +125,7 @@ def print_values(values: Sequence[tuple[str, str, str]], result: Path) -> None:
         print(f"  and {len(values) - SHOWN} more, see {result}")
 
 
-def summed(efforts: Sequence[Effort]) -> dict[str, float]:
+def summed(efforts: Sequence[forecast.Effort]) -> dict[str, float]:
     """Minutes of all stages, and the largest memory of one."""
     peak = max((effort.memory_mib for effort in efforts), default=0.0)
     return {"minutes": sum(effort.wall_s for effort in efforts) / 60, "memory_mib": peak}

@@ -14,12 +14,7 @@ from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.meter import carries_energy_claims
 from sustainable.measuring.diagnosis import HostCheck, check_host
 from sustainable.reporting.claims import DECLARATIONS, describe_testability
-from sustainable.verification.claim.forecast import (
-    Effort,
-    forecast_efforts,
-    measure_slowdown,
-    shipped_efforts,
-)
+from sustainable.verification.claim import forecast
 from sustainable.verification.folders import merge
 from sustainable.verification.lock import read_yaml
 from sustainable.verification.place import REFERENCE, ROOT
@@ -37,7 +32,8 @@ def main() -> None:
     checks = check_host(arguments.params.resolve().parent, lambda: time.sleep(1.0))
     claims, reference = testable_claims(metering), ROOT / REFERENCE
     params = profile_parameters(arguments.params, arguments.profile)
-    efforts = forecast_efforts(shipped_efforts(reference), reference, params, measure_slowdown(reference))
+    stages, slowdown = forecast.shipped_efforts(reference), forecast.measure_slowdown(reference)
+    efforts = forecast.forecast_efforts(stages, reference, params, slowdown)
     if arguments.json:
         document = {
             "host": [asdict(check) for check in checks],
@@ -73,7 +69,9 @@ def testable_claims(metering: MeterParameters) -> dict[str, str]:
     return {claim: describe_testability(declaration, energy) for claim, declaration in DECLARATIONS.items()}
 
 
-def print_diagnosis(checks: Sequence[HostCheck], claims: dict[str, str], efforts: Sequence[Effort]) -> None:
+def print_diagnosis(
+    checks: Sequence[HostCheck], claims: dict[str, str], efforts: Sequence[forecast.Effort]
+) -> None:
     """All of it for a reader; the sum of all stages comes last."""
     for check in checks:
         print(f"{'ok  ' if check.ok else 'note'}  {check.name:16}{check.detail}")

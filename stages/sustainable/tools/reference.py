@@ -27,14 +27,7 @@ from sustainable.verification.place import MANIFEST, REFERENCE, ROOT, Place, rea
 from sustainable.verification.rerender import rerender, write_descriptions
 from sustainable.verification.tiers.integrity import root_sha256, shipped_name
 
-COMMITTED = (
-    "stages",
-    "paper/templates",
-    "paper/published.yaml",
-    "params.yaml",
-    "dvc.yaml",
-    "requirements.txt",
-)
+IN_GIT = ("stages", "paper/templates", "paper/published.yaml", "params.yaml", "dvc.yaml", "requirements.txt")
 """What must be in git before a run of it becomes the reference."""
 
 
@@ -71,7 +64,7 @@ def take(root: Path) -> None:
 
 def refuse_uncommitted(root: Path) -> None:
     """Raise `UserError` unless the code that the run was made with is in git."""
-    changed = run_git(root, "status", "--porcelain", "--", *COMMITTED).split()
+    changed = run_git(root, "status", "--porcelain", "--", *IN_GIT).split()
     if changed:
         raise UserError(f"uncommitted: {changed[1]}; commit the code first, run `make reproduce` again")
 

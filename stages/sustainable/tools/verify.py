@@ -60,9 +60,8 @@ def print_summary(items: Sequence[Item]) -> None:
     for tier, by_status in counts(items).items():
         numbers = ", ".join(f"{count} {status}" for status, count in by_status.items())
         print(f"{tier}  {numbers:<36} {TIERS[tier]}")
-    skipped, failed, stale = (
-        [item for item in items if item.status == status] for status in ("skipped", "FAIL", "stale")
-    )
+    statuses = ("skipped", "FAIL", "stale")
+    skipped, failed, stale = ([item for item in items if item.status == one] for one in statuses)
     for item in skipped:
         print(f"not checked: {item.tier} {item.name}")
     for item in failed[:20]:

@@ -71,22 +71,18 @@ def compared(
     return Item(tier, name, "FAIL", origin, detail, expected or "nothing", found or "nothing", stage, advice)
 
 
-def none_wrong(
-    tier: Tier, name: str, origin: Origin, expected: str, wrong: Sequence[str], **more: Any
-) -> Item:
+def none_wrong(tier: Tier, name: str, origin: Origin, expected: str, wrong: list[str], **more: Any) -> Item:
     """Return `ok` if nothing is `wrong`, else `FAIL` with the first and their number (`more`: `compared`)."""
     found = f"{wrong[0]} ({len(wrong)} in all)" if wrong else expected
     return compared(tier, name, origin, expected, found, **more)
 
 
-def current(
-    name: str, differences: Sequence[str], stage: str | None = None, origin: Origin = "shipped"
-) -> Item:
-    """Return `ok` without `differences` from what the reference run was made with, else `stale`."""
-    if not differences:
+def current(name: str, changes: Sequence[str], stage: str | None = None, origin: Origin = "shipped") -> Item:
+    """Return `ok` without `changes` from what the reference run was made with, else `stale`."""
+    if not changes:
         return passed("T0", name, origin, stage=stage)
     expected = "what the reference run was made with"
-    return Item("T0", name, "stale", origin, "", expected, "; ".join(differences), stage, MEASURE_AGAIN)
+    return Item("T0", name, "stale", origin, "", expected, "; ".join(changes), stage, MEASURE_AGAIN)
 
 
 def strictly(items: Sequence[Item]) -> list[Item]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,11 +116,10 @@ def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> LegO
             return LegOutcome(leg, "skipped", f"skipped: {EMULATOR} is not installed; {INSTALL}")
         command = [emulator, "-cpu", leg.cpu, *command]
     kept = {name: value for name, value in os.environ.items() if name not in {*PINNED, *THREAD_VARIABLES}}
-    environment = kept | {"PYTHONPATH": str(ROOT / "stages")} | dict(leg.environment)
-    run_it = partial(subprocess.run, command, env=environment, capture_output=True, text=True)
+    env = kept | {"PYTHONPATH": str(ROOT / "stages")} | dict(leg.environment)
     start = time.monotonic()
     try:
-        done = run_it(check=False, timeout=limit_s)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=limit_s)
     except subprocess.TimeoutExpired:
         return LegOutcome(leg, "failed", f"not finished within {limit_s:.0f} s", limit_s)
     seconds = time.monotonic() - start
@@ -144,10 +142,8 @@ def judge_leg(outcome: LegOutcome, against: Mapping[str, Any] | None, folder: Pa
         return replace(outcome, verdict="failed", problem=f"there is no result of {leg.against!r}")
     subjects = differing(against["hashes"], outcome.result["hashes"])
     tensors = [read_tensors(tensors_of(name, folder))[0] for name in (leg.against, leg.name) if subjects]
-    differences = [
-        {"subject": subject} | first_difference(*(part(one, subject) for one in tensors))
-        for subject in subjects
-    ]
+    parts = ((subject, [part(one, subject) for one in tensors]) for subject in subjects)
+    differences = [{"subject": subject} | first_difference(*both) for subject, both in parts]
     return replace(outcome, verdict="different" if subjects else "same", differences=differences)
 
 

@@ -148,10 +148,8 @@ def _settings() -> Iterator[Attack]:
 def _single(seed: int) -> Iterator[Attack]:
     """One forgery for each mechanism that the long lists do not reach."""
     for name in (WITNESS, CRATE):
-        kind, left = (
-            f"hash edited in {name}, other hashes rewritten",
-            partial(forgery.rewrite_descriptions, left=[name]),
-        )
+        kind = f"hash edited in {name}, other hashes rewritten"
+        left = partial(forgery.rewrite_descriptions, left=[name])
         yield _on(kind, f"{REFERENCE}/{name}", forgery.edit_hash, then=left)
     kind = f"hash edited in {MANIFEST}, other hashes rewritten"
     rows = partial(forgery.reverse_hash, artifact="data/benchmark/audited.csv", key="sha256")

@@ -15,12 +15,10 @@ EDITABLE = ("params.yaml", "dvc.yaml", "requirements.txt")
 """Sources that a developer edits: a change makes the shipped rows stale, it does not damage them."""
 
 
-def compared_file(
-    place: Place, path: str, expected: str | None, name: str = "", stage: str | None = None
-) -> Item:
+def compared_file(place: Place, path: str, name: str, expected: str | None, stage: str | None = None) -> Item:
     """Compare the SHA-256 of a file that git restores with the expected one."""
     found, advice = sha256_or_none(place.root / path), f"`git checkout -- {path}`"
-    return compared("T0", name or path, "shipped", expected, found, stage=stage, advice=advice)
+    return compared("T0", name, "shipped", expected, found, stage=stage, advice=advice)
 
 
 def sha256_or_none(path: Path) -> str | None:
@@ -35,7 +33,7 @@ def check_sums(place: Place) -> Iterator[Item]:
         stages = {}
     for name in sorted({*place.sums, *place.shipped_files}):
         path = f"{REFERENCE}/{name}"
-        yield compared_file(place, path, place.sums.get(name), stage=stages.get(path))
+        yield compared_file(place, path, path, place.sums.get(name), stages.get(path))
 
 
 def check_entries(place: Place) -> Iterator[Item]:
@@ -61,7 +59,7 @@ def check_sources(place: Place) -> Iterator[Item]:
         if name in EDITABLE and found is not None:
             yield current(f"source {name}", [] if found == expected else [f"{name} has changed"])
         else:
-            yield compared_file(place, name, expected, f"source {name}")
+            yield compared_file(place, name, f"source {name}", expected)
 
 
 def check_making(place: Place) -> Iterator[Item]:
@@ -118,7 +116,7 @@ def check_tracked(place: Place) -> Iterator[Item]:
         if place.has_own_run and sha256_or_none(place.root / path) != expected:
             yield skipped("T0", name, "it is from your own run: `make verify RUN=1` compares it")
         else:
-            yield compared_file(place, path, expected, name, stage)
+            yield compared_file(place, path, name, expected, stage)
 
 
 def check_packages(place: Place) -> Iterator[Item]:

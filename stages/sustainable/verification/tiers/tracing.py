@@ -37,9 +37,7 @@ COMPARISON_WORDS = """
     significantly certain certainly negligible superior inferior dominate dominates dominated
 """
 WORDS = "|".join(f"{NUMBER_WORDS} {COMPARISON_WORDS}".split())
-SIGNIFICANT = re.compile(
-    rf"(?P<number>[\w.,]*\d(?:[\w.,]*\w)?)|(?<![\w\\])(?P<word>{WORDS})(?!\w)", re.IGNORECASE
-)
+SIGNIFICANT = re.compile(rf"(?P<number>[\w.,]*\d(?:[\w.,]*\w)?)|(?<![\w\\])(?P<word>{WORDS})(?!\w)", re.I)
 """Everything with a digit, and the words above."""
 LITERAL = re.compile(r""""[^"]*"|'[^']*'|(?<![\w.])\d[\w.]*""")
 FORMATTING = re.compile(r"\|\s*fixed\(\d\)|\[[\d:]*\]")
