@@ -18,23 +18,21 @@ from sustainable.reporting.declaration import Declaration
 from sustainable.tools import claim as script
 from sustainable.verification.claim import runs as claim_runs
 from sustainable.verification.claim.runs import (
+    CONTRADICTED,
+    OPEN,
+    REPRODUCED,
     ClaimFolder,
     ClaimPlan,
     Shipped,
-    claims_by_id,
+    compare_values,
+    compare_verdicts,
     origins,
     plan_of,
     stages_of,
 )
-from sustainable.verification.claim.verdicts import (
-    CONTRADICTED,
-    OPEN,
-    REPRODUCED,
-    compare_values,
-    compare_verdicts,
-)
-from sustainable.verification.folders import copy
+from sustainable.verification.folders import COPIED, copy, merge
 from sustainable.verification.lock import declared_stages, inside
+from sustainable.verification.place import read_claims
 
 ROOT = STAGES.parent
 WEIGHTS = ("data/models/published/baseline", "data/models/policies")
@@ -74,7 +72,7 @@ def missing(plan, shipped, steps):
 
 
 def test_every_claim_that_is_shipped_can_be_run():
-    assert list(DECLARATIONS) == list(claims_by_id(ROOT / "data/reference/claims.json"))
+    assert list(DECLARATIONS) == list(read_claims(ROOT / "data/reference/claims.json"))
 
 
 def test_every_stage_is_declared(shipped):
@@ -152,7 +150,7 @@ def test_an_unknown_claim_is_one_line_that_lists_them(monkeypatch, capsys):
 
 
 def test_a_claim_may_be_named_in_lower_case():
-    assert plan_of("a5", Shipped(ROOT)).claim == "A5"
+    assert plan_of("a5", Shipped(ROOT)).declaration.id == "A5"
 
 
 def test_a_missing_shipped_file_is_restored_from_git_and_not_computed_again(tmp_path):
@@ -213,7 +211,7 @@ def test_figures_stand_side_by_side():
 @pytest.mark.parametrize("name", ["B3", "F9"])
 def test_a_cut_leaves_what_decides_as_it_is(tmp_path, name):
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
-    claim_runs.merge(parameters, DECLARATIONS[name].cut)
+    merge(parameters, DECLARATIONS[name].cut)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     copy(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
     whole, left = (
@@ -285,7 +283,7 @@ def test_a_run_that_stops_goes_on_where_it_was(stand_in, tmp_path):
 
 def test_an_earlier_run_of_other_files_does_not_count(stand_in, tmp_path):
     root = tmp_path / "project"
-    for name in (*claim_runs.COPIED, "data/reference", ".dvc/config", "dvc.lock"):
+    for name in (*COPIED, "data/reference", ".dvc/config", "dvc.lock"):
         copy(ROOT / name, root / name)
     run = folder_of(tmp_path, "C3", root)
     run.run(run.begin([]))
@@ -325,7 +323,7 @@ def test_a_stage_that_fails_on_changed_rows_says_how_to_restore_them(
 
 
 def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(script, "measure_slowdown", lambda reference: 1.0)
+    monkeypatch.setattr(script.forecast, "measure_slowdown", lambda reference: 1.0)
     monkeypatch.setattr(Shipped, "check", lambda self: None)
     folder = tmp_path / "claim"
     monkeypatch.setattr(sys, "argv", ["claim.py", "c3", "--folder", str(folder)])

@@ -15,11 +15,11 @@ from sustainable.reporting.claims import (
     describe_testability,
 )
 from sustainable.reporting.declaration import thresholds
-from sustainable.verification.claim.runs import claims_by_id
+from sustainable.verification.place import read_claims
 from test_reporting import PARAMETERS
 
 ROOT = STAGES.parent
-SHIPPED = claims_by_id(ROOT / "data/reference/claims.json")
+SHIPPED = read_claims(ROOT / "data/reference/claims.json")
 NO_COUNTER = "not testable: no counter"
 
 

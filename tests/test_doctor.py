@@ -14,7 +14,7 @@ from sustainable.verification.place import REFERENCE
 @pytest.fixture
 def run_doctor(project, monkeypatch, capsys):
     """Run it with some arguments, on a host as fast as the shipped run's."""
-    monkeypatch.setattr(doctor, "measure_slowdown", lambda reference: 1.0)
+    monkeypatch.setattr(doctor.forecast, "measure_slowdown", lambda reference: 1.0)
 
     def run(*arguments):
         command = ["doctor.py", "--params", str(project / "params.yaml"), *arguments]

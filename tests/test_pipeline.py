@@ -20,6 +20,7 @@ from sustainable.core.tensors import read_tensors, tensors_sha256, write_tensors
 from sustainable.energy.meter import Reading
 from sustainable.measuring.blocks import EMPTY_METERINGS, design
 from sustainable.tools import profiles
+from sustainable.verification.folders import merge
 
 STAMP = "smoke run, not evidence"
 
@@ -444,4 +445,4 @@ def test_a_smoke_run_refuses_a_folder_that_is_not_its_own(tmp_path):
 
 def test_smoke_parameters_change_only_keys_that_exist():
     with pytest.raises(KeyError, match=r"params\.yaml has no such key"):
-        profiles.merge({"a": {"epochs": 1}}, {"a": {"epoch": 2}})
+        merge({"a": {"epochs": 1}}, {"a": {"epoch": 2}})

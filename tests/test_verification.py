@@ -37,6 +37,7 @@ from sustainable.verification.tiers.statistical import (
     check_candidates,
     check_measured,
     difference_of_means,
+    flipped,
     item_of_ratio,
     log_ratios_to_baseline,
 )
@@ -196,8 +197,6 @@ def test_a_failure_outweighs_stale_rows():
 
 
 def test_flipped_forecasts_are_counted_by_configuration(tmp_path):
-    from sustainable.verification.tiers.hits import flipped
-
     one = text_file(tmp_path, "one.csv", "training_seed,first_day,a,oracle\n1,5,1,1\n1,6,0,1\n")
     other = text_file(tmp_path, "other.csv", "training_seed,first_day,a,oracle\n1,5,1,0\n1,6,1,0\n")
     assert flipped(one, other) == ({"a": 1, "oracle": 2}, 2)
@@ -376,12 +375,12 @@ def claim(key, verdict, evidence="counter"):
     ],
 )
 def test_the_opposite_verdict_fails_and_an_open_one_is_no_pass(own, shipped, evidence, status):
-    (item,) = check_verdicts([claim("X1", own, evidence)], [{"id": "X1", "verdict": shipped}])
+    (item,) = check_verdicts([claim("X1", own, evidence)], {"X1": {"verdict": shipped}})
     assert item.status == status
 
 
 def test_a_claim_that_is_gone_fails():
-    (item,) = check_verdicts([], [{"id": "X1", "verdict": "confirmed"}])
+    (item,) = check_verdicts([], {"X1": {"verdict": "confirmed"}})
     assert (item.status, item.found) == ("FAIL", "no such claim")
 
 

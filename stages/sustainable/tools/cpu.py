@@ -25,29 +25,25 @@ SUBJECT, DIGITS = 30, 8
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--out", type=Path, help="where to write the report as JSON")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")
+    asked = parser.parse_args()
     host = processor()
-    wanted = legs(host["maker"])
-    print(
-        f"{len(wanted)} processes on {host['model']}, some emulated: about 5 minutes on 2 cores", flush=True
-    )
+    wanted, csv = legs(host["maker"]), read_csv_path(asked.params)
+    said = f"{len(wanted)} processes on {host['model']}, some emulated"
+    print(f"{said}: about 5 minutes on 2 cores", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cpu-") as folder:
-        outcomes = compare(
-            wanted,
-            arguments.params,
-            read_csv_path(arguments.params),
-            Path(folder),
-            arguments.workers,
-            arguments.limit,
-        )
+        outcomes = compare(wanted, asked.params, csv, Path(folder), asked.workers, asked.limit)
     seconds = time.monotonic() - start
     for line in [*hash_table(outcomes), "", *findings(outcomes), "", conclusion(outcomes, seconds)]:
         print(line)
-    passed = not wrong(outcomes)
-    if arguments.out is not None:
-        write_json(arguments.out, document(outcomes, host, seconds))
-    sys.exit(0 if passed else 1)
+    if asked.out is not None:
+        write_json(asked.out, document(outcomes, host, seconds))
+    sys.exit(1 if wrong(outcomes) else 0)
 
 
 def processor() -> dict[str, str]:
@@ -65,21 +61,16 @@ def wrong(outcomes: Sequence[LegOutcome]) -> list[str]:
 
 
 def skipped_legs(outcomes: Sequence[LegOutcome]) -> list[str]:
-    """The legs that were skipped."""
     return [one.leg.name for one in outcomes if one.verdict == "skipped"]
 
 
 def hash_table(outcomes: Sequence[LegOutcome]) -> list[str]:
     """One row per subject, one column per leg, headed by the leg's number."""
-    columns = [
-        (f"[{number}]", one.result["hashes"])
-        for number, one in enumerate(outcomes, 1)
-        if one.result is not None
-    ]
-    subjects = dict.fromkeys(subject for _, hashes in columns for subject in hashes)
-    rows = [("sha256 of", [head for head, _ in columns])]
-    rows += [(subject, [hashes.get(subject, "-")[:DIGITS] for _, hashes in columns]) for subject in subjects]
-    return [f"{name:{SUBJECT}} " + " ".join(f"{cell:{DIGITS}}" for cell in cells) for name, cells in rows]
+    columns = {f"[{n}]": one.result["hashes"] for n, one in enumerate(outcomes, 1) if one.result is not None}
+    rows: dict[str, list[str]] = {"sha256 of": list(columns)}
+    for subject in dict.fromkeys(subject for hashes in columns.values() for subject in hashes):
+        rows[subject] = [hashes.get(subject, "-")[:DIGITS] for hashes in columns.values()]
+    return [f"{name:{SUBJECT}} " + " ".join(f"{cell:{DIGITS}}" for cell in row) for name, row in rows.items()]
 
 
 def findings(outcomes: Sequence[LegOutcome]) -> list[str]:
@@ -108,9 +99,10 @@ def line_of(outcome: LegOutcome) -> str:
         "different": f"{count} of {len(outcome.result['hashes'])} differ from {leg.against}",
         "failed": f"FAILED: {outcome.problem}",
     }[verdict]
-    must = {"reference": "", "same": ": all must agree", "different": ": some must differ"}[leg.expects]
-    judged = "" if verdict == "failed" else f"{must}{'' if outcome.as_expected else ' - WRONG'}"
-    return f"{name:27} {cpu:30} {outcome.seconds:4.0f} s  {said}{judged}"
+    if verdict != "failed":
+        said += {"reference": "", "same": ": all must agree", "different": ": some must differ"}[leg.expects]
+        said += "" if outcome.as_expected else " - WRONG"
+    return f"{name:27} {cpu:30} {outcome.seconds:4.0f} s  {said}"
 
 
 def place_of(difference: Mapping[str, Any]) -> str:
@@ -125,7 +117,6 @@ def place_of(difference: Mapping[str, Any]) -> str:
 
 
 def conclusion(outcomes: Sequence[LegOutcome], seconds: float) -> str:
-    """The last line."""
     agree = "; ".join(one.leg.name for one in outcomes if one.verdict == one.leg.expects == "same")
     minutes = f"({seconds / 60:.1f} minutes)"
     if wrong(outcomes):
@@ -137,23 +128,15 @@ def conclusion(outcomes: Sequence[LegOutcome], seconds: float) -> str:
 
 def document(outcomes: Sequence[LegOutcome], host: Mapping[str, str], seconds: float) -> dict[str, Any]:
     """The report for machines. `complete`: nothing was skipped; `passed`: nothing is wrong."""
+    skipped = skipped_legs(outcomes)
     return {
         "host": dict(host),
         "passed": not wrong(outcomes),
-        "complete": not skipped_legs(outcomes),
-        "skipped": skipped_legs(outcomes),
+        "complete": not skipped,
+        "skipped": skipped,
         "seconds": round(seconds, 1),
         "legs": [asdict(one) | {"as_expected": one.as_expected} for one in outcomes],
     }
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--out", type=Path, help="where to write the report as JSON")
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
-    parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

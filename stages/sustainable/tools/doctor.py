@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,12 +14,7 @@ from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.meter import carries_energy_claims
 from sustainable.measuring.diagnosis import HostCheck, check_host
 from sustainable.reporting.claims import DECLARATIONS, describe_testability
-from sustainable.verification.claim.forecast import (
-    Effort,
-    forecast_efforts,
-    measure_slowdown,
-    shipped_efforts,
-)
+from sustainable.verification.claim import forecast
 from sustainable.verification.folders import merge
 from sustainable.verification.lock import read_yaml
 from sustainable.verification.place import REFERENCE, ROOT
@@ -29,19 +23,24 @@ PROFILES_FOLDER = ROOT / "stages/profiles"
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--profile", default="paper", help="forecast this profile (default: paper)")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    arguments = parser.parse_args()
     metering = read_section(arguments.params, "metering", MeterParameters)
     checks = check_host(arguments.params.resolve().parent, lambda: time.sleep(1.0))
-    claims = testable_claims(metering)
-    efforts = forecast_run(profile_parameters(arguments.params, arguments.profile))
+    claims, reference = testable_claims(metering), ROOT / REFERENCE
+    params = profile_parameters(arguments.params, arguments.profile)
+    stages, slowdown = forecast.shipped_efforts(reference), forecast.measure_slowdown(reference)
+    efforts = forecast.forecast_efforts(stages, reference, params, slowdown)
     if arguments.json:
         document = {
             "host": [asdict(check) for check in checks],
             "claims": claims,
             "minutes": {effort.stage: effort.wall_s / 60 for effort in efforts},
         }
-        json.dump(document, sys.stdout, indent=2, sort_keys=True)
-        print()
+        print(json.dumps(document, indent=2, sort_keys=True))
     else:
         print_diagnosis(checks, claims, efforts)
 
@@ -59,27 +58,20 @@ def profile_parameters(params: Path, profile: str) -> dict[str, Any]:
     return content
 
 
-def forecast_run(params: dict[str, Any]) -> list[Effort]:
-    """What every stage of the pipeline will take here."""
-    reference = ROOT / REFERENCE
-    return forecast_efforts(shipped_efforts(reference), reference, params, measure_slowdown(reference))
-
-
 def testable_claims(metering: MeterParameters) -> dict[str, str]:
-    """For each claim, whether this host can test it."""
     chosen = choose_meter(metering)
     meter = chosen.make()
     meter.start()
     evidence = meter.stop().cpu_evidence or "no reading"
-    energy = (
-        f"testable: {chosen.name} counts energy"
-        if carries_energy_claims(evidence)
-        else f"not testable: {chosen.name} gives {evidence}; {chosen.reason}"
-    )
+    energy = f"not testable: {chosen.name} gives {evidence}; {chosen.reason}"
+    if carries_energy_claims(evidence):
+        energy = f"testable: {chosen.name} counts energy"
     return {claim: describe_testability(declaration, energy) for claim, declaration in DECLARATIONS.items()}
 
 
-def print_diagnosis(checks: Sequence[HostCheck], claims: dict[str, str], efforts: Sequence[Effort]) -> None:
+def print_diagnosis(
+    checks: Sequence[HostCheck], claims: dict[str, str], efforts: Sequence[forecast.Effort]
+) -> None:
     """All of it for a reader; the sum of all stages comes last."""
     for check in checks:
         print(f"{'ok  ' if check.ok else 'note'}  {check.name:16}{check.detail}")
@@ -90,14 +82,6 @@ def print_diagnosis(checks: Sequence[HostCheck], claims: dict[str, str], efforts
     for effort in efforts:
         print(f"      {effort.stage:26}{effort.wall_s / 60:8.1f}")
     print(f"      {'together':26}{sum(effort.wall_s for effort in efforts) / 60:8.1f}")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--profile", default="paper", help="forecast this profile (default: paper)")
-    parser.add_argument("--json", action="store_true", help="for machines")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

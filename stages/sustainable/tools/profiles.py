@@ -9,23 +9,19 @@ import argparse
 import sys
 from pathlib import Path
 
-import yaml
-
 from sustainable.core.errors import UserError, exit_on_error
-from sustainable.verification.folders import copy_project, merge, replaceable, repro
+from sustainable.verification.folders import copy_project, replaceable, repro
+from sustainable.verification.lock import read_yaml
 from sustainable.verification.place import ROOT
-
-RUN_IN_A_FOLDER = ("smoke", "full")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("profile", help="smoke or full")
-    parser.add_argument(
-        "--folder", type=Path, help="where (default: .smoke or .full); a smoke run's folder is replaced"
-    )
+    where = "where (default: .smoke or .full); a smoke run's folder is replaced"
+    parser.add_argument("--folder", type=Path, help=where)
     arguments = parser.parse_args()
-    if arguments.profile not in RUN_IN_A_FOLDER:
+    if arguments.profile not in ("smoke", "full"):
         raise UserError(f"PROFILE={arguments.profile}: unknown; choose paper, smoke or full")
     folder = arguments.folder or Path(f".{arguments.profile}")
     if arguments.profile == "smoke" or not (folder / "dvc.lock").is_file():
@@ -44,12 +40,7 @@ def prepare_profile(folder: Path, profile: str = "smoke") -> None:
     """
     if not replaceable(ROOT, folder):
         raise UserError(f"{folder}: not an earlier {profile} run; name another folder with --folder")
-    copy_project(ROOT, folder)
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    merge(
-        parameters, yaml.safe_load((ROOT / "stages/profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
-    )
-    (folder / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    copy_project(ROOT, folder, read_yaml(ROOT / f"stages/profiles/{profile}.yaml"))
 
 
 if __name__ == "__main__":

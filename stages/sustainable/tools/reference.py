@@ -7,7 +7,7 @@ import argparse
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,25 @@ from sustainable.reporting.pages import report_on
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import md5_of, read_lock, read_yaml
 from sustainable.verification.manifest import SETTINGS, host_of, manifest_of
-from sustainable.verification.place import MANIFEST, REFERENCE, ROOT, Place
+from sustainable.verification.place import MANIFEST, REFERENCE, ROOT, Place, read_claims
 from sustainable.verification.rerender import rerender, write_descriptions
 from sustainable.verification.tiers.integrity import root_sha256, shipped_name
-from sustainable.verification.tiers.verdicts import read_claims
 
-COMMITTED = (
-    "stages",
-    "paper/templates",
-    "paper/published.yaml",
-    "params.yaml",
-    "dvc.yaml",
-    "requirements.txt",
-)
+IN_GIT = ("stages", "paper/templates", "paper/published.yaml", "params.yaml", "dvc.yaml", "requirements.txt")
 """What must be in git before a run of it becomes the reference."""
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
+    pages = "only render the pages again from the shipped rows"
+    parser.add_argument("--pages", action="store_true", help=pages)
+    arguments = parser.parse_args()
     root = arguments.root.resolve()
     if arguments.pages:
         changed = rerender(root)
         print("\n".join(changed))
-        print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums())}")
+        print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums)}")
     else:
         take(root)
     write_headline(root, report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml"))
@@ -53,7 +49,6 @@ def main() -> None:
 
 
 def take(root: Path) -> None:
-    """Take the run in `root` as the reference."""
     refuse_uncommitted(root)
     refuse_no_evidence(root)
     manifest = manifest_of(root, read_lock(root / "dvc.lock"))
@@ -64,16 +59,14 @@ def take(root: Path) -> None:
     fill(root, new, manifest)
     shutil.rmtree(root / REFERENCE)
     new.rename(root / REFERENCE)
-    print(f"{REFERENCE}: {len(manifest['artifacts'])} artifacts, {root_sha256(Place(root).sums())}")
+    print(f"{REFERENCE}: {len(manifest['artifacts'])} artifacts, {root_sha256(Place(root).sums)}")
 
 
 def refuse_uncommitted(root: Path) -> None:
     """Raise `UserError` unless the code that the run was made with is in git."""
-    changed = run_git(root, "status", "--porcelain", "--", *COMMITTED)
+    changed = run_git(root, "status", "--porcelain", "--", *IN_GIT).split()
     if changed:
-        raise UserError(
-            f"uncommitted: {changed.split()[1]}; commit the code first, run `make reproduce` again"
-        )
+        raise UserError(f"uncommitted: {changed[1]}; commit the code first, run `make reproduce` again")
 
 
 def run_git(root: Path, *arguments: str) -> str:
@@ -100,10 +93,8 @@ def refuse_no_evidence(root: Path) -> None:
             raise UserError(f"{path}: rows of profile {min(profiles)}; a reference is a run of profile paper")
         flagged = rows["flags"].notna().mean() if "flags" in rows.columns else 0.0
         if flagged > limit:
-            raise UserError(
-                f"{path}: {flagged:.1%} of the windows are flagged, more than {limit:.1%}: measure again "
-                "with `dvc repro -s -f` on an idle machine"
-            )
+            share = f"{flagged:.1%} of the windows are flagged, more than {limit:.1%}"
+            raise UserError(f"{path}: {share}: measure again with `dvc repro -s -f` on an idle machine")
 
 
 def refuse_changed(root: Path) -> None:
@@ -111,9 +102,8 @@ def refuse_changed(root: Path) -> None:
     for stage in read_lock(root / "dvc.lock").values():
         for path, md5 in {**stage.code, **stage.outputs}.items():
             if md5_of(root / path) != md5:
-                raise UserError(
-                    f"{path}: differs from what dvc.lock records for {stage.name}; run `make reproduce` first"
-                )
+                problem = f"differs from what dvc.lock records for {stage.name}"
+                raise UserError(f"{path}: {problem}; run `make reproduce` first")
 
 
 def show_differences(root: Path, manifest: Mapping[str, Any]) -> None:
@@ -126,13 +116,12 @@ def show_differences(root: Path, manifest: Mapping[str, Any]) -> None:
             print(f"{'new' if before is None else 'changed':<8} {entry['tier']:<5} {path}")
     for path in sorted(old["artifacts"].keys() - manifest["artifacts"].keys()):
         print(f"{'gone':<8}       {path}")
-    before_claims = root / REFERENCE / "claims.json"
-    verdicts = (
-        {one["id"]: one["verdict"] for one in read_claims(before_claims)} if before_claims.is_file() else {}
-    )
+    old_claims = root / REFERENCE / "claims.json"
+    claims = read_claims(old_claims) if old_claims.is_file() else {}
     for claim, entry in manifest["claims"].items():
-        if verdicts.get(claim) != entry["verdict"]:
-            print(f"verdict  {claim}: {verdicts.get(claim, 'none')} -> {entry['verdict']}")
+        before = claims[claim]["verdict"] if claim in claims else "none"
+        if before != entry["verdict"]:
+            print(f"verdict  {claim}: {before} -> {entry['verdict']}")
 
 
 def fill(root: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -143,24 +132,15 @@ def fill(root: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
             copy(root / path, folder / shipped_name(path))
     copy(root / "dvc.lock", folder / "dvc.lock")
     write_json(folder / "host.json", host_of(root))
-    write_json(folder / "effort.json", list(latest_efforts((root / LOG).read_text(encoding="utf-8"))))
+    write_json(folder / "effort.json", latest_efforts((root / LOG).read_text(encoding="utf-8")))
     write_json(folder / MANIFEST, manifest)
     write_descriptions(folder, manifest, root, run_git(root, "log", "-1", "--format=%cs").strip())
 
 
-def latest_efforts(log: str) -> Iterator[dict[str, Any]]:
+def latest_efforts(log: str) -> list[dict[str, Any]]:
     """The last entry of every stage in the log of efforts."""
     efforts = [json.loads(line) for line in log.splitlines()]
-    yield from {effort["stage"]: effort for effort in efforts}.values()
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
-    parser.add_argument(
-        "--pages", action="store_true", help="only render the pages again from the shipped rows"
-    )
-    return parser.parse_args()
+    return list({effort["stage"]: effort for effort in efforts}.values())
 
 
 if __name__ == "__main__":

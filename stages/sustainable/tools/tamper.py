@@ -16,14 +16,7 @@ import sustainable.core.determinism  # noqa: F401  (first: as `verify` does)
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parallel import available_cores, in_parallel
 from sustainable.verification.place import ROOT
-from sustainable.verification.tamper.attacks import (
-    Attack,
-    Watch,
-    attacked,
-    attacks,
-    one_of_each_kind,
-    released_copy,
-)
+from sustainable.verification.tamper import attacks
 from sustainable.verification.tiers.shipped import MECHANISMS
 
 Seen = tuple[str, dict[str, str]]
@@ -31,12 +24,19 @@ Seen = tuple[str, dict[str, str]]
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
+    seed = "draws bytes and rows: another seed, other forgeries"
+    table = "a table of what each mechanism alone catches"
+    parser.add_argument("--seed", type=int, default=1, help=seed)
+    parser.add_argument("--mechanisms", action="store_true", help=table)
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
+    arguments = parser.parse_args()
     root = arguments.root.resolve()
     if (root / "data/benchmark").is_dir():
         print("this folder holds a run of your own; only the shipped files are copied and forged")
     start, workers = time.perf_counter(), arguments.workers
-    wanted = one_of_each_kind if arguments.mechanisms else attacks
+    wanted = attacks.one_of_each_kind if arguments.mechanisms else attacks.attacks
     count = len(wanted(root, arguments.seed))
     shares = [(root, arguments.seed, first, workers, arguments.mechanisms) for first in range(workers)]
     tried = in_parallel(try_share, shares, "shares of the forgeries", workers)
@@ -51,21 +51,21 @@ def main() -> None:
 
 def try_share(root: Path, seed: int, first: int, step: int, mechanisms: bool) -> list[Seen]:
     """Try a share of the forgeries in a separate copy. Neighbours stay together: they share results."""
-    tried = one_of_each_kind(root, seed) if mechanisms else attacks(root, seed)
+    tried = attacks.one_of_each_kind(root, seed) if mechanisms else attacks.attacks(root, seed)
     length = -(-len(tried) // step)
     with TemporaryDirectory(prefix="tamper-") as scratch:
         folder = Path(scratch)
-        released_copy(root, folder)
-        watch = Watch(folder)
+        attacks.released_copy(root, folder)
+        watch = attacks.Watch(folder)
         for item in watch.first_failures(1).values():
             raise UserError(f"the artifact fails before anything is forged: {item.line}; run `make verify`")
         return [try_attack(watch, one, mechanisms) for one in tried[first * length : (first + 1) * length]]
 
 
-def try_attack(watch: Watch, attack: Attack, mechanisms: bool) -> Seen:
+def try_attack(watch: attacks.Watch, attack: attacks.Attack, mechanisms: bool) -> Seen:
     """Try one forgery, and print whether it was caught, and by which item. With `mechanisms` a second
     mechanism that catches it is looked for."""
-    with attacked(watch.folder, attack):
+    with attacks.attacked(watch.folder, attack):
         failing = {name: item.name for name, item in watch.first_failures(2 if mechanisms else 1).items()}
     by = "; ".join(f"{name}: {item}" for name, item in failing.items())
     print(f"caught  {attack.name}: {by}" if failing else f"MISSED  {attack.name}", flush=True)
@@ -80,19 +80,6 @@ def mechanism_table(seen: Sequence[Seen]) -> list[str]:
         lines.append(f"| {mechanism.name} | {mechanism.tier} | {len(alone)} | {'; '.join(alone)} |")
     several = [kind for kind, failing in seen if len(failing) > 1]
     return [*lines, f"| two or more of them | | {len(several)} | {'; '.join(several)} |"]
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
-    parser.add_argument(
-        "--seed", type=int, default=1, help="draws bytes and rows: another seed, other forgeries"
-    )
-    parser.add_argument(
-        "--mechanisms", action="store_true", help="a table of what each mechanism alone catches"
-    )
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes at a time")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -18,26 +18,29 @@ import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal
 from sustainable.core.errors import exit_on_error
 from sustainable.core.files import write_json
 from sustainable.reporting.evidence import rows_sha256
-from sustainable.verification.tiers.integrity import root_sha256
 from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, counts, strictly
-from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.place import ROOT, Place
+from sustainable.verification.tiers.integrity import root_sha256
+from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.tiers.shipped import check_shipped
-
-STALE = 3
 
 
 def main() -> None:
-    arguments = parse_arguments()
-    start = time.perf_counter()
-    root = arguments.root.resolve()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
+    parser.add_argument("--run", action="store_true", help="compare the run of this host with the reference")
+    strict = "stale counts as failure, as at a release version"
+    parser.add_argument("--strict", action="store_true", help=strict)
+    parser.add_argument("--out", type=Path, default=Path("verify.json"), help="the report for machines")
+    arguments = parser.parse_args()
+    start, root = time.perf_counter(), arguments.root.resolve()
     place = Place(root)
     items = check_run(root) if arguments.run else check_shipped(root)
     if arguments.strict or not place.in_development:
         items = strictly(items)
     for item in items:
         print(item.line)
-    hashes = {"reference": root_sha256(place.sums()), "rows": rows_sha256(place.reference)}
+    hashes = {"reference": root_sha256(place.sums), "rows": rows_sha256(place.reference)}
     print(f"\nreference {hashes['reference']}")
     print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
     print(f"{time.perf_counter() - start:.1f} s; all items in {arguments.out.name}\n")
@@ -49,7 +52,7 @@ def main() -> None:
 def exit_status(items: Sequence[Item]) -> int:
     """0: all ok; 1: a failure; 3: no failure, but stale rows."""
     found = {item.status for item in items}
-    return 1 if "FAIL" in found else STALE if "stale" in found else 0
+    return 1 if "FAIL" in found else 3 if "stale" in found else 0
 
 
 def print_summary(items: Sequence[Item]) -> None:
@@ -57,14 +60,14 @@ def print_summary(items: Sequence[Item]) -> None:
     for tier, by_status in counts(items).items():
         numbers = ", ".join(f"{count} {status}" for status, count in by_status.items())
         print(f"{tier}  {numbers:<36} {TIERS[tier]}")
-    for item in (item for item in items if item.status == "skipped"):
+    statuses = ("skipped", "FAIL", "stale")
+    skipped, failed, stale = ([item for item in items if item.status == one] for one in statuses)
+    for item in skipped:
         print(f"not checked: {item.tier} {item.name}")
-    failed = [item for item in items if item.status == "FAIL"]
     for item in failed[:20]:
         print(f"FAILED: {item.tier} {item.name}: {item.advice}")
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
-    stale = [item for item in items if item.status == "stale"]
-    stages = [str(item.stage) for item in stale if item.stage is not None]
+    stages = [item.stage for item in stale if item.stage is not None]
     others = [item.name for item in stale if item.stage is None]
     if stages:
         print(f"stale: {len(stages)} stages were measured by other code: {', '.join(stages)}")
@@ -72,17 +75,6 @@ def print_summary(items: Sequence[Item]) -> None:
         print(f"stale: {', '.join(others)}: changed since the pages were rendered (`make reference PAGES=1`)")
     if stale:
         print(f"allowed in a development version only; {MEASURE_AGAIN}")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
-    parser.add_argument("--run", action="store_true", help="compare the run of this host with the reference")
-    parser.add_argument(
-        "--strict", action="store_true", help="stale counts as failure, as at a release version"
-    )
-    parser.add_argument("--out", type=Path, default=Path("verify.json"), help="the report for machines")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

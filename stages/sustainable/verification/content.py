@@ -3,13 +3,13 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import one_line
 from sustainable.core.hashing import file_sha256
 
 
@@ -22,16 +22,14 @@ def content_sha256(path: Path) -> str:
     try:
         return HASHES.get(path.suffix, file_sha256)(path)
     except (OSError, ValueError, csv.Error, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}); restore it") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); restore it") from None
 
 
 def table_sha256(path: Path) -> str:
     """Hash header and rows of a CSV; 1.0 and 1.00 are the same number, and line ends are ignored."""
-    hashed = hashlib.sha256()
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.reader(file):
-            hashed.update(json.dumps([_value(cell) for cell in row]).encode() + b"\n")
-    return hashed.hexdigest()
+        rows = [json.dumps([_value(cell) for cell in row]) for row in csv.reader(file)]
+    return _sha256("".join(f"{row}\n" for row in rows).encode())
 
 
 def _value(cell: str) -> str:
@@ -43,21 +41,20 @@ def _value(cell: str) -> str:
         return cell
 
 
-def json_sha256(path: Path) -> str:
-    """Hash a JSON value; the order of keys and white space are ignored."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
 def safetensors_sha256(path: Path) -> str:
     """Hash names, types, shapes and values of tensors."""
     with safe_open(path, framework="numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    return hashlib.sha256(save(tensors)).hexdigest()
+        return _sha256(save({name: file.get_tensor(name) for name in sorted(file.keys())}))
 
 
-HASHES: dict[str, Callable[[Path], str]] = {
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+HASHES = {
     ".csv": table_sha256,
-    ".json": json_sha256,
+    ".json": lambda path: _sha256(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True).encode()
+    ),
     ".safetensors": safetensors_sha256,
 }

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from sustainable.core.files import write_text
+from sustainable.verification.lock import read_yaml
+
 COPIED = (
-    "dvc.yaml",
-    "params.yaml",
-    ".dvcignore",
-    "stages",
-    "data/raw",
-    "paper/templates",
-    "paper/published.yaml",
+    "dvc.yaml", "params.yaml", ".dvcignore", "stages", "data/raw", "paper/templates", "paper/published.yaml",
     "paper/references.bib",
-)
+)  # fmt: skip
+EXTENSIBLE = ("train_policies.cells", "train_policies.recipes")
+"""Sections of params.yaml to which a profile may add names; read_section checks what it adds."""
 
 
 def replaceable(project: Path, folder: Path) -> bool:
@@ -27,15 +28,18 @@ def replaceable(project: Path, folder: Path) -> bool:
     return not folder.exists() or not any(folder.iterdir()) or (folder / ".dvc" / "config.local").is_file()
 
 
-def copy_project(project: Path, folder: Path) -> None:
-    """Make `folder` (see `replaceable`) a copy of what the pipeline needs, with DVC set up without git."""
+def copy_project(project: Path, folder: Path, changes: Mapping[str, Any]) -> None:
+    """Make `folder` (see `replaceable`) a copy of what the pipeline needs, with DVC set up without git, and
+    put `changes` into its params.yaml (see `merge`)."""
     if folder.exists():
         shutil.rmtree(folder)
-    (folder / ".dvc").mkdir(parents=True)  # first, so that a copy that is cut short can be replaced
-    (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
-    shutil.copy(project / ".dvc" / "config", folder / ".dvc" / "config")
-    for name in COPIED:
+    write_text(folder / ".dvc/config.local", "[core]\n    no_scm = true\n")  # first: see `replaceable`
+    for name in (".dvc/config", *COPIED):
         copy(project / name, folder / name)
+    if changes:
+        parameters = read_yaml(project / "params.yaml")
+        merge(parameters, changes)
+        write_text(folder / "params.yaml", yaml.safe_dump(parameters, sort_keys=False))
 
 
 def copy(source: Path, target: Path) -> None:
@@ -46,10 +50,6 @@ def copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     else:
         shutil.copyfile(source, target)
-
-
-EXTENSIBLE = ("train_policies.cells", "train_policies.recipes")
-"""Sections of params.yaml to which a profile may add names; read_section checks what it adds."""
 
 
 def merge(base: dict[str, Any], changes: Mapping[str, Any], section: str = "") -> None:
@@ -72,6 +72,5 @@ def repro(folder: Path, *arguments: str, **options: Any) -> subprocess.Completed
     """Run `dvc repro` in `folder` with this Python."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=os.environ | {"PATH": path}, text=True, check=False, **options
-    )
+    environment = os.environ | {"PATH": path}
+    return subprocess.run(command, cwd=folder, env=environment, text=True, check=False, **options)

@@ -1,12 +1,14 @@
 """The result of one check: a line for people, an entry for machines."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, get_args
 
 Tier = Literal["T0", "T1", "T2", "T3", "T4"]
 Status = Literal["ok", "FAIL", "stale", "skipped"]
 Origin = Literal["shipped", "recomputed here"]
+HERE: Origin = "recomputed here"
 
 TIERS: dict[Tier, str] = {
     "T0": "integrity: the shipped files are complete and consistent",
@@ -15,6 +17,8 @@ TIERS: dict[Tier, str] = {
     "T3": "statistical: measured ratios agree within the declared margin",
     "T4": "claims: verdicts and printed numbers follow from the rows",
 }
+RESTORE = "restore it from git or from the release"
+MEASURE_AGAIN = "`make reproduce` measures again, then `make reference` takes the run as the reference"
 
 
 @dataclass(frozen=True)
@@ -52,35 +56,33 @@ class Item:
         return text
 
 
-RESTORE = "restore it from git or from the release"
-MEASURE_AGAIN = "`make reproduce` measures again, then `make reference` takes the run as the reference"
+def passed(tier: Tier, name: str, origin: Origin, detail: str = "", stage: str | None = None) -> Item:
+    """Return an item for a check that reached its tier."""
+    return Item(tier, name, "ok", origin, detail, stage=stage, reached=tier)
 
 
 def compared(
-    tier: Tier,
-    name: str,
-    origin: Origin,
-    expected: str | None,
-    found: str | None,
-    *,
-    stage: str | None = None,
-    advice: str = RESTORE,
-    detail: str = "",
-) -> Item:
+    tier: Tier, name: str, origin: Origin, expected: str | None, found: str | None, *,
+    stage: str | None = None, advice: str = RESTORE, detail: str = "",
+) -> Item:  # fmt: skip
     """Return `ok` if both values are present and equal, else `FAIL`."""
     if expected is not None and expected == found:
-        return Item(tier, name, "ok", origin, detail, stage=stage, reached=tier)
+        return passed(tier, name, origin, detail, stage)
     return Item(tier, name, "FAIL", origin, detail, expected or "nothing", found or "nothing", stage, advice)
 
 
-def current(
-    name: str, differences: Sequence[str], stage: str | None = None, origin: Origin = "shipped"
-) -> Item:
-    """Return `ok` without `differences` from what the reference run was made with, else `stale`."""
-    if not differences:
-        return Item("T0", name, "ok", origin, stage=stage, reached="T0")
+def none_wrong(tier: Tier, name: str, origin: Origin, expected: str, wrong: list[str], **more: Any) -> Item:
+    """Return `ok` if nothing is `wrong`, else `FAIL` with the first and their number (`more`: `compared`)."""
+    found = f"{wrong[0]} ({len(wrong)} in all)" if wrong else expected
+    return compared(tier, name, origin, expected, found, **more)
+
+
+def current(name: str, changes: Sequence[str], stage: str | None = None, origin: Origin = "shipped") -> Item:
+    """Return `ok` without `changes` from what the reference run was made with, else `stale`."""
+    if not changes:
+        return passed("T0", name, origin, stage=stage)
     expected = "what the reference run was made with"
-    return Item("T0", name, "stale", origin, "", expected, "; ".join(differences), stage, MEASURE_AGAIN)
+    return Item("T0", name, "stale", origin, "", expected, "; ".join(changes), stage, MEASURE_AGAIN)
 
 
 def strictly(items: Sequence[Item]) -> list[Item]:
@@ -94,10 +96,5 @@ def skipped(tier: Tier, name: str, why: str, origin: Origin = "shipped") -> Item
 
 
 def counts(items: Sequence[Item]) -> dict[Tier, dict[Status, int]]:
-    """Count the items by tier and status."""
-    table: dict[Tier, dict[Status, int]] = {
-        tier: {"ok": 0, "FAIL": 0, "stale": 0, "skipped": 0} for tier in TIERS
-    }
-    for item in items:
-        table[item.tier][item.status] += 1
-    return table
+    found = Counter((item.tier, item.status) for item in items)
+    return {tier: {status: found[tier, status] for status in get_args(Status)} for tier in TIERS}

@@ -13,9 +13,14 @@ from typing import Any
 import yaml
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import one_line
 
 CODE_PREFIXES = ("stages/", "paper/templates", "paper/references.bib")
 """Paths of inputs that are code or templates."""
+FROM_GIT = "restore it from git"
+PLACEHOLDER = re.compile(r"\$\{([\w.]+)\}")
+NAMED_PARAMETERS = 5
+"""How many changed parameters a line names."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +53,26 @@ def read_yaml(path: Path) -> Any:
     try:
         return loader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); {FROM_GIT}") from None
 
 
 def read_lock(path: Path) -> dict[str, Stage]:
     """Read the stages of a dvc.lock, every stage after those whose outputs it reads."""
     content = read_yaml(path)
     try:
-        stages = [_stage(name, body) for name, body in content["stages"].items()]
+        stages = [
+            Stage(
+                name=name,
+                command=" ".join(body["cmd"].split()),
+                parameters=comparable(body.get("params", {}).get("params.yaml", {})),
+                inputs={entry["path"]: entry["md5"] for entry in body.get("deps", [])},
+                outputs={entry["path"]: entry["md5"] for entry in body.get("outs", [])},
+            )
+            for name, body in content["stages"].items()
+        ]
     except (TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not a dvc.lock of this pipeline (at {error}); restore it from git"
-        ) from None
+        raise UserError(f"{path}: not a dvc.lock of this pipeline (at {error}); {FROM_GIT}") from None
     return {stage.name: stage for stage in in_order(stages)}
-
-
-def _stage(name: str, body: Mapping[str, Any]) -> Stage:
-    return Stage(
-        name=name,
-        command=" ".join(body["cmd"].split()),
-        parameters=comparable(body.get("params", {}).get("params.yaml", {})),
-        inputs={entry["path"]: entry["md5"] for entry in body.get("deps", [])},
-        outputs={entry["path"]: entry["md5"] for entry in body.get("outs", [])},
-    )
 
 
 def in_order(stages: Iterable[Stage]) -> list[Stage]:
@@ -81,7 +82,7 @@ def in_order(stages: Iterable[Stage]) -> list[Stage]:
         ready = [stage for stage in left if not any(reads(stage, other) for other in left)]
         if not ready:
             raise UserError(f"dvc.lock: stages read from each other in a circle: {left[0].name}")
-        done.extend(ready)
+        done += ready
         left = [stage for stage in left if stage not in ready]
     return done
 
@@ -110,20 +111,23 @@ def made_by(stages: Mapping[str, Stage], path: str) -> str | None:
     return next((name for name, one in stages.items() if any(inside(path, out) for out in one.outputs)), None)
 
 
+def files_in(folder: Path) -> dict[str, Path]:
+    """The files below `folder` by their path in it, in order, without Python's caches."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path for path in files}
+
+
 def md5_of(path: Path) -> str:
     """MD5 of a file, or of a folder as DVC computes it: over the sorted list of its files and their MD5."""
-    if not path.is_dir():
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-    return folder_md5({file.relative_to(path).as_posix(): md5_of(file) for file in files})
+    if path.is_dir():
+        return folder_md5({name: md5_of(file) for name, file in files_in(path).items()})
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def folder_md5(files: Mapping[str, str]) -> str:
     """DVC's MD5 of a folder, from the MD5 of its files by path in it."""
-    listed = [{"md5": files[path], "relpath": path} for path in sorted(files)]
-    return (
-        hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
-    )
+    listed = json.dumps([{"md5": files[path], "relpath": path} for path in sorted(files)], sort_keys=True)
+    return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def value_at(parameters: Any, key: str) -> Any:
@@ -167,33 +171,26 @@ def declared_stages(root: Path, pipeline: Any, parameters: Mapping[str, Any]) ->
             for suffix, context in _variants(body, parameters)
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"dvc.yaml: not this pipeline's (at {error}); restore it from git") from None
+        raise UserError(f"dvc.yaml: not this pipeline's (at {error}); {FROM_GIT}") from None
 
 
 def _declared(
     name: str, body: Mapping[str, Any], context: Mapping[str, Any], md5: Callable[[str], str]
 ) -> Stage:
     inputs = [filled(path, context) for path in body.get("deps", [])]
-    outputs = [
-        filled(out if isinstance(out, str) else next(iter(out)), context)
-        for kind in ("outs", "metrics", "plots")
-        for out in body.get(kind, [])
-    ]
+    outputs = [out for kind in ("outs", "metrics", "plots") for out in body.get(kind, [])]
+    listed = body.get("params", [])
+    if any(isinstance(key, Mapping) for key in listed):  # `params.yaml:` without keys means all of them
+        parameters = {key: value for key, value in context.items() if key not in ("key", "item")}
+    else:
+        parameters = {key: value_at(context, key) for key in (filled(key, context) for key in listed)}
     return Stage(
         name=name,
         command=filled(body["cmd"], context),
-        parameters=comparable(_used(body.get("params", []), context)),
+        parameters=comparable(parameters),
         inputs={path: md5(path) if path.startswith(CODE_PREFIXES) else "" for path in inputs},
-        outputs=dict.fromkeys(outputs, ""),
+        outputs={filled(out if isinstance(out, str) else next(iter(out)), context): "" for out in outputs},
     )
-
-
-def _used(keys: Sequence[Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that a stage lists; `params.yaml:` without keys means all of them."""
-    if any(isinstance(key, Mapping) for key in keys):
-        return {key: value for key, value in context.items() if key not in ("key", "item")}
-    names = [filled(key, context) for key in keys]
-    return {name: value_at(context, name) for name in names}
 
 
 def _variants(body: Mapping[str, Any], parameters: Mapping[str, Any]) -> Sequence[tuple[str, dict[str, Any]]]:
@@ -209,46 +206,35 @@ def _variants(body: Mapping[str, Any], parameters: Mapping[str, Any]) -> Sequenc
 
 def _resolved(value: Any, parameters: Mapping[str, Any]) -> Any:
     """Replace `${name}` by the parameter that it names, whatever its type."""
-    match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
     return value_at(parameters, match[1]) if match else value
 
 
 def filled(text: str, context: Mapping[str, Any]) -> str:
     """`text` with every `${a.b}` replaced from `context`, and single spaces."""
-    return " ".join(re.sub(r"\$\{([\w.]+)\}", lambda match: str(value_at(context, match[1])), text).split())
+    return " ".join(PLACEHOLDER.sub(lambda match: str(value_at(context, match[1])), text).split())
 
 
 def differences(recorded: Stage, present: Stage) -> list[str]:
     """How `present` differs from the stage as it was run: command, code, inputs, outputs, parameters."""
     found = []
     if recorded.command != present.command:
-        found.append(f"command: {_first_word(recorded.command, present.command)}")
+        words = ([*stage.command.split(), "its end"] for stage in (recorded, present))
+        old, new = next(pair for pair in zip(*words, strict=False) if pair[0] != pair[1])
+        found.append(f"command: {old} -> {new}")
+    found += _changed_paths("code", recorded.code, present.code)
     for kind, before, now in (
-        ("code", recorded.code, present.code),
-        ("inputs", dict.fromkeys(recorded.data, ""), dict.fromkeys(present.data, "")),
-        ("outputs", dict.fromkeys(recorded.outputs, ""), dict.fromkeys(present.outputs, "")),
+        ("inputs", recorded.data, present.data),
+        ("outputs", recorded.outputs, present.outputs),
     ):
-        found += _changed_paths(kind, before, now)
+        found += _changed_paths(kind, dict.fromkeys(before, ""), dict.fromkeys(now, ""))
     before, now = leaves(recorded.parameters), leaves(present.parameters)
-    changed = [key for key in {**before, **now} if before.get(key, "none") != now.get(key, "none")]
-    listed = [
-        f"{key} {before.get(key, 'none')} -> {now.get(key, 'none')}" for key in changed[:NAMED_PARAMETERS]
-    ]
+    keys = [key for key in {**before, **now} if before.get(key, "none") != now.get(key, "none")]
+    changed = [f"{key} {before.get(key, 'none')} -> {now.get(key, 'none')}" for key in keys]
     if changed:
         more = f" and {len(changed) - NAMED_PARAMETERS} more" if len(changed) > NAMED_PARAMETERS else ""
-        found.append("parameters: " + ", ".join(listed) + more)
+        found.append("parameters: " + ", ".join(changed[:NAMED_PARAMETERS]) + more)
     return found
-
-
-NAMED_PARAMETERS = 5
-"""How many changed parameters a line names."""
-
-
-def _first_word(before: str, now: str) -> str:
-    """The first word that differs in two commands."""
-    pairs = zip([*before.split(), "its end"], [*now.split(), "its end"], strict=False)
-    old, new = next(pair for pair in pairs if pair[0] != pair[1])
-    return f"{old} -> {new}"
 
 
 def _changed_paths(kind: str, before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -11,11 +11,10 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.parameters import read_csv_path
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
+from sustainable.verification.items import Item, none_wrong
+from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_yaml
+from sustainable.verification.place import MANIFEST, REFERENCE, Place, read_claims
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
-from sustainable.verification.items import Item, compared
-from sustainable.verification.lock import Stage, inside, md5_of, read_yaml
-from sustainable.verification.place import MANIFEST, REFERENCE, Place
-from sustainable.verification.tiers.verdicts import read_claims
 
 PAPER = "paper/paper.pdf"
 """Not an output that DVC knows: it is only made if TeX is installed."""
@@ -38,12 +37,10 @@ def declared_tiers(root: Path) -> dict[str, str]:
 
 
 def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """The manifest of the run in `root`."""
-    tiers, csv = declared_tiers(root), str(read_csv_path(root / "params.yaml"))
-    artifacts = {path: entry_of(root, path, stage, tiers) for path, stage in made_files(root, stages)}
+    csv = str(read_csv_path(root / "params.yaml"))
     return {
         "version": 1,
-        "artifacts": artifacts,
+        "artifacts": entries_of(root, stages, declared_tiers(root)),
         "claims": claim_entries(root / "paper/claims.json"),
         "sources": {name: file_sha256(root / name) for name in (*SOURCES, csv)},
     }
@@ -51,36 +48,35 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:
     """Verdict and hash of every claim of a claims.json."""
+    claims = read_claims(path).items()
+    return {name: {"verdict": one["verdict"], "sha256": fingerprint(one)} for name, one in claims}
+
+
+def entries_of(root: Path, stages: Mapping[str, Stage], tiers: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest's entries of all files that `stages` made; raises `UserError` if one is missing."""
     return {
-        str(claim["id"]): {"verdict": claim["verdict"], "sha256": fingerprint(claim)}
-        for claim in read_claims(path)
+        path: {
+            "sha256": file_sha256(root / path),
+            "md5": md5_of(root / path),  # DVC's, so that whole folders can be compared with its lock
+            "size": (root / path).stat().st_size,
+            "content": content_sha256(root / path),
+            **declared_of(path, stage, tiers),
+            **({"tex": tex_version()} if path == PAPER else {}),
+        }
+        for path, stage in _made_files(root, stages)
     }
 
 
-def made_files(root: Path, stages: Mapping[str, Stage]) -> Iterator[tuple[str, Stage]]:
-    """Every file that a stage made, with the stage; raises `UserError` for a missing output."""
+def _made_files(root: Path, stages: Mapping[str, Stage]) -> Iterator[tuple[str, Stage]]:
     for stage in stages.values():
         for out in stage.outputs:
             path = root / out
             if not path.exists():
                 raise UserError(f"{path}: missing, though {stage.name} makes it; run `make reproduce` first")
-            files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-            for file in files:
+            for file in files_in(path).values() if path.is_dir() else [path]:
                 yield file.relative_to(root).as_posix(), stage
     if "report" in stages and (root / PAPER).is_file():
         yield PAPER, stages["report"]
-
-
-def entry_of(root: Path, path: str, stage: Stage, tiers: Mapping[str, str]) -> dict[str, Any]:
-    """The manifest's entry of one artifact of the run in `root`."""
-    return {
-        "sha256": file_sha256(root / path),
-        "md5": md5_of(root / path),  # DVC's, so that whole folders can be compared with its lock
-        "size": (root / path).stat().st_size,
-        "content": content_sha256(root / path),
-        **declared_of(path, stage, tiers),
-        **({"tex": tex_version()} if path == PAPER else {}),
-    }
 
 
 def declared_of(path: str, stage: Stage, tiers: Mapping[str, str]) -> dict[str, Any]:
@@ -106,16 +102,12 @@ def check_manifest(place: Place) -> Iterator[Item]:
             for path, entry in place.artifacts.items()
             if any(inside(path, out) for out in stage.outputs) or (entry["stage"] == stage.name)
         }
-        wrong = [path for path in entries if _contradicts(entries[path], declared_of(path, stage, tiers))]
+        declared = {path: declared_of(path, stage, tiers).items() for path in entries}
+        wrong = [path for path, entry in entries.items() if not declared[path] <= entry.items()]
         wrong += [out for out, md5 in stage.outputs.items() if recorded_md5(entries, out) != md5]
         expected = f"{len(stage.outputs)} outputs, as locked and declared"
-        found = expected if not wrong else f"{wrong[0]} differs ({len(wrong)} in all)"
-        name = f"{MANIFEST}: entries of {stage.name}"
-        yield compared("T0", name, "shipped", expected, found, stage=stage.name)
-
-
-def _contradicts(entry: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
-    return any(entry.get(key) != value for key, value in declared.items())
+        name, wrong = f"{MANIFEST}: entries of {stage.name}", [f"{path} differs" for path in wrong]
+        yield none_wrong("T0", name, "shipped", expected, wrong, stage=stage.name)
 
 
 def tier_of(path: str, tiers: Mapping[str, str]) -> str:
@@ -128,9 +120,6 @@ def tier_of(path: str, tiers: Mapping[str, str]) -> str:
 
 def host_of(root: Path) -> dict[str, Any]:
     """The host of a run as its measuring stages described it, and every pinned package."""
-    folder = root / "data/benchmark"
-    described = {
-        name: read_json(folder / f"{name}.conditions.json")["host"] for name in ("audited", "policies")
-    }
-    packages = pins((root / "requirements.txt").read_text(encoding="utf-8"))
-    return {"measured_on": described, "packages": packages}
+    paths = {name: root / f"data/benchmark/{name}.conditions.json" for name in ("audited", "policies")}
+    described = {name: read_json(path)["host"] for name, path in paths.items()}
+    return {"measured_on": described, "packages": pins(root)}

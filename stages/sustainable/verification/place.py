@@ -7,7 +7,8 @@ from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
-from sustainable.verification.lock import Stage, declared_stages, read_lock, read_yaml
+from sustainable.verification.items import RESTORE
+from sustainable.verification.lock import Stage, declared_stages, files_in, read_lock, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 """The folder of this project."""
@@ -33,7 +34,7 @@ class Place:
         path = self.reference / MANIFEST
         content = read_json(path) if path.is_file() else None
         if not isinstance(content, dict) or not {"artifacts", "claims", "sources"} <= content.keys():
-            raise UserError(f"{path}: missing or not a manifest; restore it from git or from the release")
+            raise UserError(f"{path}: missing or not a manifest; {RESTORE}")
         return content
 
     @property
@@ -51,11 +52,6 @@ class Place:
         return read_lock(self.reference / "dvc.lock")
 
     @cached_property
-    def own_lock(self) -> dict[str, Stage]:
-        """The stages of the run in this folder."""
-        return read_lock(self.root / "dvc.lock")
-
-    @cached_property
     def declared(self) -> dict[str, Stage]:
         """The stages as dvc.yaml, params.yaml and the code of this checkout declare them."""
         return declared_stages(self.root, read_yaml(self.root / "dvc.yaml"), self.parameters)
@@ -70,6 +66,7 @@ class Place:
         """Whether CITATION.cff names a development version, which may have stale items."""
         return str(read_yaml(self.root / "CITATION.cff")["version"]).endswith(".dev")
 
+    @cached_property
     def sums(self) -> dict[str, str]:
         """`SHA256SUMS` as path (in the reference) -> SHA-256."""
         path = self.reference / SUMS
@@ -77,11 +74,17 @@ class Place:
             pairs = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
             return {name: digest for digest, name in pairs}
         except (OSError, ValueError):
-            raise UserError(f"{path}: missing or damaged; restore it from git or from the release") from None
+            raise UserError(f"{path}: missing or damaged; {RESTORE}") from None
 
+    @property
     def shipped_files(self) -> list[str]:
         """The files of the reference by path in it, without those in `UNLISTED`."""
-        files = (path for path in self.reference.rglob("*") if path.is_file())
-        return sorted(
-            name for path in files if (name := path.relative_to(self.reference).as_posix()) not in UNLISTED
-        )
+        return sorted(files_in(self.reference).keys() - {*UNLISTED})
+
+
+def read_claims(path: Path) -> dict[str, dict[str, Any]]:
+    """The content of a claims.json by claim; raises `UserError` if it is not a list of claims."""
+    content = read_json(path)
+    if not isinstance(content, list) or not all(isinstance(one, dict) and "id" in one for one in content):
+        raise UserError(f"{path}: not a list of claims; {RESTORE}")
+    return {str(claim["id"]): claim for claim in content}

@@ -7,7 +7,7 @@ The rows stay as they were measured, and the lock keeps which code measured them
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,25 +21,11 @@ from sustainable.core.hashing import file_sha256
 from sustainable.verification.export.crate import write_crate
 from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 from sustainable.verification.folders import copy
-from sustainable.verification.lock import Stage, comparable, md5_of, read_yaml
-from sustainable.verification.manifest import (
-    PAPER,
-    claim_entries,
-    declared_of,
-    declared_tiers,
-    entry_of,
-    made_files,
-)
-from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, UNLISTED, Place
-from sustainable.verification.tiers.integrity import (
-    check_entries,
-    check_inputs,
-    check_sums,
-    pins,
-    recorded_md5,
-    shipped_name,
-)
-from sustainable.verification.tiers.verdicts import read_claims
+from sustainable.verification.lock import Stage, comparable, files_in, inside, md5_of, read_yaml
+from sustainable.verification.manifest import PAPER, claim_entries, declared_of, declared_tiers, entries_of
+from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, UNLISTED, Place, read_claims
+from sustainable.verification.tiers import integrity
+from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
 REPORT = "report"
 TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json")
@@ -53,142 +39,119 @@ def rerender(root: Path) -> list[str]:
     verdict would change, or if this folder holds a run of its own.
     """
     place = Place(root)
-    refuse_own_run(place)
+    if place.has_own_run:
+        raise UserError(
+            f"{root / 'data/benchmark'}: a run of your own is here, and dvc.lock is that run's; "
+            "render the pages in another checkout (`git worktree add`)"
+        )
     refuse_changed_rows(place)
     new = root / f"{REFERENCE}.new"
     with TemporaryDirectory(prefix="pages-") as scratch:
         rendered = Path(scratch)
         render(place, rendered)
         refuse_other_verdicts(place.reference / "claims.json", rendered / "paper/claims.json")
-        stage = rendered_stage(place, rendered)
+        stage = with_recorded_inputs(place, place.declared[REPORT])
+        stage = replace(stage, outputs={path: md5_of(rendered / path) for path in stage.outputs})
         shutil.rmtree(new, ignore_errors=True)
         write_reference(place, new, rendered, stage)
-    changed = changed_files(place.reference, new)
-    copies = {path: new / shipped_name(path) for path in TRACKED}
-    for path, source in copies.items():
-        copy(source, root / path)
+    before, after = files_in(place.reference), files_in(new)
+    same = {name for name in before.keys() & after if before[name].read_bytes() == after[name].read_bytes()}
+    for path in TRACKED:
+        copy(new / shipped_name(path), root / path)
     shutil.rmtree(place.reference)
     new.rename(place.reference)
-    return changed
-
-
-def refuse_own_run(place: Place) -> None:
-    if place.has_own_run:
-        raise UserError(
-            f"{place.root / 'data/benchmark'}: a run of your own is here, and dvc.lock is that run's; "
-            "render the pages in another checkout (`git worktree add`)"
-        )
+    return sorted((before.keys() | after) - same)
 
 
 def refuse_changed_rows(place: Place) -> None:
     """Raise `UserError` unless every shipped file that the report does not render has its recorded hashes."""
     rendered = {entry["shipped"] for entry in place.artifacts.values() if entry["stage"] == REPORT}
-    described = {f"{REFERENCE}/{name}" for name in (MANIFEST, WITNESS, CRATE, "dvc.lock")}
-    for item in check_sums(place):
-        if item.name not in rendered | described and item.status == "FAIL":
+    renewed = rendered | {f"{REFERENCE}/{name}" for name in (MANIFEST, WITNESS, CRATE, "dvc.lock")}
+    items = [item for item in integrity.check_sums(place) if item.name not in renewed]
+    checks = (integrity.check_entries, integrity.check_inputs)
+    items += [item for check in checks for item in check(place) if item.stage != REPORT]
+    for item in items:
+        if item.status == "FAIL":
             raise UserError(f"{item.name}: expected {item.expected}, found {item.found}; {item.advice}")
-    for check in (check_entries, check_inputs):
-        for item in check(place):
-            if item.status == "FAIL" and item.stage != REPORT:
-                raise UserError(f"{item.name}: expected {item.expected}, found {item.found}; {item.advice}")
 
 
 def refuse_other_verdicts(shipped: Path, rendered: Path) -> None:
     """Raise `UserError` if a shipped claim is gone or has another verdict. New claims may be added."""
-    verdicts = {str(claim["id"]): claim["verdict"] for claim in read_claims(rendered)}
-    for claim in read_claims(shipped):
-        found = verdicts.get(str(claim["id"]), "no such claim")
+    verdicts = {name: claim["verdict"] for name, claim in read_claims(rendered).items()}
+    for name, claim in read_claims(shipped).items():
+        found = verdicts.get(name, "no such claim")
         if found != claim["verdict"]:
             raise UserError(
-                f"claim {claim['id']}: {claim['verdict']} in {shipped}, {found} with this code; a verdict "
+                f"claim {name}: {claim['verdict']} in {shipped}, {found} with this code; a verdict "
                 "changes only with a new run: `make reproduce`, then `make reference`"
             )
 
 
 def render(place: Place, folder: Path) -> None:
-    """Run the report stage's command on the shipped rows; its outputs go to `folder`."""
+    """Run the report stage's command on the shipped rows: it reads the reference instead of `data`, and
+    writes to `folder` what lies in an output or above one."""
     stage = place.declared[REPORT]
     script, *words = stage.command.split()[1:]
-    done = subprocess.run(
-        [sys.executable, script, *(_redirected(word, stage, place, folder) for word in words)],
-        cwd=place.root, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, script]
+    for word in words:
+        written = any(inside(out, word) for out in stage.outputs)
+        command.append(str(place.reference) if word == "data" else str(folder / word) if written else word)
+    done = subprocess.run(command, cwd=place.root, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise UserError(f"{script}: rendering failed ({last}); nothing was written")
 
 
-def _redirected(word: str, stage: Stage, place: Place, folder: Path) -> str:
-    """Read from the reference instead of `data`; write to `folder` what lies in an output or above one."""
-    if word == "data":
-        return str(place.reference)
-    if any(out == word or out.startswith(f"{word}/") for out in stage.outputs):
-        return str(folder / word)
-    return word
-
-
-def rendered_stage(place: Place, rendered: Path) -> Stage:
-    """The report stage as it was run just now."""
-    stage = with_recorded_inputs(place, place.declared[REPORT])
-    return replace(stage, outputs={path: md5_of(rendered / path) for path in stage.outputs})
-
-
 def with_recorded_inputs(place: Place, stage: Stage) -> Stage:
     """A declared stage with the MD5 that the shipped run's data have."""
-    inputs = {path: md5 or _recorded(place, stage, path) for path, md5 in stage.inputs.items()}
+    inputs = {}
+    for path, declared in stage.inputs.items():
+        md5 = declared or recorded_md5(place.artifacts, path)
+        if md5 is None and not (place.root / path).is_file():
+            problem = f"{stage.name} reads {path}, which the shipped run does not have"
+            raise UserError(f"dvc.yaml: {problem}; run `make reproduce`")
+        inputs[path] = md5 or md5_of(place.root / path)
     return replace(stage, inputs=inputs)
-
-
-def _recorded(place: Place, stage: Stage, path: str) -> str:
-    md5 = recorded_md5(place.artifacts, path)
-    if md5 is None and (place.root / path).is_file():
-        return md5_of(place.root / path)
-    if md5 is None:
-        raise UserError(
-            f"dvc.yaml: {stage.name} reads {path}, which the shipped run does not have; run `make reproduce`"
-        )
-    return md5
 
 
 def write_reference(place: Place, folder: Path, rendered: Path, stage: Stage) -> None:
     """Write the whole reference to `folder`: measured files as they are, the others renewed."""
     shutil.copytree(place.reference, folder)
-    stages = {**place.lock, REPORT: stage}
-    manifest = renewed_manifest(place, rendered, stages)
-    for path, entry in place.artifacts.items():
-        if entry["stage"] == REPORT and entry["shipped"]:
-            (folder / shipped_name(path)).unlink(missing_ok=True)
-    for path, entry in manifest["artifacts"].items():
-        if entry["stage"] == REPORT and entry["shipped"]:
-            copy(rendered / path, folder / shipped_name(path))
+    manifest = renewed_manifest(place, rendered, {**place.lock, REPORT: stage})
+    for path in shipped_pages(place.artifacts):
+        (folder / shipped_name(path)).unlink(missing_ok=True)
+    for path in shipped_pages(manifest["artifacts"]):
+        copy(rendered / path, folder / shipped_name(path))
     write_lock(folder / "dvc.lock", {REPORT: stage}, manifest["artifacts"], place.root)
     write_json(folder / MANIFEST, manifest)
-    write_descriptions(folder, manifest, place.root, published_on(folder / CRATE))
+    graph = read_json(folder / CRATE)["@graph"]
+    published = str(next(entry["datePublished"] for entry in graph if "datePublished" in entry))
+    write_descriptions(folder, manifest, place.root, published)
+
+
+def shipped_pages(artifacts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [path for path, entry in artifacts.items() if entry["stage"] == REPORT and entry["shipped"]]
 
 
 def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """The manifest with new entries of what the report rendered, and everything derived derived again."""
+    """The manifest with new entries of what the report rendered, and everything derived derived again.
+
+    The hash of requirements.txt is kept if it pins other versions than the run had.
+    """
     tiers = declared_tiers(place.root)
     artifacts = {
         path: entry | declared_of(path, stages[entry["stage"]], tiers)
         for path, entry in place.artifacts.items()
         if entry["stage"] != REPORT
-    }
-    for path, stage in made_files(rendered, {REPORT: stages[REPORT]}):
-        artifacts[path] = entry_of(rendered, path, stage, tiers)
+    } | entries_of(rendered, {REPORT: stages[REPORT]}, tiers)
     if PAPER not in artifacts:
         print(f"{PAPER}: no TeX here, so the manifest no longer lists the PDF")
+    before = place.manifest["sources"]
+    sources = {name: file_sha256(place.root / name) for name in before}
+    if pins(place.root) != read_json(place.reference / "host.json")["packages"]:
+        sources["requirements.txt"] = before["requirements.txt"]
     claims = claim_entries(rendered / "paper/claims.json")
-    return place.manifest | {"artifacts": artifacts, "claims": claims, "sources": renewed_sources(place)}
-
-
-def renewed_sources(place: Place) -> dict[str, str]:
-    """Hashes of the sources. That of requirements.txt is kept if it pins other versions than the run had."""
-    sources = {name: file_sha256(place.root / name) for name in place.manifest["sources"]}
-    measured_with = read_json(place.reference / "host.json")["packages"]
-    if pins((place.root / "requirements.txt").read_text(encoding="utf-8")) != measured_with:
-        sources["requirements.txt"] = place.manifest["sources"]["requirements.txt"]
-    return sources
+    return place.manifest | {"artifacts": artifacts, "claims": claims, "sources": sources}
 
 
 def write_lock(path: Path, stages: Mapping[str, Stage], artifacts: Mapping[str, Any], root: Path) -> None:
@@ -207,12 +170,10 @@ def write_lock(path: Path, stages: Mapping[str, Stage], artifacts: Mapping[str, 
 
 def _lock_entry(path: str, md5: str, artifacts: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """An input or output as DVC locks it."""
-    sizes = [
-        int(entry["size"]) for name, entry in artifacts.items() if name == path or name.startswith(path + "/")
-    ]
+    sizes = [int(entry["size"]) for name, entry in artifacts.items() if inside(name, path)]
     if not sizes:
-        files = [root / path] if (root / path).is_file() else sorted((root / path).rglob("*"))
-        sizes = [file.stat().st_size for file in files if file.is_file() and "__pycache__" not in file.parts]
+        files = [root / path] if (root / path).is_file() else files_in(root / path).values()
+        sizes = [file.stat().st_size for file in files]
     folder = {"nfiles": len(sizes)} if md5.endswith(".dir") else {}
     return {"path": path, "hash": "md5", "md5": md5, "size": sum(sizes), **folder}
 
@@ -226,26 +187,5 @@ def write_descriptions(folder: Path, manifest: Mapping[str, Any], project: Path,
 
 def write_sums(folder: Path) -> None:
     """Write `SHA256SUMS` of the reference in `folder`."""
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(_files(folder))}
-    lines = [f"{file_sha256(path)}  {name}\n" for name, path in files.items() if name not in UNLISTED]
-    write_text(folder / SUMS, "".join(lines))
-
-
-def published_on(crate: Path) -> str:
-    """The date on which the shipped run was published, from its RO-Crate."""
-    graph = read_json(crate)["@graph"]
-    return str(next(entry["datePublished"] for entry in graph if "datePublished" in entry))
-
-
-def changed_files(before: Path, after: Path) -> list[str]:
-    """The files that differ between two folders, by path."""
-    files = [{path.relative_to(folder).as_posix() for path in _files(folder)} for folder in (before, after)]
-    return sorted(
-        name
-        for name in files[0] | files[1]
-        if name not in files[0] & files[1] or (before / name).read_bytes() != (after / name).read_bytes()
-    )
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+    files = {name: path for name, path in files_in(folder).items() if name not in UNLISTED}
+    write_text(folder / SUMS, "".join(f"{file_sha256(path)}  {name}\n" for name, path in files.items()))

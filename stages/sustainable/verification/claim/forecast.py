@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -18,7 +18,7 @@ from sustainable.core.effort import LOG
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.core.parallel import available_cores
-from sustainable.verification.claim.workload import BATCH_SIZE, WORK
+from sustainable.verification.claim.workload import BATCH_SIZE, WORK, Params
 from sustainable.verification.lock import read_lock
 from sustainable.verification.place import ROOT
 
@@ -43,8 +43,7 @@ class Effort:
 
 def shipped_efforts(reference: Path) -> dict[str, Effort]:
     """What every stage took in the shipped run, in the pipeline's order."""
-    path = reference / EFFORT
-    return _by_stage(read_json(path), path)
+    return _by_stage(read_json(reference / EFFORT), reference / EFFORT)
 
 
 def recorded_efforts(folder: Path) -> dict[str, Effort]:
@@ -62,11 +61,7 @@ def _by_stage(entries: Any, path: Path) -> dict[str, Effort]:
 
 
 def forecast_efforts(
-    stages: Iterable[str],
-    reference: Path,
-    params: Mapping[str, Any],
-    slowdown: float,
-    cores: int | None = None,
+    stages: Iterable[str], reference: Path, params: Params, slowdown: float, cores: int | None = None
 ) -> list[Effort]:
     """What `stages` will take here under the parameters `params`. `reference`: the shipped run's folder;
     `slowdown`: see `measure_slowdown`; `cores`: of this host, if not those of this process.
@@ -78,24 +73,17 @@ def forecast_efforts(
     efforts = []
     for stage in stages:
         if stage not in shipped:
-            raise UserError(
-                f"{reference / EFFORT}: stage {stage} is missing; restore the file from git, or run "
-                "`make reproduce` and `make reference`"
-            )
+            advice = "restore the file from git, or run `make reproduce` and `make reference`"
+            raise UserError(f"{reference / EFFORT}: stage {stage} is missing; {advice}")
         name, _, part = stage.partition("@")
-        scale = 1.0 if name in MEASURING else slowdown
+        seconds = 1.0 if name in MEASURING else slowdown
         if name in WORK:
-            scale *= WORK[name](params, part, cores) / WORK[name](before, part, cores_before)
-        seconds = idle_seconds(shipped[stage], reference)
-        efforts.append(Effort(stage, scale * seconds + DVC_S, shipped[stage].memory_mib))
+            seconds *= WORK[name](params, part, cores) / WORK[name](before, part, cores_before)
+        idle_s = shipped[stage].wall_s
+        if stage == REFERENCE_TRAINING:
+            idle_s = min(idle_s, reference_cpu_s(reference))
+        efforts.append(Effort(stage, seconds * idle_s + DVC_S, shipped[stage].memory_mib))
     return efforts
-
-
-def idle_seconds(effort: Effort, reference: Path) -> float:
-    """Seconds of a shipped stage on an idle host: of the reference training, its CPU time if that is less."""
-    if effort.stage != REFERENCE_TRAINING:
-        return effort.wall_s
-    return min(effort.wall_s, reference_cpu_s(reference))
 
 
 def reference_cpu_s(reference: Path) -> float:
@@ -103,7 +91,7 @@ def reference_cpu_s(reference: Path) -> float:
     return float(read_json(reference / "metrics/published/training_cost.json")["cpu_time_s"])
 
 
-def shipped_parameters(reference: Path) -> Mapping[str, Any]:
+def shipped_parameters(reference: Path) -> Params:
     """params.yaml of the shipped run: the report depends on all of it."""
     return read_lock(reference / "dvc.lock")["report"].parameters
 

@@ -6,65 +6,54 @@ that make the files that decide the claim, and those that make what they read if
 
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sustainable.core.errors import UserError
-from sustainable.core.files import read_json, write_json, write_text
+from sustainable.core.files import read_json, write_json
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.reporting.claims import declaration_of
-from sustainable.reporting.declaration import Declaration
-from sustainable.verification.folders import COPIED, copy, copy_project, merge, replaceable, repro
-from sustainable.verification.lock import Stage, inside, read_lock, read_yaml
-from sustainable.verification.place import REFERENCE, Place
+from sustainable.reporting.declaration import EXACT_COUNT, Declaration
+from sustainable.statistics import CONFIRMED, REFUTED
+from sustainable.verification.folders import COPIED, copy, copy_project, replaceable, repro
+from sustainable.verification.lock import Stage, files_in, inside, read_lock
+from sustainable.verification.place import REFERENCE, Place, read_claims
+from sustainable.verification.tiers.integrity import sha256_or_none
 
 CLAIMS, REPORT = "claims.json", "report"
 STATE = "claim.json"
+REPRODUCED, CONTRADICTED, OPEN = 0, 1, 3
+"""Exit statuses. An open verdict is not a contradiction, and not a pass either: a script that takes 0 for
+"reproduced" must not be misled. (2 is argparse's.)"""
 
 
-@dataclass(frozen=True)
-class Shipped:
+class Shipped(Place):
     """The project's folder `root`, with the run that it ships."""
-
-    root: Path
-
-    @property
-    def folder(self) -> Path:
-        return self.place.reference
-
-    @cached_property
-    def place(self) -> Place:
-        return Place(self.root)
 
     @cached_property
     def pipeline(self) -> dict[str, Stage]:
         """Every stage, in order, with the paths that it reads and makes."""
-        own = self.folder / "dvc.lock"
+        own = self.reference / "dvc.lock"
         return read_lock(own if own.is_file() else self.root / "dvc.lock")
 
     @cached_property
     def claims(self) -> dict[str, dict[str, Any]]:
-        return claims_by_id(self.folder / CLAIMS)
+        return read_claims(self.reference / CLAIMS)
 
     def check(self) -> None:
         """Raise `UserError` for a missing shipped file: without it, unnecessary stages would run."""
-        missing = [name for name in self.place.sums() if not (self.folder / name).is_file()]
-        if missing:
-            path = f"{REFERENCE}/{missing[0]}"
-            raise UserError(f"{path} is missing; restore it: git checkout -- {path}")
+        for name in self.sums:
+            if not (self.reference / name).is_file():
+                path = f"{REFERENCE}/{name}"
+                raise UserError(f"{path} is missing; restore it: git checkout -- {path}")
 
     def changed(self) -> list[str]:
         """The shipped files that have changed since they were shipped, by path in the project."""
-        files = {self.folder / name: digest for name, digest in self.place.sums().items()}
-        changed = [
-            path for path, digest in files.items() if not path.is_file() or file_sha256(path) != digest
-        ]
-        return [path.relative_to(self.root).as_posix() for path in changed]
+        files = {f"{REFERENCE}/{name}": digest for name, digest in self.sums.items()}
+        return [path for path, digest in files.items() if sha256_or_none(self.root / path) != digest]
 
     def holds(self, output: str) -> bool:
         """Whether an output of the pipeline is shipped, whole."""
@@ -72,35 +61,30 @@ class Shipped:
 
     def of(self, output: str) -> Path:
         """Where the shipped copy of an output lies."""
-        return self.folder / Path(output).relative_to("data")
+        return self.reference / output.removeprefix("data/")
 
     @cached_property
     def outputs(self) -> list[str]:
-        """All outputs that are shipped."""
         return [out for stage in self.pipeline.values() for out in stage.outputs if self.holds(out)]
-
-
-def claims_by_id(path: Path) -> dict[str, dict[str, Any]]:
-    """The content of a claims.json by claim; raises `UserError` if it is not a list of claims."""
-    content = read_json(path)
-    if not isinstance(content, list) or not all(isinstance(one, dict) and "id" in one for one in content):
-        raise UserError(f"{path}: not a list of claims; restore it from git or from the release")
-    return {str(claim["id"]): claim for claim in content}
 
 
 def stages_of(outputs: Collection[str], shipped: Shipped) -> list[str]:
     """The stages, in order, that make `outputs` from what is shipped and what is in git."""
-    pipeline = shipped.pipeline
     wanted, chosen = list(outputs), set[str]()
     while wanted:
         path = wanted.pop()
-        for name, stage in pipeline.items():
-            made = [out for out in stage.outputs if inside(out, path) or inside(path, out)]
+        for name, stage in shipped.pipeline.items():
+            made = _overlapping(stage.outputs, path)
             needed = path in outputs or not all(shipped.holds(out) for out in made)
             if made and needed and name not in chosen:
                 chosen.add(name)
                 wanted.extend(stage.inputs)
-    return [name for name in pipeline if name in chosen]
+    return [name for name in shipped.pipeline if name in chosen]
+
+
+def _overlapping(outputs: Iterable[str], path: str) -> list[str]:
+    """The outputs that lie in `path` or hold it."""
+    return [out for out in outputs if inside(out, path) or inside(path, out)]
 
 
 @dataclass(frozen=True)
@@ -109,10 +93,6 @@ class ClaimPlan:
 
     declaration: Declaration
     stages: Sequence[str]
-
-    @property
-    def claim(self) -> str:
-        return self.declaration.id
 
     @property
     def steps(self) -> list[str]:
@@ -132,13 +112,12 @@ def origins(plan: ClaimPlan, shipped: Shipped) -> dict[str, str]:
     if plan.declaration.cut:  # a cut stage's other outputs are not used
         made = [out for out in made if out in plan.declaration.decided_by or not shipped.holds(out)]
     read = [path for name in plan.stages for path in pipeline[name].data]
-    by_path = {}
-    for path in [*plan.declaration.decided_by, *plan.declaration.also_reads, *read]:
-        here = [out for out in made if inside(out, path) or inside(path, out)]
-        known = here or any(inside(out, path) or inside(path, out) for out in shipped.outputs)
-        if known:
-            by_path[path] = "recomputed here" if here else "shipped"
-    return by_path
+    paths = dict.fromkeys([*plan.declaration.decided_by, *plan.declaration.also_reads, *read])
+    return {
+        path: "recomputed here" if _overlapping(made, path) else "shipped"
+        for path in paths
+        if _overlapping([*made, *shipped.outputs], path)
+    }
 
 
 @dataclass
@@ -171,30 +150,19 @@ class ClaimFolder:
 
     def identity(self) -> str:
         """Hash of the project's files, of the shipped results, and of what runs on them."""
-        hashed = {str(path): file_sha256(path) for path in sorted(self._sources())}
-        declared = self.plan.declaration
+        paths = [*(self.shipped.root / name for name in COPIED), *map(self.shipped.of, self.shipped.outputs)]
+        files = [file for path in paths for file in (path, *files_in(path).values()) if file.is_file()]
+        hashed, declared = {str(file): file_sha256(file) for file in files}, self.plan.declaration
         return fingerprint([hashed, self.plan.steps, declared.decided_by, declared.also_reads, declared.cut])
-
-    def _sources(self) -> Iterator[Path]:
-        names = [self.shipped.root / name for name in COPIED]
-        for path in [*names, *(self.shipped.of(out) for out in self.shipped.outputs)]:
-            for file in path.rglob("*") if path.is_dir() else [path]:
-                if file.is_file() and "__pycache__" not in file.parts:
-                    yield file
 
     def begin(self, forecast: list[dict[str, Any]]) -> State:
         """Set up the folder: the project, and every shipped result in its place. Raises `UserError` if the
         folder holds something else."""
         if not replaceable(self.shipped.root, self.folder):
-            raise UserError(
-                f"{self.folder}: not the folder of an earlier run; move it away, or name another: --folder"
-            )
-        copy_project(self.shipped.root, self.folder)
+            problem = f"{self.folder}: not the folder of an earlier run"
+            raise UserError(f"{problem}; move it away, or name another: --folder")
+        copy_project(self.shipped.root, self.folder, self.plan.declaration.cut)
         self.copy_shipped()
-        if self.plan.declaration.cut:
-            parameters = read_yaml(self.folder / "params.yaml")
-            merge(parameters, self.plan.declaration.cut)
-            write_text(self.folder / "params.yaml", yaml.safe_dump(parameters, sort_keys=False))
         state = State(self.identity(), forecast)
         self.note(state)
         return state
@@ -217,29 +185,70 @@ class ClaimFolder:
             self._step(step, state)
 
     def _step(self, step: str, state: State) -> None:
-        print(f"\n{self.plan.claim}: {step}", flush=True)
+        print(f"\n{self.plan.declaration.id}: {step}", flush=True)
         start = time.perf_counter()
         quiet = {"stdout": subprocess.DEVNULL} if step == REPORT else {}  # it prints every claim's verdict
         try:
             status = repro(self.folder, "-s", "-f", step, **quiet).returncode
+            if status == 0:
+                state.done.append(step)
         finally:
             state.wall_s[step] = state.wall_s.get(step, 0.0) + time.perf_counter() - start
             self.note(state)
         if status != 0:
-            raise UserError(self._failure(step))
-        state.done.append(step)
-        self.note(state)
-
-    def _failure(self, step: str) -> str:
-        changed = self.shipped.changed()
-        if changed:
-            restore = f"git checkout -- {' '.join(changed)}"
-            return f"stage {step} failed (see above); shipped files have changed, restore them: {restore}"
-        return f"stage {step} failed (see above); the same command continues with it, --fresh starts over"
+            changed, failed = self.shipped.changed(), f"stage {step} failed (see above)"
+            if changed:
+                restore = f"git checkout -- {' '.join(changed)}"
+                raise UserError(f"{failed}; shipped files have changed, restore them: {restore}")
+            raise UserError(f"{failed}; the same command continues with it, --fresh starts over")
 
     def note(self, state: State) -> None:
         write_json(self.folder / STATE, asdict(state))
 
     def judged(self) -> dict[str, Any]:
-        """The claim as it was judged here."""
-        return claims_by_id(self.folder / "paper" / CLAIMS)[self.plan.claim]
+        return read_claims(self.folder / "paper" / CLAIMS)[self.plan.declaration.id]
+
+
+def compare_verdicts(shipped: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[int, str]:
+    """Exit status, and a sentence that says whether the verdict here is the shipped one.
+
+    `REPRODUCED`: it is. `CONTRADICTED`: it is the opposite, or differs for a claim that only counts. `OPEN`:
+    one of the two runs could not decide.
+    """
+    expected, verdict = str(shipped["verdict"]), str(here["verdict"])
+    decided = (CONFIRMED, REFUTED)
+    if verdict == expected:
+        return REPRODUCED, f"reproduced: {verdict} here and in the shipped run"
+    if here["evidence"] == EXACT_COUNT or (verdict in decided and expected in decided):
+        return CONTRADICTED, f"contradicted: {verdict} here, {expected} in the shipped run"
+    if expected in decided:
+        return OPEN, f"undecided here: {verdict}; {expected} in the shipped run. {here['reason']}"
+    if verdict in decided:
+        return OPEN, f"decided here: {verdict}; undecided in the shipped run ({expected})"
+    return OPEN, f"undecided in both: {verdict} here, {expected} in the shipped run"
+
+
+def compare_values(shipped: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Every value of a claim: its name, as shipped, as measured here; names with fewer dots come first."""
+    ours, theirs = (dict(_flat(claim["values"])) for claim in (here, shipped))
+    names = sorted(theirs.keys() | ours.keys(), key=lambda name: (name.count("."), name))
+    return [(name, theirs.get(name, "none"), ours.get(name, "none")) for name in names]
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Values by dotted name as text; an estimate and its interval are one value."""
+    if isinstance(value, Mapping) and {"estimate", "low", "high"} <= value.keys():
+        yield name, f"{_text(value['estimate'])} [{_text(value['low'])}, {_text(value['high'])}]"
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return "none" if value is None else str(value)

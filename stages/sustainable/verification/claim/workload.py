@@ -55,17 +55,9 @@ def candidates_work(params: Params, part: str, cores: int) -> float:
     return float(scoring + candidates["rounds"] * timed * 2.5 * candidates["window_s"])
 
 
-def search_work(params: Params, part: str, cores: int) -> float:
-    return float(params["rl_search"][part]["agent"]["timesteps"])
-
-
 def searchers_work(params: Params, part: str, cores: int) -> float:
     compared = params["compare_searchers"]
     return float(compared["seeds"] * len(compared["searchers"]) * compared["budget"] / cores)
-
-
-def repairs_work(params: Params, part: str, cores: int) -> float:
-    return float(len(params["train_baseline"]["audited"]["seeds"]))
 
 
 def benchmark_work(params: Params, part: str, cores: int) -> float:
@@ -115,9 +107,9 @@ WORK: Mapping[str, Callable[[Params, str, int], float]] = {
     "train_baseline": baseline_work,
     "shrink": shrink_work,
     "candidates": candidates_work,
-    "rl_search": search_work,
+    "rl_search": lambda params, part, cores: float(params["rl_search"][part]["agent"]["timesteps"]),
     "compare_searchers": searchers_work,
-    "repair_search": repairs_work,
+    "repair_search": lambda params, part, cores: len(params["train_baseline"]["audited"]["seeds"]),
     "benchmark": benchmark_work,
     "train_policies": policy_training_work,
     "compress_policies": compression_work,

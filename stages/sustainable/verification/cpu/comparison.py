@@ -20,12 +20,10 @@ from sustainable.core.errors import UserError
 from sustainable.core.tensors import read_tensors
 from sustainable.measuring.process import PINNED, THREAD_VARIABLES
 from sustainable.verification.cpu.computation import TENSOR_SEPARATOR
+from sustainable.verification.place import ROOT
 
 EMULATOR = "qemu-x86_64"
-SKIPPED = (
-    f"skipped: {EMULATOR} is not installed; install qemu-user (Debian, Ubuntu: apt-get install qemu-user)"
-)
-STAGES = Path(__file__).resolve().parents[2]
+INSTALL = "install qemu-user (Debian, Ubuntu: apt-get install qemu-user)"
 NO_AVX512 = {
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX512DQ,-AVX512CD",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
@@ -109,25 +107,19 @@ def compare(
 
 def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> LegOutcome:
     """Run one leg in a fresh process: returns `skipped`, `failed`, or `reference` with its result."""
-    command = [
-        sys.executable,
-        "-m",
-        "sustainable.verification.cpu.computation",
-        f"--{'' if leg.pins else 'no-'}pins",
-    ]
+    pins = "--pins" if leg.pins else "--no-pins"
+    command = [sys.executable, "-m", "sustainable.verification.cpu.computation", pins]
     command += ["--params", str(params), "--csv", str(csv), "--tensors", str(tensors_of(leg.name, folder))]
     if leg.cpu is not None:
         emulator = shutil.which(EMULATOR)
         if emulator is None:
-            return LegOutcome(leg, "skipped", SKIPPED)
+            return LegOutcome(leg, "skipped", f"skipped: {EMULATOR} is not installed; {INSTALL}")
         command = [emulator, "-cpu", leg.cpu, *command]
     kept = {name: value for name, value in os.environ.items() if name not in {*PINNED, *THREAD_VARIABLES}}
-    environment = kept | {"PYTHONPATH": str(STAGES)} | dict(leg.environment)
+    env = kept | {"PYTHONPATH": str(ROOT / "stages")} | dict(leg.environment)
     start = time.monotonic()
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=limit_s
-        )
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=limit_s)
     except subprocess.TimeoutExpired:
         return LegOutcome(leg, "failed", f"not finished within {limit_s:.0f} s", limit_s)
     seconds = time.monotonic() - start
@@ -138,7 +130,6 @@ def run(leg: Leg, params: Path, csv: Path, folder: Path, limit_s: float) -> LegO
 
 
 def tensors_of(name: str, folder: Path) -> Path:
-    """The file of a leg's tensors."""
     return folder / f"{name.replace(',', '').replace(' ', '_')}.safetensors"
 
 
@@ -150,11 +141,9 @@ def judge_leg(outcome: LegOutcome, against: Mapping[str, Any] | None, folder: Pa
     if against is None:
         return replace(outcome, verdict="failed", problem=f"there is no result of {leg.against!r}")
     subjects = differing(against["hashes"], outcome.result["hashes"])
-    differences = [
-        {"subject": subject}
-        | first_difference(*(part(name, subject, folder) for name in (leg.against, leg.name)))
-        for subject in subjects
-    ]
+    tensors = [read_tensors(tensors_of(name, folder))[0] for name in (leg.against, leg.name) if subjects]
+    parts = ((subject, [part(one, subject) for one in tensors]) for subject in subjects)
+    differences = [{"subject": subject} | first_difference(*both) for subject, both in parts]
     return replace(outcome, verdict="different" if subjects else "same", differences=differences)
 
 
@@ -163,9 +152,8 @@ def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str
     return [name for name in dict.fromkeys([*expected, *found]) if expected.get(name) != found.get(name)]
 
 
-def part(name: str, subject: str, folder: Path) -> dict[str, Tensor]:
+def part(tensors: Mapping[str, Tensor], subject: str) -> dict[str, Tensor]:
     """The tensors of one subject of a leg; empty if the leg has no such subject."""
-    tensors, _ = read_tensors(tensors_of(name, folder))
     start = subject + TENSOR_SEPARATOR
     return {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
     from torch import Tensor
 
     from sustainable.policies.policy import Actor
-    from sustainable.policies.learning.recipes import Algorithm, Recipe
+    from sustainable.policies.learning.recipes import Algorithm
     from sustainable.forecasting.compression.shrinking import ShrinkMethod
 
     Subjects = Iterator[tuple[str, dict[str, Tensor]]]
@@ -28,15 +28,8 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
 PROTOCOL = "published"
 WINDOWS, VALIDATION, EPOCHS = 64, 32, 3
 """A batch is 64 windows: three steps. Emulated, a step takes about half a minute."""
-NARROW_MODELS: "tuple[tuple[ShrinkMethod, tuple[int, int]], ...]" = (
-    ("l2", (64, 64)),
-    ("distilled", (16, 16)),
-)
-POLICIES: "tuple[tuple[Algorithm, str], ...]" = (
-    ("PPO", "CartPole-v1"),
-    ("PPO", "Pendulum-v1"),
-    ("TRPO", "Hopper-v5"),
-)
+NARROW_MODELS: "dict[ShrinkMethod, tuple[int, int]]" = {"l2": (64, 64), "distilled": (16, 16)}
+POLICIES: "dict[str, Algorithm]" = {"CartPole-v1": "PPO", "Pendulum-v1": "PPO", "Hopper-v5": "TRPO"}
 ROLLOUT_STEPS, ROLLOUTS = 32, 3
 QAT_STEPS, QAT_STATES = 10, 512
 DYNAMICS = ("CartPole-v1", "Pendulum-v1", "Hopper-v5", "HalfCheetah-v5", "SimulatedWorkload-v0")
@@ -47,23 +40,23 @@ TENSOR_SEPARATOR = "/"
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("params", "csv", "tensors"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--pins", action=argparse.BooleanOptionalAction, default=True)
+    arguments = parser.parse_args()
     set_pins(arguments.pins)
     from sustainable.core.determinism import use_deterministic_torch
     from sustainable.core.tensors import tensors_sha256, write_tensors
 
     use_deterministic_torch()
-    found = {
-        subject: {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        for subject, tensors in subjects(arguments.params, arguments.csv)
-    }
-    flat = {
-        TENSOR_SEPARATOR.join((subject, name)): value
-        for subject, part in found.items()
-        for name, value in part.items()
-    }
+    flat: dict[str, Tensor] = {}
+    hashes: dict[str, str] = {}
+    for subject, tensors in subjects(arguments.params, arguments.csv):
+        copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        flat |= {f"{subject}{TENSOR_SEPARATOR}{name}": tensor for name, tensor in copies.items()}
+        hashes[subject] = tensors_sha256(copies)
     write_tensors(arguments.tensors, flat)
-    hashes = {subject: tensors_sha256(part) for subject, part in found.items()}
     print(json.dumps({"seen": seen(), "cpu_seconds": time.process_time(), "hashes": hashes}))
 
 
@@ -72,19 +65,17 @@ def set_pins(pins: bool) -> None:
     late = {"numpy", "torch"} & sys.modules.keys()
     assert not late, f"{late} came before the pins"
     if pins:
-        import sustainable.core.determinism  # noqa: F401
-    else:
-        stand_in = ModuleType("sustainable.core.determinism")
-        vars(stand_in)["use_deterministic_torch"] = _one_thread
-        sys.modules[stand_in.__name__] = stand_in
+        return
 
+    def one_thread() -> None:  # as `use_deterministic_torch`: only the kernels are to be others
+        import torch
 
-def _one_thread() -> None:
-    """What `use_deterministic_torch` does: without the pins only the kernels are to be others."""
-    import torch
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(1)
 
-    torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(1)
+    stand_in = ModuleType("sustainable.core.determinism")
+    vars(stand_in)["use_deterministic_torch"] = one_thread
+    sys.modules[stand_in.__name__] = stand_in
 
 
 def seen() -> dict[str, Any]:
@@ -115,30 +106,26 @@ def kernels() -> "Subjects":
     import torch
 
     values = np.random.default_rng(SEED).uniform(0.01, 4.0, (VALUES, VALUES))
-    yield (
-        "numpy functions",
-        {
-            "product": torch.from_numpy(values @ values.T),
-            "singular": torch.from_numpy(np.linalg.svd(values, compute_uv=False)),
-            **{f.__name__: torch.from_numpy(f(values)) for f in (np.exp, np.log, np.sin, np.tanh, np.sqrt)},
-            "power": torch.from_numpy(values**1.7),
-            "tanh32": torch.from_numpy(np.tanh(values.astype(np.float32))),
-        },
-    )
+    of_numpy: dict[str, Any] = {
+        "product": values @ values.T,
+        "singular": np.linalg.svd(values, compute_uv=False),
+        **{f.__name__: f(values) for f in (np.exp, np.log, np.sin, np.tanh, np.sqrt)},
+        "power": values**1.7,
+        "tanh32": np.tanh(values.astype(np.float32)),
+    }
+    yield "numpy functions", {name: torch.from_numpy(result) for name, result in of_numpy.items()}
     single = torch.from_numpy(values.astype(np.float32))
     functions = (torch.exp, torch.log, torch.tanh, torch.sigmoid, torch.nn.functional.logsigmoid, torch.erf)
-    yield (
-        "torch functions",
-        {
-            "product": single @ single.T,
-            "triangle": torch.linalg.qr(single)[1],
-            "softmax": torch.softmax(single, 1),
-            "norms": torch.linalg.vector_norm(single, dim=1),
-            "deviations": single.std(dim=1),
-            "gelu": torch.nn.functional.gelu(single - 2.0),
-            **{f.__name__: f(single) for f in functions},
-        },
-    )
+    of_torch = {
+        "product": single @ single.T,
+        "triangle": torch.linalg.qr(single)[1],
+        "softmax": torch.softmax(single, 1),
+        "norms": torch.linalg.vector_norm(single, dim=1),
+        "deviations": single.std(dim=1),
+        "gelu": torch.nn.functional.gelu(single - 2.0),
+        **{f.__name__: f(single) for f in functions},
+    }
+    yield "torch functions", of_torch
 
 
 def forecasters(params: Path, csv: Path) -> "Subjects":
@@ -170,7 +157,7 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
     shrinking = read_section(params, "shrink", ShrinkParameters)
     controls = replace(shrinking.controls, from_scratch=replace(shrinking.controls.from_scratch, epochs=1))
     shorter = replace(shrinking, fine_tune=replace(shrinking.fine_tune, epochs=1), controls=controls)
-    for method, widths in NARROW_MODELS:
+    for method, widths in NARROW_MODELS.items():
         task = ShrinkTask(method, widths, training.seeds[0])
         narrow, _ = shrink_forecaster(task, layered(model), train, validation, shorter)
         yield f"GRU {'x'.join(map(str, widths))} {method}", narrow.state_dict()
@@ -188,21 +175,15 @@ def dynamics() -> "Subjects":
         environment.action_space.seed(SEED)
         observations, rewards = [environment.reset(seed=SEED)[0]], []
         for _ in range(DYNAMICS_STEPS):
-            observation, reward, terminated, truncated, _ = environment.step(
-                environment.action_space.sample()
-            )
+            action = environment.action_space.sample()
+            observation, reward, terminated, truncated, _ = environment.step(action)
             observations.append(observation)
             rewards.append(reward)
             if terminated or truncated:
                 observations.append(environment.reset()[0])
         environment.close()
-        yield (
-            f"{name} dynamics",
-            {
-                "observations": torch.from_numpy(np.array(observations)),
-                "rewards": torch.tensor(rewards, dtype=torch.float64),
-            },
-        )
+        tensors = {"observations": torch.from_numpy(np.array(observations))}
+        yield f"{name} dynamics", tensors | {"rewards": torch.tensor(rewards, dtype=torch.float64)}
 
 
 def policies(params: Path) -> "Subjects":
@@ -214,8 +195,10 @@ def policies(params: Path) -> "Subjects":
     from sustainable.policies.learning.recipes import TrainingRun, PolicyTrainingParameters
 
     training = read_section(params, "train_policies", PolicyTrainingParameters)
-    for algorithm, environment in POLICIES:
-        recipe = shortened(training.recipes[environment][algorithm])
+    for environment, algorithm in POLICIES.items():
+        recipe = training.recipes[environment][algorithm]
+        settings = dict(recipe.settings) | {"n_steps": ROLLOUT_STEPS}
+        recipe = replace(recipe, settings=settings, steps=ROLLOUT_STEPS * recipe.copies * ROLLOUTS)
         cell = TrainingRun(environment, algorithm, training.seeds[0], recipe)
         model = new_model(cell)
         yield f"{environment} {algorithm} untrained", export(model, cell).actor.state_dict()
@@ -225,12 +208,6 @@ def policies(params: Path) -> "Subjects":
         tensors = dict(policy.actor.state_dict()) | {"curve": torch.tensor(curve, dtype=torch.float64)}
         yield f"{environment} {algorithm} trained", tensors
     yield f"{environment} {algorithm} QAT", trained_in_int8(params, policy.actor)
-
-
-def shortened(recipe: "Recipe") -> "Recipe":
-    """The recipe with shorter rollouts, and few of them."""
-    settings = dict(recipe.settings) | {"n_steps": ROLLOUT_STEPS}
-    return replace(recipe, settings=settings, steps=ROLLOUT_STEPS * recipe.copies * ROLLOUTS)
 
 
 def trained_in_int8(params: Path, actor: "Actor") -> "dict[str, Tensor]":
@@ -246,14 +223,6 @@ def trained_in_int8(params: Path, actor: "Actor") -> "dict[str, Tensor]":
     prepared = prepare_int8(actor, states.astype(np.float32), SEED, parameters)
     ranges = {"ranges": prepared.ranges, "trained_ranges": prepared.trained_ranges}
     return dict(prepared.trained) | ranges
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("params", "csv", "tensors"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--pins", action=argparse.BooleanOptionalAction, default=True)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

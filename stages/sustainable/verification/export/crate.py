@@ -1,15 +1,15 @@
 """The shipped run as an RO-Crate: the same files and hashes as the manifest, in the words of archives."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import write_json
 from sustainable.core.hashing import file_sha256
-from sustainable.verification.lock import read_yaml
+from sustainable.verification.export.witness import CRATE, media_type
+from sustainable.verification.lock import files_in, read_yaml
 from sustainable.verification.place import REFERENCE, UNLISTED
-from sustainable.verification.export.witness import CRATE, MEDIA_TYPES
 
 VERSION = "1.2"
 """Of the RO-Crate specification: the first whose own terms include `sha256`."""
@@ -31,15 +31,17 @@ def write_crate(
     The same files give the same bytes. Raises `UserError` where the library for it is not installed.
     """
     try:
+        from rocrate.model import ContextEntity
         from rocrate.rocrate import ROCrate
     except ImportError:
         raise UserError("rocrate is not installed: `make reference` needs requirements-dev.txt") from None
-    crate = ROCrate(version=VERSION)
-    citation = read_yaml(project / "CITATION.cff")
-    licence = _added(crate, "#license", "CreativeWork", _licence(citation))
-    authors = [_author(crate, number, one) for number, one in enumerate(citation.get("authors", []), 1)]
-    pipeline = _pipeline(crate, project)
-    for name, properties in _files(reference, artifacts):
+    crate, citation = ROCrate(version=VERSION), read_yaml(project / "CITATION.cff")
+    licence, *authors, language, pipeline = (
+        crate.add(ContextEntity(crate, identifier, properties=properties))
+        for identifier, properties in _entities(citation, project).items()
+    )
+    pipeline["programmingLanguage"] = language
+    for name, properties in _files(reference, artifacts).items():
         crate.add_file(dest_path=name, properties=properties)
     root = {
         "name": citation["title"], "description": DESCRIPTION, "datePublished": published, "license": licence,
@@ -51,54 +53,41 @@ def write_crate(
     write_json(out, crate.metadata.generate())
 
 
-def _files(
-    reference: Path, artifacts: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every file of the reference by its path in it, in order; not the crate, nor what lists its hash."""
+def _entities(citation: Mapping[str, Any], project: Path) -> dict[str, dict[str, Any]]:
+    """Licence, authors, language and pipeline by identifier. An author is a person, or an organisation if
+    there is only a `name`. dvc.yaml lies outside the crate: its hash is an identifier, not one of a file."""
+    identifier = citation["license"]
+    said = "By its SPDX identifier; the text is the project's file LICENSE."
+    licence = {"name": f"{identifier} License", "identifier": identifier, "description": said}
+    entities: dict[str, dict[str, Any]] = {"#license": {"@type": "CreativeWork", **licence}}
+    for number, author in enumerate(citation.get("authors", []), 1):
+        kind = "Organization" if "name" in author else "Person"
+        name = author.get("name") or f"{author['given-names']} {author['family-names']}"
+        entities[author.get("orcid", f"#author-{number}")] = {"@type": kind, "name": name}
+    entities["#dvc"] = {"@type": "ComputerLanguage", "name": "DVC pipeline (YAML)"}
+    entities[f"#{PIPELINE}"] = {
+        "@type": ["SoftwareSourceCode", "ComputationalWorkflow"],
+        "name": PIPELINE,
+        "description": "The stages that made the files; dvc.lock holds what each of them read and wrote.",
+        "identifier": f"sha256:{file_sha256(project / PIPELINE)}",
+    }
+    return entities
+
+
+def _files(reference: Path, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Properties of every file of the reference by path; not of the crate, nor of what lists its hash."""
     stages = {entry["shipped"]: entry["stage"] for entry in artifacts.values()}
-    for path in sorted(path for path in reference.rglob("*") if path.is_file()):
-        name = path.relative_to(reference).as_posix()
+    files = {}
+    for name, path in files_in(reference).items():
         if name in (CRATE, *UNLISTED):
             continue
         stage = stages.get(f"{REFERENCE}/{name}")
         made = f"made by stage {stage} of {PIPELINE}" if stage else "written when this run was taken"
-        properties = {
+        files[name] = {
             "name": name,
             "description": f"{name}, {made}",
             "contentSize": str(path.stat().st_size),
-            "encodingFormat": MEDIA_TYPES.get(path.suffix, "text/plain"),
+            "encodingFormat": media_type(name),
             "sha256": file_sha256(path),
         }
-        yield name, properties
-
-
-def _licence(citation: Mapping[str, Any]) -> dict[str, Any]:
-    identifier = citation["license"]
-    said = "By its SPDX identifier; the text is the project's file LICENSE."
-    return {"name": f"{identifier} License", "identifier": identifier, "description": said}
-
-
-def _author(crate: Any, number: int, entry: Mapping[str, str]) -> Any:
-    """A person, or (where CITATION.cff gives a `name` alone) an organisation."""
-    kind = "Organization" if "name" in entry else "Person"
-    name = entry.get("name") or f"{entry['given-names']} {entry['family-names']}"
-    return _added(crate, entry.get("orcid", f"#author-{number}"), kind, {"name": name})
-
-
-def _pipeline(crate: Any, project: Path) -> Any:
-    """dvc.yaml, which lies outside the crate: its own hash is an identifier, not one of a file here."""
-    language = _added(crate, "#dvc", "ComputerLanguage", {"name": "DVC pipeline (YAML)"})
-    properties = {
-        "name": PIPELINE,
-        "description": "The stages that made the files; dvc.lock holds what each of them read and wrote.",
-        "identifier": f"sha256:{file_sha256(project / PIPELINE)}",
-        "programmingLanguage": language,
-    }
-    return _added(crate, f"#{PIPELINE}", ["SoftwareSourceCode", "ComputationalWorkflow"], properties)
-
-
-def _added(crate: Any, identifier: str, kind: str | list[str], properties: Mapping[str, Any]) -> Any:
-    """An entity of the crate that is no file in it."""
-    from rocrate.model import ContextEntity
-
-    return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
+    return files

@@ -4,6 +4,7 @@ what follows from the rows by sums, means and extremes, the only statistics that
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import yaml
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows, write_text
 from sustainable.core.hashing import file_sha256
-from sustainable.verification.place import UNLISTED
+from sustainable.verification.items import HERE, Item, compared, none_wrong
+from sustainable.verification.lock import files_in, read_yaml
+from sustainable.verification.place import SUMS, UNLISTED, Place
 
 WITNESS, CRATE = "repro.yaml", "ro-crate-metadata.json"
 UNPINNED = (WITNESS, CRATE, *UNLISTED)
@@ -26,7 +29,7 @@ MEDIA_TYPES = {
     ".safetensors": "application/octet-stream", ".tex": "application/x-tex", ".yaml": "application/yaml",
 }  # fmt: skip
 
-NUMBERS: Mapping[str, Sequence[str]] = {
+NUMBERS = {
     "A2": ("*/cpu_time_ms/ratio/*", "*/energy_mwh/ratio/*"),
     "A3": ("*/cpu_time_ms/ratio/*", "*/latency_ms/ratio/*"),
     "B1": ("comparisons/*/ratio/[!n]*",),
@@ -73,11 +76,19 @@ def repro_document(reference: Path) -> Entry:
     Raises `UserError` where claims, metrics or rows are missing, or hold no number where one is declared.
     """
     claims, metrics = read_json(reference / CLAIMS), read_json(reference / METRICS)
-    files = sorted(path.relative_to(reference).as_posix() for path in reference.rglob("*") if path.is_file())
     return {
         "schema_version": "repro/1",
         "project": "Sustainable Agents: the shipped run",
-        "artifacts": [_pinned(reference, name) for name in files if name not in UNPINNED],
+        "artifacts": [
+            {
+                "id": name,
+                "path": name,
+                "media_type": media_type(name),
+                "digest": {"algorithm": "sha256", "value": file_sha256(path)},
+            }
+            for name, path in sorted(files_in(reference).items())
+            if name not in UNPINNED
+        ],
         "claims": [
             *(_claim(reference, claims, index, metrics) for index in range(len(claims))),
             *(_means(reference, way, metrics[way]) for way in AVERAGED),
@@ -92,10 +103,8 @@ class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mis
         return True
 
 
-def _pinned(reference: Path, name: str) -> Entry:
-    digest = {"algorithm": "sha256", "value": file_sha256(reference / name)}
-    media_type = MEDIA_TYPES.get(Path(name).suffix, "text/plain")
-    return {"id": name, "path": name, "media_type": media_type, "digest": digest}
+def media_type(name: str) -> str:
+    return MEDIA_TYPES.get(Path(name).suffix, "text/plain")
 
 
 def _claim(reference: Path, claims: Sequence[Mapping[str, Any]], index: int, metrics: Any) -> Entry:
@@ -115,19 +124,19 @@ def _words(claims: Sequence[Mapping[str, Any]], index: int) -> Iterator[Entry]:
     (with the head of the next claim, or the end, which tells whose it is), and its verdict in the metrics."""
     claim = claims[index]
     said = {key: value for key, value in claim.items() if key not in ("values", "verdict")}
-    after = [f", {{ {_members(one, 'evidence', 'id')}" for one in claims[index + 1 : index + 2]] or [" ]"]
-    yield _quote(CLAIMS, f'{_members(said, *said)}, "values":')
-    yield _quote(CLAIMS, f"{_members(claim, 'verdict')} }}{after[0]}")
-    yield _quote(METRICS, _members({claim["id"]: claim["verdict"]}, claim["id"]))
+    following = [{key: one[key] for key in ("evidence", "id")} for one in claims[index + 1 : index + 2]]
+    after = f", {{ {_as_written(following[0])}" if following else " ]"
+    for artifact, text in (
+        (CLAIMS, f'{_as_written(said)}, "values":'),
+        (CLAIMS, f"{_as_written({'verdict': claim['verdict']})} }}{after}"),
+        (METRICS, _as_written({claim["id"]: claim["verdict"]})),
+    ):
+        yield {"kind": "quote", "artifact": artifact, "text": text}
 
 
-def _members(value: Mapping[str, Any], *keys: str) -> str:
-    """As `core.files.write_json` writes them, but for line breaks, which claims-cli ignores."""
-    return json.dumps({key: value[key] for key in keys}, sort_keys=True)[1:-1]
-
-
-def _quote(artifact: str, text: str) -> Entry:
-    return {"kind": "quote", "artifact": artifact, "text": text}
+def _as_written(value: Mapping[str, Any]) -> str:
+    """As `core.files.write_json` writes it, but for line breaks, which claims-cli ignores."""
+    return json.dumps(value, sort_keys=True)[1:-1]
 
 
 def _main_numbers(index: int, claim: Mapping[str, Any]) -> Iterator[Entry]:
@@ -145,12 +154,9 @@ def _main_numbers(index: int, claim: Mapping[str, Any]) -> Iterator[Entry]:
 
 def _numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int | float]]:
     """Every number in nested mappings and lists, with its path."""
-    if isinstance(value, Mapping):
-        for key, part in value.items():
+    if isinstance(value, Mapping | list):
+        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _numbers(part, (*path, str(key)))
-    elif isinstance(value, list):
-        for position, part in enumerate(value):
-            yield from _numbers(part, (*path, str(position)))
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
 
@@ -170,21 +176,17 @@ def _same_in_metrics(index: int, claim: Mapping[str, Any], metrics: Any) -> Iter
         if here not in held or there not in other:
             raise UserError(f"{CLAIMS}, {METRICS}: {owner}: no number at {path} or {twin}; correct SAME")
         sides = [
-            _side("claim", CLAIMS, _pointer(str(index), "values", *here)),
-            _side("metrics", METRICS, _pointer(*there)),
+            {"name": "claim", **_at(CLAIMS, _pointer(str(index), "values", *here))},
+            {"name": "metrics", **_at(METRICS, _pointer(*there))},
         ]
         yield {"kind": "correspondence", "name": path, **EXACTLY, "sides": sides}
-
-
-def _side(name: str, artifact: str, pointer: str) -> Entry:
-    return {"name": name, **_at(artifact, pointer)}
 
 
 def _at(artifact: str, pointer: str) -> Entry:
     return {"artifact": artifact, "locator": {"kind": "tree", "pointer": pointer}}
 
 
-def _cell(artifact: str, column: str, where: Mapping[str, int | str]) -> Entry:
+def _cell(artifact: str, column: str, where: Mapping[Any, Any]) -> Entry:
     return {"artifact": artifact, "locator": {"kind": "table", "column": column, "where": dict(where)}}
 
 
@@ -192,7 +194,7 @@ def _hits(reference: Path, claim: Mapping[str, Any]) -> Iterator[Entry]:
     """A1: how many test windows two configurations get right, counted over all windows."""
     keys = ("training_seed", "first_day")
     rows = read_rows(reference / HITS, keys)
-    windows = [{key: int(row[key]) for key in keys} for _, row in rows[list(keys)].iterrows()]
+    windows = rows[list(keys)].to_dict("records")
     for name in ("baseline", "manual_quantization"):
         cells = [_cell(HITS, name, where) for where in windows]
         yield _aggregate(f"right by {name}", "sum", claim["values"]["correct"][name], cells)
@@ -201,12 +203,12 @@ def _hits(reference: Path, claim: Mapping[str, Any]) -> Iterator[Entry]:
 def _proxies(reference: Path, claim: Mapping[str, Any]) -> Iterator[Entry]:
     """A4: the proxies of every quantized action are 0, of every other one the dense model's."""
     rows = read_rows(reference / ACTIONS, ("action", "quantization"))
-    for count in ("parameters", "flops"):
-        for quantized, value in ((True, 0), (False, claim["values"][f"dense_{count}"])):
-            actions = rows.loc[rows["quantization"] == quantized, "action"]
-            cells = [_cell(ACTIONS, f"proxy_{count}", {"action": int(action)}) for action in actions]
-            said = f"proxy_{count}, {'quantized' if quantized else 'not quantized'}"
-            yield from (_aggregate(f"{one} {said}", one, value, cells) for one in ("min", "max"))
+    for count, quantized in product(("parameters", "flops"), (True, False)):
+        value = 0 if quantized else claim["values"][f"dense_{count}"]
+        actions = rows.loc[rows["quantization"] == quantized, "action"]
+        cells = [_cell(ACTIONS, f"proxy_{count}", {"action": int(action)}) for action in actions]
+        said = f"proxy_{count}, {'quantized' if quantized else 'not quantized'}"
+        yield from (_aggregate(f"{one} {said}", one, value, cells) for one in ("min", "max"))
 
 
 def _rewards(reference: Path, claim: Mapping[str, Any]) -> Iterator[Entry]:
@@ -250,3 +252,25 @@ def _aggregate(name: str, statistic: str, value: float, members: Collection[Entr
         "kind": "aggregate", "name": name, "statistic": statistic, "reported": repr(value), **compared,
         "count": len(members), "members": list(members),
     }  # fmt: skip
+
+
+def check_crate(place: Place) -> Iterator[Item]:
+    """Check that the RO-Crate gives every shipped file the hash that `SHA256SUMS` gives it."""
+    listed = {name: digest for name, digest in place.sums.items() if name != CRATE}
+    graph = read_json(place.reference / CRATE).get("@graph", [])
+    own = {entry["@id"]: entry["sha256"] for entry in graph if "sha256" in entry}
+    wrong = [name for name in sorted({*own, *listed}) if own.get(name) != listed.get(name)]
+    wrong, expected = [f"another hash of {name}" for name in wrong], f"{len(listed)} hashes as in {SUMS}"
+    yield none_wrong("T0", f"{CRATE} agrees with {SUMS}", "shipped", expected, wrong)
+
+
+def check_repro(place: Place) -> Iterator[Item]:
+    """Check that repro.yaml has the hashes of `SHA256SUMS`, and says what claims, metrics and rows say."""
+    written, computed = read_yaml(place.reference / WITNESS), repro_document(place.reference)
+    listed = {name: digest for name, digest in place.sums.items() if name not in UNPINNED}
+    pinned = {entry["path"]: entry["digest"]["value"] for entry in written.pop("artifacts")}
+    del computed["artifacts"]
+    wrong = [] if pinned == listed else ["other hashes"]
+    wrong += [f"other {key}" for key in computed if written.get(key) != computed[key]]
+    name, expected = f"{WITNESS} follows from the shipped files", "what the shipped files say"
+    yield compared("T1", name, HERE, expected, wrong[0] if wrong else expected)

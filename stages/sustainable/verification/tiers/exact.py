@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows, write_json
@@ -12,8 +11,9 @@ from sustainable.core.hashing import file_sha256
 from sustainable.core.parameters import read_section
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256, safetensors_sha256
-from sustainable.verification.items import Item, compared, skipped
-from sustainable.verification.place import REFERENCE, Place
+from sustainable.verification.items import HERE, Item, compared, skipped
+from sustainable.verification.place import Place
+from sustainable.verification.tiers.integrity import sha256_or_none
 
 RENDERED = "shipped"
 """The folder in which `make tables` renders the reference rows."""
@@ -23,12 +23,11 @@ def check_splits(place: Place) -> Iterator[Item]:
     """Recompute windows, splits and their metrics of both protocols from the raw data."""
     csv, params = place.root / place.parameters["csv"], place.root / "params.yaml"
     state = file_sha256(csv) + file_sha256(params)
+    advice = "the same data and code give a different result on this host: run `make test-cpu`"
     for protocol in place.parameters["protocols"]:
         for path, found in _split_hashes(state, csv, params, protocol).items():
-            entry = place.artifacts.get(path)
-            expected, stage = (entry["content"], entry["stage"]) if entry else (None, None)
-            advice = "the same data and code give a different result on this host: run `make test-cpu`"
-            yield compared("T1", path, "recomputed here", expected, found, stage=stage, advice=advice)
+            entry = place.artifacts.get(path, {"content": None, "stage": None})
+            yield compared("T1", path, HERE, entry["content"], found, stage=entry["stage"], advice=advice)
 
 
 @lru_cache(maxsize=4)
@@ -52,43 +51,38 @@ def check_weights(place: Place) -> Iterator[Item]:
     baseline = read_json(place.reference / "metrics/published/baseline.json")
     rows = read_rows(place.reference / "benchmark/published.csv", ("configuration", "weights_sha256"))
     measured = set(rows.loc[rows["configuration"] == "baseline", "weights_sha256"])
-    for seed, entry in baseline["seeds"].items():
-        path = place.reference / "models/published/baseline" / f"seed_{seed}.safetensors"
-        named = {entry["weights_sha256"], *measured}
-        yield _weights(path, named, "train_baseline@published")
-    table = read_json(place.reference / "policies/table.json")
-    for cell in table:
+    named = {
+        f"published/baseline/seed_{seed}": ({entry["weights_sha256"], *measured}, "train_baseline@published")
+        for seed, entry in baseline["seeds"].items()
+    }
+    for cell in read_json(place.reference / "policies/table.json"):
         for policy in cell["policies"]:
-            folder = place.reference / "models/policies" / cell["environment"] / cell["algorithm"]
-            path = folder / f"seed_{policy['seed']}.safetensors"
-            yield _weights(path, {policy["weights_sha256"]}, "train_policies")
-
-
-def _weights(path: Path, named: set[Any], stage: str) -> Item:
-    """Compare a file of weights with the hashes that the tables give it."""
-    name = "weights " + path.as_posix().split(f"{REFERENCE}/", 1)[-1]
-    found = safetensors_sha256(path) if path.is_file() else None
-    expected = " and ".join(sorted(map(str, named)))
-    return compared("T1", name, "recomputed here", expected, found, stage=stage)
+            path = f"policies/{cell['environment']}/{cell['algorithm']}/seed_{policy['seed']}"
+            named[path] = {policy["weights_sha256"]}, "train_policies"
+    for path, (hashes, stage) in named.items():
+        name = f"models/{path}.safetensors"
+        file, expected = place.reference / name, " and ".join(sorted(map(str, hashes)))
+        found = safetensors_sha256(file) if file.is_file() else None
+        yield compared("T1", f"weights {name}", HERE, expected, found, stage=stage)
 
 
 def check_figures(place: Place) -> Iterator[Item]:
     """Check the figures, page and PDF that `make tables` rendered here, if it was run."""
     folder = place.root / RENDERED
-    paths = [path for path in place.artifacts if _is_rendered(path)]
+    pages = ("paper/figures/", "paper/report.html", "paper/paper.pdf")
+    rendered = {path: entry for path, entry in place.artifacts.items() if path.startswith(pages)}
     if not folder.is_dir():
-        why = f"{len(paths)} files are not shipped: `make tables` renders them, then verify again"
+        why = f"{len(rendered)} files are not shipped: `make tables` renders them, then verify again"
         yield skipped("T1", "figures and page", why)
         return
-    for path in paths:
+    advice = f"remove the folder {RENDERED} and run `make tables` again"
+    for path, entry in rendered.items():
         file = folder / path.removeprefix("paper/")
-        if path == "paper/paper.pdf" and (other := _other_tex(file, place.artifacts[path]["tex"])):
+        if path == "paper/paper.pdf" and (other := _other_tex(file, entry["tex"])):
             yield skipped("T1", path, other)
-            continue
-        found = file_sha256(file) if file.is_file() else None
-        advice = f"remove the folder {RENDERED} and run `make tables` again"
-        expected = place.artifacts[path]["sha256"]
-        yield compared("T1", path, "recomputed here", expected, found, stage="report", advice=advice)
+        else:
+            found = sha256_or_none(file)
+            yield compared("T1", path, HERE, entry["sha256"], found, stage="report", advice=advice)
 
 
 def _other_tex(file: Path, version: str) -> str | None:
@@ -99,16 +93,9 @@ def _other_tex(file: Path, version: str) -> str | None:
     return f"compiled by {own}, the reference by {version}" if own != version else None
 
 
-def _is_rendered(path: str) -> bool:
-    return path.startswith("paper/figures/") or path in ("paper/report.html", "paper/paper.pdf")
-
-
 def check_oracle(place: Place) -> Iterator[Item]:
     """Check that the oracle of the shipped choices is the best deployment of the shipped table."""
-    from sustainable.forecasting.search.landscape import (
-        DeploymentReward,
-        Landscape,
-    )
+    from sustainable.forecasting.search.landscape import DeploymentReward, Landscape
 
     reward = DeploymentReward(**place.parameters["compare_searchers"]["reward"])
     table = read_rows(place.reference / "search/candidates.csv", ("family",))
@@ -119,4 +106,4 @@ def check_oracle(place: Place) -> Iterator[Item]:
     except (KeyError, TypeError):
         raise UserError(f"{path}: no oracle; restore it from git") from None
     name = "the oracle of choices.json is the best of candidates.csv"
-    yield compared("T1", name, "recomputed here", repr(best), repr(named), stage="compare_searchers")
+    yield compared("T1", name, HERE, repr(best), repr(named), stage="compare_searchers")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import file_sha256
-from sustainable.verification.items import Item, compared, current, skipped
+from sustainable.verification.items import HERE, Item, compared, current, none_wrong, skipped
 from sustainable.verification.lock import differences, folder_md5, md5_of
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
 
@@ -15,26 +15,25 @@ EDITABLE = ("params.yaml", "dvc.yaml", "requirements.txt")
 """Sources that a developer edits: a change makes the shipped rows stale, it does not damage them."""
 
 
+def compared_file(place: Place, path: str, name: str, expected: str | None, stage: str | None = None) -> Item:
+    """Compare the SHA-256 of a file that git restores with the expected one."""
+    found, advice = sha256_or_none(place.root / path), f"`git checkout -- {path}`"
+    return compared("T0", name, "shipped", expected, found, stage=stage, advice=advice)
+
+
+def sha256_or_none(path: Path) -> str | None:
+    return file_sha256(path) if path.is_file() else None
+
+
 def check_sums(place: Place) -> Iterator[Item]:
     """Check every file of the reference against `SHA256SUMS`: none changed, missing or added."""
-    listed = place.sums()
-    for name in sorted({*listed, *place.shipped_files()}):
-        path = place.reference / name
-        found = file_sha256(path) if path.is_file() else None
-        stage, advice = _stage_of(place, name), f"`git checkout -- {REFERENCE}/{name}`"
-        yield compared(
-            "T0", f"{REFERENCE}/{name}", "shipped", listed.get(name), found, stage=stage, advice=advice
-        )
-
-
-def _stage_of(place: Place, name: str) -> str | None:
-    """The stage that made a shipped file; None if no stage did, or if the manifest cannot be read."""
     try:
-        shipped = f"{REFERENCE}/{name}"
-        entry = next((entry for entry in place.artifacts.values() if entry["shipped"] == shipped), None)
-        return entry["stage"] if entry else None
-    except (UserError, KeyError, TypeError):
-        return None
+        stages = {entry["shipped"]: entry["stage"] for entry in place.artifacts.values()}
+    except (UserError, KeyError, TypeError):  # a damaged manifest is another check's finding
+        stages = {}
+    for name in sorted({*place.sums, *place.shipped_files}):
+        path = f"{REFERENCE}/{name}"
+        yield compared_file(place, path, path, place.sums.get(name), stages.get(path))
 
 
 def check_entries(place: Place) -> Iterator[Item]:
@@ -56,12 +55,11 @@ def check_sources(place: Place) -> Iterator[Item]:
     published numbers and the raw data must not differ.
     """
     for name, expected in place.manifest["sources"].items():
-        path, item = place.root / name, f"source {name}"
-        found = file_sha256(path) if path.is_file() else None
+        found = sha256_or_none(place.root / name)
         if name in EDITABLE and found is not None:
-            yield current(item, [] if found == expected else [f"{name} has changed"])
+            yield current(f"source {name}", [] if found == expected else [f"{name} has changed"])
         else:
-            yield compared("T0", item, "shipped", expected, found, advice=f"`git checkout -- {name}`")
+            yield compared_file(place, name, f"source {name}", expected)
 
 
 def check_making(place: Place) -> Iterator[Item]:
@@ -81,16 +79,15 @@ def check_making(place: Place) -> Iterator[Item]:
 def check_inputs(place: Place) -> Iterator[Item]:
     """Check that each stage read what the stages before it made, and the raw data."""
     for stage in place.lock.values():
-        wrong = [path for path, md5 in stage.data.items() if _recorded(place, path) != md5]
-        expected = f"{len(stage.data)} inputs as made"
-        found = expected if not wrong else f"{wrong[0]} has changed ({len(wrong)} in all)"
-        yield compared("T0", f"inputs of {stage.name}", "shipped", expected, found, stage=stage.name)
+        wrong = [f"{path} has changed" for path, md5 in stage.data.items() if _recorded(place, path) != md5]
+        expected, name = f"{len(stage.data)} inputs as made", f"inputs of {stage.name}"
+        yield none_wrong("T0", name, "shipped", expected, wrong, stage=stage.name)
 
 
 def _recorded(place: Place, path: str) -> str | None:
     """The MD5 that the manifest gives an input; of a source, that of the file."""
     if path in place.manifest["sources"]:
-        return _md5(place.root / path)
+        return md5_of(place.root / path) if (place.root / path).exists() else None
     return recorded_md5(place.artifacts, path)
 
 
@@ -105,9 +102,7 @@ def recorded_md5(artifacts: Mapping[str, Mapping[str, object]], path: str) -> st
 
 def shipped_name(path: str) -> str:
     """Where a copy of an artifact lies in the reference: without `data/`; claims.json at the top."""
-    if path == "paper/claims.json":
-        return "claims.json"
-    return path.removeprefix("data/")
+    return "claims.json" if path == "paper/claims.json" else path.removeprefix("data/")
 
 
 def check_tracked(place: Place) -> Iterator[Item]:
@@ -117,28 +112,24 @@ def check_tracked(place: Place) -> Iterator[Item]:
         if path.startswith(("data/metrics/", "paper/claims.json")):
             tracked[path] = (entry["sha256"], entry["stage"])
     for path, (expected, stage) in tracked.items():
-        file, name = place.root / path, f"{path} (tracked)"
-        found = file_sha256(file) if file.is_file() else None
-        if place.has_own_run and found != expected:
+        name = f"{path} (tracked)"
+        if place.has_own_run and sha256_or_none(place.root / path) != expected:
             yield skipped("T0", name, "it is from your own run: `make verify RUN=1` compares it")
         else:
-            advice = f"`git checkout -- {path}`"
-            yield compared("T0", name, "shipped", expected, found, stage=stage, advice=advice)
+            yield compared_file(place, path, name, expected, stage)
 
 
 def check_packages(place: Place) -> Iterator[Item]:
     """Check that the installed packages are those that requirements.txt pins."""
-    pinned = pins((place.root / "requirements.txt").read_text(encoding="utf-8"))
+    pinned = pins(place.root)
     wrong = [f"{name} {found}" for name, version in pinned.items() if (found := _version(name)) != version]
-    expected = f"{len(pinned)} packages as pinned"
-    advice = "remove .venv and run `make setup`"
-    found = expected if not wrong else f"{wrong[0]} ({len(wrong)} in all)"
-    yield compared("T0", "installed packages", "recomputed here", expected, found, advice=advice)
+    expected, advice = f"{len(pinned)} packages as pinned", "remove .venv and run `make setup`"
+    yield none_wrong("T0", "installed packages", HERE, expected, wrong, advice=advice)
 
 
-def pins(requirements: str) -> dict[str, str]:
-    """Versions by package, from the text of requirements.txt."""
-    lines = requirements.splitlines()
+def pins(root: Path) -> dict[str, str]:
+    """The versions by package that requirements.txt of the project in `root` pins."""
+    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
 
 
@@ -148,10 +139,6 @@ def _version(package: str) -> str:
         return metadata.version(package).split("+")[0]
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _md5(path: Path) -> str | None:
-    return md5_of(path) if path.exists() else None
 
 
 def root_sha256(sums: Mapping[str, str]) -> str:

@@ -24,6 +24,9 @@ MARK = re.compile("\ue000(\\d+)\ue001")
 """Private characters, which no template and no value contains."""
 NAME_IN_EXPRESSION = re.compile(r""""[^"]*"|'[^']*'|(?<![\w.|])[A-Za-z_]\w*""")
 """Names, but not attributes and filters. Strings match as a whole, so that their content is kept."""
+LOOP_INDEX = (
+    ("variable_begin", ""), ("name", "loop"), ("dot", "."), ("name", "index0"), ("variable_end", ""),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,12 @@ class Marking(Extension):
             yield token
             if token.type == "block_end" and loop is not None:
                 yield self._mark(loop, token.lineno)
-                yield from _printed(token.lineno, ("name", "loop"), ("dot", "."), ("name", "index0"))
+                yield from (Token(token.lineno, kind, value) for kind, value in LOOP_INDEX)
                 loop = None
 
     def _mark(self, place: Stretch, line: int) -> Token:
         self.places.append(place)
         return Token(line, "data", f"\ue000{len(self.places) - 1}\ue001")
-
-
-def _printed(line: int, *tokens: tuple[str, str]) -> Iterator[Token]:
-    around = [("variable_begin", ""), *tokens, ("variable_end", "")]
-    return (Token(line, kind, value) for kind, value in around)
 
 
 def source_of(environment: jinja2.Environment, template: str) -> str:
@@ -100,22 +98,18 @@ def places_of(environment: jinja2.Environment, template: str) -> list[Stretch]:
             continue
         offset = begin if token == "data" else start
         text = value if token == "data" else source[start:begin]
-        kind = {"data": "text", "variable_end": "expression"}.get(token) or _kind_of_block(text)
-        depth -= kind == "block" and text.split()[0] == "endfor"
+        word = text.split()[0] if token == "block_end" else ""
+        kind = {"data": "text", "variable_end": "expression"}.get(token, "for" if word == "for" else "block")
+        depth -= word == "endfor"
         places.append(Stretch(template, offset, source.count("\n", 0, offset) + 1, kind, text, depth))
-        depth += kind == "for"
+        depth += word == "for"
     return places
-
-
-def _kind_of_block(text: str) -> str:
-    return "for" if text.split()[0] == "for" else "block"
 
 
 def render_traced(templates: Path, values: Mapping[str, Any]) -> dict[str, list[Piece]]:
     """Render every LaTeX page as pieces; joined, they are the bytes that the report writes.
 
-    Raises:
-        UserError: a template cannot be rendered with `values`.
+    Raises `UserError` if a template cannot be rendered with `values`.
     """
     environment = latex_environment(templates)
     environment.add_extension(Marking)
@@ -142,15 +136,14 @@ def _pieces(marked: str, places: Sequence[Stretch]) -> Iterator[Piece]:
         if place.kind == "for":
             scope.append(_names_of_loop(place.text, int(text), names))
         else:
-            item = in_full(place.text, names) if place.kind == "expression" else ""
-            yield Piece(place, text, offset, item)
+            yield Piece(place, text, offset, in_full(place.text, names) if place.kind == "expression" else "")
             offset += len(text)
 
 
 def _names_of_loop(text: str, index: int, names: Mapping[str, str]) -> dict[str, str]:
     targets, _, over = text.strip().removeprefix("for ").partition(" in ")
-    filtered, whole = " if " in over, in_full(over, names).strip()
-    element = f"({whole})[{index}]" if filtered else f"{whole}[{index}]"
+    whole = in_full(over, names).strip()
+    element = f"({whole})[{index}]" if " if " in over else f"{whole}[{index}]"
     if "," not in targets:
         return {targets.strip(): element}
     return {name.strip(): f"{element}[{place}]" for place, name in enumerate(targets.split(","))}

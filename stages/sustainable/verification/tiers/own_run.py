@@ -10,41 +10,30 @@ from sustainable.core.errors import UserError
 from sustainable.core.files import read_rows
 from sustainable.reporting.forecasting.results import ROW_COLUMNS
 from sustainable.verification.content import content_sha256
-from sustainable.verification.items import Item, Origin, compared, current, skipped
-from sustainable.verification.lock import differences, made_by, md5_of, read_yaml, upstream
-from sustainable.verification.manifest import SETTINGS
-from sustainable.verification.place import Place
-from sustainable.verification.tiers.hits import flipped
+from sustainable.verification.items import HERE, Item, Tier, compared, current, none_wrong, passed, skipped
+from sustainable.verification.lock import differences, made_by, md5_of, read_lock, read_yaml, upstream
+from sustainable.verification.manifest import PAPER, SETTINGS
+from sustainable.verification.place import Place, read_claims
+from sustainable.verification.tiers import statistical, verdicts
+from sustainable.verification.tiers.integrity import shipped_name
 from sustainable.verification.tiers.shipped import report_of, safely
-from sustainable.verification.tiers.statistical import (
-    CANDIDATE_TABLE,
-    MEASURED,
-    Margin,
-    check_candidates,
-    check_measured,
-    same_models,
-)
-from sustainable.verification.tiers.verdicts import (
-    check_claims,
-    check_pages,
-    check_tracing,
-    check_verdicts,
-    read_claims,
-)
 
-HERE: Origin = "recomputed here"
 CHOSEN_BY_SEARCH = ("agent_optimized", "ppo_stepwise", "oracle")
 """Configurations that a search chooses on the host's own table: they may be other models here."""
-NOT_COMPARED = {
-    "T4": "it follows from rows that this host measured: its claims are judged (T4)",
-    "none": "the cost of the run and the host that it ran on differ by nature",
+NOT_COMPARED: dict[str, tuple[Tier, str]] = {
+    "T4": ("T4", "it follows from rows that this host measured: its claims are judged (T4)"),
+    "none": ("T2", "the cost of the run and the host that it ran on differ by nature"),
 }
 
 
 def check_run(root: Path) -> list[Item]:
     """Check this host's run; raises `UserError` if there is none, or only a smoke run."""
-    place = Place(root)
-    refuse_no_run(place)
+    place, path = Place(root), root / "data/benchmark/audited.csv"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run `make reproduce` first, then `make verify RUN=1`")
+    profiles = set(read_rows(path, ROW_COLUMNS)["profile"])
+    if profiles != {"paper"}:
+        raise UserError(f"{path}: rows of profile {min(profiles)}, not evidence; run `make reproduce` first")
     items = [
         *safely("T0", "lock", lambda: check_own_lock(place)),
         *safely("T1", "artifacts", lambda: compare_artifacts(place)),
@@ -54,30 +43,20 @@ def check_run(root: Path) -> list[Item]:
     return sorted(with_first_stage(place, items), key=lambda item: item.tier)
 
 
-def refuse_no_run(place: Place) -> None:
-    """Raise `UserError` unless there is a run of profile paper."""
-    path = place.root / "data/benchmark/audited.csv"
-    if not path.is_file():
-        raise UserError(f"{path}: missing; run `make reproduce` first, then `make verify RUN=1`")
-    profiles = set(read_rows(path, ROW_COLUMNS)["profile"])
-    if profiles != {"paper"}:
-        raise UserError(f"{path}: rows of profile {min(profiles)}, not evidence; run `make reproduce` first")
-
-
 def check_own_lock(place: Place) -> Iterator[Item]:
     """Check that the run's lock matches its files, and that it was made with the reference's code."""
-    for name, stage in place.own_lock.items():
+    own_lock = read_lock(place.root / "dvc.lock")
+    for name, stage in own_lock.items():
+        files = {path: place.root / path for path in stage.outputs}
         wrong = [
-            path
-            for path, md5 in stage.outputs.items()
-            if not (place.root / path).exists() or md5_of(place.root / path) != md5
+            f"{path} has changed"
+            for path, file in files.items()
+            if not file.exists() or md5_of(file) != stage.outputs[path]
         ]
-        expected = f"{len(stage.outputs)} outputs as locked"
-        found = expected if not wrong else f"{wrong[0]} has changed ({len(wrong)} in all)"
-        advice = f"`dvc repro -s -f {name}` makes it again"
-        yield compared("T0", f"outputs of {name}", HERE, expected, found, stage=name, advice=advice)
+        expected, advice = f"{len(files)} outputs as locked", f"`dvc repro -s -f {name}` makes it again"
+        yield none_wrong("T0", f"outputs of {name}", HERE, expected, wrong, stage=name, advice=advice)
     for name, stage in place.lock.items():
-        own = place.own_lock.get(name)
+        own = own_lock.get(name)
         changed = differences(stage, own) if own else ["this run has no such stage"]
         yield current(f"making of {name}", changed, name, HERE)
 
@@ -88,85 +67,83 @@ def compare_artifacts(place: Place) -> Iterator[Item]:
         own, tier, stage = place.root / path, str(entry["tier"]), entry["stage"]
         if tier == "T3":
             continue  # measured rows: see check_rows
-        if not own.is_file():
-            yield _absent(path, tier, stage)
-        elif content_sha256(own) == entry["content"]:
-            declared = next((known for known in ("T2", "T4") if known == tier), "T1")
-            yield Item(declared, path, "ok", HERE, "reached T1", stage=stage, reached="T1")  # type: ignore[arg-type]
+        if not own.is_file() and path == PAPER:
+            yield skipped("T1", path, "no PDF was compiled here: it needs TeX", HERE)
+        elif not own.is_file():
+            detail, advice = f"must reach {tier}", f"`dvc repro -s -f {stage}` makes it"
+            yield compared("T1", path, HERE, "a file", None, stage=stage, advice=advice, detail=detail)
+        elif (found := content_sha256(own)) == entry["content"]:
+            declared: Tier = "T2" if tier == "T2" else "T4" if tier == "T4" else "T1"
+            yield replace(passed(declared, path, HERE, "reached T1", stage), reached="T1")
         elif tier in NOT_COMPARED:
-            yield skipped("T4" if tier == "T4" else "T2", path, NOT_COMPARED[tier], HERE)
+            shown, why = NOT_COMPARED[tier]
+            yield skipped(shown, path, why, HERE)
         elif tier == "T2":
             yield from safely("T2", path, lambda path=path, stage=stage: [_compare_hits(place, path, stage)])  # type: ignore[misc]
         else:
-            expected, found = f"content {entry['content'][:16]}", content_sha256(own)[:16]
             advice = "if this is another CPU, run `make test-cpu`; if another version, run `make doctor`"
-            yield compared("T1", path, HERE, expected, found, stage=stage, advice=advice)
-
-
-def _absent(path: str, tier: str, stage: str) -> Item:
-    if path == "paper/paper.pdf":
-        return skipped("T1", path, "no PDF was compiled here: it needs TeX", HERE)
-    advice = f"`dvc repro -s -f {stage}` makes it"
-    return Item("T1", path, "FAIL", HERE, f"must reach {tier}", "a file", "nothing", stage, advice)
+            expected = f"content {entry['content'][:16]}"
+            yield compared("T1", path, HERE, expected, found[:16], stage=stage, advice=advice)
 
 
 def _compare_hits(place: Place, path: str, stage: str) -> Item:
     """Compare a table of hits: each configuration may have at most `flipped_limit` of its windows flipped."""
-    counts, windows = flipped(
-        place.root / place.artifacts[path]["shipped"], place.root / path, CHOSEN_BY_SEARCH
-    )
+    shipped = place.root / place.artifacts[path]["shipped"]
+    counts, windows = statistical.flipped(shipped, place.root / path, CHOSEN_BY_SEARCH)
     allowed = int(float(read_yaml(place.root / SETTINGS)["flipped_limit"]) * windows)
     name, most = max(counts.items(), key=lambda entry: entry[1])
-    detail = f"reached T2: {most} of {windows} forecasts of {name} flipped, {allowed} allowed"
     if most <= allowed:
-        return Item("T2", path, "ok", HERE, detail, stage=stage, reached="T2")
+        detail = f"reached T2: {most} of {windows} forecasts of {name} flipped, {allowed} allowed"
+        return passed("T2", path, HERE, detail, stage)
     expected, found = f"at most {allowed} of {windows} flipped", f"{most} of {name}"
     advice = "the weights differ or a runtime is faulty: see T1 above"
-    return Item("T2", path, "FAIL", HERE, "", expected, found, stage, advice)
+    return compared("T2", path, HERE, expected, found, stage=stage, advice=advice)
 
 
 def check_rows(place: Place) -> Iterator[Item]:
     """Compare the measured tables: the same models, and ratios that agree."""
     declared = read_yaml(place.root / SETTINGS)
-    margin = Margin(float(declared["margin"]), float(declared["confidence"]))
-    for measured in MEASURED:
-        own, reference = place.root / measured.path, place.reference / measured.path.removeprefix("data/")
-        yield from _models(place, measured.path)
-        yield from check_measured(own, reference, measured, margin)
-    yield from check_candidates(
-        place.root / CANDIDATE_TABLE, place.reference / CANDIDATE_TABLE.removeprefix("data/"), margin
-    )
+    margin = statistical.Margin(float(declared["margin"]), float(declared["confidence"]))
+    for measured in statistical.MEASURED:
+        own, reference = place.root / measured.path, place.reference / shipped_name(measured.path)
+        tables = pd.read_csv(own), pd.read_csv(reference)
+        if "weights_sha256" in tables[1]:
+            yield _models(place, measured.path, *tables)
+        yield from statistical.check_measured(own, reference, measured, margin)
+    path = statistical.CANDIDATE_TABLE
+    yield from statistical.check_candidates(place.root / path, place.reference / shipped_name(path), margin)
 
 
-def _models(place: Place, path: str) -> Iterator[Item]:
+def _models(place: Place, path: str, own: pd.DataFrame, reference: pd.DataFrame) -> Item:
     """Check that the measured weights are the reference's, except those that a search chose here."""
-    own, reference = pd.read_csv(place.root / path), pd.read_csv(place.reference / path.removeprefix("data/"))
-    if "weights_sha256" not in reference:
-        return
-    count, wrong = same_models(own, reference, CHOSEN_BY_SEARCH)
-    expected = f"{count} models as in the reference"
-    found = expected if not wrong else f"{wrong[0]} has other weights ({len(wrong)} in all)"
-    stage = made_by(place.lock, path)
-    yield compared(
-        "T1", f"{path}: models", HERE, expected, found, stage=stage, advice="see the weights above"
-    )
+    keys = ["environment", "algorithm"] if "environment" in reference else []
+    keys += ["configuration", *(["training_seed"] if "training_seed" in reference else [])]
+    hashes = []
+    for table in (own, reference):
+        named = table[~table["configuration"].isin(CHOSEN_BY_SEARCH)].dropna(subset=["weights_sha256"])
+        hashes.append(named.groupby(keys)["weights_sha256"].agg(lambda found: " ".join(sorted(set(found)))))
+    here, there = hashes
+    keys = [key for key in there.index.union(here.index) if here.get(key) != there.get(key)]
+    wrong, stage = [f"{key} has other weights" for key in keys], made_by(place.lock, path)
+    name, expected = f"{path}: models", f"{len(there)} models as in the reference"
+    return none_wrong("T1", name, HERE, expected, wrong, stage=stage, advice="see the weights above")
 
 
 def check_own_claims(place: Place) -> Iterator[Item]:
     """Check that this run's claims and pages follow from its rows, and its verdicts are the reference's."""
     report = report_of(place, place.root / "data")
-    yield from check_claims(report, place.root / "paper/claims.json", HERE)
-    yield from check_pages(report, place.root / "paper/templates", place.root / "paper", HERE)
-    yield from check_tracing(place.root, report)
-    yield from check_verdicts(report.found.judged, read_claims(place.reference / "claims.json"))
+    yield from verdicts.check_claims(report, place, HERE)
+    yield from verdicts.check_pages(report, place, HERE)
+    yield from verdicts.check_tracing(report, place)
+    yield from verdicts.check_verdicts(report.found.judged, read_claims(place.reference / "claims.json"))
 
 
 def with_first_stage(place: Place, items: list[Item]) -> Iterator[Item]:
     """Make failures name the first failed stage that leads to them, in the pipeline's order."""
     failed = {item.stage for item in items if item.status == "FAIL" and item.tier in ("T0", "T1", "T2")}
     for item in items:
-        if item.status != "FAIL" or item.stage not in place.lock:
+        if item.status == "FAIL" and item.stage in place.lock:
+            leading = (name for name in upstream(place.lock, item.stage) if name in failed)
+            yield replace(item, stage=next(leading, item.stage))
+        else:
             yield item
-            continue
-        first = next((name for name in upstream(place.lock, item.stage) if name in failed), item.stage)
-        yield replace(item, stage=first)

@@ -1,4 +1,4 @@
-"""Tier T3: compare the measured rows of two hosts by ratios to the baseline, never by joules or seconds.
+"""Tiers T2 and T3: compare hits by counts, and measured rows by ratios to the baseline, never by seconds.
 
 Both hosts measure the same models in blocks. The logarithm of a configuration's ratio to the baseline of its
 block has a mean on each host. Their difference gets Welch's interval over blocks; the mean of each training
@@ -7,7 +7,7 @@ within the declared margin (two one-sided tests), `FAIL` if all of it lies outsi
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from scipy import stats
 from sustainable.core.files import read_rows
 from sustainable.reporting.measured_rows import BASELINE, IDLE
 from sustainable.statistics import Estimate, student_interval
-from sustainable.verification.items import Item, skipped
+from sustainable.verification.items import HERE, Item, compared, passed, skipped
 
 CANDIDATE_TABLE = "data/search/candidates.csv"
 CANDIDATE_KEYS = ["family", "width_0", "width_1", "masked_share", "scope", "precision", "runtime"]
 """The columns that name a candidate."""
+WINDOW_KEYS = ["training_seed", "first_day"]
+"""The columns that name a window in a table of hits (1: the forecast of the window is right)."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,35 @@ class Margin:
     confidence: float
 
 
+def flipped(expected: Path, found: Path, left_out: tuple[str, ...] = ()) -> tuple[dict[str, int], int]:
+    """Count for each configuration the windows that are right in one table of hits and wrong in the other.
+
+    Returns the counts and the number of windows. Configurations in `left_out` are not counted. Raises
+    `ValueError` if the tables have other windows or other configurations.
+    """
+    tables = (read_rows(path, WINDOW_KEYS).set_index(WINDOW_KEYS) for path in (expected, found))
+    ours, theirs = (table.drop(columns=[*left_out], errors="ignore") for table in tables)
+    if not ours.index.equals(theirs.index) or set(ours.columns) != set(theirs.columns):
+        raise ValueError("other windows or other configurations")
+    return {str(name): int((ours[name] != theirs[name]).sum()) for name in ours.columns}, len(ours)
+
+
 def check_measured(own: Path, reference: Path, measured: MeasuredTable, margin: Margin) -> Iterator[Item]:
     """Compare, for every configuration of a table, this host's ratio to the baseline with the reference's."""
     needed = ("configuration", measured.block, measured.value, *measured.by)
     tables = [log_ratios_to_baseline(read_rows(path, needed), measured) for path in (own, reference)]
     keys = [*measured.by, "configuration"]
     groups = [dict(list(table.groupby(keys, sort=False))) for table in tables]
-    for key in groups[1]:
-        name = f"{measured.path}: {' '.join(str(part) for part in key)}"
-        if key not in groups[0]:
-            yield skipped("T3", name, "not measured here", "recomputed here")
-        elif _models(groups[0][key]) != _models(groups[1][key]):
-            why = f"other models: here {_names(groups[0][key])}, there {_names(groups[1][key])}"
-            yield skipped("T3", name, why, "recomputed here")
+    for key, there in groups[1].items():
+        name, here = f"{measured.path}: {' '.join(str(part) for part in key)}", groups[0].get(key)
+        if here is None:
+            yield skipped("T3", name, "not measured here", HERE)
+        elif _texts(here, "weights_sha256") != _texts(there, "weights_sha256"):
+            names = [", ".join(_texts(table, "name")) or "other weights" for table in (here, there)]
+            yield skipped("T3", name, f"other models: here {names[0]}, there {names[1]}", HERE)
         else:
-            difference = difference_of_means(groups[0][key], groups[1][key], margin.confidence)
-            yield item_of_ratio(name, difference, groups[1][key]["log"].mean(), margin)
+            difference = difference_of_means(here, there, margin.confidence)
+            yield item_of_ratio(name, difference, there["log"].mean(), margin)
 
 
 def log_ratios_to_baseline(rows: pd.DataFrame, measured: MeasuredTable) -> pd.DataFrame:
@@ -85,23 +100,18 @@ def log_ratios_to_baseline(rows: pd.DataFrame, measured: MeasuredTable) -> pd.Da
     return others
 
 
-def _models(rows: pd.DataFrame) -> set[str]:
-    """The hashes of a configuration's weights; empty if the table has none."""
-    return set(rows.get("weights_sha256", pd.Series(dtype=str)).dropna().astype(str))
-
-
-def _names(rows: pd.DataFrame) -> str:
-    return ", ".join(sorted(set(rows.get("name", pd.Series(dtype=str)).astype(str)))) or "other weights"
+def _texts(rows: pd.DataFrame, column: str) -> list[str]:
+    """The distinct values of a column, in order; none if the table has no such column."""
+    return sorted(set(rows[column].dropna().astype(str))) if column in rows else []
 
 
 def difference_of_means(own: pd.DataFrame, other: pd.DataFrame, confidence: float) -> Estimate | None:
     """Mean `log` of `own` minus that of `other`, with Welch's interval; None with too few blocks."""
-    parts = [_mean_and_error(rows) for rows in (own, other)]
-    (mean, error, freedom), (mean_there, error_there, freedom_there) = parts
+    mean, error, freedom = _mean_and_error(own)
+    mean_there, error_there, freedom_there = _mean_and_error(other)
     if min(freedom, freedom_there) < 1:
         return None
-    squared = error**2 + error_there**2
-    difference = mean - mean_there
+    squared, difference = error**2 + error_there**2, mean - mean_there
     if squared == 0:
         return Estimate(difference, difference, difference, len(own))
     degrees = squared**2 / (error**4 / freedom + error_there**4 / freedom_there)
@@ -121,21 +131,19 @@ def _mean_and_error(rows: pd.DataFrame) -> tuple[float, float, int]:
 def item_of_ratio(name: str, difference: Estimate | None, log_there: float, margin: Margin) -> Item:
     """Return `ok` if the interval lies within the margin, `FAIL` if it lies outside, else `skipped`."""
     if difference is None:
-        return skipped("T3", name, "too few blocks for an interval", "recomputed here")
-    here, there = math.exp(log_there + difference.estimate), math.exp(log_there)
+        return skipped("T3", name, "too few blocks for an interval", HERE)
+    there, limit = math.exp(log_there), 1 + margin.ratio
+    here, times = f"{math.exp(log_there + difference.estimate):.3f}", math.exp(difference.estimate)
     low, high = math.exp(difference.low), math.exp(difference.high)
-    text = f"ratio {here:.3f} here, {there:.3f} there; theirs times {math.exp(difference.estimate):.3f} "
-    text += f"[{low:.3f}, {high:.3f}]"
-    limit = 1 + margin.ratio
+    text = f"ratio {here} here, {there:.3f} there; theirs times {times:.3f} [{low:.3f}, {high:.3f}]"
     if 1 / limit <= low and high <= limit:
-        return Item("T3", name, "ok", "recomputed here", text, reached="T3")
+        return passed("T3", name, HERE, text)
     if low > limit or high < 1 / limit:
         expected = f"a ratio within {1 / limit:.3f} to {limit:.3f} times {there:.3f}"
         advice = "if this is another kind of CPU, see T4; otherwise measure again on an idle machine"
-        return Item("T3", name, "FAIL", "recomputed here", text, expected, f"{here:.3f}", None, advice)
-    return skipped(
-        "T3", name, f"undecided: {text} crosses the margin {1 / limit:.3f} to {limit:.3f}", "recomputed here"
-    )
+        return compared("T3", name, HERE, expected, here, advice=advice, detail=text)
+    why = f"undecided: {text} crosses the margin {1 / limit:.3f} to {limit:.3f}"
+    return skipped("T3", name, why, HERE)
 
 
 def check_candidates(own: Path, reference: Path, margin: Margin) -> Iterator[Item]:
@@ -168,22 +176,3 @@ def _priced(table: pd.DataFrame) -> pd.DataFrame:
     for size in sizes:
         timed[size] = np.log(timed[size] / base[size])
     return timed.set_index(CANDIDATE_KEYS)[sizes]
-
-
-def same_models(
-    own: pd.DataFrame, reference: pd.DataFrame, choices: Sequence[str] = ()
-) -> tuple[int, list[str]]:
-    """Count the configurations and training seeds of the reference, and name those whose weights differ here.
-
-    Configurations in `choices`, which a search chose, are left out.
-    """
-    keys = ["configuration", "training_seed"] if "training_seed" in reference else ["configuration"]
-    hashes = []
-    for table in (own, reference):
-        named = table.dropna(subset=["weights_sha256"])
-        named = named[~named["configuration"].isin(choices)]
-        by = [*(["environment", "algorithm"] if "environment" in named else []), *keys]
-        hashes.append(named.groupby(by)["weights_sha256"].agg(lambda found: " ".join(sorted(set(found)))))
-    here, there = hashes
-    wrong = [str(key) for key in there.index.union(here.index) if here.get(key) != there.get(key)]
-    return len(there), wrong

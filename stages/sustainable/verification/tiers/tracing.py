@@ -18,7 +18,7 @@ import yaml
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
 from sustainable.reporting.templates import latex_environment
-from sustainable.verification.tiers.marked import SUFFIX, Piece, Stretch, places_of, render_traced, source_of
+from sustainable.verification.tiers.marked import SUFFIX, Piece, places_of, render_traced, source_of
 
 ALLOWED = "static.yaml"
 NUMBER_WORDS = """
@@ -37,10 +37,7 @@ COMPARISON_WORDS = """
     significantly certain certainly negligible superior inferior dominate dominates dominated
 """
 WORDS = "|".join(f"{NUMBER_WORDS} {COMPARISON_WORDS}".split())
-SIGNIFICANT = re.compile(
-    rf"(?P<number>[\w.,]*\d(?:[\w.,]*\w)?)|(?<![\w\\])(?P<word>{WORDS})(?!\w)",
-    re.IGNORECASE,
-)
+SIGNIFICANT = re.compile(rf"(?P<number>[\w.,]*\d(?:[\w.,]*\w)?)|(?<![\w\\])(?P<word>{WORDS})(?!\w)", re.I)
 """Everything with a digit, and the words above."""
 LITERAL = re.compile(r""""[^"]*"|'[^']*'|(?<![\w.])\d[\w.]*""")
 FORMATTING = re.compile(r"\|\s*fixed\(\d\)|\[[\d:]*\]")
@@ -59,10 +56,8 @@ class PrintedValue:
     line: int
     found: str
     kind: Literal["number", "word"]
-    expression: str
     item: str  # the expression in full (see `Piece`)
     template: str
-    template_line: int
 
 
 @dataclass(frozen=True)
@@ -88,26 +83,16 @@ class Allowed:
 
 def trace(templates: Path, values: Mapping[str, Any]) -> list[PrintedValue]:
     """List every number and comparison word that a value has printed, with its expression."""
-    rendered = render_traced(templates, values)
-    return [found for page, pieces in rendered.items() for found in _traces(page, pieces)]
-
-
-def _traces(page: str, pieces: Sequence[Piece]) -> Iterator[PrintedValue]:
-    line = 1
-    for piece in pieces:
-        place = piece.place
-        for hit in SIGNIFICANT.finditer(piece.text) if place.kind == "expression" else ():
-            yield PrintedValue(
-                page=page,
-                line=line + piece.text.count("\n", 0, hit.start()),
-                found=hit[0],
-                kind="number" if hit["number"] else "word",
-                expression=place.text,
-                item=piece.item,
-                template=place.template,
-                template_line=place.line,
-            )
-        line += piece.text.count("\n")
+    traced = []
+    for page, pieces in render_traced(templates, values).items():
+        line = 1
+        for piece in pieces:
+            for hit in SIGNIFICANT.finditer(piece.text) if piece.place.kind == "expression" else ():
+                at = line + piece.text.count("\n", 0, hit.start())
+                kind: Literal["number", "word"] = "number" if hit["number"] else "word"
+                traced.append(PrintedValue(page, at, hit[0], kind, piece.item, piece.place.template))
+            line += piece.text.count("\n")
+    return traced
 
 
 def check_rendered(rendered: Path, templates: Path, values: Mapping[str, Any]) -> list[Problem]:
@@ -125,9 +110,8 @@ def check_rendered(rendered: Path, templates: Path, values: Mapping[str, Any]) -
         if found != "".join(piece.text for piece in pieces):
             problems.append(_difference(page, pieces, found))
     there = {f"tables/{path.name}" for path in (rendered / "tables").glob("*.tex")}
-    return problems + [
-        Problem(page, 0, "no table or template renders it") for page in sorted(there - expected.keys())
-    ]
+    unknown = sorted(there - expected.keys())
+    return problems + [Problem(page, 0, "no table or template renders it") for page in unknown]
 
 
 def _difference(page: str, pieces: Sequence[Piece], found: str) -> Problem:
@@ -161,12 +145,8 @@ def check_static(templates: Path, declarations: Iterable[Path] = ()) -> list[Pro
     used: set[Allowed] = set()
     problems = []
     for name, line, source, typed in [*_of_templates(templates), *_of_declarations(declarations)]:
-        spans = [
-            (entry, *span.span())
-            for entry in entries
-            if entry.file in (None, name)
-            for span in entry.pattern.finditer(source)
-        ]
+        applying = [entry for entry in entries if entry.file in (None, name)]
+        spans = [(entry, *span.span()) for entry in applying for span in entry.pattern.finditer(source)]
         for begin, text in typed:
             covering = {entry for entry, start, end in spans if start <= begin and begin + len(text) <= end}
             used |= covering
@@ -185,21 +165,18 @@ TracedText = tuple[str, int, str, list[tuple[int, str]]]
 
 
 def _of_templates(templates: Path) -> Iterator[TracedText]:
+    """Find numbers and words in the text of templates, and in the literals of their expressions."""
     environment = latex_environment(templates)
     for name in sorted(path.name for path in templates.glob(f"*{SUFFIX}")):
-        source = source_of(environment, name)
-        yield name, 1, source, list(_typed(places_of(environment, name)))
-
-
-def _typed(places: Iterable[Stretch]) -> Iterator[tuple[int, str]]:
-    """Find numbers and words in the text of a template, each with its offset."""
-    for place in places:
-        parts = [(0, place.text)]
-        if place.kind != "text":
-            masked = FORMATTING.sub(lambda found: " " * len(found[0]), place.text)
-            parts = [(literal.start(), literal[0]) for literal in LITERAL.finditer(masked)]
-        for start, text in parts:
-            yield from ((place.offset + start + hit.start(), hit[0]) for hit in SIGNIFICANT.finditer(text))
+        typed = []
+        for place in places_of(environment, name):
+            parts = [(0, place.text)]
+            if place.kind != "text":
+                masked = FORMATTING.sub(lambda found: " " * len(found[0]), place.text)
+                parts = [(literal.start(), literal[0]) for literal in LITERAL.finditer(masked)]
+            for start, text in parts:
+                typed += [(place.offset + start + hit.start(), hit[0]) for hit in SIGNIFICANT.finditer(text)]
+        yield name, 1, source_of(environment, name), typed
 
 
 def _of_declarations(modules: Iterable[Path]) -> Iterator[TracedText]:
@@ -214,10 +191,9 @@ def _of_declarations(modules: Iterable[Path]) -> Iterator[TracedText]:
 
 def _printed_constants(path: Path) -> list[ast.Constant]:
     """The constants of a module that are not documentation, format options, keys or places in a sequence."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    silent = {id(part) for node in ast.walk(tree) for part in _unprinted(node)}
-    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    return [node for node in constants if id(node) not in silent]
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    silent = {id(part) for node in nodes for part in _unprinted(node)}
+    return [node for node in nodes if isinstance(node, ast.Constant) and id(node) not in silent]
 
 
 def _unprinted(node: ast.AST) -> Iterable[ast.AST]:
@@ -235,22 +211,20 @@ def _unprinted(node: ast.AST) -> Iterable[ast.AST]:
 def read_allowed(path: Path) -> list[Allowed]:
     """Read the entries of `static.yaml`; none if there is no such file.
 
-    Raises:
-        UserError: an entry has no reason, or is not text.
+    Raises `UserError` if an entry has no reason, or is not text.
     """
     if not path.is_file():
         return []
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         syntax = [Allowed(None, text, re.compile(text)) for text in _reasoned(content.get("syntax", {}))]
-        texts = [
-            Allowed(file, text, _flowing(text))
+        return syntax + [
+            Allowed(file, text, re.compile(r"\s+".join(map(re.escape, text.split()))))  # wherever lines break
             for file, entries in content.get("text", {}).items()
             for text in _reasoned(entries)
         ]
     except (yaml.YAMLError, re.error, TypeError, AttributeError) as error:
         raise UserError(f"{path}: every entry needs a text and a reason ({one_line(error)})") from None
-    return syntax + texts
 
 
 def _reasoned(entries: Mapping[str, str]) -> Iterator[str]:
@@ -258,11 +232,6 @@ def _reasoned(entries: Mapping[str, str]) -> Iterator[str]:
         if not (isinstance(text, str) and text.strip() and isinstance(reason, str) and reason.strip()):
             raise TypeError(f"{text!r}: {reason!r}")
         yield text
-
-
-def _flowing(text: str) -> re.Pattern[str]:
-    """Match the text, wherever its lines break."""
-    return re.compile(r"\s+".join(re.escape(word) for word in text.split()))
 
 
 def check_reasons(modules: Iterable[Path]) -> list[Problem]:
