@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import fields
+from types import SimpleNamespace
 
 from sustainable.reporting.claims import judge_claim
 from sustainable.reporting.declaration import Analysis
@@ -10,7 +11,7 @@ from sustainable.reporting.declaration import Analysis
 def analysis_of(**given):
     """An analysis of which only the `given` parts exist."""
     missing = dict.fromkeys(field.name for field in fields(Analysis))
-    return Analysis(**(missing | {"published_action": 11} | given))
+    return Analysis(**(missing | {"source": SimpleNamespace(best_action=11)} | given))
 
 
 def judged(declarations, statements=None, **given):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from judging import analysis_of, judged
 from sustainable.core.errors import UserError
 from sustainable.reporting import latex
+from sustainable.reporting.forecasting.discovery import summarise_discovery
 from sustainable.reporting.forecasting.figures import draw_published
 from sustainable.reporting.forecasting.published_claims import (
     PUBLISHED_CLAIMS,
@@ -28,6 +29,7 @@ from sustainable.reporting.forecasting.results import (
     pay_back,
     summarise_rows,
 )
+from sustainable.reporting.forecasting.source import source_of
 from sustainable.reporting.formats import (
     difference_text,
     fixed,
@@ -99,7 +101,7 @@ ACTIONS = pd.DataFrame(
 )
 BEST = {
     "actions_sharing_best_reward": list(range(8, 16)),
-    "best_seen": {"action": 9},
+    "best_seen": {"action": 9, "first_sampled_at_step": 2},
     "policy": {"action": 11},
     "actions": 16,
     "best_reward": 2.5,
@@ -147,6 +149,12 @@ def published(project):
     return yaml.safe_load((project / "paper/published.yaml").read_text())["study_a"]
 
 
+def discovered(actions, tied=range(8, 16), updates=0):
+    """Searches that report `actions`."""
+    repeated = pd.DataFrame({"action": actions, "step": range(len(actions)), "updates": updates})
+    return summarise_discovery(repeated, list(tied), 16, 11)
+
+
 def verdicts(rows, published):
     results = {"published": summarised(make_rows(blocks=10)), "remeasured": summarised(rows)}
     claims = judged(
@@ -155,7 +163,8 @@ def verdicts(rows, published):
         results=results,
         actions=ACTIONS,
         best_action=BEST,
-        published_action=published["best_action"],
+        source=source_of(published),
+        discovery=discovered([8] * 50 + [11] * 50),
         parameters=PARAMETERS,
     )
     return {name: claim.verdict for name, claim in claims.items()}, claims
@@ -242,20 +251,30 @@ def test_a_lost_or_doubled_row_is_refused():
 
 def test_modelled_energy_carries_no_energy_claim(published):
     found, claims = verdicts(make_rows(), published)
-    assert found == {"A1": CONFIRMED, "A2": NOT_TESTABLE, "A3": NOT_TESTABLE, "A4": CONFIRMED, "A5": REFUTED}
-    assert claims["A3"].values["latency"] == CONFIRMED
+    assert found == {"A1": CONFIRMED, "A2": NOT_TESTABLE, "A3": REFUTED, "A4": CONFIRMED, "A5": REFUTED}
+    assert claims["A3"].parts == {
+        "latency, direction": CONFIRMED,
+        "latency, size": REFUTED,  # a saving of a half is not one of 4.3 %
+        "energy, direction": NOT_TESTABLE,
+        "energy, size": NOT_TESTABLE,
+    }
     assert "A2 and A3 cannot both hold" in claims["A3"].reason
 
 
 def test_counted_energy_does(published):
-    found, _ = verdicts(make_rows("counter"), published)
-    assert (found["A2"], found["A3"]) == (REFUTED, CONFIRMED)
-    found, _ = verdicts(
-        make_rows("counter", factor={"manual_quantization": 1.2, "published_choice": 1.2}), published
-    )
-    assert (found["A2"], found["A3"]) == (CONFIRMED, REFUTED)
-    found, _ = verdicts(make_rows("counter", factor={"manual_quantization": 1.0}), published)
-    assert found["A2"] == INCONCLUSIVE
+    def judged_with(**factor):
+        return verdicts(make_rows("counter", factor=factor), published)[1]
+
+    claims = judged_with()  # int8 costs a half
+    assert claims["A2"].parts == {"direction": REFUTED, "size": REFUTED}
+    assert claims["A3"].parts["energy, direction"] == claims["A3"].parts["latency, direction"] == CONFIRMED
+    assert claims["A3"].parts["energy, size"] == claims["A3"].parts["latency, size"] == REFUTED
+    claims = judged_with(manual_quantization=1.2, published_choice=1.2)
+    assert claims["A2"].parts == {"direction": CONFIRMED, "size": REFUTED}
+    assert set(claims["A3"].parts.values()) == {REFUTED}
+    claims = judged_with(manual_quantization=1.0164, published_choice=0.96)  # as published
+    assert (claims["A2"].verdict, claims["A3"].verdict) == (CONFIRMED, CONFIRMED)
+    assert judged_with(manual_quantization=1.0)["A2"].parts["direction"] == INCONCLUSIVE
     found, _ = verdicts(make_rows("counter + modelled-load"), published)
     assert found["A2"] == NOT_TESTABLE
 
@@ -266,23 +285,22 @@ def test_too_few_blocks_give_no_verdict(published):
     assert "11 blocks were measured, 12 are needed" in claims["A2"].reason
 
 
-def test_a_busy_neighbour_makes_verdicts_inconclusive_or_leaves_them():
+def test_a_busy_neighbour_makes_verdicts_inconclusive_or_leaves_them(published):
     few = [(block, "published_choice") for block in range(2)]
     many = [(block, "published_choice") for block in range(7)]
-    said = {"claims": dict.fromkeys(("A1", "A2", "A3", "A4", "A5"), ""), "best_action": 11}
-    found, _ = verdicts(make_rows("counter", flagged=few), said)
-    assert found["A3"] == CONFIRMED
-    found, claims = verdicts(make_rows("counter", flagged=many), said)
+    _, claims = verdicts(make_rows("counter", flagged=few), published)
+    assert claims["A3"].parts["energy, direction"] == CONFIRMED
+    found, claims = verdicts(make_rows("counter", flagged=many), published)
     assert found["A3"] == INCONCLUSIVE
     assert "fewer than 12 blocks are free of flagged windows" in claims["A3"].reason
     turned = make_rows("counter", blocks=30, factor={"published_choice": 0.97}, flagged=many)
-    found, _ = verdicts(turned, said)  # with them it seems to cost more, without them less
-    assert found["A3"] == INCONCLUSIVE
+    _, claims = verdicts(turned, published)  # with them it seems to cost more, without them less
+    assert claims["A3"].parts["energy, direction"] == INCONCLUSIVE
 
 
 def test_a_replayed_counter_gives_a_verdict_and_a_stamp(published):
     rows = make_rows("replay-counter")
-    assert verdicts(rows, published)[0]["A3"] == CONFIRMED
+    assert verdicts(rows, published)[1]["A3"].parts["energy, direction"] == CONFIRMED
     assert stamp_of([summarised(rows)]) == "replay-counter energy, not evidence"
 
 
@@ -297,9 +315,14 @@ def test_missing_energy_is_counted_and_leaves_the_rest(published):
 
 def test_one_window_less_refutes_equal_accuracy():
     results = summarised(make_rows(), manual_quantization=69)
-    judgement = judge_accuracy(analysis_of(results={"published": results}))
+    judgement = judge_accuracy(analysis_of(results={"published": results}, parameters=PARAMETERS))
     assert judgement.verdict == REFUTED
-    assert "100 windows right; these differ: manual_quantization: 69" in judgement.reason
+    assert (
+        "70 of 100 windows right. These differ: manual_quantization: 69 (McNemar p 1.000)" in judgement.reason
+    )
+    assert "1 of 100 windows flip: those that begin at rows 69 of the data" in judgement.reason
+    assert judgement.parts == {"no loss above 2 %": INCONCLUSIVE, "identical": REFUTED}
+    assert judgement.values["flipped"] == [69]
 
 
 def test_accuracy_is_compared_on_the_same_windows():
@@ -333,15 +356,25 @@ def test_the_proxy_claim_follows_the_table():
         assert judge_published_proxies(analysis_of(actions=changed)).verdict == REFUTED
 
 
-def test_a_discovery_is_the_only_best_action():
-    def discovery(best, published=11):
-        return judge_discovery(analysis_of(best_action=best, published_action=published))
+def test_a_discovery_is_more_than_chance_and_follows_learning(published):
+    def judge(found):
+        source = source_of(published)
+        return judge_discovery(analysis_of(best_action=BEST, discovery=found, source=source)).parts
 
-    alone = BEST | {"actions_sharing_best_reward": [11], "best_seen": {"action": 11}}
-    assert discovery(alone).verdict == CONFIRMED
-    assert discovery(alone, published=10).verdict == REFUTED
-    assert discovery(BEST | {"best_seen": {"action": 11}}).verdict == REFUTED
-    assert "8 of 16 actions share" in discovery(BEST).reason
+    often, chance = [11] * 30 + [8] * 70, [8, 9, 10, 11, 12, 13, 14, 15] * 12
+    assert judge(discovered(often)) == {"more often than chance": CONFIRMED, "after learning": REFUTED}
+    assert judge(discovered(often, updates=1))["after learning"] == CONFIRMED
+    assert judge(discovered(chance))["more often than chance"] == REFUTED
+    assert judge(discovered([11] * 5, tied=[11]))["more often than chance"] == CONFIRMED  # it is alone
+
+
+def test_discovery_by_hand():
+    found = discovered([8, 9, 10, 11, 12, 13, 14, 15] * 2)
+    assert found.wins[11] == found.published_wins == 2
+    assert found.wins[0] == 0
+    assert (found.uniform_p, found.searches, found.before_updates, found.last_step) == (1.0, 16, 16, 15)
+    # at least 2 of 16 where each has a chance of 1 in 8
+    assert found.published_p == pytest.approx(1 - (7 / 8) ** 16 - 16 * (1 / 8) * (7 / 8) ** 15)
 
 
 @given(st.text())
@@ -443,7 +476,9 @@ def test_a_table_in_html(project, tmp_path):
 
 
 def test_refuted_statements_are_struck_out_if_asked():
-    claim = SimpleNamespace(id="F1", statement="s", verdict=REFUTED, reason="r", rule="", evidence="")
+    claim = SimpleNamespace(
+        id="F1", statement="s", verdict=REFUTED, reason="r", rule="", evidence="", parts={}
+    )
     for strike, text in ((True, "<s>s</s>"), (False, "s")):
         table = claims_table("c", "", [claim], ("Claim", "Reason"), strike)
         assert cell_html(table.printed(table.rows[0])[1].text) == text

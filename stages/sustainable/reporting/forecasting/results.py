@@ -170,9 +170,9 @@ def _line(
 def _compare(
     own: pd.DataFrame, base: pd.DataFrame, twin: pd.DataFrame, outcome: str, parameters: ReportParameters
 ) -> Comparison:
-    values, reference = own[outcome], base[outcome]
+    values, reference, control = (part[outcome].astype(float) for part in (own, base, twin))
     logs = statistics.paired_log_ratios(values, reference)
-    both = (np.log(values / reference), np.log(twin[outcome] / reference))
+    both = (np.log(values / reference), np.log(control / reference))
     clean = values.mask(own["flags"].notna() | base["flags"].notna())
     enough = len(logs) > 2
     return Comparison(
