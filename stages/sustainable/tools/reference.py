@@ -1,13 +1,14 @@
 """For maintainers: take the present run as the new reference, `data/reference`, and show what it changes.
 
-With --pages nothing is measured: claims, tables, figures and pages are rendered again from the shipped rows.
+With --stages only the outputs of these stages are taken. With --pages nothing is: claims, tables, figures and
+pages are rendered again from the shipped rows.
 """
 
 import argparse
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from sustainable.core.files import read_json, write_json
 from sustainable.reporting.headline import write_headline
 from sustainable.reporting.pages import report_on
 from sustainable.verification.folders import copy
-from sustainable.verification.lock import md5_of, read_lock, read_yaml
+from sustainable.verification.lock import read_lock, read_yaml
 from sustainable.verification.manifest import SETTINGS, host_of, manifest_of
 from sustainable.verification.place import MANIFEST, REFERENCE, ROOT, Place, read_claims
 from sustainable.verification.rerender import rerender, write_descriptions
+from sustainable.verification.taking import refuse_changed, take_stages
 from sustainable.verification.tiers.integrity import root_sha256, shipped_name
 
 IN_GIT = ("stages", "paper/templates", "paper/published.yaml", "params.yaml", "dvc.yaml", "requirements.txt")
@@ -36,10 +38,11 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
     pages = "only render the pages again from the shipped rows"
     parser.add_argument("--pages", action="store_true", help=pages)
+    parser.add_argument("--stages", nargs="+", default=[], help="take only the outputs of these stages")
     arguments = parser.parse_args()
     root = arguments.root.resolve()
-    if arguments.pages:
-        changed = rerender(root)
+    if arguments.pages or arguments.stages:
+        changed = take_some(root, arguments.stages) if arguments.stages else rerender(root)
         print("\n".join(changed))
         print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums)}")
     else:
@@ -48,11 +51,17 @@ def main() -> None:
     print("now `make verify`, and commit data/reference, data/metrics, dvc.lock and paper/claims.json")
 
 
+def take_some(root: Path, stages: Sequence[str]) -> list[str]:
+    refuse_uncommitted(root)
+    refuse_no_evidence(root)
+    return take_stages(root, stages, latest_efforts((root / LOG).read_text(encoding="utf-8")))
+
+
 def take(root: Path) -> None:
     refuse_uncommitted(root)
     refuse_no_evidence(root)
     manifest = manifest_of(root, read_lock(root / "dvc.lock"))
-    refuse_changed(root)
+    refuse_changed(root, read_lock(root / "dvc.lock"))
     show_differences(root, manifest)
     new = root / f"{REFERENCE}.new"
     shutil.rmtree(new, ignore_errors=True)
@@ -95,15 +104,6 @@ def refuse_no_evidence(root: Path) -> None:
         if flagged > limit:
             share = f"{flagged:.1%} of the windows are flagged, more than {limit:.1%}"
             raise UserError(f"{path}: {share}: measure again with `dvc repro -s -f` on an idle machine")
-
-
-def refuse_changed(root: Path) -> None:
-    """Raise `UserError` unless dvc.lock describes the files here."""
-    for stage in read_lock(root / "dvc.lock").values():
-        for path, md5 in {**stage.code, **stage.outputs}.items():
-            if md5_of(root / path) != md5:
-                problem = f"differs from what dvc.lock records for {stage.name}"
-                raise UserError(f"{path}: {problem}; run `make reproduce` first")
 
 
 def show_differences(root: Path, manifest: Mapping[str, Any]) -> None:

@@ -32,14 +32,15 @@ TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json")
 """Files outside the reference of which git tracks a copy."""
 
 
-def rerender(root: Path) -> list[str]:
+def rerender(root: Path, taking: bool = False) -> list[str]:
     """Render the pages of the reference again and renew their hashes; returns the files that changed.
 
     Raises `UserError`, and writes nothing, if a shipped row or weight does not have its recorded hash, if a
-    verdict would change, or if this folder holds a run of its own.
+    verdict would change, or if this folder holds a run of its own. With `taking`, rows of that run have just
+    been taken, and verdicts may change.
     """
     place = Place(root)
-    if place.has_own_run:
+    if place.has_own_run and not taking:
         raise UserError(
             f"{root / 'data/benchmark'}: a run of your own is here, and dvc.lock is that run's; "
             "render the pages in another checkout (`git worktree add`)"
@@ -49,7 +50,8 @@ def rerender(root: Path) -> list[str]:
     with TemporaryDirectory(prefix="pages-") as scratch:
         rendered = Path(scratch)
         render(place, rendered)
-        refuse_other_verdicts(place.reference / "claims.json", rendered / "paper/claims.json")
+        if not taking:
+            refuse_other_verdicts(place.reference / "claims.json", rendered / "paper/claims.json")
         stage = with_recorded_inputs(place, place.declared[REPORT])
         stage = replace(stage, outputs={path: md5_of(rendered / path) for path in stage.outputs})
         shutil.rmtree(new, ignore_errors=True)
@@ -124,9 +126,13 @@ def write_reference(place: Place, folder: Path, rendered: Path, stage: Stage) ->
         copy(rendered / path, folder / shipped_name(path))
     write_lock(folder / "dvc.lock", {REPORT: stage}, manifest["artifacts"], place.root)
     write_json(folder / MANIFEST, manifest)
+    write_descriptions(folder, manifest, place.root, published_on(folder))
+
+
+def published_on(folder: Path) -> str:
+    """The date of the reference in `folder`."""
     graph = read_json(folder / CRATE)["@graph"]
-    published = str(next(entry["datePublished"] for entry in graph if "datePublished" in entry))
-    write_descriptions(folder, manifest, place.root, published)
+    return str(next(entry["datePublished"] for entry in graph if "datePublished" in entry))
 
 
 def shipped_pages(artifacts: Mapping[str, Mapping[str, Any]]) -> list[str]:

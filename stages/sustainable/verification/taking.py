@@ -1,0 +1,78 @@
+"""`make reference STAGES="..."`: take the outputs of some stages into the reference, and leave the others.
+
+The pages are then rendered again from all rows. Stages that are left keep their rows and their entry in the
+lock; `make verify` calls them stale if their code has changed since.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, write_json
+from sustainable.verification.folders import copy
+from sustainable.verification.lock import Stage, md5_of, read_lock
+from sustainable.verification.manifest import declared_tiers, entries_of
+from sustainable.verification.place import MANIFEST, REFERENCE, Place
+from sustainable.verification.rerender import published_on, rerender, write_descriptions, write_lock
+from sustainable.verification.tiers.integrity import shipped_name
+
+
+def take_stages(root: Path, names: Sequence[str], efforts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Take stages of the run in `root` into its reference, render the pages, and return the changed files.
+
+    `efforts` are the latest of the run. Raises `UserError`, and leaves the reference as it was, if a stage
+    has not been run, if its files differ from dvc.lock, or if its inputs are not those of the reference.
+    """
+    place, run = Place(root), read_lock(root / "dvc.lock")
+    unknown = [name for name in names if name not in run]
+    if unknown:
+        raise UserError(f"{unknown[0]}: dvc.lock has no such stage; it has {', '.join(run)}")
+    taken = {name: run[name] for name in names}
+    refuse_changed(root, taken)
+    new, old = root / f"{REFERENCE}.new", root / f"{REFERENCE}.old"
+    for folder in (new, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    fill(place, new, taken, efforts)
+    place.reference.rename(old)
+    new.rename(place.reference)
+    try:
+        changed = rerender(root, taking=True)
+    except BaseException:
+        shutil.rmtree(place.reference)
+        old.rename(place.reference)
+        raise
+    shutil.rmtree(old)
+    return changed
+
+
+def refuse_changed(root: Path, stages: Mapping[str, Stage]) -> None:
+    """Raise `UserError` unless dvc.lock describes the files here."""
+    for stage in stages.values():
+        for path, md5 in {**stage.code, **stage.outputs}.items():
+            if md5_of(root / path) != md5:
+                problem = f"differs from what dvc.lock records for {stage.name}"
+                raise UserError(f"{path}: {problem}; run `dvc repro -s {stage.name}` first")
+
+
+def fill(
+    place: Place, folder: Path, taken: Mapping[str, Stage], efforts: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the reference with the files of `taken` to `folder`."""
+    shutil.copytree(place.reference, folder)
+    before = {path: entry for path, entry in place.artifacts.items() if entry["stage"] in taken}
+    after = entries_of(place.root, taken, declared_tiers(place.root))
+    for path in before:
+        (folder / shipped_name(path)).unlink(missing_ok=True)
+    for path, entry in after.items():
+        if entry["shipped"]:
+            copy(place.root / path, folder / shipped_name(path))
+    artifacts = {path: entry for path, entry in place.artifacts.items() if path not in before} | after
+    write_lock(folder / "dvc.lock", taken, artifacts, place.root)
+    latest = {one["stage"]: one for one in read_json(folder / "effort.json")}
+    latest |= {one["stage"]: one for one in efforts if one["stage"] in taken}
+    write_json(folder / "effort.json", list(latest.values()))
+    manifest = place.manifest | {"artifacts": artifacts}
+    write_json(folder / MANIFEST, manifest)
+    write_descriptions(folder, manifest, place.root, published_on(folder))
