@@ -95,6 +95,12 @@ def span_text(ends: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
+def ends_text(ends: Sequence[float]) -> str:
+    """Print `0.298`, or `0.298 to 0.627` if the ends differ."""
+    low, high = (fixed(value, 3) for value in ends)
+    return low if low == high else f"{low} to {high}"
+
+
 def spread_text(summary: Summary, digits: int) -> str:
     """Print mean ± standard deviation."""
     if summary.mean is None:

@@ -23,6 +23,11 @@ class Discovery:
     last_step: int  # the latest step at which a search first sampled its action; the first is 0
 
     @property
+    def by_chance(self) -> float:
+        """How many searches would report each tied action by chance."""
+        return self.searches / len(self.tied)
+
+    @property
     def searches(self) -> int:
         return sum(self.wins.values())
 

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sustainable.reporting.forecasting.results import Results
+from sustainable.reporting.formats import words
 from sustainable.statistics import Estimate, Ratio, student_interval
 
 AGENT, RIVALS = "ppo", ("tpe", "cmaes")
 """The searcher that the claims are about, and those that it is compared with."""
-PUBLISHED = "published_"
 
 
 @dataclass(frozen=True)
 class SearcherAnswers:
     """The answers of one searcher over its seeds."""
 
+    label: str
     searches: int
     evaluations: float  # mean per search
     distinct: float
@@ -24,7 +25,7 @@ class SearcherAnswers:
     reward: tuple[float, float]  # lowest and highest best reward
     sparsity: tuple[float, float]
     mean_sparsity: Estimate | None  # over seeds; None for a single search
-    accuracy: Estimate | None  # on the test, minus that of the uncompressed network
+    accuracy: Estimate  # on the test, minus that of the uncompressed network; of a single search, no interval
     sparsities: tuple[float, ...]  # by seed
     accuracies: tuple[float, ...]
 
@@ -50,7 +51,8 @@ def summarise_layerwise(
     equal = kept[(kept["share_0"] == kept["share_1"]) & (kept["share_1"] == kept["share_readout"])]
     return Layerwise(
         answers={
-            str(name): _answers(own, confidence) for name, own in searches.groupby("searcher", sort=False)
+            str(name): _answers(words(str(name)), own, confidence)
+            for name, own in searches.groupby("searcher", sort=False)
         },
         plans=len(plans),
         deepest_kept=float(kept["sparsity"].max()),
@@ -60,12 +62,15 @@ def summarise_layerwise(
     )
 
 
-def _answers(own: pd.DataFrame, confidence: float) -> SearcherAnswers:
+def _answers(label: str, own: pd.DataFrame, confidence: float) -> SearcherAnswers:
     def ends(name: str) -> tuple[float, float]:
         return float(own[name].min()), float(own[name].max())
 
     low, high = ends("tied")
+    accuracies = tuple(own["test_accuracy_difference"])
+    first = accuracies[0]
     return SearcherAnswers(
+        label=label,
         searches=len(own),
         evaluations=float(own["evaluations"].mean()),
         distinct=float(own["distinct"].mean()),
@@ -73,7 +78,7 @@ def _answers(own: pd.DataFrame, confidence: float) -> SearcherAnswers:
         reward=ends("reward"),
         sparsity=ends("sparsity"),
         mean_sparsity=student_interval(own["sparsity"], confidence),
-        accuracy=student_interval(own["test_accuracy_difference"], confidence),
+        accuracy=student_interval(accuracies, confidence) or Estimate(first, first, first, len(own)),
         sparsities=tuple(own["sparsity"]),
-        accuracies=tuple(own["test_accuracy_difference"]),
+        accuracies=accuracies,
     )

@@ -132,7 +132,7 @@ def judge_discovery(analysis: Analysis) -> Judgement:
         f"{len(found.tied)} of {best['actions']} actions share the best reward. Of {found.searches} "
         "searches, "
         f"{found.published_wins} report action {analysis.published_action} (chance among the tied: "
-        f"{found.searches / len(found.tied):.1f}; p {p_value(found.published_p)}); all actions against the "
+        f"{found.by_chance:.1f}; p {p_value(found.published_p)}); all actions against the "
         f"uniform distribution: p {p_value(found.uniform_p)}. {found.before_updates} searches sampled their "
         f"action before the first update of the policy, the latest at step {found.last_step}. The search "
         "with "

@@ -26,6 +26,7 @@ ROW_COLUMNS = (
     "windows", "threads", "batch_size", "wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "cpu_evidence",
     "ram_evidence", "meter", "note", "cpu_time_ms", "latency_ms", "energy_mwh",
 )  # fmt: skip
+MICRO_IN_MILLI = 1000.0
 ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Watts at full load for which modelled energy is computed: from a phone's core to a server's socket."""
 

@@ -14,7 +14,8 @@ from sustainable.reporting.forecasting.results import ROW_COLUMNS
 WAYS = ("published", "remeasured")
 JUDGED = (*WAYS, "layerwise", "audited")
 BENCHMARKS = (*STEPS, *JUDGED[1:])
-REWARD_TERMS = ("accuracy", "flops", "parameters", "inaction", "error")
+PAID_TERMS = ("accuracy", "flops", "parameters", "inaction")
+REWARD_TERMS = (*PAID_TERMS, "error")
 HISTORY_COLUMNS = ("seed", "epoch", "train_loss", "validation_loss")
 ACTION_COLUMNS = (
     "action", "name", "reward", *(f"reward_{term}" for term in REWARD_TERMS), "pruning", "quantization",

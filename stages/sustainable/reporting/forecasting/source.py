@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.measured_rows import BASELINE
@@ -32,6 +34,7 @@ JOULES_PER_WH = 3600.0
 class PublishedLine:
     """The published figures of one configuration, per forecast."""
 
+    label: str
     accuracy: Summary
     latency_ms: Summary
     energy_uwh: Summary
@@ -45,6 +48,7 @@ class PublishedLine:
 class Gap:
     """How far our run of a configuration is from the published one: factors, ours over theirs."""
 
+    label: str
     latency: float
     power: float
     energy: float  # latency x power
@@ -101,6 +105,7 @@ def source_of(published: Mapping[str, Any]) -> PublishedNumbers:
 def _line(entry: Mapping[str, Any], windows: int) -> PublishedLine:
     energy, co2, latency = (entry[name][0] for name in ("energy", "co2", "latency"))
     return PublishedLine(
+        label=entry["label"],
         accuracy=_summary(entry["accuracy"], 1.0),
         latency_ms=_summary(entry["latency"], 1.0),
         energy_uwh=_summary(entry["energy"], 1e6 / windows),
@@ -126,5 +131,14 @@ def gaps(source: PublishedNumbers, results: Results) -> dict[str, Gap]:
             continue
         own_w = energy * JOULES_PER_WH / latency  # mWh per forecast over ms per forecast
         ratio = latency / published, own_w / line.power_w, 1e3 * energy / printed
-        found[key] = Gap(*ratio, line.power_w, own_w)
+        found[key] = Gap(line.label, *ratio, line.power_w, own_w)
     return found
+
+
+def reward_groups(actions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the first action of each group of actions with equal rewards, its `label`, and their `count`."""
+    quantized, pruned = actions["quantization"], actions["pruning"] > 0
+    groups = {"none": ~quantized & ~pruned, "pruned": ~quantized & pruned, "quantized": quantized}
+    return [
+        {"label": label, "count": int(mask.sum()), **actions[mask].iloc[0]} for label, mask in groups.items()
+    ]

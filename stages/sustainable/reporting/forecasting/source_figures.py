@@ -43,19 +43,21 @@ def accuracy_energy_figure(study: Forecasting) -> Figure:
     """Plot accuracy against energy per forecast: the source's means, and ours with the published method."""
     figure, axis = plt.subplots(figsize=(4.8, 3.0))
     results = study.results["published"]
-    for key, line in results.lines.items():
+    look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 5}
+    for index, (key, line) in enumerate(results.lines.items()):
         mean = line.outcomes["energy_mwh"].mean
         if mean is not None and key != TWIN:
             place = 1e3 * mean, line.accuracy
             axis.plot(*place, "o", color=BLUE, markersize=4)
-            axis.annotate(study.labels[key], place, (3, 3), textcoords="offset points", fontsize=5)
+            axis.annotate(study.labels[key], place, (0, 4 + 7 * (index % 3)), ha="center", **look)
     for published in study.source.lines.values():
         energy, accuracy = published.energy_uwh.mean, published.accuracy.mean
         if energy is not None and accuracy is not None:
             axis.plot(energy, accuracy, "s", color=GREY, markersize=4, markerfacecolor="white")
     axis.plot([], [], "s", color=GREY, markerfacecolor="white", label="published (Wh per pass, converted)")
     axis.plot([], [], "o", color=BLUE, label=f"reproduced ({results.cpu_evidence}: an estimate)")
-    axis.set(xlabel="energy, µWh per forecast", ylabel="test accuracy", xscale="log")
+    axis.set(xlabel="energy, µWh per forecast", ylabel="test accuracy")
+    axis.set_xlim(left=0)
     axis.margins(0.15)
     axis.legend(fontsize=6, frameon=False, loc="best")
     return figure
@@ -66,7 +68,7 @@ def discovery_figure(found: Discovery, names: Mapping[int, str]) -> Figure:
     """Plot how many searches report each action, and how many would by chance."""
     figure, axis = plt.subplots(figsize=(4.8, 2.4))
     axis.bar(list(found.wins), list(found.wins.values()), color=BLUE)
-    axis.hlines(found.searches / len(found.tied), min(found.tied) - 0.5, max(found.tied) + 0.5, color=ORANGE,
+    axis.hlines(found.by_chance, min(found.tied) - 0.5, max(found.tied) + 0.5, color=ORANGE,
                 label="by chance among the tied actions")  # fmt: skip
     axis.set_xticks(list(found.wins), [f"{action}\n{names[action]}" for action in found.wins], fontsize=5)
     axis.set(xlabel="action", ylabel=f"of {found.searches} searches")

@@ -1,232 +1,189 @@
-"""Tables about the source: its units, its reward, its discovery, its conditions, and its later version."""
+"""Tables about the source: its units, its reward, its discovery, its conditions, and its later version.
+
+As in `tables`, nothing here may type a number or a comparison.
+"""
 
 from functools import partial
 from operator import attrgetter, itemgetter
-from typing import Any
 
 import pandas as pd
 
 from sustainable.reporting import formats
-from sustainable.reporting.forecasting.results import PRIMARY
-from sustainable.reporting.forecasting.run import REWARD_TERMS
+from sustainable.reporting.forecasting.conditions import INT8
+from sustainable.reporting.forecasting.layerwise import SearcherAnswers
+from sustainable.reporting.forecasting.results import PRIMARY, Line
+from sustainable.reporting.forecasting.run import PAID_TERMS
+from sustainable.reporting.forecasting.source import reward_groups
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, Column, ReportTable, Row, rows_of
+from sustainable.reporting.tables import NOT_AVAILABLE, UNCHANGED, Column, Mark, ReportTable, rows_of
 
-TWO = partial(formats.fixed, digits=2)
-THREE = partial(formats.fixed, digits=3)
-FOUR = partial(formats.fixed, digits=4)
+ONE_DIGIT, TWO, THREE, FOUR = (
+    partial(formats.fixed, digits=1),
+    partial(formats.fixed, digits=2),
+    partial(formats.fixed, digits=3),
+    partial(formats.fixed, digits=4),
+)
+NO_DIGIT = partial(formats.fixed, digits=0)
 
 
 def source_tables(
     study: Forecasting, actions: pd.DataFrame, parameters: ReportParameters
 ) -> list[ReportTable]:
     """Declare every table about the source."""
+    intervals = f"{formats.declared_percent(parameters.confidence)} intervals (Student's t over"
     return [
         units_table(study),
         gap_table(study),
         reward_table(study, actions),
         discovery_table(study, actions),
-        conditions_table(study, parameters),
-        layerwise_table(study, parameters),
-        zeros_table(study, parameters),
+        conditions_table(study, intervals),
+        layerwise_table(study, intervals),
+        zeros_table(study, intervals),
     ]
 
 
 def units_table(study: Forecasting) -> ReportTable:
-    lines = [(study.labels[key], line) for key, line in study.source.lines.items()]
+    intensity = partial(Column, format=THREE, group="kg CO2 per kWh")
     columns = (
-        Column("Configuration", of=itemgetter(0)),
-        Column("as printed", THREE, group="kg CO2 per kWh", of=lambda pair: pair[1].intensity_as_printed),
-        Column("as computed", THREE, group="kg CO2 per kWh", of=lambda pair: pair[1].intensity),
-        Column("power of a pass (W)", partial(formats.fixed, digits=1), of=lambda pair: pair[1].power_w),
+        Column("Configuration", of=attrgetter("label")),
+        intensity("as printed", of=attrgetter("intensity_as_printed")),
+        intensity("as computed", of=attrgetter("intensity")),
+        Column("power of a pass (W)", format=ONE_DIGIT, of=attrgetter("power_w")),
     )
     caption = (
-        "The unit of the source's energy. Its energy and its CO2 together imply a carbon intensity: as "
-        "printed "
-        "(mWh) no grid has it; as computed (kWh multiplied to Wh) it is that of a common grid. The printed "
-        f"energies are too small by a factor of {formats.grouped(study.source.mislabelled)}. Estimates of "
-        "the source."
+        "The unit of the source's energy. Energy and CO2 imply a carbon intensity. From mWh, as printed, "
+        "follows an intensity that no grid has; from Wh, as computed, that of a common grid. "
+        f"The printed energies are too small by a factor of {formats.grouped(study.source.mislabelled)}. All "
+        "are estimates of the source."
     )
-    return ReportTable("units", caption, columns, rows_of(lines, columns))
+    return ReportTable("units", caption, columns, rows_of(study.source.lines.values(), columns))
 
 
 def gap_table(study: Forecasting) -> ReportTable:
-    lines = [(study.labels[key], gap) for key, gap in study.gaps.items()]
     factor = partial(Column, format=TWO, group="Ours to the source's")
-    watts = partial(Column, format=partial(formats.fixed, digits=1), group="Modelled power (W)")
+    watts = partial(Column, format=ONE_DIGIT, group="Modelled power (W)")
     columns = (
-        Column("Configuration", of=itemgetter(0)),
-        factor("latency", of=lambda pair: pair[1].latency),
-        factor("power", of=lambda pair: pair[1].power),
-        factor("energy", of=lambda pair: pair[1].energy),
-        watts("source", of=lambda pair: pair[1].published_w),
-        watts("ours", of=lambda pair: pair[1].own_w),
+        Column("Configuration", of=attrgetter("label")),
+        *(factor(name, of=attrgetter(name)) for name in ("latency", "power", "energy")),
+        watts("source", of=attrgetter("published_w")),
+        watts("ours", of=attrgetter("own_w")),
     )
     caption = (
         "The gap between the published energy and ours, per forecast, under the published conditions: the "
         "factor in energy is that in latency times that in power. Power is energy over time; on both sides "
-        "it "
-        "follows from assumed watts, so it is an estimate. The factor in latency belongs to the source's CPU "
+        "it follows from assumed watts and is an estimate. The factor in latency belongs to the source's CPU "
         "and PyTorch, which this run does not have: it stays unexplained."
     )
-    return ReportTable("gap", caption, columns, rows_of(lines, columns))
+    return ReportTable("gap", caption, columns, rows_of(study.gaps.values(), columns))
 
 
 def reward_table(study: Forecasting, actions: pd.DataFrame) -> ReportTable:
-    groups = {
-        "nothing (action 0)": actions["action"] == 0,
-        "pruned": (actions["pruning"] > 0) & ~actions["quantization"],
-        "quantized": actions["quantization"],
-    }
-    terms = [name for name in REWARD_TERMS if name != "error"]
     term = partial(Column, format=FOUR, align="r", group="Terms of the reward")
     columns = (
         Column("Actions", of=itemgetter("label")),
         Column("how many", align="r", of=itemgetter("count")),
-        *(term(formats.words(name), of=itemgetter(f"reward_{name}")) for name in terms),
-        Column("reward", FOUR, align="r", of=itemgetter("reward")),
+        *(term(name, of=itemgetter(f"reward_{name}")) for name in PAID_TERMS),
+        Column("reward", format=FOUR, align="r", of=itemgetter("reward")),
     )
-    items = [
-        {"label": label, "count": int(mask.sum()), **actions[mask].iloc[0]} for label, mask in groups.items()
-    ]
-    best = study.source.best_reward
-    rows = [
-        *rows_of(items, columns),
-        Row(["best published", NOT_AVAILABLE, *[NOT_AVAILABLE] * len(terms), best], rule=True),
-    ]
+    published = dict.fromkeys(("count", *(f"reward_{name}" for name in PAID_TERMS)), NOT_AVAILABLE)
+    best = {"label": "published: quantized", **published, "reward": study.source.best_reward}
     caption = (
-        "What the published formula pays on our network. Accuracy compares one batch of test windows with "
-        "the "
-        "whole test set, so that even an unchanged network is paid. Within a group every action has the same "
-        "reward. Computed from counts, not measured."
+        "What the published formula pays on our network. Accuracy compares a batch of test windows with the "
+        "whole test set, so that even an untouched network is paid. All actions of a group have the reward "
+        "that its row shows. Computed from counts, not measured."
     )
-    return ReportTable("reward", caption, columns, rows)
+    return ReportTable("reward", caption, columns, rows_of([*reward_groups(actions), best], columns))
 
 
 def discovery_table(study: Forecasting, actions: pd.DataFrame) -> ReportTable:
     found, names = study.discovery, dict(zip(actions["action"], actions["name"], strict=True))
-    chance = found.searches / len(found.tied)
     columns = (
         Column("Action", of=lambda action: f"{action} ({names[action]})"),
         Column("reported by", align="r", of=lambda action: found.wins[action]),
-        Column("by chance", partial(formats.fixed, digits=1), align="r", of=lambda action: chance),
+        Column("by chance", format=ONE_DIGIT, align="r", of=lambda action: found.by_chance),
     )
     caption = (
         f"The action that each of {found.searches} searches reports: the first maximum of its rewards. Only "
-        "the tied actions are ever reported. Against the uniform distribution over them: p "
-        f"{formats.p_value(found.uniform_p)} (chi-square). {found.before_updates} searches sampled it "
-        "before the "
-        "policy was first updated. Exact counts."
+        "the tied actions are listed. Against the uniform distribution over them: p "
+        f"{formats.p_value(found.uniform_p)} (chi-square). {found.before_updates} searches sampled their "
+        "action before the policy was first updated. Exact counts."
     )
     return ReportTable("discovery", caption, columns, rows_of(found.tied, columns))
 
 
-def conditions_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+def conditions_table(study: Forecasting, intervals: str) -> ReportTable:
+    source = study.source
     columns = (
         Column("Condition replaced", of=attrgetter("changed")),
         Column("batch", align="r", of=attrgetter("batch_size")),
         Column("threads", align="r", of=attrgetter("threads")),
-        Column("baseline (ms/forecast)", THREE, align="r", of=attrgetter("baseline_ms")),
-        Column("int8 to baseline", _ratio_text, of=attrgetter("int8")),
-        Column("A/A control", formats.interval_text, of=attrgetter("twin")),
+        Column("baseline (ms/forecast)", format=THREE, align="r", of=attrgetter("baseline_ms")),
+        Column("int8 to baseline", format=formats.interval_text, of=attrgetter("int8")),
+        Column("A/A control", format=formats.interval_text, of=attrgetter("twin")),
     )
-    published = study.source.claimed("manual_quantization", "latency_ms")
-    rows = [
-        Row(["published by the source", BLANK, BLANK, study.source.lines[BASELINE].latency_ms.mean,
-             published, BLANK]),
-        *rows_of(study.steps, columns),
-    ]  # fmt: skip
     caption = (
-        "From the published benchmark to the randomised blocks, one condition at a time; each row keeps the "
-        "conditions of the row above. Ratio of latency with its "
-        f"{formats.declared_percent(parameters.confidence)} "
-        "interval (Student's t over runs or blocks). Latency is read from the clock. What the last step but "
-        "one leaves of the difference to the source belongs to its CPU and PyTorch: unexplained here."
+        "From the published benchmark to the randomised blocks: each row replaces a further condition and "
+        f"keeps those of the rows before it. Ratios of latency with {intervals} runs or blocks). Latency is "
+        "read from the clock. The source's own ratio is "
+        f"{formats.fixed(source.claimed(INT8, 'latency_ms'), digits=3)}, at "
+        f"{formats.fixed(source.lines[BASELINE].latency_ms.mean, digits=3)} ms per forecast of the baseline; "
+        "what no row explains belongs to its CPU and PyTorch."
     )
-    return ReportTable("conditions", caption, columns, rows)
+    return ReportTable("conditions", caption, columns, rows_of(study.steps, columns))
 
 
-def _ratio_text(ratio: Any) -> str:
-    """Print a ratio with its interval, or a published one without."""
-    return THREE(ratio) if isinstance(ratio, float) else formats.interval_text(ratio)
-
-
-def layerwise_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
-    found = study.layerwise
-    own = [(formats.words(name), answers) for name, answers in found.answers.items()]
-    counted = partial(Column, format=partial(formats.fixed, digits=0), align="r")
+def layerwise_table(study: Forecasting, intervals: str) -> ReportTable:
     columns = (
-        Column("Searcher", of=itemgetter(0)),
-        Column("searches", align="r", of=lambda pair: pair[1].searches),
-        counted("evaluations", of=lambda pair: pair[1].evaluations),
-        counted("distinct", of=lambda pair: pair[1].distinct),
-        Column("best reward", _span(3), of=lambda pair: pair[1].reward),
-        Column("ties", formats.span_text, align="r", of=lambda pair: pair[1].tied),
-        Column("sparsity", _span(3), of=lambda pair: pair[1].sparsity),
-        Column("mean sparsity", formats.interval_text, of=lambda pair: pair[1].mean_sparsity),
-        Column("test accuracy difference", _signed, of=lambda pair: pair[1]),
+        Column("Searcher", of=attrgetter("label")),
+        Column("searches", align="r", of=attrgetter("searches")),
+        Column("evaluations", format=NO_DIGIT, align="r", of=attrgetter("evaluations")),
+        Column("distinct", format=NO_DIGIT, align="r", of=attrgetter("distinct")),
+        Column("best reward", format=formats.ends_text, of=attrgetter("reward")),
+        Column("ties", format=formats.span_text, align="r", of=attrgetter("tied")),
+        Column("sparsity", format=formats.ends_text, of=attrgetter("sparsity")),
+        Column("mean sparsity", format=formats.interval_text, of=attrgetter("mean_sparsity")),
+        Column("test accuracy difference", format=formats.difference_text, of=_difference),
     )
-    source = study.source.later
-    rows = rows_of(own, columns) + [
-        Row(
-            [f"{name} (the source's table)", *[NOT_AVAILABLE] * 5, (line["sparsity"],) * 2, NOT_AVAILABLE,
-             line["accuracy"] - source[BASELINE]["accuracy"]],
-            rule=not place,
-        )
-        for place, (name, line) in enumerate((k, v) for k, v in source.items() if k != BASELINE)
-    ]  # fmt: skip
+    published = "; ".join(
+        f"{name} {formats.percent(line['sparsity'])}, accuracy "
+        f"{formats.fixed(line['accuracy'] - study.source.later[BASELINE]['accuracy'], digits=3)}"
+        for name, line in study.source.later.items()
+        if name != BASELINE
+    )
     caption = (
-        "The source's later version on our published network: zeros per layer and int8, searched on the "
-        "validation windows. Lowest to highest over searches, and means with "
-        f"{formats.declared_percent(parameters.confidence)} intervals (Student's t over seeds). Ties: plans "
-        "that share "
-        "a search's best reward, of which it reports the first. Rows with `published` evaluate the source's "
-        "own "
-        "plans. Exact counts."
+        "The source's later version on our published network: zeros per layer and quantization, searched on "
+        f"the validation windows. Ranges over searches, and means with {intervals} seeds). Ties: plans that "
+        "share a search's reward, of which it reports the first. The last rows evaluate the plans that the "
+        f"source reports. Its own table has these sparsities and differences: {published}. Exact counts."
     )
-    return ReportTable("layerwise", caption, columns, rows)
+    return ReportTable("layerwise", caption, columns, rows_of(study.layerwise.answers.values(), columns))
 
 
-def _span(digits: int) -> Any:
-    def text(ends: tuple[float, float]) -> str:
-        low, high = (formats.fixed(value, digits) for value in ends)
-        return low if low == high else f"{low} to {high}"
-
-    return text
+def _difference(answers: SearcherAnswers) -> object:
+    """The difference of accuracy; without an interval for a plan that was not searched."""
+    return answers.accuracy if answers.mean_sparsity else Mark(formats.signed_text(answers.accuracy))
 
 
-def _signed(value: Any) -> str:
-    """Print the difference of accuracy of a searcher's answers, or a published one."""
-    if isinstance(value, float):
-        return f"{value:+.3f}"
-    if value.accuracy is None:
-        return f"{value.accuracies[0]:+.3f}"
-    return formats.difference_text(value.accuracy)
+def zeros_table(study: Forecasting, intervals: str) -> ReportTable:
+    results = study.layerwise.measured
 
+    def time(line: Line) -> object:
+        return UNCHANGED if line.key == BASELINE else line.compared[PRIMARY].ratio
 
-def zeros_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
-    lines = list(study.layerwise.measured.lines.values())
+    counted = partial(Column, format=formats.grouped, align="r")
     columns = (
         Column("Configuration", of=lambda line: study.labels[line.key]),
-        Column("model", of=attrgetter("name")),
-        Column("operations executed", formats.grouped, align="r", of=lambda line: line.counts["flops"]),
-        Column("weights not zero", formats.grouped, align="r", of=lambda line: line.counts["nonzero"]),
-        Column("stored (bytes)", formats.grouped, align="r", of=lambda line: line.counts["size_bytes"]),
-        Column("CPU time to the baseline", _or_unchanged, of=lambda line: line),
+        Column("Model", of=attrgetter("name")),
+        counted("operations executed", of=lambda line: line.counts["flops"]),
+        counted("nonzero parameters", of=lambda line: line.counts["nonzero"]),
+        counted("stored (bytes)", of=lambda line: line.counts["size_bytes"]),
+        Column("CPU time to the baseline", format=formats.interval_text, of=time),
     )
-    results = study.layerwise.measured
     caption = (
-        f"What zeros save: the plans that the source reports, in {results.blocks} randomised blocks. "
-        "`zeros` holds the agent's plan without int8, so that it differs from the baseline in its zeros "
-        "alone. "
-        f"Ratios with {formats.declared_percent(parameters.confidence)} intervals (Student's t over "
-        "blocks). CPU time "
-        "is read from the clock."
+        f"What zeros are worth: the plans that the source reports, in {results.blocks} randomised blocks. "
+        "The agent's plan is also measured in floating point, where its zeros alone set it apart from the "
+        f"baseline. Ratios with {intervals} blocks). CPU time is read from the clock."
     )
-    return ReportTable("zeros", caption, columns, rows_of(lines, columns))
-
-
-def _or_unchanged(line: Any) -> str:
-    return "1" if line.key == BASELINE else formats.interval_text(line.compared[PRIMARY].ratio)
+    return ReportTable("zeros", caption, columns, rows_of(results.lines.values(), columns))
