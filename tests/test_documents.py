@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from imports import STAGES
-from sustainable.reporting.headline import BEGIN, END
+from sustainable.reporting.headline import README, rendered_block
 
 ROOT = STAGES.parent
 DOCUMENTS = (
@@ -112,7 +112,7 @@ def test_the_readme_is_short():
 def test_the_readme_opens_with_the_headline_and_has_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     first_section = text.index("\n## ")
-    assert text.index(BEGIN) < text.index(END) < first_section
+    assert text.index(rendered_block(README, text)) < first_section
     assert "make reproduce" in text[first_section:]
     assert "make test" in text[first_section:]
 

@@ -12,12 +12,14 @@ from imports import STAGES
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.reporting.headline import (
-    BEGIN,
-    END,
+    BLOCKS,
+    EXPERIMENTS,
     PICTURE,
-    headline_block,
+    README,
     headline_markdown,
-    with_headline,
+    rendered_block,
+    verdicts_markdown,
+    with_block,
     write_headline,
 )
 from sustainable.reporting.pages import report_on
@@ -37,9 +39,24 @@ def report():
     return report_on(REFERENCE, ROOT / "paper/published.yaml", ROOT / "params.yaml")
 
 
-def test_the_readme_holds_what_the_claims_say(claims):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert headline_block(readme) == headline_markdown(claims), RENEW
+@pytest.mark.parametrize(
+    ("document", "render"), [(README, headline_markdown), (EXPERIMENTS, verdicts_markdown)]
+)
+def test_a_document_holds_what_the_claims_say(claims, document, render):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert rendered_block(document, text) == render(claims), RENEW
+
+
+def test_every_claim_has_a_line_with_its_verdict_and_parts(claims):
+    lines = verdicts_markdown(claims).splitlines()[2:]
+    assert [line.split(":")[0] for line in lines] == [f"| {claim['id']}" for claim in claims]
+    claim = claims[0] | {
+        "verdict": "refuted",
+        "parts": {"size": "refuted"},
+        "reason": "a|b",
+        "statement": "s",
+    }
+    assert verdicts_markdown([claim]).splitlines()[2] == "| A1: s | **refuted** (size: refuted) | a/b |"
 
 
 def test_six_numbers_come_from_the_claims(claims):
@@ -63,15 +80,19 @@ def test_the_sentences_are_refused_for_other_verdicts(claims, name):
 
 
 def test_a_missing_marker_is_named():
-    assert with_headline(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\nnew\n{END} b"
+    begin, end = (f"<!-- {BLOCKS[README]}:{which} -->" for which in ("begin", "end"))
+    assert with_block(README, f"a {begin} old {end} b", "new") == f"a {begin}\nnew\n{end} b"
     with pytest.raises(UserError, match="restore them from git"):
-        headline_block(f"{BEGIN} no end")
+        rendered_block(README, f"{begin} no end")
 
 
 def test_the_figure_is_drawn_from_the_shipped_rows(report, tmp_path):
-    shutil.copy(ROOT / "README.md", tmp_path)
+    (tmp_path / "paper").mkdir()
+    for document in BLOCKS:
+        shutil.copy(ROOT / document, tmp_path / document)
     write_headline(tmp_path, report)
-    assert (tmp_path / "README.md").read_bytes() == (ROOT / "README.md").read_bytes(), RENEW
+    for document in BLOCKS:
+        assert (tmp_path / document).read_bytes() == (ROOT / document).read_bytes(), RENEW
     drawn, kept = (image.imread(folder / PICTURE) for folder in (tmp_path, ROOT))
     assert drawn.shape == kept.shape, RENEW
     assert np.abs(drawn - kept).max() <= 1 / 255, RENEW  # a last digit of an interval may differ by CPU

@@ -26,7 +26,9 @@ from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.reporting.style import BLUE, GREY, NO_TRACES, ORANGE, draw_interval, save_figures, styled
 from sustainable.statistics import Ratio
 
-BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
+README, EXPERIMENTS = "README.md", "paper/EXPERIMENTS.md"
+BLOCKS = {README: "headline", EXPERIMENTS: "verdicts"}
+"""Documents, and the name of the block in them that is rendered."""
 PICTURE = Path("paper/headline.png")
 FORECASTERS = (
     TWIN, "onnxruntime", "openvino", "manual_pruning", "manual_quantization", "published_choice", CHOICE,
@@ -234,30 +236,48 @@ def _text(interval: Mapping[str, float], form: str = "#.3g") -> str:
     )
 
 
-def headline_block(text: str) -> str:
-    """Return what a README holds between the markers; raises `UserError` when a marker is missing."""
-    parts = text.split(BEGIN)
-    if len(parts) != 2 or parts[1].count(END) != 1:
-        raise UserError(f"README.md: needs {BEGIN} and then {END}, once each; restore them from git")
-    return parts[1].split(END)[0].strip()
+def verdicts_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
+    """The claims of claims.json as a table: what each says, its verdict with those on its parts, and why."""
+    lines = ["| claim | verdict | why |", "|---|---|---|"]
+    for claim in claims:
+        parts = "; ".join(f"{name}: {verdict}" for name, verdict in claim["parts"].items())
+        verdict = f"**{claim['verdict']}**" + (f" ({parts})" if parts else "")
+        cells = (f"{claim['id']}: {claim['statement']}", verdict, claim["reason"])
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return "\n".join(lines)
 
 
-def with_headline(text: str, block: str) -> str:
-    """Return a README's `text` with `block` between the markers."""
-    headline_block(text)  # both markers are there
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+def rendered_block(document: str, text: str) -> str:
+    """The rendered block in the `text` of a document; raises `UserError` if it has no markers."""
+    begin, end = _markers(document)
+    parts = text.split(begin)
+    if len(parts) != 2 or parts[1].count(end) != 1:
+        raise UserError(f"{document}: needs {begin} and then {end}, once each; restore them from git")
+    return parts[1].split(end)[0].strip()
+
+
+def with_block(document: str, text: str, block: str) -> str:
+    """The `text` of a document with a new block."""
+    rendered_block(document, text)
+    begin, end = _markers(document)
+    before, after = text.split(begin)[0], text.split(end)[1]
+    return f"{before}{begin}\n{block}\n{end}{after}"
+
+
+def _markers(document: str) -> tuple[str, str]:
+    return f"<!-- {BLOCKS[document]}:begin -->", f"<!-- {BLOCKS[document]}:end -->"
 
 
 def write_headline(root: Path, report: Report) -> None:
-    """Renew `paper/headline.png` and the README's headline in the project `root` from a run's report."""
+    """Renew `paper/headline.png`, the README's headline and the table of verdicts in the project `root`."""
     found = report.found
     if found.stamp:
         raise UserError(f"headline: these rows are no evidence ({found.stamp}); use a run of profile paper")
-    readme = root / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    block = headline_markdown([asdict(claim) for claim in found.judged])
-    write_text(readme, with_headline(text, block))
+    claims = [asdict(claim) for claim in found.judged]
+    blocks = {README: headline_markdown(claims), EXPERIMENTS: verdicts_markdown(claims)}
+    for document, block in blocks.items():
+        text = (root / document).read_text(encoding="utf-8")
+        write_text(root / document, with_block(document, text, block))
     figure = headline_figure(found.forecasting.audited, found.policies)
     with replacing(root / PICTURE) as temporary:
         figure.savefig(temporary, format="png", metadata=NO_TRACES["png"])

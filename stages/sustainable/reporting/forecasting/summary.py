@@ -180,6 +180,7 @@ def forecasting_values(
         "leaks": metrics["preprocess"]["shared_rows"],
         "conditions": run.conditions["remeasured"],
         "audited_conditions": run.conditions["audited"],
+        "published_host": run.conditions["published"]["host"],
         "split": run.metrics["audited"]["preprocess"],
         "seeds": len(run.metrics["audited"]["baseline"]["seeds"]),
         "candidates": len(run.candidates),

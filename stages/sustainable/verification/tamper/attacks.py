@@ -32,7 +32,8 @@ ROW_TABLES = (
     "benchmark/workload.csv", "benchmark/memory.csv", "benchmark/published.hits.csv",
     "benchmark/remeasured.hits.csv", "benchmark/audited.hits.csv", "search/candidates.csv",
     "search/improvements.csv", "search/repairs.csv", "search/published/actions.csv", "policies/returns.csv",
-    "training/audited/narrow.csv",
+    "training/audited/narrow.csv", "benchmark/step_windows.csv", "benchmark/layerwise.csv",
+    "search/published/discovery.csv", "search/layerwise/searches.csv",
 )  # fmt: skip
 """Tables from which claims and printed numbers come."""
 FEW = 6

@@ -42,6 +42,8 @@ class MeasuredTable:
 MEASURED = (
     MeasuredTable("data/benchmark/published.csv", "cpu_time_ms"),
     MeasuredTable("data/benchmark/remeasured.csv", "cpu_time_ms", ("batch_size",)),
+    MeasuredTable("data/benchmark/step_windows.csv", "cpu_time_ms", ("batch_size",)),
+    MeasuredTable("data/benchmark/layerwise.csv", "cpu_time_ms", ("batch_size",)),
     MeasuredTable("data/benchmark/audited.csv", "cpu_time_ms", ("batch_size",)),
     MeasuredTable("data/benchmark/policies.csv", "cpu_time_per_step_us", ("environment", "algorithm")),
     MeasuredTable("data/benchmark/workload.csv", "cpu_time_per_step_us", ("dose_us",)),
