@@ -1,7 +1,8 @@
 """`make reference STAGES="..."`: take the outputs of some stages into the reference, and leave the others.
 
 The pages are then rendered again from all rows. Stages that are left keep their rows and their entry in the
-lock; `make verify` calls them stale if their code has changed since.
+lock; `make verify` calls them stale if their code has changed since, or if they read what was now made anew.
+The manifest lists such inputs under `renewed`, with the MD5 that was read.
 """
 
 import shutil
@@ -16,7 +17,7 @@ from sustainable.verification.lock import Stage, md5_of, read_lock
 from sustainable.verification.manifest import declared_tiers, entries_of
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
 from sustainable.verification.rerender import published_on, rerender, write_descriptions, write_lock
-from sustainable.verification.tiers.integrity import shipped_name
+from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
 
 def take_stages(root: Path, names: Sequence[str], efforts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -73,6 +74,11 @@ def fill(
     latest = {one["stage"]: one for one in read_json(folder / "effort.json")}
     latest |= {one["stage"]: one for one in efforts if one["stage"] in taken}
     write_json(folder / "effort.json", list(latest.values()))
-    manifest = place.manifest | {"artifacts": artifacts}
+    renewed: dict[str, list[str]] = {}
+    for name, stage in place.lock.items():
+        for path, md5 in stage.data.items():
+            if name not in taken and recorded_md5(artifacts, path) not in (None, md5):
+                renewed.setdefault(path, []).append(md5)
+    manifest = place.manifest | {"artifacts": artifacts, "renewed": renewed}
     write_json(folder / MANIFEST, manifest)
     write_descriptions(folder, manifest, place.root, published_on(folder))

@@ -155,8 +155,9 @@ def layerwise_table(study: Forecasting, intervals: str) -> ReportTable:
     caption = (
         "The source's later version on our published network: zeros per layer and quantization, searched on "
         f"the validation windows. Ranges over searches, and means with {intervals} seeds). Ties: plans that "
-        "share a search's reward, of which it reports the first. Rows named published evaluate the plans that "
-        f"the source reports. Its own table has these sparsities and differences: {published}. Exact counts."
+        "share a search's reward, of which it reports the first. Rows named published evaluate the plans "
+        f"that the source reports. Its own table has these sparsities and differences: {published}. All are "
+        "exact counts."
     )
     return ReportTable("layerwise", caption, columns, rows_of(study.layerwise.answers.values(), columns))
 

@@ -1,7 +1,7 @@
 """Tier T0: the shipped files are complete, and code, parameters, lock and files agree. Nothing runs."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -77,11 +77,20 @@ def check_making(place: Place) -> Iterator[Item]:
 
 
 def check_inputs(place: Place) -> Iterator[Item]:
-    """Check that each stage read what the stages before it made, and the raw data."""
+    """Check that each stage read what the stages before it made, and the raw data.
+
+    A stage is `stale` if it read what the manifest names as made anew since (see `taking`).
+    """
+    renewed: Mapping[str, Sequence[str]] = place.manifest.get("renewed", {})
     for stage in place.lock.values():
-        wrong = [f"{path} has changed" for path, md5 in stage.data.items() if _recorded(place, path) != md5]
+        changed = {path: md5 for path, md5 in stage.data.items() if _recorded(place, path) != md5}
+        since = [f"{path} was made anew" for path, md5 in changed.items() if md5 in renewed.get(path, ())]
         expected, name = f"{len(stage.data)} inputs as made", f"inputs of {stage.name}"
-        yield none_wrong("T0", name, "shipped", expected, wrong, stage=stage.name)
+        if since and len(since) == len(changed):
+            yield current(name, since, stage.name)
+        else:
+            wrong = [f"{path} has changed" for path in changed]
+            yield none_wrong("T0", name, "shipped", expected, wrong, stage=stage.name)
 
 
 def _recorded(place: Place, path: str) -> str | None:

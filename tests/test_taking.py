@@ -1,0 +1,71 @@
+"""Taking some stages of a run into the reference: what is taken, what becomes stale, and what is refused."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from sustainable.core.errors import UserError
+from sustainable.verification.lock import md5_of, read_lock
+from sustainable.verification.place import REFERENCE, Place
+from sustainable.verification.rerender import write_lock
+from sustainable.verification.taking import take_stages
+from sustainable.verification.tiers.integrity import check_inputs
+
+SEARCH = "rl_search@published"
+BEST = "data/search/published/best_action.json"
+
+
+@pytest.fixture
+def copy(tmp_path, project):
+    """A copy of the project in which the shipped search is the run of this folder."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / name, target)
+    place = Place(tmp_path)
+    for path, entry in place.artifacts.items():
+        if entry["stage"] == SEARCH and not (tmp_path / path).exists():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tmp_path / entry["shipped"], tmp_path / path)
+    return tmp_path
+
+
+def run_again(root):
+    """Write what `dvc repro` would: another best_action.json, and a lock that describes it."""
+    best = root / BEST
+    best.write_text(json.dumps(json.loads(best.read_text()) | {"note": "again"}))
+    stage = read_lock(root / "dvc.lock")[SEARCH]
+    stage.outputs[BEST] = md5_of(best)
+    stage.inputs.update({path: md5_of(root / path) for path in stage.code})
+    write_lock(root / "dvc.lock", {SEARCH: stage}, Place(root).artifacts, root)
+
+
+def test_a_stage_that_never_ran_is_refused(copy):
+    with pytest.raises(UserError, match="search: dvc.lock has no such stage; it has preprocess@published"):
+        take_stages(copy, ["search"], [])
+
+
+def test_a_file_that_is_not_the_runs_is_refused_and_nothing_changes(copy):
+    before = (copy / REFERENCE / "manifest.json").read_bytes()
+    (copy / BEST).write_text("{}")
+    with pytest.raises(UserError, match=r"best_action\.json: differs from what dvc\.lock records"):
+        take_stages(copy, [SEARCH], [])
+    assert (copy / REFERENCE / "manifest.json").read_bytes() == before
+
+
+def test_a_new_search_is_taken_and_its_readers_are_stale(copy):
+    old = Place(copy).artifacts[BEST]["md5"]
+    run_again(copy)
+    changed = take_stages(copy, [SEARCH], [{"stage": SEARCH, "wall_s": 1.0, "memory_mib": 2.0}])
+    assert "search/published/best_action.json" in changed
+    place = Place(copy)
+    assert json.loads((copy / REFERENCE / "search/published/best_action.json").read_text())["note"] == "again"
+    assert place.manifest["renewed"][BEST] == [old] * len(place.manifest["renewed"][BEST])
+    stale = {item.stage for item in check_inputs(place) if item.status == "stale"}
+    assert stale >= {"benchmark@remeasured"}
+    assert all(item.status in ("ok", "stale") for item in check_inputs(place))
+    efforts = json.loads((copy / REFERENCE / "effort.json").read_text())
+    assert [one["wall_s"] for one in efforts if one["stage"] == SEARCH] == [1.0]
