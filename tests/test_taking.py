@@ -20,8 +20,8 @@ BEST = "data/search/published/best_action.json"
 @pytest.fixture
 def copy(tmp_path, project):
     """A copy of the project in which the shipped search is the run of this folder."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split("\0")):
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, check=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(project / name, target)
@@ -44,7 +44,7 @@ def run_again(root):
 
 
 def test_a_stage_that_never_ran_is_refused(copy):
-    with pytest.raises(UserError, match="search: dvc.lock has no such stage; it has preprocess@published"):
+    with pytest.raises(UserError, match=r"search: dvc\.lock has no such stage; it has preprocess@published"):
         take_stages(copy, ["search"], [])
 
 
