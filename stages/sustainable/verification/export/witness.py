@@ -215,7 +215,7 @@ def _rewards(reference: Path, claim: Mapping[str, Any]) -> Iterator[Entry]:
     """A5: the best reward of all actions is the lowest of those that share it."""
     rows = read_rows(reference / ACTIONS, ("action", "reward"))
     actions, best = [int(action) for action in rows["action"]], float(rows["reward"].max())
-    for name, one, chosen in (("best", "max", actions), ("shared", "min", claim["values"]["ties"])):
+    for name, one, chosen in (("best", "max", actions), ("shared", "min", claim["values"]["tied"])):
         cells = [_cell(ACTIONS, "reward", {"action": action}) for action in chosen]
         yield _aggregate(f"{name} reward", one, best, cells)
 
