@@ -16,7 +16,7 @@ from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, md5_of, read_lock
 from sustainable.verification.manifest import declared_tiers, entries_of
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
-from sustainable.verification.rerender import published_on, rerender, write_descriptions, write_lock
+from sustainable.verification.rerender import rerender, write_lock, write_sums
 from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
 
@@ -81,4 +81,4 @@ def fill(
                 renewed.setdefault(path, []).append(md5)
     manifest = place.manifest | {"artifacts": artifacts, "renewed": renewed}
     write_json(folder / MANIFEST, manifest)
-    write_descriptions(folder, manifest, place.root, published_on(folder))
+    write_sums(folder)  # the other descriptions need the claims, which `rerender` judges
