@@ -125,9 +125,9 @@ def test_what_is_shipped_and_what_is_made_here_is_told():
 def test_of_a_cut_stage_only_what_decides_is_taken():
     shipped = WithWeights(ROOT)
     declaration = Declaration(
-        "B3",
-        "study_b",
-        "a rule",
+        id="B3",
+        source="study_b",
+        rule="a rule",
         judge=None,
         decided_by=("data/benchmark/memory.csv",),
         also_reads=("data/policies/returns.csv",),
@@ -146,7 +146,7 @@ def test_an_unknown_claim_is_one_line_that_lists_them(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert stopped.value.code == 1
     assert said.count("\n") == 1
-    assert "A9: unknown claim; name one of A1 to A5, C1 to C5, B1 to B4, F1 to F16" in said
+    assert "A9: unknown claim; name one of A1 to A8, C1 to C5, B1 to B4, F1 to F16" in said
 
 
 def test_a_claim_may_be_named_in_lower_case():

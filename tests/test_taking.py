@@ -63,7 +63,7 @@ def test_a_new_search_is_taken_and_its_readers_are_stale(copy):
     assert "search/published/best_action.json" in changed
     place = Place(copy)
     assert json.loads((copy / REFERENCE / "search/published/best_action.json").read_text())["note"] == "again"
-    assert place.manifest["renewed"][BEST] == [old] * len(place.manifest["renewed"][BEST])
+    assert old in place.manifest["renewed"][BEST]
     stale = {item.stage for item in check_inputs(place) if item.status == "stale"}
     assert stale >= {"benchmark@remeasured"}
     assert all(item.status in ("ok", "stale") for item in check_inputs(place))

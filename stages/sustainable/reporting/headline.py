@@ -240,7 +240,7 @@ def verdicts_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
     """The claims of claims.json as a table: what each says, its verdict with those on its parts, and why."""
     lines = ["| claim | verdict | why |", "|---|---|---|"]
     for claim in claims:
-        parts = "; ".join(f"{name}: {verdict}" for name, verdict in claim["parts"].items())
+        parts = "; ".join(f"{name}: {verdict}" for name, verdict in sorted(claim["parts"].items()))
         verdict = f"**{claim['verdict']}**" + (f" ({parts})" if parts else "")
         cells = (f"{claim['id']}: {claim['statement']}", verdict, claim["reason"])
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")

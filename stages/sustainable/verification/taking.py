@@ -13,7 +13,7 @@ from typing import Any
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json
 from sustainable.verification.folders import copy
-from sustainable.verification.lock import Stage, md5_of, read_lock
+from sustainable.verification.lock import Stage, files_in, md5_of, read_lock
 from sustainable.verification.manifest import declared_tiers, entries_of
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
 from sustainable.verification.rerender import rerender, write_lock, write_sums
@@ -39,13 +39,15 @@ def take_stages(root: Path, names: Sequence[str], efforts: Sequence[Mapping[str,
     place.reference.rename(old)
     new.rename(place.reference)
     try:
-        changed = rerender(root, taking=True)
+        rerender(root, taking=True)
     except BaseException:
         shutil.rmtree(place.reference)
         old.rename(place.reference)
         raise
+    before, after = files_in(old), files_in(place.reference)
+    same = {name for name in before.keys() & after if before[name].read_bytes() == after[name].read_bytes()}
     shutil.rmtree(old)
-    return changed
+    return sorted((before.keys() | after) - same)
 
 
 def refuse_changed(root: Path, stages: Mapping[str, Stage]) -> None:
@@ -74,11 +76,12 @@ def fill(
     latest = {one["stage"]: one for one in read_json(folder / "effort.json")}
     latest |= {one["stage"]: one for one in efforts if one["stage"] in taken}
     write_json(folder / "effort.json", list(latest.values()))
-    renewed: dict[str, list[str]] = {}
+    read: dict[str, set[str]] = {}
     for name, stage in place.lock.items():
         for path, md5 in stage.data.items():
             if name not in taken and recorded_md5(artifacts, path) not in (None, md5):
-                renewed.setdefault(path, []).append(md5)
+                read.setdefault(path, set()).add(md5)
+    renewed = {path: sorted(found) for path, found in read.items()}
     manifest = place.manifest | {"artifacts": artifacts, "renewed": renewed}
     write_json(folder / MANIFEST, manifest)
     write_sums(folder)  # the other descriptions need the claims, which `rerender` judges

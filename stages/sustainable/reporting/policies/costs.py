@@ -218,7 +218,7 @@ def _line(
 def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effect:
     table = measures.tables[outcome]
     logs, twin = (
-        statistics.unit_means(np.log(table[own] / table[other]), measures.units)
+        pd.Series(np.log(table[own] / table[other])).groupby(np.array(measures.units)).mean()
         for own, other in ((key, reference), (TWIN, BASELINE))
     )
     return Effect(

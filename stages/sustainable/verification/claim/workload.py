@@ -18,6 +18,8 @@ EPOCH_S, FINE_TUNE_EPOCH_S = 3.4, 2.3
 """An epoch of the full network under the published and the audited protocol."""
 SCORING_S, EPISODE_S, PREPARING_S, PROCESS_S = 0.5, 0.03, 3.0, 3.0
 """Scoring a network; an episode; preparing a policy for int8; a process whose memory is read."""
+FEWEST_PASSES, MOST_PASSES, STEPS_PER_PASS = 40, 800, 300
+"""Passes of the network in a search of layers (of equal shares, of all), and PPO's steps in the time of one."""
 TRAINING_STEPS_PER_S = {"PPO": 5000.0, "TRPO": 5000.0, "SAC": 50.0, "TD3": 75.0, "DDPG": 75.0}
 SMALLEST_SHARE = 0.05
 """Time of a training step of the smallest network, as a share of the full one's."""
@@ -58,6 +60,15 @@ def candidates_work(params: Params, part: str, cores: int) -> float:
 def searchers_work(params: Params, part: str, cores: int) -> float:
     compared = params["compare_searchers"]
     return float(compared["seeds"] * len(compared["searchers"]) * compared["budget"] / cores)
+
+
+def layerwise_work(params: Params, part: str, cores: int) -> float:
+    """A trial of a sampler is often a network that was not seen before; a step of an agent seldom is."""
+    asked = params["layerwise_search"]
+    samplers, agents = asked["samplers"], asked["agents"].values()
+    trials = 4 * samplers["trials"] * samplers["seeds"]
+    steps = sum(agent["seeds"] * agent["training"]["timesteps"] for agent in agents)
+    return float(FEWEST_PASSES + min(trials, MOST_PASSES) + steps / STEPS_PER_PASS)
 
 
 def benchmark_work(params: Params, part: str, cores: int) -> float:
@@ -108,6 +119,7 @@ WORK: Mapping[str, Callable[[Params, str, int], float]] = {
     "shrink": shrink_work,
     "candidates": candidates_work,
     "rl_search": lambda params, part, cores: float(params["rl_search"][part]["agent"]["timesteps"]),
+    "layerwise_search": layerwise_work,
     "compare_searchers": searchers_work,
     "repair_search": lambda params, part, cores: len(params["train_baseline"]["audited"]["seeds"]),
     "benchmark": benchmark_work,
