@@ -19,7 +19,7 @@ EPOCH_S, FINE_TUNE_EPOCH_S = 3.4, 2.3
 SCORING_S, EPISODE_S, PREPARING_S, PROCESS_S = 0.5, 0.03, 3.0, 3.0
 """Scoring a network; an episode; preparing a policy for int8; a process whose memory is read."""
 FEWEST_PASSES, MOST_PASSES, STEPS_PER_PASS = 40, 800, 300
-"""Passes of the network in a search of layers (of equal shares, of all), and PPO's steps in the time of one."""
+"""Passes of the network in a search of layers (of equal shares, of all); PPO's steps in the time of one."""
 TRAINING_STEPS_PER_S = {"PPO": 5000.0, "TRPO": 5000.0, "SAC": 50.0, "TD3": 75.0, "DDPG": 75.0}
 SMALLEST_SHARE = 0.05
 """Time of a training step of the smallest network, as a share of the full one's."""
