@@ -23,7 +23,7 @@ from sustainable.verification.tiers.integrity import shipped_name
 
 RESULTS = (
     "cpu_time_per_step_us", "cpu_time_ms_batch_64", "cpu_time_ms", "process_rss_bytes", "episode_return",
-    "reward", "test_accuracy_difference", "validation_loss", "baseline",
+    "reward", "test_accuracy_difference", "validation_loss", "baseline", "action",
 )  # fmt: skip
 """The columns that a forger would edit; the first one that a table has counts."""
 CLAIMS = (f"{REFERENCE}/claims.json", "paper/claims.json")
