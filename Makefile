@@ -39,7 +39,7 @@ tables: .venv/ready ## render the paper's tables and figures from the shipped ro
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*
 
-tamper: .venv/ready ## forge a copy in 345 ways and check that verify notices each (about 6 minutes)
+tamper: .venv/ready ## forge a copy in about 400 ways and check that verify notices each (about 6 minutes)
 	@python -m sustainable.tools.tamper
 
 reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; STAGES="...": only these)
