@@ -18,7 +18,7 @@ from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, w
 SEARCH_FILES = ("data/search/layerwise/searches.csv", "data/search/layerwise/plans.csv")
 PUBLISHED_PLAN = f"published_{AGENT}"
 ZEROS = "zeros"
-"""The agent's published plan in floating point: it differs from the baseline by its zeros alone."""
+"""The agent's published plan in floating point: it differs from the baseline only by its zeros."""
 
 
 def judge_sparsity(analysis: Analysis) -> Judgement:

@@ -193,7 +193,8 @@ PUBLISHED_CLAIMS = (
         id="A5",
         rule="more often than chance: over repeated searches, action {published_action:g} is the first "
         "maximum more often than by chance among the actions that share the best reward (exact binomial "
-        "test, one-sided, p below {chance:g}), or it is alone; after learning: more than half of the "
+        "test, one-sided, p below {chance:g}), or no other action has that reward; after learning: more "
+        "than half of the "
         "searches "
         "sampled their action after an update of the policy",
         judge=judge_discovery,

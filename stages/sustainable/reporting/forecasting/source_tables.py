@@ -73,8 +73,8 @@ def gap_table(study: Forecasting) -> ReportTable:
     caption = (
         "The gap between the published energy and ours, per forecast, under the published conditions: the "
         "factor in energy is that in latency times that in power. Power is energy over time; on both sides "
-        "it follows from assumed watts and is an estimate. The factor in latency belongs to the source's CPU "
-        "and PyTorch, which this run does not have: it stays unexplained."
+        "it follows from assumed watts and is an estimate. The factor in latency is not explained: the "
+        "source's CPU and PyTorch are not available here."
     )
     return ReportTable("gap", caption, columns, rows_of(study.gaps.values(), columns))
 
@@ -128,8 +128,8 @@ def conditions_table(study: Forecasting, intervals: str) -> ReportTable:
         f"keeps those of the rows before it. Ratios of latency with {intervals} runs or blocks). Latency is "
         "read from the clock. The source's own ratio is "
         f"{formats.fixed(source.claimed(INT8, 'latency_ms'), digits=3)}, at "
-        f"{formats.fixed(source.lines[BASELINE].latency_ms.mean, digits=3)} ms per forecast of the baseline; "
-        "what no row explains belongs to its CPU and PyTorch."
+        f"{formats.fixed(source.lines[BASELINE].latency_ms.mean, digits=3)} ms per forecast of the baseline. "
+        "What no row explains stays open: its CPU and PyTorch are not available here."
     )
     return ReportTable("conditions", caption, columns, rows_of(study.steps, columns))
 
