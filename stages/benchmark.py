@@ -1,5 +1,10 @@
 """Stage benchmark: measure the configurations of study A. Runs without the determinism pins."""
 
+from sustainable.measuring.process import settle, start_afresh, start_stage_afresh
+
+if __name__ == "__main__":
+    start_stage_afresh("benchmark", "{name}")  # before the libraries read the environment
+
 from dataclasses import asdict
 
 from sustainable.core.arguments import stage_arguments
@@ -19,7 +24,6 @@ from sustainable.forecasting.benchmark.protocol import (
 from sustainable.forecasting.benchmark.subjects import Sources, hits_table
 from sustainable.forecasting.data import load_windows
 from sustainable.measuring.host import describe_host
-from sustainable.measuring.process import settle, start_afresh
 
 import torch
 

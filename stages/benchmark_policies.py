@@ -1,5 +1,10 @@
 """Stage benchmark_policies: measure policies that act. Runs without the determinism pins."""
 
+from sustainable.measuring.process import settle, start_afresh, start_stage_afresh
+
+if __name__ == "__main__":
+    start_stage_afresh("benchmark_policies", "windows")  # before the libraries read the environment
+
 from dataclasses import asdict
 
 from sustainable.core.arguments import stage_arguments
@@ -8,7 +13,6 @@ from sustainable.core.files import write_json, write_rows
 from sustainable.core.parameters import read_profile, read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.measuring.host import describe_host
-from sustainable.measuring.process import settle, start_afresh
 from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters, PolicyFolders
 from sustainable.policies.benchmark.bench import refuse_short_policy_windows
 from sustainable.policies.environments.guarded import refuse_faults

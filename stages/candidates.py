@@ -1,5 +1,10 @@
 """Stage candidates: score every deployment on the validation windows, and time it. Runs without the pins."""
 
+from sustainable.measuring.process import settle, start_afresh, start_stage_afresh
+
+if __name__ == "__main__":
+    start_stage_afresh("candidates")  # before the libraries read the environment
+
 from dataclasses import asdict
 
 from sustainable.core.arguments import stage_arguments
@@ -25,7 +30,6 @@ from sustainable.forecasting.benchmark.subjects import Sources
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
 from sustainable.forecasting.data import load_windows
 from sustainable.measuring.host import describe_host
-from sustainable.measuring.process import settle, start_afresh
 
 import torch
 

@@ -19,7 +19,6 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo
 from pydantic import field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
-from sklearn.model_selection import train_test_split
 
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT, Share
@@ -365,6 +364,8 @@ def stratified_split(
     `validation_share` is of what the test leaves. Overlapping windows land on both sides: this is
     the published protocol, and it leaks.
     """
+    from sklearn.model_selection import train_test_split  # here: it takes seconds, and few stages split
+
     everything = np.arange(len(target))
     try:
         rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=target)

@@ -1,14 +1,17 @@
 """The measuring process: its threads, cores and allocator, and the load of other processes."""
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
+import yaml
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PINNED = (
@@ -48,6 +51,23 @@ def start_afresh(threads: Threads, keep_memory: bool) -> None:
         sys.stdout.flush()
         free = {name: value for name, value in os.environ.items() if name not in unwanted}
         os.execve(sys.executable, [sys.executable, *sys.argv], free | wanted)
+
+
+def start_stage_afresh(*keys: str) -> None:
+    """`start_afresh` with `threads` and `keep_memory` of the section that `keys` name in `--params`.
+
+    `{name}` in a key stands for `--name`. For the first lines of a stage, before anything else is loaded:
+    loading all libraries twice takes seconds. The stage itself reports faults in params.yaml.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--params", type=Path)
+    parser.add_argument("--name")
+    arguments, _ = parser.parse_known_args()
+    with suppress(OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+        section = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))
+        for key in keys:
+            section = section[key.format(name=arguments.name)]
+        start_afresh(section["threads"], section["keep_memory"])
 
 
 def settle(threads: Threads) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """Frugal reference forecasters, which a GRU must beat to be worth its energy."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from sustainable.core.errors import UserError
 from sustainable.forecasting.data import Windows
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 
 def frugal_predictions(train: Windows, test: Windows) -> dict[str, np.ndarray]:
@@ -45,7 +49,9 @@ def logistic_last_day(train: Windows) -> tuple[np.ndarray, float]:
     return model.coef_[0].astype(np.float64), float(model.intercept_[0])
 
 
-def _fit_last_day(train: Windows) -> LogisticRegression:
+def _fit_last_day(train: Windows) -> "LogisticRegression":
+    from sklearn.linear_model import LogisticRegression  # here: it takes seconds, and few stages fit
+
     return LogisticRegression(max_iter=1000).fit(train.inputs[:, -1], train.target)
 
 

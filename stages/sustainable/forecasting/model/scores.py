@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score_loss, log_loss
 
 BINS = 10
 """Number of bins of equal count for the calibration error."""
@@ -44,6 +43,9 @@ def score(probability: np.ndarray, target: np.ndarray) -> Scores:
     if there are no forecasts, if one is not a probability, or if `target` has only one class, for which the
     balanced accuracy is undefined.
     """
+    # here: sklearn takes seconds to load, and few processes score
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score_loss, log_loss
+
     probability, target = _checked(probability, target)
     if len(np.unique(target)) != 2:
         raise ValueError("the target must hold both classes")
