@@ -8,16 +8,19 @@ import pytest
 
 from judging import judged
 from sustainable.core.errors import UserError
+from sustainable.reporting.forecasting.accuracy_gate import hits_by_seed, role_of, summarise_gate
 from sustainable.reporting.forecasting.audited import (
+    Ranking,
     control_lines,
-    hits_by_seed,
     pay_back_audited,
     proxy_agreement,
     repair_lines,
     summarise_audited,
+    summarise_ranking,
 )
 from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
 from sustainable.reporting.forecasting.audited_figures import draw_audited
+from sustainable.reporting.forecasting.decomposition import Factor, Waterfall, decompose
 from sustainable.reporting.forecasting.run import accepted
 from sustainable.reporting.forecasting.searching import summarise_searches
 from sustainable.reporting.parameters import (
@@ -26,12 +29,14 @@ from sustainable.reporting.parameters import (
     PoliciesParameters,
     ReportParameters,
 )
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio
 
 PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
-    audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    audited=AuditedParameters(
+        accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
+    ),
     layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
     policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning"],
@@ -79,7 +84,8 @@ def make_rows(blocks=15, costs=COSTS, profile="paper", flagged=()):
 
 
 def make_hits(**lost):
-    """Baseline, and so all others, right on 70 % of windows; `lost` windows fewer for those named."""
+    """Networks right on 70 % of windows, frugal forecasters on 40 %, or with `lost` windows fewer."""
+    lost = dict.fromkeys(("logistic_last_day", "majority", "persistence"), 60) | lost
     rows = []
     for seed in SEEDS:
         for window in range(WINDOWS):
@@ -122,13 +128,18 @@ def make_candidates():
     return table
 
 
-def claims_of(audited, searching=None, agreement=None):
-    agreement = agreement or {"flops": {64: Estimate(0.95, 0.93, 0.97, 12)}}
+def claims_of(audited, searching=None, within=(0.93, 0.97), between=(4.0, 5.0)):
+    """Judge C1 to C5; `within` and `between` are the intervals of C4."""
+    ranking = Ranking(
+        proxies={"flops": {64: Estimate(0.5, 0.4, 0.6, 12)}},
+        within={"fp32 on openvino": {64: Estimate(sum(within) / 2, *within, 12)}},
+        at_equal_operations={64: Ratio(sum(between) / 2, *between, 12)},
+    )
     return judged(
         AUDITED_CLAIMS,
         audited=audited,
         searching=searching or make_searches(),
-        agreement=agreement,
+        ranking=ranking,
         parameters=PARAMETERS,
     )
 
@@ -182,8 +193,15 @@ def test_too_little_saving_or_too_much_loss_refutes():
     assert claims_of(summarised(slow))["C1"].verdict == REFUTED
     slower = make_rows(costs=COSTS | {"ppo_stepwise": ("onnxruntime", "cccc", 0.6)})
     assert claims_of(summarised(slower))["C2"].verdict == REFUTED
-    assert claims_of(summarised(ppo_stepwise=10))["C1"].verdict == REFUTED
-    assert claims_of(summarised(ppo_stepwise=3))["C1"].verdict == CONFIRMED
+    assert claims_of(summarised(ppo_stepwise=20))["C1"].parts == {"CPU time": CONFIRMED, "accuracy": REFUTED}
+    assert claims_of(summarised(ppo_stepwise=3))["C1"].verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize("trivial", ["persistence", "majority", "logistic_last_day"])
+def test_a_gate_that_a_frugal_forecaster_passes_decides_nothing(trivial):
+    claim = claims_of(summarised(**{trivial: 0}))["C1"]
+    assert claim.parts == {"CPU time": CONFIRMED, "accuracy": INCONCLUSIVE}
+    assert f"cannot tell: {trivial.replace('_', ' ')} would pass" in claim.reason
 
 
 def test_too_few_blocks_or_clean_blocks_decide_nothing():
@@ -214,17 +232,70 @@ def test_regret_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"), [(0.91, 0.95, CONFIRMED), (0.5, 0.8, REFUTED), (0.85, 0.95, INCONCLUSIVE)]
+    ("within", "between", "verdict"),
+    [
+        ((0.91, 0.95), (3.0, 4.0), CONFIRMED),
+        ((0.5, 0.8), (3.0, 4.0), REFUTED),
+        ((0.85, 0.95), (3.0, 4.0), INCONCLUSIVE),
+        ((0.91, 0.95), (1.1, 1.5), REFUTED),
+        ((0.91, 0.95), (1.5, 2.5), INCONCLUSIVE),
+    ],
 )
-def test_the_proxy_claim_follows_the_interval(low, high, verdict):
-    agreement = {"flops": {64: Estimate((low + high) / 2, low, high, 100)}}
-    assert claims_of(summarised(), agreement=agreement)["C4"].verdict == verdict
+def test_the_proxy_claim_follows_both_intervals(within, between, verdict):
+    assert claims_of(summarised(), within=within, between=between)["C4"].verdict == verdict
+
+
+def test_equal_operations_on_two_targets_by_hand():
+    table = make_candidates().assign(width_0=[8, 16, 32, 64, 128, 256] * 2, width_1=8)
+    table.loc[6:, "cpu_time_ms_batch_64"] *= 3
+    ranking = summarise_ranking(table, (64,), PARAMETERS)
+    assert ranking.at_equal_operations[64].estimate == pytest.approx(3.0)
+    assert {name: one[64].estimate for name, one in ranking.within.items()} == {
+        "fp32 on onnxruntime": pytest.approx(1.0),
+        "fp32 on torch-eager": pytest.approx(1.0),
+    }
+    masked = table.assign(family="masked", cpu_time_ms_batch_64=1.0)
+    again = summarise_ranking(pd.concat([table, masked]), (64,), PARAMETERS)
+    assert again.within == ranking.within  # masked networks are not searched
+
+
+def test_a_saving_is_the_product_of_its_factors_in_either_order():
+    chosen = {"width_0": 32, "width_1": 16, "precision": "bf16", "runtime": "openvino"}
+    baseline = {"width_0": 256, "width_1": 256, "precision": "fp32", "runtime": "torch-eager"}
+    times_ms = {
+        ("torch-eager", 256, "fp32"): 12.0, ("openvino", 256, "fp32"): 6.0, ("torch-eager", 32, "fp32"): 4.0,
+        ("openvino", 32, "fp32"): 1.0, ("openvino", 32, "bf16"): 1.5,
+    }  # fmt: skip
+    table = pd.DataFrame(
+        {"family": "grid", "width_0": w, "width_1": 16 if w == 32 else w, "precision": p, "runtime": r,
+         "cpu_time_ms_batch_1": ms}
+        for (r, w, p), ms in times_ms.items()
+    )  # fmt: skip
+    ways = decompose(table, baseline, chosen, (1,))
+    assert [[one.factor for one in way.factors] for way in ways] == [
+        [2.0, 6.0, pytest.approx(2 / 3)],
+        [3.0, 4.0, pytest.approx(2 / 3)],
+    ]
+    assert [way.whole for way in ways] == [8.0, 8.0]
+    without = table[~((table["runtime"] == "torch-eager") & (table["width_0"] == 32))]
+    assert [way.order[0] for way in decompose(without, baseline, chosen, (1,))] == ["runtime"]
 
 
 @pytest.mark.parametrize(("lost", "verdict"), [(60, CONFIRMED), (-60, REFUTED), (0, INCONCLUSIVE)])
 def test_the_network_must_beat_every_frugal_forecaster(lost, verdict):
     frugal = dict.fromkeys(("logistic_last_day", "majority", "persistence"), lost)
     assert claims_of(summarised(**frugal))["C5"].verdict == verdict
+
+
+def test_a_network_that_was_broken_must_fail_at_the_gate():
+    hits = make_hits().assign(broken_masked=lambda table: table["baseline"])
+    gate = summarise_gate(hits, 0.02, 0.95)
+    assert (role_of("broken_masked"), gate.wrongly_passing) == ("broken network", ["broken_masked"])
+    assert gate.verdict_on("ppo_stepwise") == INCONCLUSIVE
+    failing = summarise_gate(hits.assign(broken_masked=0), 0.02, 0.95)
+    assert failing.wrongly_passing == []
+    assert failing.verdict_on("ppo_stepwise") == CONFIRMED
+    assert failing.lines["broken_masked"].difference.estimate == pytest.approx(-0.701)  # 140.2 of 200 windows
 
 
 def test_proxies_that_order_alike_agree_and_sparsity_is_turned_round():
@@ -284,9 +355,10 @@ def test_controls_are_compared_at_their_widths_alone():
 def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
     audited = summarised()
     labels = {key: key for key in audited.lines}
-    study = SimpleNamespace(audited=audited, searching=make_searches(), labels=labels)
+    way = Waterfall(64, ("widths",), 2.0, [Factor("widths", "8x8", 1.0, 2.0)])
+    study = SimpleNamespace(audited=audited, searching=make_searches(), labels=labels, decomposition=[way])
     for folder in ("one", "two"):
         names = draw_audited(tmp_path / folder, make_candidates(), study, "")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
-    assert len(names) == 4
+    assert len(names) == 5

@@ -39,7 +39,9 @@ from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTE
 PARAMETERS = ReportParameters(
     minimum_blocks=12,
     equivalence_margin=0.02,
-    audited=AuditedParameters(accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9),
+    audited=AuditedParameters(
+        accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
+    ),
     layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
     policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
     comparisons=["manual_pruning"],

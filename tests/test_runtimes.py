@@ -22,7 +22,7 @@ from sustainable.forecasting.compression.runtimes import (
     LOGIT_TOLERANCE,
     TARGETS,
     Deployed,
-    check_logits,
+    checked_logits,
     deploy,
     deploy_in_onnxruntime,
     deploy_in_openvino,
@@ -105,17 +105,17 @@ def test_wrong_outputs_are_refused(model):
     expected = eager(model)
     assert np.abs(expected).max() < 1  # so that the limit is the tolerance itself
     for precision, tolerance in LOGIT_TOLERANCE.items():
-        check_logits(named(precision, expected + 0.9 * tolerance), WINDOWS, expected)
+        checked_logits(named(precision, expected + 0.9 * tolerance), WINDOWS, expected)
         with pytest.raises(CompressionError, match=f"{precision} on torch-eager: a logit is .* off"):
-            check_logits(named(precision, expected + 1.1 * tolerance), WINDOWS, expected)
+            checked_logits(named(precision, expected + 1.1 * tolerance), WINDOWS, expected)
 
 
 def test_the_tolerance_grows_with_the_largest_logit():
     expected = np.array([0.0, -20.0], dtype=np.float32)
     windows = WINDOWS[:2]
-    check_logits(named("bf16", expected + np.float32(1.9)), windows, expected)
+    checked_logits(named("bf16", expected + np.float32(1.9)), windows, expected)
     with pytest.raises(CompressionError, match=r"a logit is 2\.1 off, 2 is allowed"):
-        check_logits(named("bf16", expected + np.float32(2.1)), windows, expected)
+        checked_logits(named("bf16", expected + np.float32(2.1)), windows, expected)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
@@ -125,15 +125,15 @@ def test_nan_and_infinite_outputs_are_refused(model, precision, bad):
     outputs = expected.copy()
     outputs[3] = bad
     with pytest.raises(CompressionError, match="off"):
-        check_logits(named(precision, outputs), WINDOWS, expected)
+        checked_logits(named(precision, outputs), WINDOWS, expected)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_a_precision_that_was_ignored_is_refused(model, precision):
     expected = eager(model)
-    check_logits(named("fp32", expected), WINDOWS, expected)
+    checked_logits(named("fp32", expected), WINDOWS, expected)
     with pytest.raises(CompressionError, match="the precision was ignored"):
-        check_logits(deploy_in_torch(model, precision), WINDOWS, expected)
+        checked_logits(deploy_in_torch(model, precision), WINDOWS, expected)
 
 
 def test_a_model_without_parameters_cannot_be_bfloat16():

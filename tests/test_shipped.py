@@ -130,6 +130,16 @@ def test_pages_with_another_verdict_are_refused(tmp_path):
         refuse_other_verdicts(tmp_path / "one", tmp_path / "other")
 
 
+def test_a_verdict_may_change_with_its_rule_alone(tmp_path):
+    for name, verdict, rule in (("old", "confirmed", "r"), ("new", "refuted", "s"), ("same", "refuted", "r")):
+        (tmp_path / name).write_text(json.dumps([{"id": "A1", "verdict": verdict, "rule": rule}]))
+    refuse_other_verdicts(tmp_path / "old", tmp_path / "new", ["A1"])
+    with pytest.raises(UserError, match=r"changes only with a new run .* or a new rule \(RULES=A1\)"):
+        refuse_other_verdicts(tmp_path / "old", tmp_path / "new")
+    with pytest.raises(UserError, match="claim A1: it has no new rule"):
+        refuse_other_verdicts(tmp_path / "old", tmp_path / "same", ["A1"])
+
+
 def test_a_run_that_is_not_there_is_one_line(watch):
     done = verify(watch.folder, "--run")
     assert done.returncode == 1

@@ -12,8 +12,10 @@ from sustainable.statistics import (
     INCONCLUSIVE,
     NOT_TESTABLE,
     REFUTED,
+    Estimate,
     Ratio,
     break_even,
+    crossed_difference,
     detectable_ratio,
     difference_interval,
     equivalence_p,
@@ -23,6 +25,7 @@ from sustainable.statistics import (
     noise_floor,
     paired_log_ratios,
     paired_ratio,
+    power_to_pass,
     redundancy,
     sign_flip_p,
     student_ratio,
@@ -272,3 +275,37 @@ def test_energy_that_is_time_leaves_nothing():
     free = redundancy(rng.lognormal(0, 0.1, 500).tolist(), rng.lognormal(0, 0.1, 500).tolist())
     assert abs(free.r) < 0.15
     assert free.left == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_crossed_interval_by_hand():
+    hits, reference = np.array([[1, 1, 0, 0], [1, 1, 1, 0]]), np.zeros((2, 4), dtype=int)
+    found = crossed_difference(hits.astype(bool), reference.astype(bool))
+    assert (found.estimate, found.n) == (0.625, 2)
+    # means of rows 0.5 and 0.75, of columns 1, 1, 0.5, 0: variances of the mean 0.03125 / 2 and 0.229167 / 4
+    rows, columns = 0.03125 / 2, 0.2291666667 / 4
+    freedom = (rows + columns) ** 2 / (rows**2 / 1 + columns**2 / 3)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(rows + columns)
+    assert (found.low, found.high) == (pytest.approx(0.625 - half), pytest.approx(0.625 + half))
+
+
+def test_the_crossed_interval_covers_where_units_vary():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        skill = rng.normal(0.0, 0.1, size=(5, 1))
+        hits = rng.random((5, 200)) < 0.6 + skill
+        found = crossed_difference(hits, rng.random((5, 200)) < 0.6)
+        covered += found.low <= 0.0 <= found.high
+    assert 0.92 < covered / 300 < 0.99
+
+
+def test_equal_forecasters_differ_by_nothing():
+    hits = np.ones((3, 5), dtype=bool)
+    assert crossed_difference(hits, hits) == Estimate(0.0, 0.0, 0.0, 3)
+    assert power_to_pass(Estimate(0.0, 0.0, 0.0, 3), 0.02) == 1.0
+
+
+def test_the_power_of_a_gate_by_hand():
+    # half-width 1.96 standard errors of 0.01: an equal model passes if its estimate exceeds -0.02 + 0.0196
+    power = power_to_pass(Estimate(0.3, 0.3 - 0.019600, 0.3 + 0.019600, 5), 0.02)
+    assert power == pytest.approx(stats.norm.cdf(0.04), abs=1e-3)
+    assert power_to_pass(Estimate(0.0, -0.0001, 0.0001, 5), 0.02) == pytest.approx(1.0)

@@ -7,7 +7,7 @@ ratio to the baseline. The mean of this logarithm over blocks is the logarithm o
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -315,30 +315,34 @@ def student_ratio(values: Numbers, reference: Numbers, confidence: float = 0.95)
     return ratio_over_units(values, reference, range(len(values)), confidence)
 
 
-def crossed_difference(
-    hits: Hits, reference: Hits, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def crossed_difference(hits: Hits, reference: Hits, confidence: float = 0.95) -> Estimate:
     """Return the accuracy of `hits` minus that of `reference`, both [units, windows] of bool.
 
-    Units and windows are both samples. The interval is a percentile bootstrap that draws rows and columns
-    independently (Owen 2007, "The pigeonhole bootstrap"); it is slightly too wide, which is conservative.
+    Units and windows are both samples, and each adds its variance to that of the mean. Student's t with
+    Satterthwaite's degrees of freedom gives the interval. Simulated with 335 windows it covers 95 to 99 %
+    with 5 units and 93 % with 3, whichever of the two varies more; a bootstrap over rows and columns
+    (Owen 2007) covers 92 and 87 % where the units vary more.
     """
     difference = hits.astype(float) - reference.astype(float)
-    units, windows = difference.shape
-    rows, columns = _crossed_draws(units, windows, resamples, seed)
-    means = np.einsum("ru,uw,rw->r", rows, difference, columns, optimize=True)
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return Estimate(float(difference.mean()), float(low), float(high), units)
+    sizes = difference.shape
+    variances = [difference.mean(axis=1 - axis).var(ddof=1) / sizes[axis] for axis in (0, 1)]
+    mean, variance = float(difference.mean()), sum(variances)
+    if not variance > 0:
+        return Estimate(mean, mean, mean, sizes[0])
+    parts = [one**2 / (size - 1) for one, size in zip(variances, sizes, strict=True)]
+    quantile = stats.t.ppf((1 + confidence) / 2, variance**2 / sum(parts))
+    half = float(quantile * math.sqrt(variance))
+    return Estimate(mean, mean - half, mean + half, sizes[0])
 
 
-@cache
-def _crossed_draws(units: int, windows: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw weights of units [resamples, units] and of windows [resamples, windows]."""
-    rng = np.random.default_rng(seed)
-    rows = rng.multinomial(units, np.full(units, 1 / units), size=resamples) / units
-    columns = rng.multinomial(windows, np.full(windows, 1 / windows), size=resamples) / windows
-    return rows, columns
+def power_to_pass(found: Estimate, margin: float, confidence: float = 0.95) -> float:
+    """Return the probability that two equal models pass a non-inferiority gate of `margin`.
+
+    It is computed from the width of the interval `found`, with the normal approximation.
+    """
+    half = (found.high - found.low) / 2
+    spread = half / float(stats.norm.ppf((1 + confidence) / 2))
+    return float(stats.norm.cdf((margin - half) / spread)) if spread > 0 else 1.0
 
 
 def rank_correlation(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from sustainable.policies.returns import SURVIVES
-from sustainable.reporting.forecasting.audited import Audited
+from sustainable.reporting.forecasting.audited import Audited, Ranking
 from sustainable.reporting.forecasting.discovery import CHANCE, Discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise
 from sustainable.reporting.forecasting.results import Results
@@ -15,7 +15,7 @@ from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.source import PublishedNumbers
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.summary import Policies
-from sustainable.statistics import NOT_TESTABLE, Estimate
+from sustainable.statistics import NOT_TESTABLE
 
 Source = Literal["study_a", "study_b", "ours"]
 Need = Literal["exact counts", "CPU time", "latency", "resident memory of processes", "energy counter"]
@@ -31,8 +31,7 @@ ROW_FILES = {name: f"data/benchmark/{name}.csv" for name in (*HIT_TABLES, "polic
 class Analysis:
     """Everything that is computed from a run, for the judges.
 
-    `results` are study A's benchmarks by name; `agreement` is the rank correlation by proxy and batch size;
-    `best_action` is the outcome of the published search.
+    `results` are study A's benchmarks by name; `best_action` is the outcome of the published search.
     """
 
     results: Mapping[str, Results]
@@ -40,7 +39,7 @@ class Analysis:
     best_action: Mapping[str, Any]
     audited: Audited
     searching: Searching
-    agreement: Mapping[str, Mapping[int, Estimate]]
+    ranking: Ranking
     policies: Policies
     source: PublishedNumbers
     discovery: Discovery
@@ -112,6 +111,7 @@ def thresholds(parameters: ReportParameters, published_action: int) -> dict[str,
         "target_speed_up": audited.target_speed_up,
         "accuracy_margin": audited.accuracy_margin,
         "rank_agreement": audited.rank_agreement,
+        "runtime_factor": audited.runtime_factor,
         "kept_percent": 100 * SURVIVES,
         "equivalence_percent": 100 * margin,
         "equivalence_ratio": 1 + margin,

@@ -61,7 +61,7 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     run, policies_run = read_run(data), read_policies_run(data)
     study = study_a.summarise_forecasting(run, sources[0], parameters)
     policies = study_b.summarise_policies(policies_run, parameters)
-    computed = (study.results, run.actions, run.best, study.audited, study.searching, study.agreement)
+    computed = (study.results, run.actions, run.best, study.audited, study.searching, study.ranking)
     source = study.source, study.discovery, study.layerwise
     analysis = Analysis(*computed, policies, *source, parameters)
     found = Findings(study, policies, judge_claims(analysis, sources[0]["claims"] | sources[1]["claims"]))

@@ -18,6 +18,8 @@ class AuditedParameters:
     accuracy_margin: Share  # largest loss of accuracy that still counts as non-inferior
     target_speed_up: Annotated[float, Field(gt=1.0)]  # factor by which CPU time must fall
     rank_agreement: Share  # rank correlation from which on a proxy may replace a measurement
+    runtime_factor: Annotated[float, Field(gt=1.0)]
+    """Ratio of CPU times of one network on two targets from which on its operations do not tell its cost."""
 
 
 @dataclass(frozen=True, config=STRICT)

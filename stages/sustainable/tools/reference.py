@@ -38,11 +38,17 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=ROOT, help="the project's folder")
     pages = "only render the pages again from the shipped rows"
     parser.add_argument("--pages", action="store_true", help=pages)
+    rules = "claims whose rule is new, so that their verdicts may change with --pages"
+    parser.add_argument("--rules", nargs="+", default=[], help=rules)
     parser.add_argument("--stages", nargs="+", default=[], help="take only the outputs of these stages")
     arguments = parser.parse_args()
     root = arguments.root.resolve()
     if arguments.pages or arguments.stages:
-        changed = take_some(root, arguments.stages) if arguments.stages else rerender(root)
+        changed = (
+            take_some(root, arguments.stages)
+            if arguments.stages
+            else rerender(root, new_rules=arguments.rules)
+        )
         print("\n".join(changed))
         print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums)}")
     else:

@@ -7,7 +7,7 @@ The rows stay as they were measured, and the lock keeps which code measured them
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,12 +32,12 @@ TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json")
 """Files outside the reference of which git tracks a copy."""
 
 
-def rerender(root: Path, taking: bool = False) -> list[str]:
+def rerender(root: Path, taking: bool = False, new_rules: Sequence[str] = ()) -> list[str]:
     """Render the pages of the reference again and renew their hashes; returns the files that changed.
 
     Raises `UserError`, and writes nothing, if a shipped row or weight does not have its recorded hash, if a
     verdict would change, or if this folder holds a run of its own. With `taking`, rows of that run have just
-    been taken, and verdicts may change.
+    been taken, and verdicts may change. The verdicts of `new_rules` may change too: claims whose rule is new.
     """
     place = Place(root)
     if place.has_own_run and not taking:
@@ -51,7 +51,8 @@ def rerender(root: Path, taking: bool = False) -> list[str]:
         rendered = Path(scratch)
         render(place, rendered)
         if not taking:
-            refuse_other_verdicts(place.reference / "claims.json", rendered / "paper/claims.json")
+            claims = place.reference / "claims.json", rendered / "paper/claims.json"
+            refuse_other_verdicts(*claims, new_rules)
         stage = with_recorded_inputs(place, place.declared[REPORT])
         stage = replace(stage, outputs={path: md5_of(rendered / path) for path in stage.outputs})
         shutil.rmtree(new, ignore_errors=True)
@@ -77,15 +78,22 @@ def refuse_changed_rows(place: Place) -> None:
             raise UserError(f"{item.name}: expected {item.expected}, found {item.found}; {item.advice}")
 
 
-def refuse_other_verdicts(shipped: Path, rendered: Path) -> None:
-    """Raise `UserError` if a shipped claim is gone or has another verdict. New claims may be added."""
-    verdicts = {name: claim["verdict"] for name, claim in read_claims(rendered).items()}
-    for name, claim in read_claims(shipped).items():
-        found = verdicts.get(name, "no such claim")
-        if found != claim["verdict"]:
+def refuse_other_verdicts(shipped: Path, rendered: Path, new_rules: Sequence[str] = ()) -> None:
+    """Raise `UserError` if a shipped claim is gone or has another verdict, except those of `new_rules`.
+
+    New claims may be added. A claim of `new_rules` must have another rule than the shipped one: the shipped
+    rule cannot have come to another verdict on the same rows.
+    """
+    judged, known = read_claims(rendered), read_claims(shipped)
+    for name in new_rules:
+        if name not in judged or (name in known and judged[name]["rule"] == known[name]["rule"]):
+            raise UserError(f"claim {name}: it has no new rule")
+    for name, claim in known.items():
+        found = judged[name]["verdict"] if name in judged else "no such claim"
+        if found != claim["verdict"] and name not in new_rules:
             raise UserError(
-                f"claim {name}: {claim['verdict']} in {shipped}, {found} with this code; a verdict "
-                "changes only with a new run: `make reproduce`, then `make reference`"
+                f"claim {name}: {claim['verdict']} in {shipped}, {found} with this code; a verdict changes "
+                f"only with a new run (`make reproduce`, then `make reference`) or a new rule (RULES={name})"
             )
 
 

@@ -27,10 +27,10 @@ from sustainable.energy.parallel import in_metered_parallel
 from sustainable.forecasting.data import load_windows
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
-from sustainable.forecasting.compression import runtimes
 from sustainable.forecasting.compression.runtimes import TARGETS, Deployed, Precision, Runtime, deploy
+from sustainable.forecasting.compression.runtimes import checked_logits, deploy_unchecked
 from sustainable.compression.weights import Scope, prune_weights
-from sustainable.forecasting.model.gru import Forecaster, sequence_flops
+from sustainable.forecasting.model.gru import Forecaster, logits_of, sequence_flops
 from sustainable.forecasting.model.scores import score
 from sustainable.forecasting.benchmark.subjects import Sources
 
@@ -128,11 +128,12 @@ def evaluate(
     """
     model = network.load(sources, seed)
     flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1])
-    rows = []
+    expected, rows = logits_of(model, inputs, len(inputs)).numpy(), []
     for precision, runtime in _targets_of(network, targets):
         columns, refused = dict.fromkeys(DEPLOYED_COLUMNS), None
         try:
-            columns = _quality(deploy(model, precision, runtime, inputs, sources.cache), inputs, target)
+            deployed = deploy_unchecked(model, precision, runtime, inputs.shape[1], sources.cache)
+            columns = _quality(deployed, checked_logits(deployed, inputs, expected), inputs, target)
         except CompressionError as error:
             refused = str(error)
         key = Candidate(network, precision, runtime).columns() | {"seed": seed}
@@ -140,9 +141,9 @@ def evaluate(
     return rows
 
 
-def _quality(deployed: Deployed, inputs: Tensor, target: np.ndarray) -> dict[str, Any]:
-    """Return the columns `DEPLOYED_COLUMNS` of one deployment."""
-    probability = torch.sigmoid(torch.from_numpy(deployed.logits(inputs, len(inputs)))).double().numpy()
+def _quality(deployed: Deployed, logits: np.ndarray, inputs: Tensor, target: np.ndarray) -> dict[str, Any]:
+    """Return the columns `DEPLOYED_COLUMNS` of one deployment, which computes `logits` [n]."""
+    probability = torch.sigmoid(torch.from_numpy(logits)).double().numpy()
     scores = asdict(score(probability, target))
     counted = asdict(account(deployed.model, inputs.shape[1], inputs.shape[2]))
     counted["size_bytes"] = deployed.size_bytes or counted["size_bytes"]
@@ -169,7 +170,7 @@ class Candidate:
     def deploy(self, sources: Sources, seed: int, days: int) -> Deployed:
         """Deploy the network of `seed` for windows of `days`; `evaluate` has checked it already."""
         model = self.network.load(sources, seed)
-        return runtimes.deploy_unchecked(model, self.precision, self.runtime, days, sources.cache)
+        return deploy_unchecked(model, self.precision, self.runtime, days, sources.cache)
 
 
 def timed_candidates(

@@ -76,7 +76,7 @@ def deploy(
     """
     expected = logits_of(model, example, len(example)).numpy()
     deployed = deploy_unchecked(model, precision, runtime, example.shape[1], cache)
-    check_logits(deployed, example, expected)
+    checked_logits(deployed, example, expected)
     return deployed
 
 
@@ -96,9 +96,12 @@ def deploy_unchecked(
     return make(content, precision, layered(model))
 
 
-def check_logits(deployed: Deployed, example: Tensor, expected: np.ndarray) -> None:
-    """Raise `CompressionError` if the logits on `example` [n, days, features] differ from `expected` [n] by
-    more than the precision allows, or are bitwise equal to it although the precision is not fp32."""
+def checked_logits(deployed: Deployed, example: Tensor, expected: np.ndarray) -> np.ndarray:
+    """Return the logits [n] on `example` [n, days, features].
+
+    Raises `CompressionError` if they differ from `expected` [n], those of eager fp32, by more than the
+    precision allows, or are bitwise equal to it although the precision is not fp32.
+    """
     logits = deployed.logits(example, len(example))
     allowed = LOGIT_TOLERANCE[deployed.precision] * max(1.0, float(np.abs(expected).max()))
     furthest = float(np.abs(logits - expected).max())
@@ -107,6 +110,7 @@ def check_logits(deployed: Deployed, example: Tensor, expected: np.ndarray) -> N
         raise CompressionError(f"{name}: a logit is {furthest:.2g} off, {allowed:.2g} is allowed")
     if deployed.precision != "fp32" and np.array_equal(logits, expected):
         raise CompressionError(f"{name}: the outputs equal those of fp32: the precision was ignored")
+    return logits
 
 
 def deploy_in_torch(model: nn.Module, precision: str) -> Deployed:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sustainable import statistics
+from sustainable.reporting.forecasting.accuracy_gate import NOT_MODELS, Gate, hits_by_seed, summarise_gate
 from sustainable.reporting.forecasting.results import COUNTS
 from sustainable.reporting.measured_rows import (
     BASELINE,
@@ -19,8 +20,6 @@ from sustainable.reporting.measured_rows import (
 )
 from sustainable.reporting.parameters import POWER, ReportParameters
 
-FRUGAL = ("logistic_last_day", "majority", "persistence")
-NOT_MODELS = ("training_seed", "first_day")
 PROXIES = ("flops", "parameters", "size_bytes", "sparsity", "proxy_flops", "proxy_parameters")
 
 
@@ -62,7 +61,7 @@ class Audited:
 
     lines: Mapping[str, AuditedLine]
     accuracies: Mapping[str, float]
-    against_frugal: Mapping[str, statistics.Estimate]
+    gate: Gate
     batch_sizes: Sequence[int]
     quickest: Mapping[int, str]
     blocks: int
@@ -96,14 +95,10 @@ def summarise_audited(
         line = _line(key, own, hits, timings, parameters)
         lines[key] = replace(line, same_as=None if first == key else first)
     names = [name for name in hits.columns if name not in NOT_MODELS]
-    base = hits_by_seed(hits, BASELINE)
     return Audited(
         lines=lines,
         accuracies={name: float(hits[name].mean()) for name in names},
-        against_frugal={
-            name: statistics.crossed_difference(base, hits_by_seed(hits, name), *parameters.bootstrap)
-            for name in FRUGAL
-        },
+        gate=summarise_gate(hits, parameters.audited.accuracy_margin, parameters.confidence),
         batch_sizes=sizes,
         quickest=quickest,
         blocks=int(models["block"].nunique()),
@@ -112,12 +107,6 @@ def summarise_audited(
         flagged=int(rows["flags"].notna().sum()),
         **describe_evidence(models),
     )
-
-
-def hits_by_seed(hits: pd.DataFrame, name: str) -> np.ndarray:
-    """One column of hits as [seeds, windows] of bool."""
-    table = hits.pivot(index="training_seed", columns="first_day", values=name)
-    return np.asarray(table, dtype=bool)
 
 
 def _line(
@@ -131,7 +120,7 @@ def _line(
         counts={name: int(own[name]) for name in COUNTS},
         accuracy=float(right.mean()),
         over_seeds=statistics.student_interval(by_seed, parameters.confidence),
-        crossed=statistics.crossed_difference(right, base, *parameters.bootstrap),
+        crossed=statistics.crossed_difference(right, base, parameters.confidence),
         timings=timings,
     )
 
@@ -187,21 +176,63 @@ def pay_back_audited(
     return statistics.break_even(1000 * cpu_s, own, other, *parameters.bootstrap)
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """How counted proxies rank the candidates, against their measured CPU time."""
+
+    proxies: Mapping[str, Mapping[int, statistics.Estimate]]
+    """Spearman's correlation over all candidates, by proxy and batch size."""
+    within: Mapping[str, Mapping[int, statistics.Estimate]]
+    """The same for operations, over the candidates of one precision and runtime."""
+    at_equal_operations: Mapping[int, statistics.Ratio | None]
+    """CPU time of a network on its slowest target / on its fastest, by batch size, over networks."""
+
+
+def summarise_ranking(
+    candidates: pd.DataFrame, sizes: Sequence[int], parameters: ReportParameters
+) -> Ranking:
+    """Compare proxies with measured CPU time over all candidates, within a target, and between targets."""
+    searched = candidates[candidates["family"] != "masked"]
+    targets = {f"{p} on {r}": own for (p, r), own in searched.groupby(["precision", "runtime"])}
+    return Ranking(
+        proxies=proxy_agreement(candidates, sizes, parameters),
+        within={
+            name: {size: agreement(own["flops"], own, size, parameters) for size in sizes}
+            for name, own in targets.items()
+        },
+        at_equal_operations={size: _between_targets(searched, size, parameters) for size in sizes},
+    )
+
+
+def _between_targets(
+    searched: pd.DataFrame, size: int, parameters: ReportParameters
+) -> statistics.Ratio | None:
+    networks = searched.groupby(["width_0", "width_1"])[f"cpu_time_ms_batch_{size}"]
+    times = networks.agg(["max", "min", "count"])
+    times = times[times["count"] > 1].reset_index()
+    return statistics.ratio_over_units(
+        times["max"], times["min"], times.index.to_numpy(), parameters.confidence
+    )
+
+
+def agreement(
+    proxy: pd.Series, candidates: pd.DataFrame, size: int, parameters: ReportParameters
+) -> statistics.Estimate:
+    """Compute Spearman's correlation of a proxy with measured CPU time at one batch size."""
+    measured = candidates[f"cpu_time_ms_batch_{size}"]
+    return statistics.rank_correlation(proxy, measured, *parameters.bootstrap)
+
+
 def proxy_agreement(
     candidates: pd.DataFrame, sizes: Sequence[int], parameters: ReportParameters
 ) -> dict[str, dict[int, statistics.Estimate]]:
-    """Compute Spearman's correlation of every proxy with measured CPU time over candidates, by batch size.
+    """Correlate every proxy with measured CPU time over candidates, by batch size.
 
     Higher sparsity promises less time, so its sign is turned: 1 is agreement for every proxy.
     """
     signed = candidates.assign(sparsity=-candidates["sparsity"])
     return {
-        proxy: {
-            size: statistics.rank_correlation(
-                signed[proxy], signed[f"cpu_time_ms_batch_{size}"], *parameters.bootstrap
-            )
-            for size in sizes
-        }
+        proxy: {size: agreement(signed[proxy], signed, size, parameters) for size in sizes}
         for proxy in PROXIES
     }
 

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sustainable.reporting.forecasting.audited import PROXIES, Audited
+from sustainable.reporting.forecasting.decomposition import Waterfall
 from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.formats import words
@@ -35,6 +36,7 @@ def draw_audited(folder: Path, candidates: pd.DataFrame, study: Forecasting, sta
     sizes = study.audited.batch_sizes
     figures = {
         "audited": audited_figure(study.audited, study.labels),
+        "decomposition": decomposition_figure(study.decomposition),
         "candidates": candidates_figure(candidates, sizes),
         "proxies": proxies_figure(candidates, max(sizes)),
         "regret": regret_figure(study.searching),
@@ -53,6 +55,28 @@ def audited_figure(audited: Audited, labels: Mapping[str, str]) -> Figure:
     figure = ratios_figure(series, [labels[key] for key in lines], (5.6, 3.2))
     figure.axes[0].set(xscale="log", xlabel="CPU time of a forecast relative to the eager baseline")
     figure.axes[0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+@styled()
+def decomposition_figure(ways: Sequence[Waterfall]) -> Figure:
+    """Plot the CPU time of a forecast after each change, from the baseline down: one panel per way."""
+    figure, axes = plt.subplots(1, len(ways), figsize=(2.4 * len(ways), 2.8), squeeze=False)
+    for axis, way in zip(axes[0], ways, strict=True):
+        levels = [way.start_ms, *(factor.cpu_time_ms for factor in way.factors)]
+        for place, factor in enumerate(way.factors, start=1):
+            before, after = levels[place - 1 : place + 1]
+            colour = GREEN if after <= before else ORANGE
+            axis.bar(place, before - after, bottom=after, color=colour, width=0.6)
+            axis.annotate(f"{factor.factor:.3g}x", (place, max(before, after)), fontsize=7, ha="center",
+                          xytext=(0, 2), textcoords="offset points")  # fmt: skip
+        for place in (0, len(levels)):
+            axis.bar(place, levels[min(place, len(levels) - 1)], color=BLUE, width=0.6)
+        names = ["baseline", *(f"{words(one.change)}\n{one.to}" for one in way.factors), "choice"]
+        axis.set_xticks(range(len(names)), names, fontsize=6, rotation=30)
+        axis.set(yscale="log", title=f"batch {way.batch_size}, {words(way.order[0])} first")
+        axis.set_ylim(min(levels) / 2, 1.6 * max(levels))
+    axes[0][0].set_ylabel("CPU time, ms per forecast")
     return figure
 
 

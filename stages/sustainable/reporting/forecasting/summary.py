@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sustainable.reporting.forecasting import audited as audited_rows
 from sustainable.reporting.forecasting import results as published_rows
 from sustainable.reporting.forecasting.conditions import Step, summarise_steps
+from sustainable.reporting.forecasting.decomposition import Waterfall, decompose
 from sustainable.reporting.forecasting.discovery import Discovery, summarise_discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise, summarise_layerwise
 from sustainable.reporting.forecasting.run import WAYS, Run
@@ -15,7 +16,7 @@ from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import POWER, ReportParameters
-from sustainable.statistics import BreakEven, Estimate
+from sustainable.statistics import BreakEven
 
 ADDED_LABELS = {
     "published_choice": "Published choice",
@@ -48,7 +49,8 @@ class Forecasting:
     results: Mapping[str, published_rows.Results]  # by way of measuring: `WAYS`
     audited: audited_rows.Audited
     searching: Searching
-    agreement: Mapping[str, Mapping[int, Estimate]]  # rank correlation, by proxy and batch size
+    ranking: audited_rows.Ranking
+    decomposition: list[Waterfall]
     accuracy: Mapping[str, Mapping[str, published_rows.AccuracyDifference]]  # by forecaster and reference
     hits: Mapping[str, tuple[int, int]]  # test windows that a forecaster gets right, of how many
     break_even: Mapping[str, Mapping[str, BreakEven]]  # published search, by configuration and quantity
@@ -75,7 +77,7 @@ def summarise_forecasting(
     remeasured = results["remeasured"]
     hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
     references = {name: hits[name] for name in (BASELINE, "persistence")}
-    invested = _invested(run)
+    invested, chosen = _invested(run), run.choices["choices"]
     source, tied = source_of(published), run.best["actions_sharing_best_reward"]
     zeros = published_rows.summarise_rows(run.rows["layerwise"], run.hits["layerwise"], parameters, ())
     margin = parameters.layerwise.accuracy_margin
@@ -83,7 +85,8 @@ def summarise_forecasting(
         results=results,
         audited=audited,
         searching=summarise_searches(run.improvements, run.choices, costs, parameters),
-        agreement=audited_rows.proxy_agreement(run.candidates, audited.batch_sizes, parameters),
+        ranking=audited_rows.summarise_ranking(run.candidates, audited.batch_sizes, parameters),
+        decomposition=decompose(run.candidates, chosen["baseline"], chosen[OURS], audited.batch_sizes),
         accuracy={
             key: {
                 name: published_rows.accuracy_difference(own, reference, parameters)

@@ -58,6 +58,8 @@ def forecasting_tables(
         latency_table(study, run.conditions["remeasured"]["frozen"]["latency"]),
         break_even_table(study, parameters),
         audited_table(study, parameters),
+        gate_table(study, parameters),
+        decomposition_table(study),
         quality_table(run.metrics["audited"]["baseline"]),
         controls_table(study, parameters),
         searchers_table(study, parameters),
@@ -271,8 +273,8 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         Column("Deployment"),
         Column("Weights", page="html"),
         Column("mean", format=THREE, group="Test accuracy"),
+        Column("over seeds alone", format=formats.difference_text, group="Test accuracy", page="html"),
         Column("difference", format=formats.difference_text, group="Test accuracy"),
-        Column("over seeds and windows", format=formats.difference_text, group="Test accuracy", page="html"),
     ]
     for size in audited.batch_sizes:
         timed = partial(Column, group=f"CPU time, batch {size}")
@@ -289,7 +291,8 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         f"and {audited.seeds} training seeds. Accuracy: mean over seeds, and difference to the baseline. CPU "
         "time: geometric mean, and its ratio to the eager baseline and to the best runtime, which is the "
         "uncompressed fp32 deployment with the least CPU time at that batch size. Brackets: "
-        f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds). Detectable: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t: CPU time over training seeds, "
+        "accuracy over seeds and test windows). Detectable: "
         f"the effect found with a power of {declared_percent(POWER)}. CPU time is read from the clock; "
         f"{audited.flagged} windows are flagged for contention."
     )
@@ -390,14 +393,77 @@ def repairs_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
     return ReportTable("repairs", caption, columns, rows)
 
 
-def proxies_table(study: Forecasting, candidates: int, parameters: ReportParameters) -> ReportTable:
-    rows = [Row([formats.words(proxy), *by_size.values()]) for proxy, by_size in study.agreement.items()]
-    sizes = [f"batch {size}" for size in study.audited.batch_sizes]
-    columns = (Column("Proxy"), *(Column(size, format=formats.interval_text) for size in sizes))
+def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    gate, audited = study.audited.gate, study.audited
+    rows = [
+        Row(
+            [study.labels.get(key, formats.words(key)), line.role, line.accuracy, line.difference]
+            + [line.passes, line.power]
+        )
+        for key, line in gate.lines.items()
+    ]
+    columns = (
+        Column("Forecaster"),
+        Column("Role"),
+        Column("Test accuracy", format=THREE),
+        Column("Minus the baseline's", format=formats.difference_text),
+        Column("Passes", format=lambda passes: "yes" if passes else "no"),
+        Column("Power", format=formats.percent),
+    )
     caption = (
-        f"Spearman's rank correlation of each proxy with measured CPU time over all {candidates} candidates "
-        f"(sparsity with its sign turned), with {declared_percent(parameters.confidence)} intervals "
-        "(bootstrap over candidates). Proxies are exact counts; CPU time is read from the clock."
+        "The accuracy gate: a forecaster passes if its accuracy minus the baseline's lies above "
+        f"-{gate.margin:g} with its whole {declared_percent(parameters.confidence)} interval (over "
+        f"{audited.seeds} training seeds and {audited.windows} test windows). If a frugal forecaster or a "
+        "network that was broken on purpose passes, the task cannot tell, and the gate decides nothing. "
+        "Power: the probability that a forecaster equal to the baseline passes, given the interval's width."
+    )
+    return ReportTable("gate", caption, columns, rows)
+
+
+def decomposition_table(study: Forecasting) -> ReportTable:
+    rows = []
+    for way in study.decomposition:
+        order = ", ".join(formats.words(change) for change in way.order)
+        rows += [
+            Row([str(way.batch_size), order, formats.words(one.change), one.to, one.cpu_time_ms, one.factor])
+            for one in way.factors
+        ]
+        rows.append(Row([str(way.batch_size), order, "all", BLANK, way.factors[-1].cpu_time_ms, way.whole]))
+    columns = (
+        Column("Batch"),
+        Column("Order"),
+        Column("Change"),
+        Column("To"),
+        Column("ms/forecast", format=formats.significant),
+        Column("Factor", format=formats.significant),
+    )
+    caption = (
+        "Where the saving of the step-by-step PPO's choice comes from: CPU time of a forecast before each "
+        "change, divided by that after it, in two orders. Below one, the change costs. The times are those "
+        "of the candidates, medians over rounds of the first training seed; they are read from the clock."
+    )
+    return ReportTable("decomposition", caption, columns, rows)
+
+
+def proxies_table(study: Forecasting, candidates: int, parameters: ReportParameters) -> ReportTable:
+    proxies, within = study.ranking.proxies, study.ranking.within
+    rows = [Row([formats.words(name), "all", *by_size.values()]) for name, by_size in proxies.items()]
+    rows += [
+        Row([formats.words("flops"), target, *by_size.values()], rule=not place)
+        for place, (target, by_size) in enumerate(within.items())
+    ]
+    sizes = [f"batch {size}" for size in study.audited.batch_sizes]
+    columns = (
+        Column("Proxy"),
+        Column("Candidates"),
+        *(Column(size, format=formats.interval_text) for size in sizes),
+    )
+    caption = (
+        f"Spearman's rank correlation of each proxy with measured CPU time, over all {candidates} "
+        "candidates and over those of one precision and runtime (sparsity with its sign turned), with "
+        f"{declared_percent(parameters.confidence)} intervals (bootstrap over candidates). A network has "
+        "equal operations on every target, which keeps the correlation over all candidates low. Proxies are "
+        "exact counts; CPU time is read from the clock."
     )
     return ReportTable("proxies", caption, columns, rows)
 
