@@ -439,7 +439,7 @@ def decomposition_table(study: Forecasting) -> ReportTable:
     )
     caption = (
         "Where the saving of the step-by-step PPO's choice comes from: CPU time of a forecast before each "
-        "change, divided by that after it, in two orders. Below one, the change costs. The times are those "
+        "change, divided by that after it, in either order. Below one, the change costs. The times are those "
         "of the candidates, medians over rounds of the first training seed; they are read from the clock."
     )
     return ReportTable("decomposition", caption, columns, rows)
