@@ -439,8 +439,9 @@ def decomposition_table(study: Forecasting) -> ReportTable:
     )
     caption = (
         "Where the saving of the step-by-step PPO's choice comes from: CPU time of a forecast before each "
-        "change, divided by that after it, in either order. Below one, the change costs. The times are those "
-        "of the candidates, medians over rounds of the first training seed; they are read from the clock."
+        "change, divided by that after it, in either order; a change with a factor below unity costs. The "
+        "times are those of the candidates, medians over rounds of the first training seed; they are read "
+        "from the clock."
     )
     return ReportTable("decomposition", caption, columns, rows)
 
