@@ -22,7 +22,7 @@ from sustainable.forecasting.benchmark.protocol import (
     refuse_short_windows,
 )
 from sustainable.forecasting.benchmark.subjects import Sources, hits_table
-from sustainable.forecasting.data import load_windows
+from sustainable.forecasting.data.windows import load_windows
 from sustainable.measuring.host import describe_host
 
 import torch

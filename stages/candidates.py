@@ -28,7 +28,7 @@ from sustainable.forecasting.benchmark.candidates import (
 )
 from sustainable.forecasting.benchmark.subjects import Sources
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
-from sustainable.forecasting.data import load_windows
+from sustainable.forecasting.data.windows import load_windows
 from sustainable.measuring.host import describe_host
 
 import torch

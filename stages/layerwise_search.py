@@ -7,7 +7,7 @@ from sustainable.core.effort import run_stage
 from sustainable.core.errors import UserError
 from sustainable.core.files import write_rows
 from sustainable.core.parameters import read_section
-from sustainable.forecasting.data import load_windows
+from sustainable.forecasting.data.windows import load_windows
 from sustainable.forecasting.layerwise.search import LayerwiseParameters, search_layers
 from sustainable.forecasting.model.gru import WeatherGRU, load_forecaster, trained_in
 

@@ -1,10 +1,11 @@
-"""Stage preprocess: cut a daily CSV into scaled windows, and split them into train, validation and test."""
+"""Stage preprocess: make scaled windows of a CSV, split into train, validation and test."""
 
 from sustainable.core.arguments import stage_arguments
 from sustainable.core.effort import run_stage
 from sustainable.core.files import write_json
 from sustainable.core.parameters import read_section
-from sustainable.forecasting.data import PreprocessParameters, preprocess, save_windows
+from sustainable.forecasting.data.preprocessing import PreprocessParameters, preprocess
+from sustainable.forecasting.data.windows import save_windows
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from sustainable.core.files import read_rows, write_rows
 from sustainable.core.parameters import read_section
 from sustainable.core.progress import progress
 from sustainable.forecasting.benchmark.subjects import Sources
-from sustainable.forecasting.data import load_windows
+from sustainable.forecasting.data.windows import load_windows
 from sustainable.forecasting.repairs import REPAIR_VARIANTS, RepairsParameters, repair_row, try_actions
 
 COLUMNS_NEEDED = ("family", "width_0", "width_1", "precision", "runtime")

@@ -7,7 +7,7 @@ from sustainable.core.effort import run_stage
 from sustainable.core.files import write_json, write_rows
 from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters
-from sustainable.forecasting.data import load_windows
+from sustainable.forecasting.data.windows import load_windows
 from sustainable.forecasting.model.gru import load_forecaster, trained_in
 from sustainable.forecasting.published.evaluation import evaluation_part
 from sustainable.forecasting.published.search import SearchParameters, search_as_published

@@ -15,7 +15,7 @@ from sustainable.forecasting.baselines import (
     train_baselines,
     weights_file,
 )
-from sustainable.forecasting.data import load_windows
+from sustainable.forecasting.data.windows import load_windows
 from sustainable.forecasting.model.training import TrainingParameters
 
 

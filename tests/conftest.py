@@ -113,8 +113,7 @@ def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = 
     stage = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][name]
     command = stage.get("do", stage)["cmd"].replace("${key}", key)
     parameters = yaml.safe_load((folder / "params.yaml").read_text())
-    command = command.replace("${csv}", parameters["csv"])
-    for field, value in parameters["benchmarks"][key].items():
+    for field, value in (parameters["benchmarks"][key] | parameters["protocols"].get(key, {})).items():
         command = command.replace(f"${{item.{field}}}", value)
     words = command.split()
     return [sys.executable, *(replaced.get(word, word) for word in words[1:])]

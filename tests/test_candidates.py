@@ -33,7 +33,7 @@ from sustainable.forecasting.benchmark.candidates import (
 )
 from sustainable.forecasting.benchmark.subjects import Sources
 from sustainable.forecasting.compression.runtimes import TARGETS, Deployed
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,

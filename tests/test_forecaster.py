@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import pytest
@@ -14,12 +15,17 @@ from sustainable.forecasting.model.gru import (
     LayeredGRU,
     WeatherGRU,
     correct,
+    decided,
+    gru_parameter_count,
+    layered,
     load_forecaster,
+    logits_of,
+    probabilities,
     save_forecaster,
     sequence_flops,
     trained_in,
 )
-from sustainable.forecasting.model.training import Trainer, TrainingParameters, TrainingRecipe
+from sustainable.forecasting.model.training import Trainer, TrainingParameters, TrainingRecipe, cross_entropy
 
 PUBLISHED = Architecture(features=4, hidden=256, layers=2, dropout=0.2)
 SMALL = {
@@ -59,6 +65,49 @@ def test_flops_by_hand_and_as_torch_counts_them():
     with FlopCounterMode(display=False) as counter:
         WeatherGRU(small).eval()(torch.zeros(1, 7, 3))
     assert counter.get_total_flops() == sequence_flops(3, (5, 5), 7)
+
+
+def test_three_classes_have_three_logits(tmp_path):
+    torch.manual_seed(0)
+    model = WeatherGRU(Architecture(2, 5, 2, 0.0, classes=3)).eval()
+    inputs = torch.rand(7, 4, 2)
+    logits = logits_of(model, inputs, 3)
+    assert logits.shape == (7, 3)
+    assert torch.equal(decided(logits), logits.argmax(dim=1))
+    assert torch.allclose(probabilities(logits).sum(dim=1), torch.ones(7, dtype=torch.float64), atol=1e-6)
+    assert correct(model, inputs, decided(logits), 2).all()
+    save_forecaster(tmp_path / "m.safetensors", model)
+    loaded = load_forecaster(tmp_path / "m.safetensors")
+    assert (loaded.architecture.classes, layered(loaded).architecture.classes) == (3, 3)
+    counted = gru_parameter_count(2, (5, 5), 3)
+    assert sum(parameter.numel() for parameter in loaded.parameters()) == counted
+    with FlopCounterMode(display=False) as counter:
+        model(inputs[:1])
+    assert counter.get_total_flops() == sequence_flops(2, (5, 5), 4, classes=3)
+
+
+def test_binary_models_are_stored_without_the_number_of_classes(tmp_path):
+    save_forecaster(tmp_path / "m.safetensors", WeatherGRU(Architecture(2, 3, 1, 0.0)))
+    assert "classes" not in read_tensors(tmp_path / "m.safetensors")[1]
+
+
+def test_the_loss_of_three_classes_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.2, 0.6]]))
+    by_class = cross_entropy(logits, torch.tensor([0, 2]))
+    assert by_class.item() == pytest.approx(-(math.log(0.5) + math.log(0.6)) / 2)
+    one_hot = torch.eye(3)[[0, 2]]
+    assert cross_entropy(logits, one_hot).item() == pytest.approx(by_class.item())
+
+
+def test_a_network_learns_three_classes(data):
+    (inputs, _), (others, _) = data
+    target, expected = ((3 * part[:, -1, 0]).long() for part in (inputs, others))
+    recipe = TrainingRecipe(**(SMALL | {"epochs": 40, "patience_epochs": 40, "learning_rate": 0.03}))
+    parameters = TrainingParameters(hidden=8, layers=1, dropout=0.0, seeds=[1], recipe=recipe)
+    model = Trainer(parameters.new_model(3, 1, classes=3), recipe, 1).fit(
+        (inputs, target), (others, expected)
+    )
+    assert correct(model, inputs, target, 50).float().mean() > 0.8
 
 
 def test_hits_do_not_depend_on_the_batch(data):

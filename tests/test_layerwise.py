@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env
 
 from sustainable.compression import CompressionError
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.layerwise.plan import (
     LayerPlan,
     PlanOutcome,

@@ -2,6 +2,7 @@ import json
 from dataclasses import FrozenInstanceError
 from functools import reduce
 from operator import getitem
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from ruamel.yaml import YAML
 
 from sustainable.core.errors import UserError
-from sustainable.core.parameters import STRICT, read_csv_path, read_profile, read_protocols, read_section
+from sustainable.core.parameters import STRICT, read_profile, read_protocols, read_section
 from sustainable.energy.choice import MeterParameters
 from sustainable.forecasting.benchmark.blocks import BlocksParameters
 from sustainable.forecasting.benchmark.candidates import CandidateParameters
@@ -19,7 +20,7 @@ from sustainable.forecasting.benchmark.runs import RunsParameters
 from sustainable.forecasting.benchmark.subjects import Deployment
 from sustainable.forecasting.compression.runtimes import TARGETS
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
-from sustainable.forecasting.data import PreprocessParameters
+from sustainable.forecasting.data.preprocessing import PreprocessParameters
 from sustainable.forecasting.model.training import TrainingParameters
 from sustainable.forecasting.repairs import RepairsParameters
 from sustainable.policies.benchmark.bench import PolicyBenchmarkParameters
@@ -40,7 +41,8 @@ class Example:
 @pytest.fixture
 def written(tmp_path):
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
-    base = {"benchmarks": {}, "csv": "a.csv", "metering": {}, "profile": "paper", "protocols": ["published"]}
+    protocols = {"published": {"csv": "a.csv"}}
+    base = {"benchmarks": {}, "metering": {}, "profile": "paper", "protocols": protocols}
 
     def write(section, **more):
         path = tmp_path / "params.yaml"
@@ -59,7 +61,7 @@ def test_a_section_becomes_a_frozen_dataclass(written):
     with pytest.raises(FrozenInstanceError):
         parameters.count = 4
     assert read_profile(path) == "paper"
-    assert read_protocols(path) == ["published"]
+    assert read_protocols(path) == {"published": Path("a.csv")}
 
 
 @pytest.mark.parametrize(
@@ -141,10 +143,10 @@ def test_bad_files_and_sections_are_named(written, tmp_path):
         read_section(written("- 1"), "stage", Example)
     with pytest.raises(UserError, match="profile: 'papre' is none of paper, full, smoke"):
         read_profile(written({}, profile="papre"))
-    with pytest.raises(UserError, match="csv: the path of a CSV file is needed, found 7"):
-        read_csv_path(written({}, csv=7))
-    with pytest.raises(UserError, match="protocols: a list of names is needed"):
-        read_protocols(written({}, protocols=[]))
+    with pytest.raises(UserError, match=r"protocols.one: csv: the path of a CSV file is needed, found .*7"):
+        read_protocols(written({}, protocols={"one": {"csv": 7}}))
+    with pytest.raises(UserError, match="protocols: names with a csv each are needed"):
+        read_protocols(written({}, protocols=["one"]))
     with pytest.raises(UserError, match="missing; run from the project's folder"):
         read_profile(tmp_path / "nowhere.yaml")
 

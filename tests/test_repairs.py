@@ -10,7 +10,7 @@ import torch
 from sustainable.forecasting.benchmark.subjects import Sources
 from sustainable.forecasting.compression.accounting import Account
 from sustainable.forecasting.compression.shrinking import equal_widths
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,

@@ -79,6 +79,15 @@ def test_every_target_computes_what_eager_fp32_computes(kind, precision, runtime
     assert furthest > 0 or precision == "fp32"
 
 
+@pytest.mark.parametrize(("precision", "runtime"), PINNED)
+def test_every_target_computes_all_logits_of_three_classes(precision, runtime, tmp_path):
+    torch.manual_seed(3)
+    model = LayeredGRU(LayeredArchitecture(FEATURES, (7, 4), 0.2, classes=3)).eval()
+    found = deploy(model, precision, runtime, WINDOWS, tmp_path).logits(WINDOWS, 5)
+    assert found.shape == (11, 3)
+    assert np.abs(found - eager(model)).max() < {"fp32": 1e-6, "bf16": 0.02, "int8": 0.02}[precision]
+
+
 def test_precisions_are_what_they_are_called(model, tmp_path):
     types = {
         precision: {value.dtype for value in deploy(model, precision, "torch-eager", WINDOWS, tmp_path)

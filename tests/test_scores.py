@@ -45,6 +45,21 @@ def test_balanced_accuracy_is_the_mean_of_the_recalls():
     assert (found.accuracy, found.balanced_accuracy) == (0.75, 0.5)
 
 
+def test_three_classes_by_hand():
+    probability = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
+    found = score(probability, np.array([0, 1, 1, 2]))
+    assert (found.n, found.accuracy) == (4, 0.75)
+    assert found.balanced_accuracy == pytest.approx((1 + 0.5 + 1) / 3)
+    assert found.log_loss == pytest.approx(-(math.log(0.7 * 0.8 * 0.3) + math.log(1 - 1e-6)) / 4)
+    assert found.brier == pytest.approx((0.14 + 0.06 + 0.78 + 0.0) / 4)
+    # four forecasts of the decided class, a bin each: 0.7 right, 0.8 right, 0.5 wrong, 1.0 right
+    assert found.calibration_error == pytest.approx((0.3 + 0.2 + 0.5 + 0.0) / 4)
+    with pytest.raises(ValueError, match="every class must occur"):
+        score(probability, np.array([0, 1, 1, 1]))
+    with pytest.raises(ValueError, match="are not probabilities"):
+        score(probability / 2, np.array([0, 1, 1, 2]))
+
+
 def test_a_wrong_certainty_costs_what_the_clip_says():
     found = score(np.array([0.0, 1.0]), np.array([1, 0]))
     assert found.log_loss == pytest.approx(-math.log(PROBABILITY_CLIP))

@@ -7,7 +7,7 @@ from stable_baselines3.common.env_checker import check_env
 
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.gru import Architecture, WeatherGRU, correct
 from sustainable.forecasting.published import evaluation as candidates
 from sustainable.forecasting.published.agent import (

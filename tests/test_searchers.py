@@ -359,7 +359,7 @@ def test_the_projects_parameters_are_valid(project, tmp_path, shortened):
 def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     own = {name: vars_of(value) for name, value in vars(PARAMETERS).items()}
     section = {"budget": 8, "seeds": 2, "first_seed": 7, "reward": vars_of(REWARD), "searchers": own}
-    shared = {"benchmarks": {}, "csv": "a.csv", "profile": "smoke", "protocols": ["audited"]}
+    shared = {"benchmarks": {}, "profile": "smoke", "protocols": {"audited": {"csv": "a.csv"}}}
     codecarbon = {"tracking_mode": "process", "country_iso_code": "USA", "sampling_s": 15.0}
     content = {
         **shared,

@@ -106,6 +106,18 @@ def test_taught_targets_by_hand():
     assert distillation_target(teacher, train, 0.0, 2).tolist() == [0.0, 1.0, 1.0]
 
 
+def test_a_student_of_three_classes_learns_from_probabilities():
+    torch.manual_seed(0)
+    teacher = LayeredGRU(LayeredArchitecture(3, (2,), 0.0, classes=3)).eval()
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.zero_()
+        teacher.readout.bias.copy_(torch.log(torch.tensor([2.0, 1.0, 1.0])))
+    train = torch.rand(2, 4, 3), torch.tensor([0, 2])
+    found = distillation_target(teacher, train, 0.5, 2)
+    assert found.tolist() == [pytest.approx([0.75, 0.125, 0.125]), pytest.approx([0.25, 0.125, 0.625])]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_the_widths_asked_and_the_same_weights_twice(method, baseline, data):
     task = ShrinkTask(method, (3, 2), 5)

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sustainable.core.errors import UserError
 from sustainable.forecasting.benchmark.subjects import Deployment, Sources, hits_table, make_subjects
 from sustainable.forecasting.compression.actions import Configuration
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.frugal import frugal_predictions
 from sustainable.forecasting.model.gru import (
     Architecture,

@@ -16,29 +16,28 @@ from pydantic import TypeAdapter
 
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import file_sha256
-from sustainable.core.parameters import read_csv_path, read_section
+from sustainable.core.parameters import read_protocols, read_section
 from sustainable.core.tensors import read_tensors, write_tensors
-from sustainable.forecasting.data import (
+from sustainable.forecasting.data.daily import (
     ChronologicalSplit,
-    PreprocessParameters,
+    DailyParameters,
     Table,
     chronological_split,
     leaks,
-    load_windows,
     make_windows,
     read_daily_table,
     rows_of_parts,
     rows_to_scale_over,
-    save_windows,
-    scale_min_max,
     split_windows,
-    stratified_split,
 )
+from sustainable.forecasting.data.preprocessing import PreprocessParameters
+from sustainable.forecasting.data.windows import load_windows, save_windows, scale_min_max, stratified_split
 
 HEADER = "date,precipitation,temp_max,temp_min,wind,weather"
 GOOD = [f"2012-01-0{day},0.0,12.8,5.0,4.7,rain" for day in range(1, 6)]
 SPLIT = {"method": "chronological", "train_until": "2012-01-02", "validation_until": "2012-01-04"}
 SECTION = {
+    "layout": "daily",
     "date": "date",
     "window_days": 1,
     "features": ["precipitation", "temp_max", "temp_min", "wind"],
@@ -50,7 +49,7 @@ WARM = {"column": "temp_max", "above": 15.0}
 RANDOM = {"method": "random_stratified", "test_share": 0.2, "validation_share": 0.1, "seed": 42}
 
 
-def parameters(**changes) -> PreprocessParameters:
+def parameters(**changes) -> DailyParameters:
     text = json.dumps(SECTION | changes)
     return TypeAdapter(PreprocessParameters).validate_json(text)
 
@@ -267,10 +266,9 @@ def write_params(folder, section) -> Path:
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"preprocess": {}}}))
     content = {
         "profile": "paper",
-        "protocols": ["mine"],
+        "protocols": {"mine": {"csv": "weather.csv"}},
         "benchmarks": {},
         "metering": {},
-        "csv": "weather.csv",
     }
     content["preprocess"] = {"mine": section}
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
@@ -388,6 +386,7 @@ def test_windows_are_stored_and_a_damaged_store_is_named(tmp_path):
 
 
 LINCOLN = {
+    "layout": "daily",
     "date": "DATE",
     "rows": {"STATION": "USW00094996"},
     "window_days": 7,
@@ -401,9 +400,10 @@ LINCOLN = {
 def preprocess(project, folder, section, table):
     """The command that dvc.yaml gives the stage, in a folder whose params.yaml names `table`."""
     params = write_params(folder, section)
-    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | {"csv": str(table)}))
-    words = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["preprocess"]["cmd"]
-    words = words.replace("${csv}", str(read_csv_path(params))).replace("${item.protocol}", "mine")
+    named = {"protocols": {"mine": {"csv": str(table)}}}
+    params.write_text(yaml.safe_dump(yaml.safe_load(params.read_text()) | named))
+    words = yaml.safe_load((project / "dvc.yaml").read_text())["stages"]["preprocess"]["do"]["cmd"]
+    words = words.replace("${item.csv}", str(read_protocols(params)["mine"])).replace("${key}", "mine")
     command = [sys.executable, project / words.split()[1], *words.split()[2:]]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

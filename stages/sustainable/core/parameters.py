@@ -21,7 +21,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 """A parameter that is a share, between 0 and 1 exclusive."""
 
-SHARED_SECTIONS = ("benchmarks", "csv", "metering", "profile", "protocols")
+SHARED_SECTIONS = ("benchmarks", "metering", "profile", "protocols")
 BLOCKS_FOR_REUSE = ("windows",)
 """Sections whose values others take over by `<<`; nothing reads them, so they may be missing."""
 PROFILES = ("paper", "full", "smoke")
@@ -37,20 +37,16 @@ def read_profile(path: Path) -> str:
     return str(profile)
 
 
-def read_protocols(path: Path) -> list[str]:
-    """Return the protocols that the pipeline runs, in the order of the paper."""
+def read_protocols(path: Path) -> dict[str, Path]:
+    """Return the CSV of each protocol that the pipeline runs, relative to the project's folder."""
     protocols = _read(path)["protocols"]
-    if not isinstance(protocols, list) or not protocols:
-        raise UserError(f"{path}: protocols: a list of names is needed, found {protocols!r}")
-    return [str(protocol) for protocol in protocols]
-
-
-def read_csv_path(path: Path) -> Path:
-    """Return the path of study A's daily table, relative to the project's folder."""
-    csv = _read(path)["csv"]
-    if not isinstance(csv, str):
-        raise UserError(f"{path}: csv: the path of a CSV file is needed, found {csv!r}")
-    return Path(csv)
+    if not isinstance(protocols, dict) or not protocols:
+        raise UserError(f"{path}: protocols: names with a csv each are needed, found {protocols!r}")
+    for name, source in protocols.items():
+        if not (isinstance(source, dict) and source.keys() == {"csv"} and isinstance(source["csv"], str)):
+            problem = f"csv: the path of a CSV file is needed, found {source!r}"
+            raise UserError(f"{path}: protocols.{name}: {problem}")
+    return {str(name): Path(source["csv"]) for name, source in protocols.items()}
 
 
 def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None) -> Any:

@@ -13,9 +13,9 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.forecasting.data import Windows, as_tensors, load_windows
+from sustainable.forecasting.data.windows import Windows, as_tensors, load_windows
 from sustainable.forecasting.model.frugal import frugal_predictions, frugal_probabilities
-from sustainable.forecasting.model.gru import Forecaster, logits_of, save_forecaster
+from sustainable.forecasting.model.gru import Forecaster, decided, logits_of, probabilities, save_forecaster
 from sustainable.forecasting.model.scores import score
 from sustainable.forecasting.model.training import Trainer, TrainingParameters
 
@@ -46,7 +46,7 @@ def train_seed(
     use_deterministic_torch()
     parts = load_windows(windows)
     identity = fingerprint({"recipe": asdict(parameters), "windows": file_sha256(windows)})
-    model = parameters.new_model(parts["train"].inputs.shape[2], seed)
+    model = parameters.new_model(parts["train"].inputs.shape[2], seed, parts["train"].classes)
     trainer = Trainer(model, parameters.recipe, seed, folder / f"seed_{seed}.safetensors", identity)
     meter = choose_meter(metering).make()
     meter.start()
@@ -77,8 +77,8 @@ def describe_model(trainer: Trainer) -> dict[str, Any]:
 def gru_scores(model: Forecaster, part: Windows, batch_size: int) -> dict[str, Any]:
     """Score one network on one part."""
     logits = logits_of(model, torch.from_numpy(part.inputs), batch_size)
-    correct = int(((logits > 0).numpy() == part.target).sum())
-    return {"correct": correct} | asdict(score(torch.sigmoid(logits).double().numpy(), part.target))
+    correct = int((decided(logits).numpy() == part.target).sum())
+    return {"correct": correct} | asdict(score(probabilities(logits).numpy(), part.target))
 
 
 def frugal_scores(parts: dict[str, Windows]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, ShrinkTask
 from sustainable.forecasting.compression.shrinking import plan_shrinking, shrink_forecaster
-from sustainable.forecasting.data import as_tensors, load_windows
+from sustainable.forecasting.data.windows import as_tensors, load_windows
 from sustainable.forecasting.model.gru import layered, load_forecaster, save_forecaster
 
 

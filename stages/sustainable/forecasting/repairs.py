@@ -26,7 +26,7 @@ from sustainable.forecasting.model.gru import correct, sequence_flops
 from sustainable.forecasting.published.reward import Metrics, RewardParameters, published_reward
 from sustainable.forecasting.compression.shrinking import equal_widths
 from sustainable.forecasting.benchmark.subjects import Sources
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -18,8 +18,9 @@ from typing import Any
 from sustainable.core.errors import exit_on_error
 from sustainable.core.files import write_json
 from sustainable.core.parallel import available_cores
-from sustainable.core.parameters import read_csv_path
+from sustainable.core.parameters import read_protocols
 from sustainable.verification.cpu.comparison import LegOutcome, compare, legs
+from sustainable.verification.cpu.computation import PROTOCOL
 
 SUBJECT, DIGITS = 30, 8
 
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a process may take")
     asked = parser.parse_args()
     host = processor()
-    wanted, csv = legs(host["maker"]), read_csv_path(asked.params)
+    wanted, csv = legs(host["maker"]), read_protocols(asked.params)[PROTOCOL]
     said = f"{len(wanted)} processes on {host['model']}, some emulated"
     print(f"{said}: about 5 minutes on 2 cores", flush=True)
     start = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.core.hashing import file_sha256, fingerprint
-from sustainable.core.parameters import read_csv_path
+from sustainable.core.parameters import read_protocols
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, none_wrong
@@ -37,12 +37,12 @@ def declared_tiers(root: Path) -> dict[str, str]:
 
 
 def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    csv = str(read_csv_path(root / "params.yaml"))
+    tables = sorted({str(csv) for csv in read_protocols(root / "params.yaml").values()})
     return {
         "version": 1,
         "artifacts": entries_of(root, stages, declared_tiers(root)),
         "claims": claim_entries(root / "paper/claims.json"),
-        "sources": {name: file_sha256(root / name) for name in (*SOURCES, csv)},
+        "sources": {name: file_sha256(root / name) for name in (*SOURCES, *tables)},
     }
 
 

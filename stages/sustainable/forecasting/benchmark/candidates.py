@@ -24,13 +24,13 @@ from sustainable.core.parameters import STRICT, Share
 from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.forecasting.data import load_windows
+from sustainable.forecasting.data.windows import load_windows
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
 from sustainable.forecasting.compression.runtimes import TARGETS, Deployed, Precision, Runtime, deploy
 from sustainable.forecasting.compression.runtimes import checked_logits, deploy_unchecked
 from sustainable.compression.weights import Scope, prune_weights
-from sustainable.forecasting.model.gru import Forecaster, logits_of, sequence_flops
+from sustainable.forecasting.model.gru import Forecaster, logits_of, probabilities, sequence_flops
 from sustainable.forecasting.model.scores import score
 from sustainable.forecasting.benchmark.subjects import Sources
 
@@ -127,7 +127,7 @@ def evaluate(
     of a target, `refused` is the reason and every column but `flops` is None.
     """
     model = network.load(sources, seed)
-    flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1])
+    flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1], model.architecture.classes)
     expected, rows = logits_of(model, inputs, len(inputs)).numpy(), []
     for precision, runtime in _targets_of(network, targets):
         columns, refused = dict.fromkeys(DEPLOYED_COLUMNS), None
@@ -143,7 +143,7 @@ def evaluate(
 
 def _quality(deployed: Deployed, logits: np.ndarray, inputs: Tensor, target: np.ndarray) -> dict[str, Any]:
     """Return the columns `DEPLOYED_COLUMNS` of one deployment, which computes `logits` [n]."""
-    probability = torch.sigmoid(torch.from_numpy(logits)).double().numpy()
+    probability = probabilities(torch.from_numpy(logits)).numpy()
     scores = asdict(score(probability, target))
     counted = asdict(account(deployed.model, inputs.shape[1], inputs.shape[2]))
     counted["size_bytes"] = deployed.size_bytes or counted["size_bytes"]

@@ -1,6 +1,6 @@
 """The subjects of a benchmark: each configuration as a deployed model, with its constant columns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from sustainable.core.parameters import STRICT
 from sustainable.core.tensors import serialise, tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import account
+from sustainable.compression.weights import prune_weights
 from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration, compress_forecaster
 from sustainable.forecasting.compression.runtimes import (
     Deployed,
@@ -25,13 +26,17 @@ from sustainable.forecasting.compression.runtimes import (
     deploy_in_torch,
     deploy_unchecked,
 )
+from sustainable.forecasting.compression.units import prune_gru_units
 from sustainable.forecasting.layerwise.plan import LayerPlan, compress_by_plan
-from sustainable.forecasting.model.gru import Forecaster, Width, load_forecaster, sequence_flops, trained_in
-from sustainable.forecasting.model.frugal import frugal_predictions, logistic_last_day
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.model.gru import Forecaster, LayeredGRU, Width, decided, layered
+from sustainable.forecasting.model.gru import load_forecaster, sequence_flops, trained_in
+from sustainable.forecasting.model.frugal import frugal_predictions, logistic_last_day, logistic_window
+from sustainable.forecasting.data.windows import Windows
 
 SearchedChoice = Literal["search", "oracle", "ppo_stepwise", "best_uncompressed"]
-FrugalChoice = Literal["logistic_last_day"]
+FrugalChoice = Literal["logistic_last_day", "logistic_window"]
+BrokenChoice = Literal["random_weights", "masked_90", "width_1"]
+"""Networks that were compressed until they break, without fine-tuning: the accuracy gate must refuse them."""
 
 
 @checked_dataclass(frozen=True, config=STRICT)
@@ -49,7 +54,7 @@ class Deployment:
         return f"{'x'.join(map(str, self.widths))} {self.precision} {self.runtime}"
 
 
-BenchmarkChoice = Configuration | LayerPlan | Deployment | SearchedChoice | FrugalChoice
+BenchmarkChoice = Configuration | LayerPlan | Deployment | SearchedChoice | FrugalChoice | BrokenChoice
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,16 @@ def make_subjects(
     subjects = {}
     for name, choice in resolved.items():
         try:
-            if isinstance(choice, str):
-                subject = _logistic(sources.train)
+            if choice == "logistic_last_day" or choice == "logistic_window":
+                subject = _frugal(choice, sources.train)
+            elif isinstance(choice, str):
+                subject = _broken(choice, sources.baseline(seed), seed, inputs)
             else:
                 subject = _network(choice, sources, seed, inputs)
         except CompressionError as error:
             raise UserError(f"benchmark: configurations: {name}: {error}") from None
         logits = torch.from_numpy(subject.deployed.logits(inputs, batch_size))
-        subjects[name] = Subject(subject.deployed, subject.labels, (logits > 0) == (target > 0.5))
+        subjects[name] = Subject(subject.deployed, subject.labels, decided(logits) == target.long())
     return subjects
 
 
@@ -148,7 +155,7 @@ def hits_table(
 
 def _resolve(
     choice: BenchmarkChoice, sources: Sources
-) -> Configuration | LayerPlan | Deployment | FrugalChoice:
+) -> Configuration | LayerPlan | Deployment | FrugalChoice | BrokenChoice:
     match choice:
         case "search":
             return _published_choice(sources.choices)
@@ -199,32 +206,59 @@ def _network(
             compressed = compress_forecaster(model, choice, inputs[:1])
             extra = {"pruning": choice.pruning, "quantization": choice.quantization}
         deployed = deploy_in_torch(compressed, "int8" if choice.quantization else "fp32")
-    labels = {
-        "name": choice.name,
-        **extra,
-        "runtime": deployed.runtime,
-        "precision": deployed.precision,
-        **asdict(account(deployed.model, inputs.shape[1], inputs.shape[2])),
-        "flops": sequence_flops(inputs.shape[2], model.widths, inputs.shape[1]),
-    }
+    labels = _labels(choice.name, deployed, model, inputs)
     if deployed.size_bytes is not None:
         labels["size_bytes"] = deployed.size_bytes
-    return Subject(deployed, labels, torch.empty(0))
+    return Subject(deployed, {"name": choice.name} | extra | labels, torch.empty(0))
 
 
-def _logistic(train: Windows) -> Subject:
-    """Deploy the logistic regression on the last day in plain numpy."""
-    weights, bias = (np.asarray(value, dtype=np.float32) for value in logistic_last_day(train))
+def _labels(name: str, deployed: Deployed, model: Forecaster, inputs: Tensor) -> dict[str, Any]:
+    """The constant columns of a deployed network of the shape of `model`."""
+    _, days, features = inputs.shape
+    return {
+        "name": name,
+        "runtime": deployed.runtime,
+        "precision": deployed.precision,
+        **asdict(account(deployed.model, days, features)),
+        "flops": sequence_flops(features, model.widths, days, model.architecture.classes),
+    }
+
+
+def _broken(choice: BrokenChoice, model: Forecaster, seed: int, inputs: Tensor) -> Subject:
+    """Break a trained network, and deploy it in eager PyTorch."""
+    if choice == "random_weights":
+        torch.manual_seed(seed)
+        broken: Forecaster = LayeredGRU(layered(model).architecture).eval()
+    elif choice == "masked_90":
+        broken = prune_weights(model, 0.9, "global")
+    else:
+        broken = prune_gru_units(layered(model), (1,) * len(model.widths), "l1")
+    deployed = deploy_in_torch(broken, "fp32")
+    return Subject(deployed, _labels(choice.replace("_", " "), deployed, broken, inputs), torch.empty(0))
+
+
+def _frugal(choice: FrugalChoice, train: Windows) -> Subject:
+    """Deploy a logistic regression in plain numpy."""
+    reads_all = choice == "logistic_window"
+    fitted = logistic_window(train) if reads_all else logistic_last_day(train)
+    weights, biases = (value.astype(np.float32) for value in fitted)
 
     def run(windows: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = windows[:, -1] @ weights + bias
-        return logits
+        inputs = windows.reshape(len(windows), -1) if reads_all else windows[:, -1]
+        logits: np.ndarray = inputs @ weights + biases
+        return logits[:, 0] if logits.shape[1] == 1 else logits
 
-    deployed = Deployed(lambda windows: windows.numpy(), run, torch.nn.Identity(), "fp32", "numpy")
-    tensors = {"weights": torch.from_numpy(weights), "bias": torch.from_numpy(bias)}
-    parameters = len(weights) + 1
+    name = "logistic regression" if not reads_all else "logistic regression on all days"
+    return _in_numpy(name, run, {"weights": weights, "bias": biases}, 2 * weights.size)
+
+
+def _in_numpy(
+    name: str, run: Callable[[np.ndarray], np.ndarray], arrays: Mapping[str, np.ndarray], flops: int
+) -> Subject:
+    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+    parameters = sum(value.size for value in arrays.values())
     labels = {
-        "name": "logistic regression",
+        "name": name,
         "runtime": "numpy",
         "precision": "fp32",
         "weights_sha256": tensors_sha256(tensors),
@@ -233,7 +267,8 @@ def _logistic(train: Windows) -> Subject:
         "int8_parameters": 0,
         "size_bytes": len(serialise(tensors)),
         "proxy_parameters": parameters,
-        "proxy_flops": 2 * len(weights),
-        "flops": 2 * len(weights),
+        "proxy_flops": flops,
+        "flops": flops,
     }
+    deployed = Deployed(lambda windows: windows.numpy(), run, torch.nn.Identity(), "fp32", "numpy")
     return Subject(deployed, labels, torch.empty(0))

@@ -25,7 +25,7 @@ def cached_gru_onnx(model: LayeredGRU, days: int, cache: Path) -> bytes:
 
 
 def gru_to_onnx(model: LayeredGRU, days: int) -> bytes:
-    """Return an ONNX model with input `windows` [n, days, features] and output `logits` [n].
+    """Return an ONNX model with input `windows` [n, days, features] and output `logits` [n] or [n, classes].
 
     PyTorch's GRU applies the reset gate after the recurrent product, which ONNX calls
     `linear_before_reset`.
@@ -35,11 +35,14 @@ def gru_to_onnx(model: LayeredGRU, days: int) -> bytes:
     for depth, layer in enumerate(model.layers):
         _add_layer(graph, depth, layer, last=depth == len(model.layers) - 1)
     readout = [graph.constant(f"readout.{name}", value) for name, value in model.readout.named_parameters()]
-    graph.node("Gemm", ["state", *readout], ["column"], transB=1)
-    graph.node("Squeeze", ["column", graph.axis(1)], [OUTPUT])
+    is_binary = model.architecture.classes == 2
+    graph.node("Gemm", ["state", *readout], ["column" if is_binary else OUTPUT], transB=1)
+    if is_binary:
+        graph.node("Squeeze", ["column", graph.axis(1)], [OUTPUT])
     shape: list[str | int | None] = ["n", days, model.architecture.features]
     windows = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)
-    logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n"])
+    outputs: list[str | int | None] = ["n"] if is_binary else ["n", model.architecture.classes]
+    logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, outputs)
     whole = helper.make_graph(graph.nodes, "forecaster", [windows], [logits], graph.constants)
     opsets = [helper.make_opsetid("", OPSET)]
     built = helper.make_model(whole, opset_imports=opsets, ir_version=IR_VERSION)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from sustainable.core.parameters import STRICT, Share
 from sustainable.forecasting.compression.units import Criterion, prune_gru_units
@@ -102,7 +102,7 @@ def shrink_forecaster(
         share = parameters.controls.distillation_share if task.method == "distilled" else 0.0
         target = distillation_target(baseline, train, share, recipe.batch_size)
         shape = baseline.architecture
-        model = LayeredGRU(LayeredArchitecture(shape.features, task.widths, shape.dropout))
+        model = LayeredGRU(LayeredArchitecture(shape.features, task.widths, shape.dropout, shape.classes))
     trainer = Trainer(model, recipe, task.seed)
     before = trainer.validation_loss(validation)
     trainer.fit((train[0], target), validation)
@@ -118,10 +118,13 @@ def shrink_forecaster(
 
 
 def distillation_target(teacher: LayeredGRU, train: LabelledWindows, share: float, batch_size: int) -> Tensor:
-    """Return a student's targets [n]: `share` times the teacher's probability plus the rest times the target.
+    """Return a student's targets: `share` times the teacher's probability plus the rest times the target.
 
     Cross-entropy is linear in its target, so this gives the usual distillation loss (Hinton et al. 2015, with
-    temperature 1).
+    temperature 1). They are [n] float for two classes, else [n, classes] float.
     """
-    probability = torch.sigmoid(logits_of(teacher, train[0], batch_size))
-    return (1 - share) * train[1] + share * probability
+    logits = logits_of(teacher, train[0], batch_size)
+    if logits.ndim == 1:
+        return (1 - share) * train[1] + share * torch.sigmoid(logits)
+    truth = nn.functional.one_hot(train[1], logits.shape[1])
+    return (1 - share) * truth + share * torch.softmax(logits, dim=1)

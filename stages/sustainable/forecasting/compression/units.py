@@ -34,7 +34,7 @@ def prune_gru_units(
     ]
     pruned = keep_gru_units(model, kept)
     left = sum(parameter.numel() for parameter in pruned.parameters())
-    if left != gru_parameter_count(model.architecture.features, widths):
+    if left != gru_parameter_count(model.architecture.features, widths, model.architecture.classes):
         raise CompressionError(f"{left} parameters are left, which does not match widths {tuple(widths)}")
     return pruned
 
@@ -65,7 +65,7 @@ def keep_gru_units(model: LayeredGRU, kept: Sequence[Tensor]) -> LayeredGRU:
     """Return a smaller copy with only the units `kept` (indices by layer)."""
     shape, weights = model.architecture, model.state_dict()
     widths = tuple(len(units) for units in kept)
-    smaller = LayeredGRU(LayeredArchitecture(shape.features, widths, shape.dropout))
+    smaller = LayeredGRU(LayeredArchitecture(shape.features, widths, shape.dropout, shape.classes))
     for depth, units in enumerate(kept):
         # the matrices stack the reset, update and new gate, with one row per unit in each
         rows = torch.cat([units + gate * model.widths[depth] for gate in range(3)])

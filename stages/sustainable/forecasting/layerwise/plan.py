@@ -13,7 +13,7 @@ from sustainable.compression import CompressionError
 from sustainable.compression.quantization import quantize_dynamic_int8
 from sustainable.compression.weights import zero_smallest
 from sustainable.core.parameters import STRICT
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.gru import Forecaster, WeatherGRU, correct
 
 LARGEST_SHARE = 0.95

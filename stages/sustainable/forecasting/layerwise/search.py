@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.layerwise.plan import (
     LayerPlan,
     PlanOutcome,

@@ -18,6 +18,8 @@ from sustainable.core.tensors import read_tensors, write_tensors
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+Classes = Annotated[int, Field(ge=2, le=1000)]
+"""Classes to tell apart. Two need one logit, more need one each."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,6 +30,7 @@ class Architecture:
     hidden: Width  # hidden units of every layer
     layers: Annotated[int, Field(ge=1, le=8)]
     dropout: Dropout  # dropout between the layers; active only in training
+    classes: Classes = 2
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,6 +40,12 @@ class LayeredArchitecture:
     features: Annotated[int, Field(ge=1)]
     widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]  # hidden units per layer
     dropout: Dropout
+    classes: Classes = 2
+
+
+def logits_for(classes: int) -> int:
+    """How many logits tell `classes` apart."""
+    return 1 if classes == 2 else classes
 
 
 class WeatherGRU(nn.Module):
@@ -52,7 +61,7 @@ class WeatherGRU(nn.Module):
             dropout=architecture.dropout if architecture.layers > 1 else 0.0,
             batch_first=True,
         )
-        self.readout = nn.Linear(architecture.hidden, 1)
+        self.readout = nn.Linear(architecture.hidden, logits_for(architecture.classes))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -60,7 +69,7 @@ class WeatherGRU(nn.Module):
         return (self.architecture.hidden,) * self.architecture.layers
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Compute logits [n] of a wet next day for `windows` [n, days, features]."""
+        """Compute the logits of `windows` [n, days, features]: [n] for two classes, else [n, classes]."""
         states, _ = self.gru(windows)  # [n, days, hidden]
         logits: Tensor = self.readout(states[:, -1]).squeeze(-1)
         return logits
@@ -75,7 +84,7 @@ class LayeredGRU(nn.Module):
         sizes = pairwise((architecture.features, *architecture.widths))
         self.layers = nn.ModuleList(nn.GRU(before, width, batch_first=True) for before, width in sizes)
         self.dropout = nn.Dropout(architecture.dropout)
-        self.readout = nn.Linear(architecture.widths[-1], 1)
+        self.readout = nn.Linear(architecture.widths[-1], logits_for(architecture.classes))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -83,7 +92,7 @@ class LayeredGRU(nn.Module):
         return self.architecture.widths
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Compute logits [n] of a wet next day for `windows` [n, days, features]."""
+        """Compute the logits of `windows` [n, days, features]: [n] for two classes, else [n, classes]."""
         states = windows
         for depth, layer in enumerate(self.layers):
             states, _ = layer(states if depth == 0 else self.dropout(states))  # [n, days, width]
@@ -97,7 +106,7 @@ Forecaster = WeatherGRU | LayeredGRU
 def layered(model: Forecaster) -> LayeredGRU:
     """Return a copy with one `nn.GRU` per layer: equal weights, and equal outputs up to rounding."""
     shape = model.architecture
-    copied = LayeredGRU(LayeredArchitecture(shape.features, model.widths, shape.dropout))
+    copied = LayeredGRU(LayeredArchitecture(shape.features, model.widths, shape.dropout, shape.classes))
     # `gru.weight_ih_l1` of the stacked network becomes `layers.1.weight_ih_l0`
     stacked = re.compile(r"gru\.(\w+)_l(\d+)")
     weights = {stacked.sub(r"layers.\2.\1_l0", name): value for name, value in model.state_dict().items()}
@@ -106,7 +115,7 @@ def layered(model: Forecaster) -> LayeredGRU:
 
 
 def logits_of(model: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
-    """Compute logits [n] for `inputs` [n, days, features] in batches."""
+    """Compute logits [n] or [n, classes] for `inputs` [n, days, features] in batches."""
     model.eval()
     with torch.inference_mode():
         return torch.cat([model(batch) for batch in inputs.split(batch_size)])
@@ -117,12 +126,26 @@ def correct(model: nn.Module, inputs: Tensor, target: Tensor, batch_size: int) -
 
     `inputs` [n, days, features], `target` [n].
     """
-    return (logits_of(model, inputs, batch_size) > 0) == (target > 0.5)
+    return decided(logits_of(model, inputs, batch_size)) == target.long()
+
+
+def decided(logits: Tensor) -> Tensor:
+    """Return the class [n] int64 that logits [n] or [n, classes] decide for."""
+    return (logits > 0).long() if logits.ndim == 1 else logits.argmax(dim=1)
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return float64 probabilities: [n] of class 1 for logits [n], or [n, classes] for one logit a class."""
+    given = torch.sigmoid(logits) if logits.ndim == 1 else torch.softmax(logits, dim=1)
+    return given.double()
 
 
 def save_forecaster(path: Path, model: Forecaster) -> None:
     """Write the weights and the architecture to one safetensors file."""
-    write_tensors(path, model.state_dict(), asdict(model.architecture))
+    shape = asdict(model.architecture)
+    if shape["classes"] == 2:
+        del shape["classes"]  # so that binary models are stored as they always were, byte by byte
+    write_tensors(path, model.state_dict(), shape)
 
 
 def load_forecaster(path: Path) -> Forecaster:
@@ -152,20 +175,24 @@ def trained_in(folder: Path) -> dict[int, Path]:
     return dict(sorted(files.items()))
 
 
-def sequence_flops(features: int, widths: Sequence[int], days: int) -> int:
+def sequence_flops(features: int, widths: Sequence[int], days: int, classes: int = 2) -> int:
     """Count the floating-point operations of the matrix products for one window of `days`.
 
     A multiply-add counts as two. For each day, each of the three gates of a layer multiplies the input and
     the state by a matrix. Element-wise operations are not counted, as in `torch.utils.flop_counter`.
     """
     layers = pairwise((features, *widths))
-    return sum(2 * 3 * width * (before + width) * days for before, width in layers) + 2 * widths[-1]
+    return sum(2 * 3 * width * (before + width) * days for before, width in layers) + 2 * widths[
+        -1
+    ] * logits_for(classes)
 
 
-def gru_parameter_count(features: int, widths: Sequence[int]) -> int:
+def gru_parameter_count(features: int, widths: Sequence[int], classes: int = 2) -> int:
     """Count the weights and biases of a forecaster of these `widths`.
 
     Pruning units must leave exactly this number.
     """
     layers = pairwise((features, *widths))
-    return sum(3 * width * (before + width) + 6 * width for before, width in layers) + widths[-1] + 1
+    return sum(3 * width * (before + width) + 6 * width for before, width in layers) + (
+        widths[-1] + 1
+    ) * logits_for(classes)

@@ -21,10 +21,10 @@ class Scores:
 
     n: int
     accuracy: float  # share of correct decisions at a threshold of 0.5
-    balanced_accuracy: float  # mean of the recalls of both classes
+    balanced_accuracy: float  # mean of the recalls of all classes
     log_loss: float  # mean negative log-likelihood of the observations, in nats
-    brier: float  # mean squared error of the probability
-    calibration_error: float  # expected calibration error (see `calibration_error`)
+    brier: float  # mean squared error of the probability; of more than two, summed over the classes
+    calibration_error: float  # expected calibration error (see `calibration_error`), of the decided class
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class Bin:
 
 
 def score(probability: np.ndarray, target: np.ndarray) -> Scores:
-    """Score `probability` [n], the forecast that `target` [n] in {0, 1} is 1.
+    """Score `probability` [n], the forecast that `target` [n] in {0, 1} is 1; or [n, classes], one per class.
 
-    The decision is 1 if `probability > 0.5`. Only the log loss clips the probabilities. Raises `ValueError`
-    if there are no forecasts, if one is not a probability, or if `target` has only one class, for which the
-    balanced accuracy is undefined.
+    The decision is 1 if `probability > 0.5`, or the most probable class. Only the log loss clips the
+    probabilities. Raises `ValueError` if there are no forecasts, if one is not a probability, or if `target`
+    lacks a class, for which the balanced accuracy is undefined.
     """
+    if np.ndim(probability) == 2:
+        return _score_classes(np.asarray(probability, dtype=np.float64), np.asarray(target, dtype=np.int64))
     # here: sklearn takes seconds to load, and few processes score
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, brier_score_loss, log_loss
 
@@ -57,6 +59,28 @@ def score(probability: np.ndarray, target: np.ndarray) -> Scores:
         log_loss=float(log_loss(target, np.clip(probability, PROBABILITY_CLIP, 1 - PROBABILITY_CLIP))),
         brier=float(brier_score_loss(target, probability)),
         calibration_error=calibration_error(probability, target),
+    )
+
+
+def _score_classes(probability: np.ndarray, target: np.ndarray) -> Scores:
+    """Score `probability` [n, classes]."""
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+    n, classes = probability.shape
+    if target.shape != (n,) or set(np.unique(target)) != set(range(classes)):
+        raise ValueError(
+            f"shapes {probability.shape} and {target.shape}: every class must occur, one per row"
+        )
+    if not ((probability >= 0).all() and np.allclose(probability.sum(axis=1), 1.0, atol=1e-5)):
+        raise ValueError("the forecasts of a row are not probabilities")
+    decision, given = probability.argmax(axis=1), probability[np.arange(n), target]
+    return Scores(
+        n=n,
+        accuracy=float(accuracy_score(target, decision)),
+        balanced_accuracy=float(balanced_accuracy_score(target, decision)),
+        log_loss=float(-np.log(np.clip(given, PROBABILITY_CLIP, 1 - PROBABILITY_CLIP)).mean()),
+        brier=float(((probability - np.eye(classes)[target]) ** 2).sum(axis=1).mean()),
+        calibration_error=calibration_error(np.minimum(probability.max(axis=1), 1.0), decision == target),
     )
 
 

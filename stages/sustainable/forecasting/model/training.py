@@ -54,10 +54,10 @@ class TrainingParameters:
     seeds: Annotated[list[Seed], Field(min_length=1)]  # one model is trained per seed
     recipe: TrainingRecipe
 
-    def new_model(self, features: int, seed: int) -> WeatherGRU:
+    def new_model(self, features: int, seed: int, classes: int = 2) -> WeatherGRU:
         """Return an untrained network, initialised from `seed`."""
         torch.manual_seed(seed)
-        return WeatherGRU(Architecture(features, self.hidden, self.layers, self.dropout))
+        return WeatherGRU(Architecture(features, self.hidden, self.layers, self.dropout, classes))
 
 
 @plain_dataclass
@@ -109,7 +109,7 @@ class Trainer:
     ) -> Forecaster:
         """Train and return the model with the lowest validation loss.
 
-        `train` and `validation` are inputs [n, days, features] and targets [n], float in [0, 1].
+        `train` and `validation` are inputs [n, days, features] and targets (see `cross_entropy`).
         `cost_so_far` returns the cost of this sitting. It is stored with every checkpoint, so that the cost
         of a resumed run is the sum of its sittings; an interrupted one counts up to its last checkpoint.
         """
@@ -152,18 +152,18 @@ class Trainer:
         total = 0.0
         for batch in torch.randperm(len(target)).split(self.recipe.batch_size):
             self.optimizer.zero_grad()
-            loss = nn.functional.binary_cross_entropy_with_logits(self.model(inputs[batch]), target[batch])
+            loss = cross_entropy(self.model(inputs[batch]), target[batch])
             loss.backward()
             self.optimizer.step()
             total += loss.item() * len(batch)
         return total / len(target)
 
     def validation_loss(self, validation: tuple[Tensor, Tensor]) -> float:
-        """Return the mean binary cross-entropy of the current model; `validation` as for `fit`."""
+        """Return the mean cross-entropy of the current model; `validation` as for `fit`."""
         inputs, target = validation
         self.model.eval()
         with torch.inference_mode():
-            return nn.functional.binary_cross_entropy_with_logits(self.model(inputs), target).item()
+            return cross_entropy(self.model(inputs), target).item()
 
     def _save(self) -> None:
         if self.checkpoint is None:
@@ -201,6 +201,17 @@ class Trainer:
         self.scheduler.load_state_dict(description["scheduler"])
         self.progress = TrainingProgress(**description["progress"])
         print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the mean cross-entropy.
+
+    For two classes, logits [n] and targets [n] float in [0, 1]. For more, logits [n, classes], and targets
+    [n] int64 or, as probabilities, [n, classes].
+    """
+    if logits.ndim == 1:
+        return nn.functional.binary_cross_entropy_with_logits(logits, target)
+    return nn.functional.cross_entropy(logits, target)
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

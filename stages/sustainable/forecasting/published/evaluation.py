@@ -14,7 +14,7 @@ from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
 from sustainable.forecasting.compression.actions import Configuration, compress_forecaster
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.gru import correct
 from sustainable.forecasting.published.reward import Metrics, RewardTerms
 

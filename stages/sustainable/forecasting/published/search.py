@@ -14,7 +14,7 @@ from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration
-from sustainable.forecasting.data import Windows
+from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.gru import Forecaster
 from sustainable.forecasting.published.agent import (
     AgentParameters,

@@ -65,6 +65,7 @@ def read_run(folder: Path) -> Run:
     names = {
         "published": (*both, "search_cost"),
         "audited": (*both, "shrinking_cost", "candidates_cost", "searchers_cost"),
+        "mnist1d": both,
     }
     return Run(
         rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in BENCHMARKS},

@@ -31,11 +31,13 @@ from sustainable.reporting.tables import (
     claims_table,
     rows_of,
 )
-from sustainable.statistics import BreakEven, Summary
+from sustainable.statistics import BreakEven, Estimate, Summary, student_interval
 
 CLAIMS_CAPTION = "The claims of study A: statement, verdict on this run's rows, and reason."
 QUALITY_SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
 TIMED = attrgetter("cpu_time_ms", "ratio", "to_uncompressed", "detectable", "attained", "energy")
+TASKS = {"audited": "weather", "mnist1d": "MNIST-1D"}
+"""The tasks under the audited protocol, by the name of their section in params.yaml."""
 THREE = partial(formats.fixed, digits=3)
 FOUR = partial(formats.spread_text, digits=4)
 
@@ -61,6 +63,7 @@ def forecasting_tables(
         gate_table(study, parameters),
         decomposition_table(study),
         quality_table(run.metrics["audited"]["baseline"]),
+        tasks_table(run, parameters),
         controls_table(study, parameters),
         searchers_table(study, parameters),
         repairs_table(study, parameters),
@@ -316,6 +319,39 @@ def quality_table(quality: Mapping[str, Any]) -> ReportTable:
         "given windows."
     )
     return ReportTable("quality", caption, columns, rows)
+
+
+def tasks_table(run: Run, parameters: ReportParameters) -> ReportTable:
+    rows, classes = [], len(run.metrics["mnist1d"]["preprocess"]["test"]["of_class"])
+    for place, task in enumerate(TASKS):
+        scores = run.metrics[task]["baseline"]
+        own = [seed["test"]["accuracy"] for seed in scores["seeds"].values()]
+        name = TASKS[task]
+        rows.append(Row([name, "the network", sum(own) / len(own), BLANK], rule=place > 0))
+        rows += [
+            Row([name, formats.words(key), one["test"]["accuracy"], lead_over(own, one, parameters)])
+            for key, one in scores["forecasters"].items()
+        ]
+    columns = (
+        Column("Task"),
+        Column("Forecaster"),
+        Column("Test accuracy", format=THREE),
+        Column("The network minus it", format=formats.difference_text),
+    )
+    caption = (
+        "The network's lead over frugal forecasters, on the audited weather and MNIST-1D (generated, "
+        f"{classes} classes). Brackets: {declared_percent(parameters.confidence)} intervals (Student's t "
+        "over training seeds; the test windows are taken as they are)."
+    )
+    return ReportTable("tasks", caption, columns, rows)
+
+
+def lead_over(
+    own: Sequence[float], frugal: Mapping[str, Any], parameters: ReportParameters
+) -> Estimate | None:
+    """The network's lead in test accuracy over a frugal forecaster, with its interval over training seeds."""
+    leads = [accuracy - frugal["test"]["accuracy"] for accuracy in own]
+    return student_interval(leads, parameters.confidence)
 
 
 def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:

@@ -136,7 +136,7 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
     from sustainable.forecasting.model.gru import layered, logits_of
     from sustainable.forecasting.compression.shrinking import ShrinkTask, ShrinkParameters, shrink_forecaster
     from sustainable.forecasting.model.training import Trainer, TrainingParameters
-    from sustainable.forecasting.data import PreprocessParameters, preprocess
+    from sustainable.forecasting.data.preprocessing import PreprocessParameters, preprocess
 
     parts, _ = preprocess(csv, read_section(params, "preprocess", PreprocessParameters, PROTOCOL))
     yield "windows", {name: torch.from_numpy(part.inputs) for name, part in parts.items()}

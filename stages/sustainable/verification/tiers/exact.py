@@ -20,11 +20,12 @@ RENDERED = "shipped"
 
 
 def check_splits(place: Place) -> Iterator[Item]:
-    """Recompute windows, splits and their metrics of both protocols from the raw data."""
-    csv, params = place.root / place.parameters["csv"], place.root / "params.yaml"
-    state = file_sha256(csv) + file_sha256(params)
+    """Recompute windows, splits and their metrics of every protocol from the raw data."""
+    params = place.root / "params.yaml"
     advice = "the same data and code give a different result on this host: run `make test-cpu`"
-    for protocol in place.parameters["protocols"]:
+    for protocol, source in place.parameters["protocols"].items():
+        csv = place.root / source["csv"]
+        state = file_sha256(csv) + file_sha256(params)
         for path, found in _split_hashes(state, csv, params, protocol).items():
             entry = place.artifacts.get(path, {"content": None, "stage": None})
             yield compared("T1", path, HERE, entry["content"], found, stage=entry["stage"], advice=advice)
@@ -33,7 +34,8 @@ def check_splits(place: Place) -> Iterator[Item]:
 @lru_cache(maxsize=4)
 def _split_hashes(state: str, csv: Path, params: Path, protocol: str) -> dict[str, str]:
     """Hashes by content of what preprocessing makes; computed once for the same bytes (`state`)."""
-    from sustainable.forecasting.data import PreprocessParameters, preprocess, save_windows
+    from sustainable.forecasting.data.preprocessing import PreprocessParameters, preprocess
+    from sustainable.forecasting.data.windows import save_windows
 
     parts, described = preprocess(csv, read_section(params, "preprocess", PreprocessParameters, protocol))
     with TemporaryDirectory() as scratch:

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo
 from pydantic import field_validator, model_validator
 from pydantic.dataclasses import dataclass
@@ -22,9 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT, Share
-from sustainable.core.tensors import read_tensors, write_tensors
-
-PART_NAMES = ("train", "validation", "test")
+from sustainable.forecasting.data.windows import PART_NAMES, Windows, scale_min_max, stratified_split
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
@@ -108,9 +105,10 @@ class ChronologicalSplit:
 
 
 @dataclass(frozen=True, config=STRICT)
-class PreprocessParameters:
+class DailyParameters:
     """How the rows of a daily CSV become windows."""
 
+    layout: Literal["daily"]  # one row per day
     date: Name  # the column of days
     window_days: Annotated[int, Field(ge=1, le=365)]
     features: Names
@@ -147,48 +145,7 @@ class Table:
         return len(self.positive)
 
 
-@plain_dataclass(frozen=True)
-class Windows:
-    """Windows of consecutive days."""
-
-    inputs: np.ndarray  # [n, days, features] float32
-    target: np.ndarray  # [n] in {0, 1}: positive (wet) on the day after the window
-    previous: np.ndarray  # [n] in {0, 1}: positive on the last day of the window
-    first_day: np.ndarray  # [n]: the row at which the window begins
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def take(self, index: np.ndarray) -> "Windows":
-        """Return the windows at `index`, in its order."""
-        return Windows(self.inputs[index], self.target[index], self.previous[index], self.first_day[index])
-
-
-def as_tensors(part: Windows) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs [n, days, features] float32 and target [n] float32, for training."""
-    return torch.from_numpy(part.inputs), torch.from_numpy(part.target).float()
-
-
-FIELDS = ("inputs", "target", "previous", "first_day")
-
-
-def save_windows(path: Path, parts: dict[str, Windows]) -> None:
-    """Store parts such as train and test as `train.inputs`, `train.target` and so on."""
-    arrays = {f"{part}.{field}": getattr(parts[part], field) for part in parts for field in FIELDS}
-    write_tensors(path, {name: torch.from_numpy(array) for name, array in arrays.items()})
-
-
-def load_windows(path: Path) -> dict[str, Windows]:
-    """Load the stored parts by name; raises `UserError` if the file is missing or damaged."""
-    tensors, _ = read_tensors(path)
-    parts = sorted({name.split(".")[0] for name in tensors})
-    try:
-        return {part: Windows(*(tensors[f"{part}.{field}"].numpy() for field in FIELDS)) for part in parts}
-    except KeyError as error:
-        raise UserError(f"{path}: {error} is missing; run `dvc repro preprocess` again") from None
-
-
-def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
+def preprocess_daily(path: Path, parameters: DailyParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
     """Cut a daily CSV into scaled windows by part, and describe them.
 
     The description holds the number of windows and the share of wet days by part, the rows of the table, the
@@ -210,13 +167,13 @@ def preprocess(path: Path, parameters: PreprocessParameters) -> tuple[dict[str, 
     }
 
 
-def read_daily_table(path: Path, parameters: PreprocessParameters) -> Table:
+def read_daily_table(path: Path, parameters: DailyParameters) -> Table:
     """Read and check the CSV: one row per day without gaps, finite numbers, known values of the target.
 
     Only the columns that `parameters` names are needed. Raises `UserError` with the line (the header
     is line 1) and the column of the first fault.
     """
-    rows, target = _read_text(path), parameters.target
+    rows, target = read_text(path), parameters.target
     needed = list(dict.fromkeys([parameters.date, *parameters.rows, *parameters.features, target.column]))
     for column in needed:
         if (found := list(rows.columns).count(column)) != 1:
@@ -231,11 +188,11 @@ def read_daily_table(path: Path, parameters: PreprocessParameters) -> Table:
                 f"{path}: column {column!r}: no row holds {text!r}; see preprocess: rows.{column}"
             )
     first = _check_dates(path, rows[parameters.date])
-    features = np.column_stack([_check_numbers(path, rows[column]) for column in parameters.features])
+    features = np.column_stack([check_numbers(path, rows[column]) for column in parameters.features])
     return Table(first, features, _label(path, rows[target.column], target))
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+def read_text(path: Path) -> pd.DataFrame:
     """Read the cells as text; the index is the line in the file."""
     try:
         content = path.read_bytes()
@@ -261,7 +218,7 @@ def _encoding_fault(path: Path, content: bytes, position: int) -> UserError:
     line_1 = content.partition(b"\n")[0].decode("utf-8-sig", errors="ignore").replace("\0", "").strip()
     header = next(csv.reader([line_1]), None) or [""]
     name = header[min(max(len(cells) - 1, 0), len(header) - 1)]
-    return _fault(path, before.count("\n") + 1, name, "not UTF-8; save the file with that encoding")
+    return column_fault(path, before.count("\n") + 1, name, "not UTF-8; save the file with that encoding")
 
 
 def _check_dates(path: Path, dates: pd.Series) -> date:
@@ -271,53 +228,49 @@ def _check_dates(path: Path, dates: pd.Series) -> date:
         try:
             day = date.fromisoformat(text)
         except (TypeError, ValueError):
-            raise _fault(path, line, dates.name, f"{text!r} is not a date (YYYY-MM-DD)") from None
+            raise column_fault(path, line, dates.name, f"{text!r} is not a date (YYYY-MM-DD)") from None
         if expected is not None and day < expected:
-            raise _fault(path, line, dates.name, f"{text} repeats or goes back; {expected} was expected")
+            raise column_fault(
+                path, line, dates.name, f"{text} repeats or goes back; {expected} was expected"
+            )
         if expected is not None and day > expected:
-            raise _fault(path, line, dates.name, f"there is a gap: {expected} was expected, found {text}")
+            raise column_fault(
+                path, line, dates.name, f"there is a gap: {expected} was expected, found {text}"
+            )
         expected = day + timedelta(days=1)
     return date.fromisoformat(dates.iloc[0])
 
 
-def _check_numbers(path: Path, texts: pd.Series) -> np.ndarray:
+def check_numbers(path: Path, texts: pd.Series) -> np.ndarray:
+    """Return a column as float64 [rows]; raises `UserError` for the first cell that is no finite number."""
     numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(numbers))
     if bad.size:
-        raise _fault(path, texts.index[bad[0]], texts.name, f"{texts.iloc[bad[0]]!r} is not a number")
+        raise column_fault(path, texts.index[bad[0]], texts.name, f"{texts.iloc[bad[0]]!r} is not a number")
     return numbers
 
 
 def _label(path: Path, texts: pd.Series, target: ValueTarget | ThresholdTarget) -> np.ndarray:
     """Return 1 for each positive day and 0 for the others [rows]."""
     if isinstance(target, ThresholdTarget):
-        return (_check_numbers(path, texts) > target.above).astype(np.int64)
+        return (check_numbers(path, texts) > target.above).astype(np.int64)
     unknown = texts[~texts.isin(target.known)]
     if len(unknown):
         what = f"{unknown.iloc[0]!r} is none of {', '.join(target.known)}"
-        raise _fault(path, unknown.index[0], texts.name, what)
+        raise column_fault(path, unknown.index[0], texts.name, what)
     return np.asarray(texts.isin(target.positive), dtype=np.int64)
 
 
-def _fault(path: Path, line: Any, column: Any, what: str) -> UserError:
+def column_fault(path: Path, line: Any, column: Any, what: str) -> UserError:
+    """Return the error for a cell."""
     return UserError(f"{path}: line {line}, column {column!r}: {what}")
 
 
-def rows_to_scale_over(table: Table, parameters: PreprocessParameters) -> slice:
+def rows_to_scale_over(table: Table, parameters: DailyParameters) -> slice:
     """Return the rows that the scale is fitted on: all of them, or those of training."""
     if parameters.scaled_over == "training_rows" and isinstance(parameters.split, ChronologicalSplit):
         return slice(0, rows_of_parts(table, parameters.split)["train"].stop)
     return slice(0, len(table))
-
-
-def scale_min_max(values: np.ndarray, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scale each column of `values` [rows, features] so that its span over `rows` becomes [0, 1].
-
-    Returns the scaled values, and the minima and ranges [features]. Values outside `rows` may leave [0, 1]. A
-    column that is constant over `rows` has range 0: its minimum is subtracted, and it is not scaled.
-    """
-    minimum, span = values[rows].min(axis=0), np.ptp(values[rows], axis=0)
-    return (values - minimum) / np.where(span > 0, span, 1.0), minimum, span
 
 
 def make_windows(features: np.ndarray, positive: np.ndarray, days: int) -> Windows:
@@ -336,7 +289,7 @@ def make_windows(features: np.ndarray, positive: np.ndarray, days: int) -> Windo
     return Windows(inputs, positive[days:].copy(), positive[days - 1 : -1].copy(), starts)
 
 
-def split_windows(windows: Windows, table: Table, parameters: PreprocessParameters) -> dict[str, Windows]:
+def split_windows(windows: Windows, table: Table, parameters: DailyParameters) -> dict[str, Windows]:
     """Split `windows`, made from all rows of `table`, into train, validation and test.
 
     Raises `UserError` if a part is empty or holds only one class.
@@ -354,27 +307,6 @@ def split_windows(windows: Windows, table: Table, parameters: PreprocessParamete
                 f"preprocess: target: every day to forecast in {name} is {kind}; nothing to learn"
             )
     return parts
-
-
-def stratified_split(
-    target: np.ndarray, test_share: float, validation_share: float, seed: int
-) -> dict[str, np.ndarray]:
-    """Return the indices of train, validation and test for a random split with equal class shares.
-
-    `validation_share` is of what the test leaves. Overlapping windows land on both sides: this is
-    the published protocol, and it leaks.
-    """
-    from sklearn.model_selection import train_test_split  # here: it takes seconds, and few stages split
-
-    everything = np.arange(len(target))
-    try:
-        rest, test = train_test_split(everything, test_size=test_share, random_state=seed, stratify=target)
-        train, validation = train_test_split(
-            rest, test_size=validation_share, random_state=seed, stratify=target[rest]
-        )
-    except ValueError as error:
-        raise UserError(f"preprocess: split: the windows cannot be split: {error}") from None
-    return {"train": train, "validation": validation, "test": test}
 
 
 def rows_of_parts(table: Table, split: ChronologicalSplit) -> dict[str, range]:

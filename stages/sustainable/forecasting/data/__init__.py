@@ -1,0 +1,1 @@
+"""Data of study A: daily tables and labelled sequences, as windows."""
