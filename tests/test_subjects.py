@@ -258,6 +258,7 @@ def test_a_frugal_forecaster_that_was_measured_stands_once_in_the_hits(sources):
     rows = hits_table(subjects, TRAIN, TEST)
     assert list(rows[0]) == [
         "training_seed", "first_day", "baseline", "logistic_last_day", "majority", "persistence",
+        "logistic_window",
     ]  # fmt: skip
     said = frugal_predictions(TRAIN, TEST)["logistic_last_day"]
     assert [row["logistic_last_day"] for row in rows] == (said == TEST.target).astype(int).tolist()
