@@ -255,14 +255,14 @@ def test_every_candidate_is_deployed_with_its_columns(sources):
 
 
 def test_a_network_outside_the_tolerance_gives_a_row_with_the_reason(sources, monkeypatch):
-    deploy = candidates.deploy
+    checked = candidates.checked_logits
 
-    def picky(model, precision, *rest):
-        if precision == "int8":
+    def picky(deployed, *rest):
+        if deployed.precision == "int8":
             raise CompressionError("int8 on torch-eager: a logit is 0.86 off, 0.5 is allowed")
-        return deploy(model, precision, *rest)
+        return checked(deployed, *rest)
 
-    monkeypatch.setattr(candidates, "deploy", picky)
+    monkeypatch.setattr(candidates, "checked_logits", picky)
     rows = evaluate(Network("grid", (4, 2)), 2, TRIED, sources, INPUTS, PART.target)
     assert [row["refused"] for row in rows] == [
         None,

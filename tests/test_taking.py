@@ -3,13 +3,14 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from sustainable.core.errors import UserError
-from sustainable.verification.lock import md5_of, read_lock
+from sustainable.verification.lock import md5_of
 from sustainable.verification.place import REFERENCE, Place
-from sustainable.verification.rerender import write_lock
+from sustainable.verification.rerender import with_recorded_inputs, write_lock
 from sustainable.verification.taking import take_stages
 from sustainable.verification.tiers.integrity import check_inputs
 
@@ -37,10 +38,10 @@ def run_again(root):
     """Write what `dvc repro` would: another best_action.json, and a lock that describes it."""
     best = root / BEST
     best.write_text(json.dumps(json.loads(best.read_text()) | {"note": "again"}))
-    stage = read_lock(root / "dvc.lock")[SEARCH]
-    stage.outputs[BEST] = md5_of(best)
-    stage.inputs.update({path: md5_of(root / path) for path in stage.code})
-    write_lock(root / "dvc.lock", {SEARCH: stage}, Place(root).artifacts, root)
+    place = Place(root)
+    stage = with_recorded_inputs(place, place.declared[SEARCH])
+    stage = replace(stage, outputs={path: md5_of(root / path) for path in stage.outputs})
+    write_lock(root / "dvc.lock", {SEARCH: stage}, place.artifacts, root)
 
 
 def test_a_stage_that_never_ran_is_refused(copy):
@@ -49,6 +50,7 @@ def test_a_stage_that_never_ran_is_refused(copy):
 
 
 def test_a_file_that_is_not_the_runs_is_refused_and_nothing_changes(copy):
+    run_again(copy)
     before = (copy / REFERENCE / "manifest.json").read_bytes()
     (copy / BEST).write_text("{}")
     with pytest.raises(UserError, match=r"best_action\.json: differs from what dvc\.lock records"):
