@@ -8,11 +8,13 @@ import pytest
 
 from judging import judged
 from sustainable.core.errors import UserError
+from sustainable.reporting import formats
 from sustainable.reporting.forecasting.accuracy_gate import hits_by_seed, role_of, summarise_gate
 from sustainable.reporting.forecasting.audited import (
     Ranking,
     control_lines,
     pay_back_audited,
+    peak_rates,
     proxy_agreement,
     repair_lines,
     summarise_audited,
@@ -44,6 +46,7 @@ PARAMETERS = ReportParameters(
     bootstrap_resamples=500,
     seed=0,
 )
+PEAKS = {"fp32": 1e11, "bf16": 4e11}  # FLOP/s
 SEEDS, WINDOWS = (1, 2, 3, 4, 5), 200
 COSTS = {  # configuration: runtime, hash, CPU time relative to the baseline
     "baseline": ("torch-eager", "aaaa", 1.0),
@@ -73,7 +76,8 @@ def make_rows(blocks=15, costs=COSTS, profile="paper", flagged=()):
                     {
                         "configuration": key, "block": block, "batch_size": size, "profile": profile,
                         "training_seed": SEEDS[block % 5], "runtime": runtime, "precision": "fp32",
-                        "name": f"name of {key}", "weights_sha256": sha, **COUNTED, "flops": 1_000_000,
+                        "name": f"name of {key}", "weights_sha256": sha, **COUNTED,
+                        "flops": 8 if key == "logistic_last_day" else 1_000_000,
                         "parameters": 100 if key in WHOLE else 50,
                         "cpu_time_ms": cost, "latency_ms": cost, "energy_mwh": 2 * cost, "meter": "m",
                         "cpu_evidence": "modelled-load", "ram_evidence": "modelled-constant",
@@ -98,7 +102,7 @@ def make_hits(**lost):
 
 def summarised(rows=None, **lost):
     rows = make_rows() if rows is None else rows
-    return summarise_audited(rows, make_hits(**lost), 1e11, PARAMETERS)
+    return summarise_audited(rows, make_hits(**lost), PEAKS, PARAMETERS)
 
 
 def make_searches(ours=20, rival=5):
@@ -153,6 +157,38 @@ def test_ratios_have_training_seeds_as_their_unit():
         assert timing.to_uncompressed.estimate == pytest.approx(0.04, rel=0.01)
         assert timing.energy.estimate == pytest.approx(timing.ratio.estimate)
         assert timing.attained == pytest.approx(1e6 / (0.02 / 1000) / 1e11, rel=0.01)
+
+
+def test_a_share_is_that_of_the_ceiling_of_its_precision():
+    rows = make_rows()
+    rows.loc[rows["configuration"] == "manual_pruning", "precision"] = "bf16"
+    rows.loc[rows["configuration"] == "openvino", "precision"] = "int8"
+    lines = summarised(rows).lines
+    fp32, bf16 = (lines[name].timings[64].attained for name in ("baseline", "manual_pruning"))
+    assert fp32 == pytest.approx(1e6 / (1.0 / 1000) / 1e11, rel=0.01)
+    assert bf16 == pytest.approx(1e6 / (0.4 / 1000) / 4e11, rel=0.01)
+    assert lines["openvino"].timings[64].attained is None  # its operations have another ceiling
+
+
+def test_no_row_exceeds_the_ceiling():
+    rows = make_rows()
+    fast = rows["configuration"] == "oracle"
+    rows.loc[fast, "flops"] = 2_500_000  # in 0.02 ms: 1.25 times the peak rate
+    with pytest.raises(UserError, match=r"'oracle' at batch 1 reaches 12\d% of the core's peak rate in fp32"):
+        summarised(rows)
+    rows.loc[fast, "flops"] = 1_900_000
+    assert 0.9 < summarised(rows).lines["oracle"].timings[1].attained < 1
+
+
+def test_rows_with_a_ceiling_of_one_library_have_no_share():
+    assert peak_rates({"flops_per_s": 1.0, "bytes_per_s": 1.0}) == {}
+    best = {"flops_per_s": 2.0, "library": "numpy", "shape": [1, 1, 1], "by_library": {"numpy": 2.0}}
+    assert peak_rates({"flops_per_s": 2.0, "fp32": best, "bf16": None, "no_bf16": "none"}) == {"fp32": 2.0}
+    audited = summarise_audited(make_rows(), make_hits(), {}, PARAMETERS)
+    shares = {timing.attained for line in audited.lines.values() for timing in line.timings.values()}
+    assert shares == {None}
+    assert formats.ceiling_share(None) == "ceiling not comparable"
+    assert formats.ceiling_share(0.5) == "50.0 %"
 
 
 def test_the_best_uncompressed_runtime_is_found_at_every_batch_size():

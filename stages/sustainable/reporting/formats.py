@@ -29,6 +29,11 @@ def percent(share: float | None) -> str:
     return MISSING if share is None else f"{100 * share:.1f} %"
 
 
+def ceiling_share(share: float | None) -> str:
+    """Print a share of a ceiling; None means that the ceiling is not comparable with the row."""
+    return "ceiling not comparable" if share is None else percent(share)
+
+
 def declared_percent(share: float) -> str:
     """Print `90 %` for 0.9: a declared share, with no more digits than it was declared with."""
     return f"{100 * share:g} %"

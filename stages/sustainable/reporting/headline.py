@@ -42,6 +42,7 @@ RUNTIME_NAMES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "numpy": "NumPy",
+    "numba": "Numba",
 }
 SEARCHER_NAMES = {
     "random": "random search",

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from sustainable.core.files import replacing
 from sustainable.statistics import Ratio
 
-BLUE, ORANGE, GREY, GREEN = "#0072B2", "#D55E00", "#999999", "#009E73"  # safe for colour-blind readers
+# safe for colour-blind readers (Okabe and Ito)
+BLUE, ORANGE, GREY, GREEN, PURPLE = "#0072B2", "#D55E00", "#999999", "#009E73", "#CC79A7"
 STYLE: Any = {
     "font.size": 8,
     "axes.spines.top": False,

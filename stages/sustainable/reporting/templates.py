@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from sustainable.reporting.formats import declared_percent, fixed, grouped, percent, words
+from sustainable.reporting.formats import ceiling_share, declared_percent, fixed, grouped, percent, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -29,6 +29,7 @@ FILTERS: dict[str, Any] = {
     "fixed": fixed,
     "grouped": grouped,
     "percent": percent,
+    "ceiling_share": ceiling_share,
     "declared": declared_percent,
     "words": words,
 }

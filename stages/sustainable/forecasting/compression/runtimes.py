@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from sustainable.compression import CompressionError
-from sustainable.forecasting.compression.onnx_export import INPUT, cached_gru_onnx
+from sustainable.forecasting.compression.onnx_export import INPUT, OUTPUT, cached_gru_onnx
 from sustainable.compression.quantization import quantize_dynamic_int8, to_bfloat16
-from sustainable.forecasting.model.gru import Forecaster, layered, logits_of
+from sustainable.forecasting.model.gru import Forecaster, LayeredGRU, layered, logits_of
 
 Precision = Literal["fp32", "bf16", "int8"]
-Runtime = Literal["torch-eager", "onnxruntime", "openvino"]
+Runtime = Literal["torch-eager", "onnxruntime", "openvino", "numba"]
 TARGETS: tuple[tuple[Precision, Runtime], ...] = (
     ("fp32", "torch-eager"),
     ("int8", "torch-eager"),
@@ -30,6 +30,7 @@ TARGETS: tuple[tuple[Precision, Runtime], ...] = (
     ("fp32", "onnxruntime"),
     ("fp32", "openvino"),
     ("bf16", "openvino"),
+    ("fp32", "numba"),
 )
 """Supported pairs. Not supported, because they leave a GRU in fp32 without a message: ONNX Runtime's dynamic
 quantization (it has no int8 GRU), NNCF's int8 for OpenVINO and torchao's `quantize_`. OpenVINO's f16 is also
@@ -40,6 +41,10 @@ LOGIT_TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "int8": 0.5}
 larger."""
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
+NOT_INSTALLED = "not installed: pip install -r requirements-runtimes.txt"
+
+Run = Callable[[np.ndarray], np.ndarray]
+"""Compute logits [n] from windows [n, days, features]. The next call overwrites the result."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,23 @@ class Deployed:
         # copied, because a runtime may reuse the memory of its output in the next call
         parts = [np.array(self.run(self.prepare(batch))) for batch in windows.split(batch_size)]
         return np.concatenate(parts).astype(np.float32)
+
+
+def by_batch_size(make: Callable[[tuple[int, ...]], Run]) -> tuple[Callable[[Tensor], np.ndarray], Run]:
+    """Return `prepare` and `run` of a deployment that keeps one `Run` per batch size.
+
+    `make` builds it for a shape [n, days, features]. A runtime whose input and output stay at one place in
+    memory is called with less overhead; `run` copies the windows there. Building is part of `prepare`,
+    because it happens once and is not part of a forecast.
+    """
+    runs: dict[int, Run] = {}
+
+    def prepare(windows: Tensor) -> np.ndarray:
+        if len(windows) not in runs:
+            runs[len(windows)] = make(tuple(windows.shape))
+        return windows.numpy()
+
+    return prepare, lambda windows: runs[len(windows)](windows)
 
 
 def deploy(
@@ -91,6 +113,8 @@ def deploy_unchecked(
         deployed = deploy_in_torch(convert(model), precision)
         # one naming of the tensors for every runtime, so that equal weights have equal hashes
         return replace(deployed, model=layered(model)) if precision == "fp32" else deployed
+    if runtime == "numba":
+        return _deploy_in_numba(layered(model))
     content = cached_gru_onnx(layered(model), days, cache)
     make = deploy_in_onnxruntime if runtime == "onnxruntime" else deploy_in_openvino
     return make(content, precision, layered(model))
@@ -124,16 +148,37 @@ def deploy_in_torch(model: nn.Module, precision: str) -> Deployed:
     return Deployed(lambda windows: windows, run, model.eval(), precision, "torch-eager")
 
 
+def _deploy_in_numba(model: LayeredGRU) -> Deployed:
+    """Deploy in numba. Raises `CompressionError` if it is not installed: it is optional."""
+    try:
+        from sustainable.forecasting.compression.numba_gru import deploy_in_numba
+    except ModuleNotFoundError as error:
+        if error.name not in ("numba", "llvmlite"):
+            raise
+        raise CompressionError(NOT_INSTALLED) from None
+    return deploy_in_numba(model)
+
+
 def deploy_in_onnxruntime(content: bytes, precision: str, model: nn.Module) -> Deployed:
     """Deploy the ONNX model `content` in ONNX Runtime, on one CPU thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
-    def run(windows: np.ndarray) -> Any:
-        return session.run(None, {INPUT: windows})[0]
+    def make(shape: tuple[int, ...]) -> Run:
+        windows, logits = np.empty(shape, np.float32), np.empty(shape[0], np.float32)
+        binding = session.io_binding()
+        binding.bind_input(INPUT, "cpu", 0, np.float32, shape, windows.ctypes.data)
+        binding.bind_output(OUTPUT, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
 
-    return Deployed(lambda windows: windows.numpy(), run, model, precision, "onnxruntime", len(content))
+        def run(new: np.ndarray) -> np.ndarray:
+            np.copyto(windows, new)
+            session.run_with_iobinding(binding)
+            return logits
+
+        return run
+
+    return Deployed(*by_batch_size(make), model, precision, "onnxruntime", len(content))
 
 
 def deploy_in_openvino(content: bytes, precision: str, model: nn.Module) -> Deployed:
@@ -155,12 +200,21 @@ def deploy_in_openvino(content: bytes, precision: str, model: nn.Module) -> Depl
     wrong = _recurrent_types(compiled) - {OPENVINO_PRECISION[precision]}
     if wrong:
         raise CompressionError(f"OpenVINO runs the GRU in {', '.join(sorted(wrong))}, not in {precision}")
-    request = compiled.create_infer_request()
 
-    def run(windows: np.ndarray) -> Any:
-        return request.infer({0: windows}, share_inputs=True, share_outputs=True)[0]
+    def make(shape: tuple[int, ...]) -> Run:
+        windows, logits = np.empty(shape, np.float32), np.empty(shape[0], np.float32)
+        request = compiled.create_infer_request()
+        request.set_input_tensor(openvino.Tensor(windows, shared_memory=True))
+        request.set_output_tensor(openvino.Tensor(logits, shared_memory=True))
 
-    return Deployed(lambda windows: windows.numpy(), run, model, precision, "openvino", len(content))
+        def run(new: np.ndarray) -> np.ndarray:
+            np.copyto(windows, new)
+            request.infer(share_outputs=True)
+            return logits
+
+        return run
+
+    return Deployed(*by_batch_size(make), model, precision, "openvino", len(content))
 
 
 def _recurrent_types(compiled: openvino.CompiledModel) -> set[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sustainable import statistics
+from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.accuracy_gate import NOT_MODELS, Gate, hits_by_seed, summarise_gate
 from sustainable.reporting.forecasting.results import COUNTS
 from sustainable.reporting.measured_rows import (
@@ -35,7 +36,7 @@ class Timing:
     clean: statistics.Ratio | None  # `ratio` without flagged windows
     energy: statistics.Ratio | None
     detectable: float | None  # smallest effect found with `POWER`
-    attained: float | None  # counted operations per second, as a share of the core's peak rate
+    attained: float | None  # share of the core's peak rate (`peak_rates`); None if no ceiling is comparable
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,24 @@ class Audited:
     meter: str
 
 
+def peak_rates(roofline: Mapping[str, Any]) -> dict[str, float]:
+    """Return the peak rates of operations by precision, in FLOP/s.
+
+    There is none for int8, whose operations have another ceiling. A `roofline` measured with one library and
+    one shape is not comparable with the rows, which exceed it: it gives no rate at all.
+    """
+    ceilings = {precision: roofline.get(precision) for precision in ("fp32", "bf16")}
+    return {precision: ceiling["flops_per_s"] for precision, ceiling in ceilings.items() if ceiling}
+
+
 def summarise_audited(
-    rows: pd.DataFrame, hits: pd.DataFrame, peak_flops_per_s: float, parameters: ReportParameters
+    rows: pd.DataFrame, hits: pd.DataFrame, peaks: Mapping[str, float], parameters: ReportParameters
 ) -> Audited:
-    """Summarise the audited benchmark; `hits` has one row per training seed and test window."""
+    """Summarise the audited benchmark.
+
+    `hits` has one row per training seed and test window; `peaks` as `peak_rates` returns them. Raises
+    `UserError` if a row exceeds the peak rate.
+    """
     models = rows[rows["configuration"] != IDLE]
     sizes = sorted(int(size) for size in models["batch_size"].unique())
     keys = list(dict.fromkeys(models.loc[models["block"] == models["block"].min(), "configuration"]))
@@ -89,7 +104,7 @@ def summarise_audited(
         own = models[models["configuration"] == key].iloc[0]
         first = first_of.setdefault((own["weights_sha256"], own["runtime"], own["precision"]), key)
         timings = {
-            size: _timing(models, key, reference, size, peak_flops_per_s, parameters)
+            size: _timing(models, key, reference, size, peaks, parameters)
             for size, reference in quickest.items()
         }
         line = _line(key, own, hits, timings, parameters)
@@ -130,7 +145,7 @@ def _timing(
     key: str,
     reference: str,
     size: int,
-    peak_flops_per_s: float,
+    peaks: Mapping[str, float],
     parameters: ReportParameters,
 ) -> Timing:
     own, base, quickest = (cells(models, name, size) for name in (key, BASELINE, reference))
@@ -148,8 +163,23 @@ def _timing(
         clean=ratio(own.mask(doubtful), base),
         energy=ratio(own, base, "energy_mwh"),
         detectable=statistics.detectable_ratio(statistics.unit_means(logs, seeds), power=POWER),
-        attained=float(own["flops"].iloc[0]) / (mean_ms / 1000) / peak_flops_per_s,
+        attained=_attained(own.iloc[0], mean_ms, peaks),
     )
+
+
+def _attained(row: pd.Series, mean_ms: float, peaks: Mapping[str, float]) -> float | None:
+    """Return the share of the peak rate that `mean_ms` per forecast reaches."""
+    peak = peaks.get(row["precision"])
+    if peak is None:
+        return None
+    share = float(row["flops"]) / (mean_ms / 1000) / peak
+    if share > 1:
+        raise UserError(
+            f"audited rows: configuration {row['configuration']!r} at batch {row['batch_size']} reaches "
+            f"{share:.0%} of the core's peak rate in {row['precision']}, so the ceiling was measured too "
+            "low; measure again with `dvc repro -s -f benchmark@audited`"
+        )
+    return share
 
 
 def quickest_uncompressed(models: pd.DataFrame, size: int) -> str:

@@ -16,9 +16,9 @@ from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
-from sustainable.reporting.style import BLUE, GREEN, ORANGE, ratios_figure, save_figures, styled
+from sustainable.reporting.style import BLUE, GREEN, ORANGE, PURPLE, ratios_figure, save_figures, styled
 
-RUNTIME_COLOURS = {"torch-eager": BLUE, "onnxruntime": ORANGE, "openvino": GREEN}
+RUNTIME_COLOURS = {"torch-eager": BLUE, "onnxruntime": ORANGE, "openvino": GREEN, "numba": PURPLE}
 PRECISION_MARKS = {"fp32": "o", "int8": "s", "bf16": "^"}
 POINTS: dict[str, Any] = {"alpha": 0.6, "markeredgewidth": 0}
 PROXY_LABELS = {
@@ -112,7 +112,8 @@ def proxies_figure(candidates: pd.DataFrame, size: int) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("CPU time, ms")
     for runtime, colour in RUNTIME_COLOURS.items():
-        axes[0, 0].plot([], [], "o", color=colour, markersize=3, label=runtime)
+        if runtime in set(candidates["runtime"]):
+            axes[0, 0].plot([], [], "o", color=colour, markersize=3, label=runtime)
     axes[0, 0].legend(fontsize=6, frameon=False)
     return figure
 

@@ -75,8 +75,8 @@ def summarise_forecasting(
 ) -> Forecasting:
     """Compute every summary of study A from its rows."""
     results = {way: published_rows.summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
-    peak = run.conditions["audited"]["frozen"]["roofline"]["flops_per_s"]
-    audited = audited_rows.summarise_audited(run.rows["audited"], run.hits["audited"], peak, parameters)
+    peaks = audited_rows.peak_rates(run.conditions["audited"]["frozen"]["roofline"])
+    audited = audited_rows.summarise_audited(run.rows["audited"], run.hits["audited"], peaks, parameters)
     costs = run.metrics["audited"]["searchers_cost"]
     remeasured = results["remeasured"]
     hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
@@ -194,6 +194,20 @@ def forecasting_values(
         "refused": run.refused,
         "core_gflop_per_s": frozen["roofline"]["flops_per_s"] / 1e9,
         "core_gb_per_s": frozen["roofline"]["bytes_per_s"] / 1e9,
+        "ceilings": _printed_ceilings(frozen["roofline"]),
+    }
+
+
+def _printed_ceilings(roofline: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the ceilings by precision, without those that were not measured (see `peak_rates`)."""
+    measured = {name: roofline[name] for name in audited_rows.peak_rates(roofline)}
+    return {
+        name: {
+            "gflop_per_s": ceiling["flops_per_s"] / 1e9,
+            "library": ceiling["library"],
+            "product": " x ".join(map(str, ceiling["shape"])),
+        }
+        for name, ceiling in measured.items()
     }
 
 

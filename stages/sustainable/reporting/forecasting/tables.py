@@ -286,7 +286,7 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
             timed("to eager", format=formats.small_ratio_text),
             timed("to best runtime", format=formats.small_ratio_text),
             timed("detectable", format=formats.percent),
-            timed("of peak FLOP/s", format=formats.percent, page="html"),
+            timed("of peak FLOP/s", format=formats.ceiling_share, page="html"),
             timed(f"energy to eager ({audited.cpu_evidence})", format=formats.small_ratio_text, page="html"),
         ]
     caption = (
