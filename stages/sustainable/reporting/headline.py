@@ -211,7 +211,7 @@ def _table(by_id: Mapping[str, Any]) -> str:
 
 
 def _verdict(claim: Mapping[str, Any]) -> str:
-    """As in `C2: confirmed`, or `C1: CPU time confirmed`: every number of the table is a CPU time or a regret."""
+    """As in `C2: confirmed`, or `C1: CPU time confirmed` where a claim has parts."""
     part = claim.get("parts", {}).get("CPU time")
     return f"{claim['id']}: CPU time {part}" if part else f"{claim['id']}: {claim['verdict']}"
 

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from torch import Tensor, nn
 
-from sustainable.forecasting.compression.runtimes import Deployed, Run, by_batch_size
+from sustainable.forecasting.compression.runtimes import Deployed, Run, by_batch_size, shape_of_logits
 from sustainable.forecasting.model.gru import LayeredGRU
 
 Layer = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -46,7 +46,7 @@ def tanh(x: np.float32) -> np.float32:
 @compiled
 def sigmoid(x: np.float32) -> np.float32:
     half = np.float32(0.5)
-    return half + half * tanh(half * x)
+    return np.float32(half + half * tanh(half * x))
 
 
 @compiled
@@ -77,10 +77,10 @@ def run_network(
     inputs: np.ndarray,
     logits: np.ndarray,
 ) -> None:
-    """Compute `logits` [n] in place from `windows` [n, days, features].
+    """Compute `logits` [n, outputs] in place from `windows` [n, days, features].
 
-    `readout` [units + 1] ends with the bias; `inputs` [days, n, features + 1] is working memory with a last
-    column of 1.
+    `readout` [units + 1, outputs] ends with the biases; `inputs` [days, n, features + 1] is working memory
+    with a last column of 1.
     """
     n, days, features = windows.shape
     for day in range(days):
@@ -100,12 +100,14 @@ def deploy_in_numba(model: LayeredGRU) -> Deployed:
     def make(shape: tuple[int, ...]) -> Run:
         n, days, features = shape
         layers = tuple(layer_memory(layer, n, days) for layer in model.layers)
-        readout = with_bias(model.readout.weight, model.readout.bias)[:, 0].copy()
-        inputs, logits = np.ones((days, n, features + 1), np.float32), np.zeros(n, np.float32)
+        readout = np.ascontiguousarray(with_bias(model.readout.weight, model.readout.bias))
+        inputs = np.ones((days, n, features + 1), np.float32)
+        logits = np.zeros((n, readout.shape[1]), np.float32)
+        shaped = logits.reshape(shape_of_logits(model, n))
 
         def run(windows: np.ndarray) -> np.ndarray:
             run_network(windows, layers, readout, inputs, logits)
-            return logits
+            return shaped
 
         run(np.zeros(shape, np.float32))  # compiles
         return run

@@ -44,7 +44,7 @@ OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
 NOT_INSTALLED = "not installed: pip install -r requirements-runtimes.txt"
 
 Run = Callable[[np.ndarray], np.ndarray]
-"""Compute logits [n] from windows [n, days, features]. The next call overwrites the result."""
+"""Compute logits (see `shape_of_logits`) from windows [n, days, features]; the next call overwrites them."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +159,20 @@ def _deploy_in_numba(model: LayeredGRU) -> Deployed:
     return deploy_in_numba(model)
 
 
-def deploy_in_onnxruntime(content: bytes, precision: str, model: nn.Module) -> Deployed:
+def shape_of_logits(model: LayeredGRU, n: int) -> tuple[int, ...]:
+    """Return the shape of the logits of `n` windows: [n] for two classes, else [n, classes]."""
+    classes = model.architecture.classes
+    return (n,) if classes == 2 else (n, classes)
+
+
+def deploy_in_onnxruntime(content: bytes, precision: str, model: LayeredGRU) -> Deployed:
     """Deploy the ONNX model `content` in ONNX Runtime, on one CPU thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def make(shape: tuple[int, ...]) -> Run:
-        windows, logits = np.empty(shape, np.float32), np.empty(shape[0], np.float32)
+        windows, logits = np.empty(shape, np.float32), np.empty(shape_of_logits(model, shape[0]), np.float32)
         binding = session.io_binding()
         binding.bind_input(INPUT, "cpu", 0, np.float32, shape, windows.ctypes.data)
         binding.bind_output(OUTPUT, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
@@ -181,7 +187,7 @@ def deploy_in_onnxruntime(content: bytes, precision: str, model: nn.Module) -> D
     return Deployed(*by_batch_size(make), model, precision, "onnxruntime", len(content))
 
 
-def deploy_in_openvino(content: bytes, precision: str, model: nn.Module) -> Deployed:
+def deploy_in_openvino(content: bytes, precision: str, model: LayeredGRU) -> Deployed:
     """Deploy the ONNX model `content` in OpenVINO, on one CPU thread.
 
     Raises `CompressionError` if the GRU nodes run in a precision other than `precision`.
@@ -202,7 +208,7 @@ def deploy_in_openvino(content: bytes, precision: str, model: nn.Module) -> Depl
         raise CompressionError(f"OpenVINO runs the GRU in {', '.join(sorted(wrong))}, not in {precision}")
 
     def make(shape: tuple[int, ...]) -> Run:
-        windows, logits = np.empty(shape, np.float32), np.empty(shape[0], np.float32)
+        windows, logits = np.empty(shape, np.float32), np.empty(shape_of_logits(model, shape[0]), np.float32)
         request = compiled.create_infer_request()
         request.set_input_tensor(openvino.Tensor(windows, shared_memory=True))
         request.set_output_tensor(openvino.Tensor(logits, shared_memory=True))
