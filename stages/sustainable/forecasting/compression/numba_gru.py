@@ -15,7 +15,7 @@ from sustainable.forecasting.model.gru import LayeredGRU
 
 Layer = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Weights of the inputs [inputs + 1, 3 units] and of the states [units + 1, 3 units], the biases as last row.
-Then working memory: the products of the inputs [days, n, 3, units], the products of the states [n, 3, units],
+Then working memory: the products of the inputs [days n, 3 units], the products of the states [n, 3 units],
 and the states [days + 1, n, units + 1]. Their last column is 1, which adds the biases."""
 
 compiled = numba.njit(fastmath=True, error_model="numpy")
@@ -45,28 +45,40 @@ def tanh(x: np.float32) -> np.float32:
 
 @compiled
 def sigmoid(x: np.float32) -> np.float32:
+    """Compute the logistic function."""
     half = np.float32(0.5)
-    return np.float32(half + half * tanh(half * x))
+    value: np.float32 = half + half * tanh(half * x)
+    return value
+
+
+@compiled
+def update_state(projected: np.ndarray, product: np.ndarray, old: np.ndarray, new: np.ndarray) -> None:
+    """Compute one state `new` [units + 1] in place, from `old` and both products [3 units] of its day.
+
+    The indices are unsigned: numba checks signed ones for wrap-around, which keeps the loop scalar.
+    """
+    units = np.uintp(old.shape[0] - 1)
+    for unit in range(units):
+        reset = sigmoid(projected[unit] + product[unit])
+        update = sigmoid(projected[units + unit] + product[units + unit])
+        last = np.uintp(2) * units + unit
+        candidate = tanh(projected[last] + reset * product[last])
+        new[unit] = candidate + update * (old[unit] - candidate)
 
 
 @compiled
 def run_layer(inputs: np.ndarray, layer: Layer) -> None:
     """Compute the states of all days in place; `inputs` [days n, inputs + 1] with a last column of 1."""
     input_weights, state_weights, projected, product, states = layer
-    n, units = product.shape[0], product.shape[2]
-    flat = product.reshape(n, 3 * units)
-    np.dot(inputs, input_weights, projected.reshape(inputs.shape[0], 3 * units))
-    for day in range(projected.shape[0]):
+    n = product.shape[0]
+    np.dot(inputs, input_weights, projected)
+    for day in range(states.shape[0] - 1):
         if n == 1:  # BLAS is faster if it is told that this is a vector
-            np.dot(states[day, 0], state_weights, flat[0])
+            np.dot(states[day, 0], state_weights, product[0])
         else:
-            np.dot(states[day], state_weights, flat)
+            np.dot(states[day], state_weights, product)
         for row in range(n):
-            for unit in range(units):
-                reset = sigmoid(projected[day, row, 0, unit] + product[row, 0, unit])
-                update = sigmoid(projected[day, row, 1, unit] + product[row, 1, unit])
-                new = tanh(projected[day, row, 2, unit] + reset * product[row, 2, unit])
-                states[day + 1, row, unit] = new + update * (states[day, row, unit] - new)
+            update_state(projected[day * n + row], product[row], states[day, row], states[day + 1, row])
 
 
 @compiled
@@ -95,7 +107,10 @@ def run_network(
 
 
 def deploy_in_numba(model: LayeredGRU) -> Deployed:
-    """Deploy a forecaster in numba, on one thread. The first call in a process compiles for some seconds."""
+    """Deploy a forecaster in numba. The first call in a process compiles for some seconds.
+
+    The compiled code runs on one thread, BLAS on as many as the environment of the process allows.
+    """
 
     def make(shape: tuple[int, ...]) -> Run:
         n, days, features = shape
@@ -124,12 +139,13 @@ def layer_memory(layer: nn.Module, n: int, days: int) -> Layer:
     return (
         with_bias(weights["weight_ih"], weights["bias_ih"]),
         with_bias(weights["weight_hh"], weights["bias_hh"]),
-        np.zeros((days, n, 3, units), np.float32),
-        np.zeros((n, 3, units), np.float32),
+        np.zeros((days * n, 3 * units), np.float32),
+        np.zeros((n, 3 * units), np.float32),
         states,
     )
 
 
 def with_bias(weight: Tensor, bias: Tensor) -> np.ndarray:
     """Return the transpose of `weight` [outputs, inputs] with `bias` [outputs] as the last row."""
-    return np.vstack([weight.detach().numpy().T, bias.detach().numpy()])
+    # contiguous rows: a vector times the matrix then reads it in order
+    return np.ascontiguousarray(np.vstack([weight.detach().numpy().T, bias.detach().numpy()]))
