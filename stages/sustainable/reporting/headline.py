@@ -45,6 +45,7 @@ RUNTIME_NAMES = {
 }
 SEARCHER_NAMES = {
     "random": "random search",
+    "local_search": "local search",
     "evolution": "evolution",
     "tpe": "TPE",
     "cmaes": "CMA-ES",

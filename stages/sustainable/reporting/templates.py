@@ -5,13 +5,14 @@ holds one.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
-from sustainable.reporting.formats import declared_percent, fixed, grouped, percent, words
+from sustainable.reporting.formats import declared_percent, fixed, grouped, interval_text, percent, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -31,6 +32,7 @@ FILTERS: dict[str, Any] = {
     "percent": percent,
     "declared": declared_percent,
     "words": words,
+    "share": partial(interval_text, digits=1, as_percent=True),
 }
 
 
