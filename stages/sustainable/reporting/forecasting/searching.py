@@ -97,6 +97,11 @@ class Searching:
         return [line for line in self.lines.values() if line.group == group]
 
     @property
+    def unranked_seeds(self) -> int:
+        """Seeds of the searchers that are not ranked."""
+        return min(line.seeds for line in self.lines.values())
+
+    @property
     def rivals(self) -> list[SearcherLine]:
         """The ranked searchers other than ours."""
         return [line for line in self.of(RANKED) if line.name != OURS]

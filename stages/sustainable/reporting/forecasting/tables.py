@@ -377,11 +377,11 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
         f"Searchers on the table of the task {searching.task}, with the main budget of {searching.budget} "
         "distinct evaluations. Regret: the oracle's reward minus that of the best deployment found so far; "
         f"intervals at {declared_percent(parameters.confidence)} (Student's t over seeds). Finds the oracle: "
-        "share of seeds, with Wilson's interval; or a tie: one of the candidates that the noise of timing "
+        "share of seeds, with Wilson's interval; or a tie: any of the candidates that the noise of timing "
         f"cannot tell from the oracle, of which there are {searching.ties} with the oracle itself. To "
         f"{declared_percent(NEAR_ORACLE)}: median evaluations until that share of the oracle's reward, with "
-        "the count of seeds that reach it. Used: mean count of distinct evaluations within the largest "
-        "budget. CPU time: the searcher's, without evaluations."
+        "the count of seeds that reach it. Used: mean count of distinct evaluations in a search of "
+        f"{max(searching.budgets)}. CPU time: the searcher's, without evaluations."
     )
     return ReportTable("searchers", caption, columns, rows)
 
