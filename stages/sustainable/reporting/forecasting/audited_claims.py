@@ -208,4 +208,4 @@ def _searched(line: SearcherLine) -> Mapping[str, Any]:
     numbers = {name: value and asdict(value) for name in wanted for value in [getattr(line, name)]}
     counted = {"near_after": line.near_after, "near": line.near, "seeds": line.seeds}
     tied = {str(budget): at.tied.estimate for budget, at in line.at.items()}
-    return numbers | counted | {"adjusted_p": line.adjusted_p, "tied": tied}
+    return numbers | counted | {"adjusted_p": line.adjusted_p, "ours_is": line.ours_is, "tied": tied}

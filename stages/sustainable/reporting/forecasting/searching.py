@@ -47,6 +47,7 @@ class SearcherLine:
     near_after: float | None  # median evaluations of those
     against: Estimate | None  # our PPO's mean regret minus this one's, paired by seed
     adjusted_p: float | None  # of that difference, by Holm's method over the rivals; None for the others
+    ours_is: str | None  # our PPO's mean regret: `lower`, `higher` or `undecided` by that p; None without it
     seeds: int
     distinct: float  # mean number of distinct evaluations
     cost: Mapping[str, Any]  # without evaluations
@@ -221,6 +222,15 @@ def _share(hits: np.ndarray, confidence: float) -> Estimate:
     return Estimate(count / n, *statistics.share_interval(count, n, confidence), n)
 
 
+def _direction(differences: np.ndarray | None, adjusted_p: float | None, confidence: float) -> str | None:
+    """Return what a p of `differences` [seeds] says about their mean."""
+    if differences is None or adjusted_p is None:
+        return None
+    if adjusted_p > 1 - confidence:
+        return "undecided"
+    return "lower" if differences.mean() < 0 else "higher"
+
+
 def _line(
     name: str,
     own: Runs,
@@ -246,6 +256,7 @@ def _line(
         near_after=float(np.median(near)) if near else None,
         against=None if differences is None else statistics.student_interval(differences, confidence),
         adjusted_p=adjusted_p,
+        ours_is=_direction(differences, adjusted_p, confidence),
         seeds=len(own.rises),
         distinct=float(np.mean([run["distinct"].iloc[0] for run in own.rises])),
         cost=cost,
