@@ -166,13 +166,8 @@ def summarise_searches(
         str(name): Runs([run for _, run in own.groupby("seed")], choices)
         for name, own in improvements.groupby("searcher", sort=False)
     }
-    groups = choices["groups"]
-    ranked = [name for name in runs if groups[name] == RANKED]
-    rivals = [name for name in ranked if name != OURS]
-    ours, budgets = runs[OURS], list(budgets_of(choices))
-    # ranks within a seed: the searches of one seed are independent, so any pairing is as good
-    final = np.stack([runs[name].curves[:, [b - 1 for b in budgets]] for name in ranked])
-    ranks = np.stack([statistics.ranks_of(column.T) for column in final.transpose(2, 0, 1)])
+    ours, ranks = runs[OURS], _ranks_of(runs, choices)
+    rivals = [name for name in ranks if name != OURS]
     family = statistics.verdict_on_family(
         np.stack([ours.regret - runs[name].regret for name in rivals]), parameters.confidence
     )
@@ -181,7 +176,7 @@ def summarise_searches(
         name: _line(
             name,
             own,
-            at=_at_budgets(own, ranks[:, :, ranked.index(name)].T if name in ranked else None, parameters),
+            at=_at_budgets(own, ranks.get(name), parameters),
             differences=None if name == OURS else ours.regret[: len(own.rises)] - own.regret,
             adjusted_p=adjusted.get(name),
             cost=costs[name],
@@ -193,6 +188,19 @@ def summarise_searches(
         ours.regret, len(rivals), parameters.confidence, seed=parameters.seed
     )
     return Searching(lines, int(choices["main_budget"]), family.verdict, simulated, choices)
+
+
+def _ranks_of(runs: Mapping[str, Runs], choices: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the ranks [seeds, budgets] of the ranked searchers by regret, within seed and budget.
+
+    The searches of one seed are independent of each other, so any pairing is as good as that by seed.
+    """
+    names = [name for name in runs if choices["groups"][name] == RANKED]
+    places = [budget - 1 for budget in budgets_of(choices)]
+    regrets = np.stack([runs[name].curves[:, places] for name in names])  # [searchers, seeds, budgets]
+    by_budget = [statistics.ranks_of(regrets[:, :, index].T) for index in range(len(places))]
+    ranks = np.stack(by_budget, axis=1)  # [seeds, budgets, searchers]
+    return {name: ranks[:, :, index] for index, name in enumerate(names)}
 
 
 def _at_budgets(own: Runs, ranks: np.ndarray | None, parameters: ReportParameters) -> dict[int, AtBudget]:
