@@ -1,4 +1,4 @@
-"""Stage compare_searchers: run every searcher with the same budget on the table of candidates."""
+"""Stage compare_searchers: run every searcher with the same budget on one task's table of candidates."""
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
@@ -8,6 +8,7 @@ from sustainable.core.files import read_rows, write_json, write_rows
 from sustainable.core.parameters import read_section
 from sustainable.energy.choice import MeterParameters
 from sustainable.forecasting.search.comparison import (
+    Task,
     describe_choices,
     improvement_rows,
     search_all,
@@ -15,19 +16,28 @@ from sustainable.forecasting.search.comparison import (
 )
 from sustainable.forecasting.search.landscape import Landscape
 from sustainable.forecasting.search.searchers import SearchersParameters
+from sustainable.forecasting.search.space import describe_space
+from sustainable.forecasting.search.tuned import use_tuned
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "params candidates improvements choices cost")
+    paths = "params candidates improvements choices cost"
+    arguments = stage_arguments(__doc__, paths, text="task", optional="tuned")
     parameters = read_section(arguments.params, "compare_searchers", SearchersParameters)
     metering = read_section(arguments.params, "metering", MeterParameters)
     use_deterministic_torch()
-    landscape = Landscape.of_table(read_rows(arguments.candidates, ["family"]), parameters.reward)
+    tuned_on = None
+    if arguments.tuned:  # settings that were tuned on another task's table
+        parameters, tuned_on = use_tuned(parameters, arguments.tuned, arguments.task)
+    table = read_rows(arguments.candidates, ["family"])
+    landscape = Landscape.of_table(table, parameters.reward)
+    space = describe_space(table, landscape, parameters.reward)
     searches = search_all(landscape, parameters)
     first = [search for search in searches if search.seed == parameters.first_seed]
     write_json(arguments.cost, search_costs(landscape, parameters, metering, first))
-    write_rows(arguments.improvements, improvement_rows(searches))
-    write_json(arguments.choices, describe_choices(landscape, parameters.budget, first))
+    write_rows(arguments.improvements, improvement_rows(searches, space))
+    task = Task(arguments.task, landscape, space, tuned_on)
+    write_json(arguments.choices, describe_choices(task, parameters, first))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from sustainable.reporting.forecasting.audited_figures import draw_audited
 from sustainable.reporting.forecasting.decomposition import Factor, Waterfall, decompose
 from sustainable.reporting.forecasting.run import accepted
 from sustainable.reporting.forecasting.searching import summarise_searches
+from sustainable.reporting.forecasting.tables import budgets_table, searchers_table
 from sustainable.reporting.parameters import (
     AuditedParameters,
     LayerwiseMargins,
@@ -105,16 +106,33 @@ def summarised(rows=None, **lost):
     return summarise_audited(rows, make_hits(**lost), PEAKS, PARAMETERS)
 
 
-def make_searches(ours=20, rival=5):
-    """Two searchers over six seeds: each finds the optimum (reward 4) after so many evaluations."""
+def make_searches(ours=20, rival=5, test_reward=True):
+    """Three searchers over six seeds: each finds the optimum (reward 4) after so many evaluations.
+
+    The one of another space has three seeds and finds only the reward 3, which is a tie.
+    """
+    searches = (("random", rival, 4.0, 6), ("ppo_stepwise", ours, 4.0, 6), ("ppo_published", 2, 3.0, 3))
     rows = [
-        {"searcher": name, "seed": seed, "evaluation": at, "reward": reward, "distinct": 50}
-        for name, found in (("random", rival), ("ppo_stepwise", ours))
-        for seed in range(6)
-        for at, reward in ((1, 1.0), (found + seed % 3, 4.0))
+        {"searcher": name, "seed": seed, "evaluation": at, "reward": reward, "distinct": 60}
+        | {"tie": int(reward >= 3), "test_reward": 2 * reward if test_reward else None}
+        for name, found, best, seeds in searches
+        for seed in range(seeds)
+        for at, reward in ((1, 1.0), (found + seed % 3, best))
     ]
-    choices = {"budget": 50, "choices": {"oracle": {"reward": 4.0}}}
-    costs = {"random": {"cpu_time_s": 0.1}, "ppo_stepwise": {"cpu_time_s": 5.0}}
+    choices = {
+        "task": "lake",
+        "budgets": {"0.05": 6, "0.5": 50, "0.6": 60},
+        "main_budget": 50,
+        "groups": {"random": "ranked", "ppo_stepwise": "ranked", "ppo_published": "other space"},
+        "space": {
+            "best_reward": 4.0,
+            "worst_reward": -2.0,
+            "best_test_reward": 9.0 if test_reward else None,
+            "ties": [{}, {}],
+        },
+        "choices": {"oracle": {"reward": 4.0}},
+    }
+    costs = {name: {"cpu_time_s": 0.1, "cpu_j": None} for name, *_ in searches}
     return summarise_searches(pd.DataFrame(rows), choices, costs, PARAMETERS)
 
 
@@ -262,9 +280,63 @@ def test_regret_by_hand():
     assert random.mean_regret.estimate == pytest.approx(3 * 5 / 50)
     assert (random.near, random.near_after, random.found.estimate) == (6, 6.0, 1.0)
     assert random.against.estimate == pytest.approx(3 * 15 / 50)
+    assert random.adjusted_p < 1e-6  # the difference is the same for every seed
     assert searching.best is random
+    assert (searching.task, searching.ties, searching.budget) == ("lake", 2, 50)
     assert not random.is_rl
     assert searching.lines["ppo_stepwise"].is_rl
+
+
+def test_every_budget_is_read_from_one_search():
+    searching = make_searches(ours=20, rival=5)
+    random, ours = (searching.lines[name] for name in ("random", "ppo_stepwise"))
+    assert searching.budgets == {6: 0.05, 50: 0.5, 60: 0.6}
+    early, late = random.at[6], random.at[50]
+    # the optimum is found after 5, 6 or 7 evaluations: after 6 by four of six seeds
+    assert early.regret.estimate == pytest.approx(3 * 2 / 6)
+    assert early.normalised.estimate == pytest.approx(1 / 6)  # rewards range from -2 to 4
+    assert early.tied.estimate == pytest.approx(4 / 6)
+    assert (late.regret.estimate, late.tied.estimate) == (0.0, 1.0)
+    # four seeds are ahead of ours, two are even
+    assert early.rank.estimate == pytest.approx((4 * 1 + 2 * 1.5) / 6)
+    assert ours.at[6].rank.estimate == pytest.approx((4 * 2 + 2 * 1.5) / 6)
+    assert late.rank.estimate == ours.at[50].rank.estimate == 1.5
+    # test rewards are twice the rewards: 9 - 8 or 9 - 2
+    assert early.test_regret.estimate == pytest.approx((4 * 1 + 2 * 7) / 6)
+
+
+def test_a_searcher_of_another_space_is_shown_apart():
+    searching = make_searches()
+    other = searching.lines["ppo_published"]
+    assert [line.name for line in searching.of("ranked")] == ["random", "ppo_stepwise"]
+    assert [line.name for line in searching.rivals] == ["random"]
+    assert (other.seeds, other.adjusted_p, other.at[50].rank) == (3, None, None)
+    assert (other.found.estimate, other.at[50].tied.estimate) == (0.0, 1.0)
+    assert "ppo_published" not in claims_of(summarised(), searching)["C3"].values
+
+
+def test_without_test_accuracy_the_table_says_so():
+    audited = summarised()
+    for known in (True, False):
+        searching = make_searches(test_reward=known)
+        assert searching.tested is known
+        table = budgets_table(SimpleNamespace(audited=audited, searching=searching), PARAMETERS)
+        assert ("not available in these rows" in table.caption) is not known
+        printed = [cell.text for cell in table.printed(table.rows[0])]
+        assert (printed[-1] == "n/a") is not known
+        assert len(table.rows) == 3 * 2
+
+
+def test_the_table_of_searchers_has_a_part_per_group():
+    table = searchers_table(SimpleNamespace(audited=summarised(), searching=make_searches()), PARAMETERS)
+    firsts = [table.printed(row)[0].text for row in table.rows]
+    assert firsts == [
+        "Searchers of the same space (6 seeds)",
+        "random",
+        "ppo stepwise",
+        "Search another space, not ranked (3 seeds)",
+        "ppo published",
+    ]
 
 
 @pytest.mark.parametrize(

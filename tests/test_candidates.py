@@ -66,7 +66,7 @@ def windows(count, seed=0):
 
 
 PART = windows(30)
-INPUTS = torch.from_numpy(PART.inputs)
+INPUTS, TEST = torch.from_numpy(PART.inputs), windows(40, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ TRIED = [("fp32", "torch-eager"), ("int8", "torch-eager"), ("fp32", "onnxruntime
 
 
 def test_quality_and_counts_of_a_narrow_network(sources):
-    rows = evaluate(Network("grid", (4, 2)), 2, TRIED, sources, INPUTS, PART.target)
+    rows = evaluate(Network("grid", (4, 2)), 2, TRIED, sources, PART, TEST)
     assert [(row["precision"], row["runtime"]) for row in rows] == TRIED
     exact, int8, onnx = rows
     model = sources.narrow(2, (4, 2))
@@ -209,8 +209,10 @@ def test_quality_and_counts_of_a_narrow_network(sources):
     right = ((logits > 0).numpy() == PART.target).mean()
     loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(PART.target).double())
     brier = ((torch.sigmoid(logits).numpy() - PART.target) ** 2).mean()
+    tested = logits_of(model, torch.from_numpy(TEST.inputs), 40)
     for row in (exact, onnx):
         assert row["validation_accuracy"] == pytest.approx(right)
+        assert row["test_accuracy"] == pytest.approx(((tested > 0).numpy() == TEST.target).mean())
         assert row["validation_log_loss"] == pytest.approx(loss.item(), abs=1e-6)
         assert row["validation_brier"] == pytest.approx(brier, abs=1e-6)
     for row in rows:
@@ -227,7 +229,7 @@ def test_quality_and_counts_of_a_narrow_network(sources):
 
 def test_masked_networks_run_only_in_fp32_and_their_zeros_are_counted(sources):
     network = Network("masked", FULL, 0.5, "global")
-    rows = evaluate(network, 1, TRIED, sources, INPUTS, PART.target)
+    rows = evaluate(network, 1, TRIED, sources, PART, TEST)
     assert [(row["precision"], row["runtime"]) for row in rows] == [TRIED[0], TRIED[2]]
     total, weights = gru_parameter_count(FEATURES, FULL), 3 * 6 * (3 + 6) + 3 * 6 * (6 + 6) + 6
     for row in rows:
@@ -263,7 +265,7 @@ def test_a_network_outside_the_tolerance_gives_a_row_with_the_reason(sources, mo
         return checked(deployed, *rest)
 
     monkeypatch.setattr(candidates, "checked_logits", picky)
-    rows = evaluate(Network("grid", (4, 2)), 2, TRIED, sources, INPUTS, PART.target)
+    rows = evaluate(Network("grid", (4, 2)), 2, TRIED, sources, PART, TEST)
     assert [row["refused"] for row in rows] == [
         None,
         "int8 on torch-eager: a logit is 0.86 off, 0.5 is allowed",
@@ -295,7 +297,8 @@ def quality_row(width, seed, accuracy, parameters, zeros=3):
     """Some weights happen to be 0, as in int8: only a mask's zeros count as sparsity."""
     scores = {f"validation_{name}": accuracy / 2 for name in candidates.SCORES}
     extra = {"parameters": parameters, "nonzero": parameters - zeros, "weights_sha256": f"{width}-{seed}"}
-    return place(width) | {"seed": seed} | extra | scores | {"validation_accuracy": accuracy}
+    accuracies = {"validation_accuracy": accuracy, "test_accuracy": accuracy - 0.1}
+    return place(width) | {"seed": seed} | extra | scores | accuracies
 
 
 def timing_rows(width, size, times):
@@ -323,6 +326,7 @@ def test_the_table_matches_a_hand_made_one():
     assert full["validation_accuracy"] == pytest.approx(0.72)
     assert full["validation_accuracy_sd"] == pytest.approx(0.04 / math.sqrt(2))
     assert half["validation_accuracy"] == pytest.approx(0.63)
+    assert (full["test_accuracy"], half["test_accuracy"]) == pytest.approx((0.62, 0.53))
     assert half["validation_log_loss"] == pytest.approx(0.315)
     assert (full["sparsity"], half["sparsity"]) == (0.0, 0.75)
     assert (full["cpu_time_ms_batch_1"], half["cpu_time_ms_batch_1"]) == (5.0, 2.0)  # medians

@@ -16,6 +16,7 @@ from sustainable.reporting.headline import (
     EXPERIMENTS,
     PICTURE,
     README,
+    _searchers_sentence,
     headline_markdown,
     rendered_block,
     verdicts_markdown,
@@ -71,7 +72,27 @@ def test_six_numbers_come_from_the_claims(claims):
     assert "1/50 at batch 64" in again
 
 
-@pytest.mark.parametrize("name", ["C1", "C2", "C3", "B4"])
+@pytest.mark.parametrize(
+    ("directions", "sentence"),
+    [
+        (
+            {"random": "lower", "tpe": "undecided"},
+            "has less regret than random search; it cannot be told apart from TPE",
+        ),
+        ({"random": "higher", "tpe": "higher"}, "has more regret than random search and TPE"),
+        (
+            {"random": "undecided", "tpe": "undecided", "cmaes": "undecided"},
+            "cannot be told apart from random search, TPE and CMA-ES",
+        ),
+    ],
+)
+def test_the_searchers_are_named_by_what_was_decided(directions, sentence):
+    values = {name: {"ours_is": direction} for name, direction in directions.items()}
+    text = _searchers_sentence({"C3": {"values": values}})
+    assert text == f"The reinforcement-learning searcher {sentence}."
+
+
+@pytest.mark.parametrize("name", ["C1", "C2", "B4"])
 def test_the_sentences_are_refused_for_other_verdicts(claims, name):
     changed = copy.deepcopy(claims)
     next(claim for claim in changed if claim["id"] == name)["verdict"] = "refuted"

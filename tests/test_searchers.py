@@ -1,5 +1,6 @@
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,9 +13,11 @@ from stable_baselines3.common.env_checker import check_env
 
 import compare_searchers
 from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, write_json
 from sustainable.core.parameters import read_section
-from sustainable.forecasting.search import ppo, samplers
+from sustainable.forecasting.search import local, mixed_cmaes, ppo, samplers, space, tuned, tuning
 from sustainable.forecasting.search.comparison import (
+    Task,
     describe_choices,
     improvement_rows,
     run_search,
@@ -35,13 +38,16 @@ from sustainable.forecasting.search.landscape import (
     SearchTarget,
 )
 from sustainable.forecasting.search.searchers import (
+    GROUPS,
     SEARCHERS,
     EvolutionParameters,
     RandomParameters,
     Searchers,
     SearchersParameters,
+    TuningParameters,
 )
 from sustainable.statistics import evaluations_to_reach, mean_curve, regret_curve, share_interval
+from sustainable.tools import tune_searchers
 from sustainable.verification.folders import merge
 
 REWARD = DeploymentReward(batch_size=64, accuracy_margin=0.01, penalty_per_point=1.0)
@@ -60,15 +66,34 @@ AGENT = {
 }
 PARAMETERS = Searchers(
     random=RandomParameters(),
+    local_search=local.LocalParameters(starts=50, samples=1, neighbours="any", move="best"),
     evolution=EvolutionParameters(children=400, population=6, tournament=2),
     tpe=samplers.TpeParameters(trials=150, startup=10, multivariate=True),
-    cmaes=samplers.PopulationParameters(trials=40, population=4),
-    nsga2=samplers.PopulationParameters(trials=60, population=6),
+    cmaes=mixed_cmaes.CmaesParameters(trials=400, population=5, growth=2, spread=0.3, patience=2),
+    nsga2=samplers.NsgaParameters(trials=60, population=6),
     ppo_published=ppo.PpoParameters(**AGENT),
     ppo_continuous=ppo.PpoParameters(**AGENT),
     ppo_stepwise=ppo.PpoParameters(**AGENT),
     ppo_stepwise_unmasked=ppo.UnmaskedParameters(error=-10.0),
     ppo_stepwise_warm=ppo.WarmParameters(random_evaluations=5, elite_share=0.2, imitation_epochs=5),
+)
+GRIDS = {
+    "local_search": {"samples": [1, 2], "neighbours": ["any", "adjacent"]},
+    "evolution": {"population": [4, 8], "tournament": [2, 3]},
+    "tpe": {"startup": [5, 10], "multivariate": [True, False]},
+    "cmaes": {"population": [5, 7], "growth": [1, 2]},
+    "nsga2": {"population": [4, 6, 8]},
+    "ppo_stepwise": {"learning_rate": [1e-3, 3e-3], "entropy": [0.05, 0.1]},
+}
+COMPARISON = SearchersParameters(
+    budgets=[0.1, 0.3],
+    main_budget=0.3,
+    seeds=3,
+    seeds_unranked=2,
+    first_seed=7,
+    reward=REWARD,
+    searchers=PARAMETERS,
+    tuning=TuningParameters(settings=2, seeds=2, first_seed=100, grids=GRIDS),
 )
 
 
@@ -246,7 +271,86 @@ def test_searchers_stay_within_the_budget_and_repeat_themselves(name):
     assert rewards == sorted(rewards)
 
 
-@pytest.mark.parametrize("name", ["random", "evolution", "tpe"])
+@pytest.mark.parametrize("name", SEARCHERS)
+def test_a_search_with_a_smaller_budget_is_the_beginning_of_a_longer_one(name):
+    """So one search with the largest budget gives the regret at every smaller one."""
+    landscape, parameters = tiny(), PARAMETERS.by_name()[name]
+    longer = run_search(landscape, 12, name, 3, parameters)
+    for budget in (1, 4, 9):
+        shorter = run_search(landscape, budget, name, 3, parameters)
+        assert shorter.distinct == min(budget, longer.distinct)
+        assert shorter.improvements == [rise for rise in longer.improvements if rise.evaluation <= budget]
+
+
+def test_neighbours_by_hand():
+    landscape = tiny()
+    corner = Point(40, 20, *ONNX)
+    adjacent = {
+        Point(20, 20, *ONNX),
+        Point(40, 10, *ONNX),
+        Point(40, 40, *ONNX),
+        Point(40, 20, *EAGER),
+        Point(40, 20, *INT8),
+    }
+    assert set(local.neighbours(landscape, corner, "adjacent")) == adjacent
+    assert set(local.neighbours(landscape, corner, "any")) == adjacent | {Point(10, 20, *ONNX)}
+
+
+def test_a_climb_ends_at_the_top_and_counts_every_evaluation_once():
+    """From any point of this landscape two or three moves lead to the oracle."""
+    landscape = tiny()
+    ledger = Ledger(landscape, 27)
+    rng = np.random.default_rng(0)
+    local._climb(Point(40, 40, *EAGER), ledger, rng, PARAMETERS.local_search)
+    assert ledger.improvements()[-1].point == landscape.oracle
+    assert ledger.distinct < 27 < ledger.requests
+    known = [point for point, _ in ledger.evaluated()]
+    assert set(local.neighbours(landscape, landscape.oracle, "any")) <= set(known)  # none is better
+
+
+@pytest.mark.parametrize("move", ["best", "first"])
+@pytest.mark.parametrize("samples", [1, 5, 99])
+def test_local_search_ends_when_the_grid_is_known(move, samples):
+    parameters = local.LocalParameters(starts=10_000, samples=samples, neighbours="adjacent", move=move)
+    ledger = Ledger(tiny(), 1000)
+    assert local.search_local(ledger, 1, parameters) < 10_000
+    assert ledger.distinct == 27
+
+
+def test_cmaes_starts_again_when_it_only_repeats_points(monkeypatch):
+    populations = []
+    make = mixed_cmaes._optimizer
+
+    def counted(landscape, population, rng, spread):
+        populations.append(population)
+        return make(landscape, population, rng, spread)
+
+    monkeypatch.setattr(mixed_cmaes, "_optimizer", counted)
+    ledger = Ledger(tiny(), 27)
+    mixed_cmaes.search_cmaes(ledger, 2, replace(PARAMETERS.cmaes, trials=1000))
+    assert len(populations) > 1
+    assert populations == [5 * 2**restart for restart in range(len(populations))]
+    assert ledger.distinct == 27
+
+
+@pytest.mark.parametrize("widths", [(40,), (40, 20)])
+def test_cmaes_takes_axes_with_one_or_two_values(widths):
+    landscape = Landscape.of_table(table(widths), REWARD)
+    found = run_search(landscape, 50, "cmaes", 0, PARAMETERS.cmaes)
+    assert found.distinct == 3 * len(widths) ** 2
+    best = max(landscape.outcomes[point].reward for point in landscape.grid())
+    assert found.improvements[-1].reward == best
+
+
+def test_the_published_agent_ends_when_its_points_are_known():
+    landscape = tiny()
+    reachable = {landscape.published(action) for action in range(16)}
+    found = run_search(landscape, 100, "ppo_published", 0, replace(PARAMETERS.ppo_published, timesteps=5000))
+    assert found.distinct == len(reachable)
+    assert found.steps < 5000
+
+
+@pytest.mark.parametrize("name", ["random", "local_search", "evolution", "tpe", "cmaes"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_the_whole_space_as_budget_the_optimum_is_found(name, seed):
     landscape = tiny(accuracies={(10, 10): 0.65, (20, 10): 0.66})
@@ -357,8 +461,7 @@ def test_the_projects_parameters_are_valid(project, tmp_path, shortened):
 
 
 def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
-    own = {name: vars_of(value) for name, value in vars(PARAMETERS).items()}
-    section = {"budget": 8, "seeds": 2, "first_seed": 7, "reward": vars_of(REWARD), "searchers": own}
+    section = json.loads(json.dumps(asdict(COMPARISON)))
     shared = {"benchmarks": {}, "profile": "smoke", "protocols": {"audited": {"csv": "a.csv"}}}
     codecarbon = {"tracking_mode": "process", "country_iso_code": "USA", "sampling_s": 15.0}
     content = {
@@ -369,23 +472,31 @@ def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     paths = {name: tmp_path / name for name in ("improvements.csv", "choices.json", "cost.json")}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"compare_searchers": {}}}))
-    table().to_csv(tmp_path / "candidates.csv", index=False)
+    candidates = with_test_accuracy(table())
+    candidates.to_csv(tmp_path / "candidates.csv", index=False)
     arguments = SimpleNamespace(
         params=tmp_path / "params.yaml",
         candidates=tmp_path / "candidates.csv",
+        task="lake",
+        tuned=None,
         **{path.stem: path for path in paths.values()},
     )
-    monkeypatch.setattr(compare_searchers, "stage_arguments", lambda *_: arguments)
+    monkeypatch.setattr(compare_searchers, "stage_arguments", lambda *_, **__: arguments)
     compare_searchers.main()  # over the cores, in other processes
     rows = pd.read_csv(paths["improvements.csv"])
     read = read_section(arguments.params, "compare_searchers", SearchersParameters)
-    here = search_all(tiny(), read, workers=1)
-    assert rows.to_dict("records") == [pytest.approx(line) for line in improvement_rows(here)]
-    assert set(rows["searcher"]) == set(SEARCHERS)
-    assert set(rows["seed"]) == {7, 8}
+    assert read == COMPARISON
+    here, whole = search_all(tiny(), read, workers=1), space.describe_space(candidates, tiny(), REWARD)
+    assert rows.to_dict("records") == [pytest.approx(line) for line in improvement_rows(here, whole)]
+    assert list(dict.fromkeys(rows["searcher"])) == list(SEARCHERS)
+    seeds = {name: set(own["seed"]) for name, own in rows.groupby("searcher")}
+    assert seeds == {name: {7, 8, 9} if GROUPS[name] == "ranked" else {7, 8} for name in SEARCHERS}
     first = [search for search in here if search.seed == 7]
     choices = yaml.safe_load(paths["choices.json"].read_text())
-    assert choices == describe_choices(tiny(), 8, first)
+    assert choices == describe_choices(Task("lake", tiny(), whole), read, first)
+    assert (choices["task"], choices["tuned_on"], choices["groups"]) == ("lake", None, GROUPS)
+    assert (choices["budgets"], choices["main_budget"]) == ({"0.1": 3, "0.3": 8}, 8)  # of 27 points
+    assert choices["choices"]["oracle"]["tie"] == 1
     assert (choices["points"], choices["grid_points"], choices["oracle_on_grid"]) == (39, 27, True)
     assert {"baseline", "best_uncompressed", "oracle", *SEARCHERS} == set(choices["choices"])
     cost = yaml.safe_load(paths["cost.json"].read_text())
@@ -393,8 +504,138 @@ def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     assert set(cost) == set(SEARCHERS)
 
 
-def vars_of(value):
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(value).items()}
+def with_test_accuracy(rows):
+    """The table with a test accuracy that is lower the more units are left."""
+    return rows.assign(test_accuracy=0.8 - (rows["width_0"] + rows["width_1"]) / 1000)
+
+
+def test_test_accuracy_is_unknown_to_searchers():
+    assert Landscape.of_table(with_test_accuracy(table()), REWARD) == tiny()
+
+
+def test_the_space_by_hand():
+    rows = with_test_accuracy(table(accuracies={(10, 10): 0.66}))
+    whole = space.describe_space(rows, Landscape.of_table(rows, REWARD), REWARD)
+    assert whole.best == pytest.approx(math.log(80 / 30 * 4))
+    assert whole.worst == pytest.approx(math.log(4) - 3)  # 10x10 in eager PyTorch: four points lost
+    assert (whole.noise, whole.ties) == ("none", {Point(10, 20, *ONNX), Point(20, 10, *ONNX)})  # equally fast
+    # the test accuracy of 10x10 is 6 points better than the baseline's: the fastest of all
+    assert whole.test_best == pytest.approx(math.log(16))
+    assert whole.judge(Point(10, 10, *ONNX)) == {"tie": 0, "test_reward": pytest.approx(math.log(16))}
+    assert whole.judge(Point(10, 20, *ONNX))["tie"] == 1
+
+
+def test_without_test_accuracy_nothing_is_tested():
+    whole = space.describe_space(table(), tiny(), REWARD)
+    assert whole.test_best is None
+    assert whole.judge(tiny().oracle) == {"tie": 1, "test_reward": None}
+
+
+@pytest.mark.parametrize(("error", "tied"), [(0.0, False), (0.049, False), (0.051, True)])
+def test_ties_are_within_two_standard_errors_of_the_difference(error, tied):
+    """10x20 has the reward ln(160/15), the best; 20x20 has ln(8). They differ by ln(4/3) = 0.288."""
+    rows = table(accuracies={(10, 10): 0.6})
+    best = (rows["width_0"] + rows["width_1"] == 30) & (rows["runtime"] == "onnxruntime")
+    second = (rows["width_0"] == 20) & (rows["width_1"] == 20) & (rows["runtime"] == "onnxruntime")
+    rows["cpu_time_ms_batch_64_se"] = 0.0
+    # relative errors of 2.0 x `error` and 2.1 x `error` together give 2.9 x `error`
+    rows.loc[best, "cpu_time_ms_batch_64_se"] = 2.0 * error * rows["cpu_time_ms_batch_64"]
+    rows.loc[second, "cpu_time_ms_batch_64_se"] = 2.1 * error * rows["cpu_time_ms_batch_64"]
+    whole = space.describe_space(rows, Landscape.of_table(rows, REWARD), REWARD)
+    assert whole.noise == "cpu_time_ms_batch_64_se"
+    assert (Point(20, 20, *ONNX) in whole.ties) is tied
+
+
+def test_the_range_over_rounds_stands_in_for_the_standard_error():
+    rows = table().assign(cpu_time_range_batch_64=0.5)  # 0.198 of the median, 0.28 for a difference
+    whole = space.describe_space(rows, tiny(), REWARD)
+    assert whole.noise == "cpu_time_range_batch_64"
+    assert len(whole.ties) == 3  # 10x20 and 20x10 are ln(1.5) = 0.405 behind 10x10, 20x20 is ln(2) behind
+
+
+def test_refused_points_are_no_ties_and_have_no_test_reward():
+    best = Point(10, 10, *ONNX)
+    rows = refuse(with_test_accuracy(table()), best)
+    landscape = Landscape.of_table(rows, REWARD)
+    whole = space.describe_space(rows, landscape, REWARD)
+    assert whole.judge(best) == {"tie": 0, "test_reward": None}
+    assert whole.worst > -99
+
+
+def test_budgets_are_shares_of_the_grid():
+    assert COMPARISON.evaluations(tiny()) == {0.1: 3, 0.3: 8}
+    assert replace(COMPARISON, budgets=[0.001, 0.3]).evaluations(tiny()) == {0.001: 1, 0.3: 8}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budgets": [0.3, 0.1]}, "budgets must be ascending"),
+        ({"main_budget": 0.2}, "main_budget must be one of budgets"),
+        ({"seeds_unranked": 4}, "seeds_unranked must be at most seeds"),
+    ],
+)
+def test_impossible_parameters_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(COMPARISON, **change)
+
+
+def test_every_searcher_tries_as_many_settings_and_the_best_is_kept(tmp_path):
+    result = tuning.tune_all("sea", tiny(), COMPARISON, workers=1)
+    assert set(result["tried"]) == set(result["settings"]) == set(GRIDS)
+    for name, rows in result["tried"].items():
+        assert len(rows) == 2
+        best = min(rows, key=lambda line: line["mean_regret"])
+        assert result["settings"][name] == best["settings"]
+        assert set(best["settings"]) == set(GRIDS[name])
+    again = tuning.draw_settings("tpe", COMPARISON)
+    assert [line["settings"] for line in result["tried"]["tpe"]] == again
+
+    write_json(tmp_path / "tuned.json", result)
+    parameters, source = tuned.use_tuned(COMPARISON, tmp_path / "tuned.json", "lake")
+    assert source == "sea"
+    assert parameters.searchers.nsga2.population == result["settings"]["nsga2"]["population"]
+    assert parameters.searchers.ppo_published == COMPARISON.searchers.ppo_published
+    with pytest.raises(UserError, match="tuned on 'sea', the task to be judged"):
+        tuned.use_tuned(COMPARISON, tmp_path / "tuned.json", "sea")
+
+
+def test_the_score_of_a_setting_is_the_mean_regret_over_the_main_budget():
+    grids = GRIDS | {"evolution": {"population": [6]}}
+    parameters = replace(COMPARISON, tuning=replace(COMPARISON.tuning, settings=1, grids=grids))
+    landscape = tiny()
+    (line,) = tuning.tune_all("sea", landscape, parameters, workers=1)["tried"]["evolution"]
+    oracle = landscape.outcomes[landscape.oracle].reward
+    searches = [run_search(landscape, 8, "evolution", seed, PARAMETERS.evolution) for seed in (100, 101)]
+    curves = [regret_curve([rise[:2] for rise in one.improvements], oracle, 8) for one in searches]
+    assert line["mean_regret"] == pytest.approx(np.mean(curves))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": 4}, r"grids.nsga2: 3 settings, but 4 are to be tried"),
+        ({"first_seed": 6}, "the seeds overlap those of the comparison"),
+        ({"grids": GRIDS | {"nsga2": {"populatoin": [1, 2]}}}, "nsga2.populatoin: Unexpected keyword"),
+        ({"grids": GRIDS | {"nsga2": {"population": [0, 1]}}}, "nsga2.population: Input should be"),
+    ],
+)
+def test_a_tuning_that_cannot_be_fair_is_refused(change, message):
+    parameters = replace(COMPARISON, tuning=replace(COMPARISON.tuning, **change))
+    with pytest.raises(UserError, match=message):
+        tuning.tune_all("sea", tiny(), parameters, workers=1)
+
+
+def test_the_tool_writes_what_the_stage_reads(tmp_path, monkeypatch):
+    table().to_csv(tmp_path / "candidates.csv", index=False)
+    arguments = SimpleNamespace(
+        params=None, candidates=tmp_path / "candidates.csv", tuned=tmp_path / "tuned.json", task="sea"
+    )
+    monkeypatch.setattr(tune_searchers, "stage_arguments", lambda *_, **__: arguments)
+    monkeypatch.setattr(tune_searchers, "read_section", lambda *_: COMPARISON)
+    monkeypatch.setattr(tune_searchers, "tune_all", lambda task, landscape, _: {"task": task})
+    tune_searchers.main()
+    assert read_json(tmp_path / "tuned.json") == {"task": "sea"}
 
 
 def test_regret_by_hand():

@@ -14,22 +14,27 @@ from sustainable.statistics import (
     REFUTED,
     Estimate,
     Ratio,
+    _holm_rows,
     break_even,
     crossed_difference,
     detectable_ratio,
     difference_interval,
     equivalence_p,
+    false_refutations,
     holm,
     mcnemar_p,
     mean_interval,
     noise_floor,
     paired_log_ratios,
+    paired_p,
     paired_ratio,
     power_to_pass,
+    ranks_of,
     redundancy,
     sign_flip_p,
     student_ratio,
     summarise_values,
+    verdict_on_family,
     verdict_on_ratio,
     verdict_on_size,
     weakest,
@@ -145,6 +150,60 @@ def test_the_permutation_test_by_hand():
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
+
+
+def test_paired_p_by_hand():
+    rows = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])
+    expected = [stats.ttest_1samp(rows[0], 0.0).pvalue, 1.0, 0.0]
+    assert paired_p(rows) == pytest.approx(expected)
+    assert paired_p(np.array([[5.0]])).tolist() == [1.0]  # one value says nothing
+
+
+LOWER, HIGHER = [-1.0, -1.1, -0.9, -1.0], [1.0, 1.1, 0.9, 1.0]
+UNSURE = [-1.0, 1.0, -1.1, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([LOWER, LOWER], CONFIRMED),
+        ([LOWER, UNSURE], INCONCLUSIVE),  # every one has to be lower
+        ([LOWER, HIGHER], REFUTED),  # one that is higher is enough
+        ([UNSURE, UNSURE], INCONCLUSIVE),
+        ([[1.0], [1.0]], INCONCLUSIVE),
+    ],
+)
+def test_the_verdict_on_a_family(rows, verdict):
+    judged = verdict_on_family(np.array(rows))
+    assert judged.verdict == verdict
+    assert judged.adjusted == pytest.approx(holm(list(paired_p(np.array(rows)))))
+
+
+def test_a_family_needs_more_than_one_comparison_alone():
+    """p is 0.04: enough alone, but not as one of two."""
+    higher = np.array([1.0, 2.0, 0.5, 3.0, 0.2, 1.4, -0.1, -0.3])
+    assert 0.025 < paired_p(higher[None])[0] < 0.05
+    assert verdict_on_family(higher[None]).verdict == REFUTED
+    assert verdict_on_family(np.stack([higher, np.zeros(8)])).verdict == INCONCLUSIVE
+
+
+def test_equal_candidates_are_seldom_refuted():
+    values = np.random.default_rng(0).exponential(size=40)
+    share = false_refutations(values, rivals=5, simulations=400)
+    assert share.n == 400
+    assert share.low <= share.estimate <= share.high
+    assert share.estimate < 0.05
+    assert false_refutations(values, rivals=5, simulations=400) == share
+    assert false_refutations(np.ones(10), rivals=2, simulations=5).estimate == 0.0
+
+
+def test_rows_are_adjusted_as_by_holm():
+    rows = np.array([[0.01, 0.04, 0.03], [0.5, 0.001, 0.5], [0.9, 0.8, 0.7]])
+    assert _holm_rows(rows).tolist() == [pytest.approx(holm(row.tolist())) for row in rows]
+
+
+def test_ranks_by_hand():
+    assert ranks_of(np.array([[0.1, 0.3, 0.1], [3.0, 2.0, 1.0]])).tolist() == [[1.5, 3.0, 1.5], [3, 2, 1]]
 
 
 def test_equivalence_needs_closeness_and_precision():

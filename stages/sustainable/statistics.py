@@ -140,6 +140,76 @@ def holm(p_values: Numbers) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
+def paired_p(differences: np.ndarray) -> np.ndarray:
+    """Return the two-sided p of Student's paired t test of each row of `differences` [k, n], as [k].
+
+    A row that does not vary has p 0, or 1 if it is 0 everywhere. With fewer than two values every p is 1.
+    """
+    n = differences.shape[1]
+    if n < 2:
+        return np.ones(len(differences))
+    means, spreads = differences.mean(axis=1), differences.std(axis=1, ddof=1)
+    constant = np.ptp(differences, axis=1) == 0
+    t = means / np.where(constant, 1.0, spreads / math.sqrt(n))
+    p_values: np.ndarray = np.where(constant, means == 0, 2 * stats.t.sf(np.abs(t), n - 1))
+    return p_values
+
+
+@dataclass(frozen=True)
+class FamilyVerdict:
+    """The verdict on a family of paired differences, and the p value of each, adjusted by Holm's method."""
+
+    verdict: str
+    adjusted: list[float]
+
+
+def verdict_on_family(differences: np.ndarray, confidence: float = 0.95) -> FamilyVerdict:
+    """Judge whether every row of `differences` [k, n] has a mean below 0.
+
+    The claim is confirmed if every mean lies below 0 with a p, adjusted by Holm's method, of at most
+    1 - `confidence`, and refuted if one lies above 0 with such a p. If all means are 0, at most 1 -
+    `confidence` of all families are decided at all.
+    """
+    adjusted = holm(list(paired_p(differences)))
+    certain = np.array(adjusted) <= 1 - confidence
+    means = differences.mean(axis=1)
+    refuted, confirmed = bool((certain & (means > 0)).any()), bool((certain & (means < 0)).all())
+    return FamilyVerdict(REFUTED if refuted else CONFIRMED if confirmed else INCONCLUSIVE, adjusted)
+
+
+def false_refutations(
+    values: np.ndarray, rivals: int, confidence: float = 0.95, simulations: int = 2000, seed: int = 0
+) -> Estimate:
+    """Return the share of simulations in which `verdict_on_family` refutes although all are equal.
+
+    In a simulation one candidate and `rivals` rivals each draw n of `values` [n] with replacement, so all
+    have the same distribution. The interval is Wilson's.
+    """
+    rng, n = np.random.default_rng(seed), len(values)
+    drawn = values[rng.integers(n, size=(simulations, rivals + 1, n))]
+    differences = drawn[:, :1] - drawn[:, 1:]
+    p_values = paired_p(differences.reshape(-1, n)).reshape(simulations, rivals)
+    certain = _holm_rows(p_values) <= 1 - confidence
+    refuted = int((certain & (differences.mean(axis=2) > 0)).any(axis=1).sum())
+    low, high = share_interval(refuted, simulations, confidence)
+    return Estimate(refuted / simulations, low, high, simulations)
+
+
+def _holm_rows(p_values: np.ndarray) -> np.ndarray:
+    """Adjust each row of `p_values` [n, k] as `holm` does, which takes 0.1 s per call."""
+    k = p_values.shape[1]
+    order = np.argsort(p_values, axis=1)
+    scaled = np.take_along_axis(p_values, order, axis=1) * np.arange(k, 0, -1)
+    adjusted = np.empty_like(p_values)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(scaled, axis=1), 1.0), axis=1)
+    return adjusted
+
+
+def ranks_of(values: np.ndarray) -> np.ndarray:
+    """Return the rank from 1 of each value within its row of `values` [n, k]; ties share their mean rank."""
+    return np.asarray(stats.rankdata(values, axis=1))
+
+
 def equivalence_p(logs: np.ndarray, margin: float) -> float:
     """Return the p of the hypothesis that the mean of `logs` [n] is outside (-ln(1 + margin), ln(1 +
     margin)).

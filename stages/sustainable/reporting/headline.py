@@ -46,12 +46,13 @@ RUNTIME_NAMES = {
 }
 SEARCHER_NAMES = {
     "random": "random search",
+    "local_search": "local search",
     "evolution": "evolution",
     "tpe": "TPE",
     "cmaes": "CMA-ES",
     "nsga2": "NSGA-II",
 }
-ASSUMED_VERDICTS = {"C1": "inconclusive", "C2": "confirmed", "C3": "inconclusive", "B4": "confirmed"}
+ASSUMED_VERDICTS = {"C1": "inconclusive", "C2": "confirmed", "B4": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
 
@@ -163,17 +164,29 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
     times = [
         f"1/{1 / sizes[size]['ratio']['estimate']:.0f} at batch {size}" for size in sorted(sizes, key=int)
     ]
-    rivals = {name: line["against"] for name, line in _other_searchers(by_id).items()}
-    equal = [name for name, against in rivals.items() if against["low"] <= 0 <= against["high"]]
     return (
         "**Compression saves CPU time in the weather forecaster:** the chosen "
         f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
         f"Whether it is as accurate is *{by_id['C1']['parts']['accuracy']}* on this task. "
         f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
         "expensive. "
-        "The reinforcement-learning searcher cannot be told apart from "
-        f"{', '.join(equal[:-1])} and {equal[-1]}."
+        f"{_searchers_sentence(by_id)}"
     )
+
+
+def _searchers_sentence(by_id: Mapping[str, Any]) -> str:
+    """Say which searchers the agent beats, loses to, or cannot be told apart from."""
+    phrases = {
+        "lower": "has less regret than",
+        "higher": "has more regret than",
+        "undecided": "cannot be told apart from",
+    }
+    parts = []
+    for direction, phrase in phrases.items():
+        names = [name for name, line in _other_searchers(by_id).items() if line["ours_is"] == direction]
+        if names:
+            parts.append(f"{phrase} {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}")
+    return f"The reinforcement-learning searcher {'; it '.join(parts)}."
 
 
 def _picture(by_id: Mapping[str, Any]) -> str:

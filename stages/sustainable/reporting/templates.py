@@ -5,13 +5,15 @@ holds one.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
-from sustainable.reporting.formats import ceiling_share, declared_percent, fixed, grouped, percent, words
+from sustainable.reporting.formats import ceiling_share, declared_percent, fixed, grouped, interval_text
+from sustainable.reporting.formats import percent, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -32,6 +34,7 @@ FILTERS: dict[str, Any] = {
     "ceiling_share": ceiling_share,
     "declared": declared_percent,
     "words": words,
+    "share": partial(interval_text, digits=1, as_percent=True),
 }
 
 

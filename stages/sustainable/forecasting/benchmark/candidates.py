@@ -1,8 +1,9 @@
 """The deployment space: every network in every runtime and precision, scored and timed.
 
-Quality is the mean over the training seeds, on the validation windows only. Time is the CPU time of single
-calls. It is measured in rounds; each round times every candidate once, in random order, so that a drift of
-the machine affects all candidates alike.
+Quality is the mean over the training seeds, on the validation windows. Beside it stands the accuracy on the
+test windows, to judge searches; no searcher reads it. Time is the CPU time of single calls. It is measured in
+rounds; each round times every candidate once, in random order, so that a drift of the machine affects all
+candidates alike.
 """
 
 import time
@@ -24,7 +25,7 @@ from sustainable.core.parameters import STRICT, Share
 from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
-from sustainable.forecasting.data.windows import load_windows
+from sustainable.forecasting.data.windows import Windows, load_windows
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
 from sustainable.forecasting.compression.runtimes import TARGETS, Deployed, Precision, Runtime, deploy
@@ -37,7 +38,13 @@ from sustainable.forecasting.benchmark.subjects import Sources
 Family = Literal["grid", "diagonal", "masked"]
 RuntimeTarget = tuple[Precision, Runtime]
 SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
-DEPLOYED_COLUMNS = (*(field.name for field in fields(Account)), *(f"validation_{name}" for name in SCORES))
+TEST_SCORE = "test_accuracy"
+"""The column that judges a search and that no searcher reads."""
+DEPLOYED_COLUMNS = (
+    *(field.name for field in fields(Account)),
+    *(f"validation_{name}" for name in SCORES),
+    TEST_SCORE,
+)
 """The columns of a candidate that are known only after it is deployed."""
 
 
@@ -118,22 +125,23 @@ def evaluate(
     seed: int,
     targets: Sequence[RuntimeTarget],
     sources: Sources,
-    inputs: Tensor,
-    target: np.ndarray,
+    validation: Windows,
+    test: Windows,
 ) -> list[dict[str, Any]]:
     """Score a network of one seed on every target and count its weights; one row per target.
 
-    `inputs` [n, days, features] and `target` [n] are the validation windows. If the network fails the checks
-    of a target, `refused` is the reason and every column but `flops` is None.
+    Every score is that on the `validation` windows; of the `test` windows only the accuracy is kept. If
+    the network fails the checks of a target, `refused` is the reason and every column but `flops` is None.
     """
-    model = network.load(sources, seed)
+    model, inputs = network.load(sources, seed), torch.from_numpy(validation.inputs)
     flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1], model.architecture.classes)
     expected, rows = logits_of(model, inputs, len(inputs)).numpy(), []
     for precision, runtime in _targets_of(network, targets):
         columns, refused = dict.fromkeys(DEPLOYED_COLUMNS), None
         try:
             deployed = deploy_unchecked(model, precision, runtime, inputs.shape[1], sources.cache)
-            columns = _quality(deployed, checked_logits(deployed, inputs, expected), inputs, target)
+            logits = checked_logits(deployed, inputs, expected)
+            columns = _quality(deployed, logits, validation, test)
         except CompressionError as error:
             refused = str(error)
         key = Candidate(network, precision, runtime).columns() | {"seed": seed}
@@ -141,13 +149,23 @@ def evaluate(
     return rows
 
 
-def _quality(deployed: Deployed, logits: np.ndarray, inputs: Tensor, target: np.ndarray) -> dict[str, Any]:
-    """Return the columns `DEPLOYED_COLUMNS` of one deployment, which computes `logits` [n]."""
-    probability = probabilities(torch.from_numpy(logits)).numpy()
-    scores = asdict(score(probability, target))
-    counted = asdict(account(deployed.model, inputs.shape[1], inputs.shape[2]))
+def _quality(deployed: Deployed, logits: np.ndarray, validation: Windows, test: Windows) -> dict[str, Any]:
+    """Return the columns `DEPLOYED_COLUMNS` of one deployment, whose `logits` are those of `validation`."""
+    scores, tested = _scores_of(logits, validation), _scores(deployed, test)
+    counted = asdict(account(deployed.model, *validation.inputs.shape[1:]))
     counted["size_bytes"] = deployed.size_bytes or counted["size_bytes"]
-    return counted | {f"validation_{name}": scores[name] for name in SCORES}
+    scored = {f"validation_{name}": scores[name] for name in SCORES}
+    return counted | scored | {TEST_SCORE: tested["accuracy"]}
+
+
+def _scores(deployed: Deployed, part: Windows) -> dict[str, float]:
+    """Return every score of a deployment on the windows of `part`."""
+    inputs = torch.from_numpy(part.inputs)
+    return _scores_of(deployed.logits(inputs, len(inputs)), part)
+
+
+def _scores_of(logits: np.ndarray, part: Windows) -> dict[str, float]:
+    return asdict(score(probabilities(torch.from_numpy(logits)).numpy(), part.target))
 
 
 def _targets_of(network: Network, targets: Sequence[RuntimeTarget]) -> list[RuntimeTarget]:
@@ -244,8 +262,8 @@ def score_network(
     torch.set_num_threads(1)
     meter = choose_meter(metering).make()
     meter.start()
-    part = load_windows(windows)["validation"]
-    rows = evaluate(network, seed, targets, sources, torch.from_numpy(part.inputs), part.target)
+    parts = load_windows(windows)
+    rows = evaluate(network, seed, targets, sources, parts["validation"], parts["test"])
     return {"rows": rows, "cost": asdict(meter.stop())}
 
 
@@ -333,7 +351,8 @@ def _quality_columns(rows: Sequence[Mapping[str, Any]], full: int) -> dict[str, 
     """Combine the rows of one candidate, one per seed; the full network has `full` parameters."""
     first = {name: value for name, value in rows[0].items() if name not in ("seed", "refused")}
     left = first["nonzero"] if first["family"] == "masked" else first["parameters"]
-    means = {f"validation_{name}": float(np.mean([r[f"validation_{name}"] for r in rows])) for name in SCORES}
+    scored = (*(f"validation_{name}" for name in SCORES), TEST_SCORE)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in scored}
     spread = float(np.std([r["validation_accuracy"] for r in rows], ddof=1)) if len(rows) > 1 else None
     spreads = {"validation_accuracy_sd": spread, "seeds": len(rows), "sparsity": 1 - left / full}
     return first | means | spreads

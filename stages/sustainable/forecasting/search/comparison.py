@@ -11,7 +11,8 @@ from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
 from sustainable.forecasting.search.landscape import Improvement, Landscape, Ledger, Point
-from sustainable.forecasting.search.searchers import SEARCHERS, SearchersParameters
+from sustainable.forecasting.search.searchers import GROUPS, SEARCHERS, SearchersParameters
+from sustainable.forecasting.search.space import Space
 
 
 @dataclass(frozen=True)
@@ -33,55 +34,89 @@ def run_search(landscape: Landscape, budget: int, searcher: str, seed: int, para
     return Search(searcher, seed, ledger.improvements(), ledger.distinct, steps)
 
 
-def improvement_rows(searches: Sequence[Search]) -> list[dict[str, Any]]:
-    """Return one row for each rise of a search's best reward."""
+def improvement_rows(searches: Sequence[Search], space: Space) -> list[dict[str, Any]]:
+    """Return one row for each rise of a search's best reward, with the judges' columns of its point."""
     return [
         {"searcher": search.searcher, "seed": search.seed}
         | {"evaluation": rise.evaluation, "reward": rise.reward, **rise.point._asdict()}
         | {"distinct": search.distinct}
+        | space.judge(rise.point)
         for search in searches
         for rise in search.improvements
     ]
 
 
-def describe_choices(landscape: Landscape, budget: int, first: Sequence[Search]) -> dict[str, Any]:
-    """Describe the deployments to measure: the references, and the choice of each search of `first`.
+@dataclass(frozen=True)
+class Task:
+    """A table of candidates that is searched, by the name of its forecasting task."""
 
-    The searches of `first` have the same seed. A choice comes with the evaluation at which it was made.
+    name: str
+    landscape: Landscape  # what searchers see
+    space: Space  # what judges see
+    tuned_on: str | None = None  # the task on whose table the settings were tuned; None: they are declared
+
+
+def describe_choices(task: Task, parameters: SearchersParameters, first: Sequence[Search]) -> dict[str, Any]:
+    """Describe the searched space, and the deployments to measure: references and the choices of searches.
+
+    `first` holds one search per searcher, of the same seed. A choice comes with the evaluation at which it
+    was made.
     """
-    references = {
-        "baseline": landscape.baseline,
-        "best_uncompressed": landscape.best_uncompressed,
-        "oracle": landscape.oracle,
-    }
-    choices = {name: _described(landscape, point) for name, point in references.items()}
-    for search in first:
-        best = search.improvements[-1]
-        made = {"evaluation": best.evaluation, "distinct": search.distinct}
-        choices[search.searcher] = _described(landscape, best.point) | made
+    landscape, budgets = task.landscape, parameters.evaluations(task.landscape)
     return {
-        "budget": budget,
+        "task": task.name,
+        "tuned_on": task.tuned_on,
+        "budgets": {f"{share:g}": count for share, count in budgets.items()},
+        "main_budget": budgets[parameters.main_budget],
         "seed": first[0].seed,
+        "groups": GROUPS,
         "points": len(landscape.outcomes),
         "grid_points": len(list(landscape.grid())),
         "oracle_on_grid": landscape.on_grid(landscape.oracle),
-        "choices": choices,
+        "space": _described_space(task.space),
+        "choices": _described_choices(task, first),
     }
 
 
-def _described(landscape: Landscape, point: Point) -> dict[str, Any]:
-    return point._asdict() | landscape.outcomes[point]._asdict()
+def _described_space(space: Space) -> dict[str, Any]:
+    return {
+        "best_reward": space.best,
+        "median_reward": space.median,
+        "worst_reward": space.worst,
+        "best_test_reward": space.test_best,
+        "noise": space.noise,
+        "ties": [point._asdict() for point in sorted(space.ties)],
+    }
+
+
+def _described_choices(task: Task, first: Sequence[Search]) -> dict[str, Any]:
+    """Return the references and the choice of each search of `first`, by name."""
+    landscape = task.landscape
+
+    def described(point: Point) -> dict[str, Any]:
+        return point._asdict() | landscape.outcomes[point]._asdict() | task.space.judge(point)
+
+    choices = {
+        "baseline": described(landscape.baseline),
+        "best_uncompressed": described(landscape.best_uncompressed),
+        "oracle": described(landscape.oracle),
+    }
+    for search in first:
+        best = search.improvements[-1]
+        made = {"evaluation": best.evaluation, "distinct": search.distinct}
+        choices[search.searcher] = described(best.point) | made
+    return choices
 
 
 def search_all(
     landscape: Landscape, parameters: SearchersParameters, workers: int | None = None
 ) -> list[Search]:
-    """Run every searcher with every seed, side by side over the cores."""
-    seeds = range(parameters.first_seed, parameters.first_seed + parameters.seeds)
+    """Run every searcher with every seed and the largest budget, side by side over the cores."""
+    budget = max(parameters.evaluations(landscape).values())
     tasks = [
-        (landscape, parameters.budget, name, seed, own)
+        (landscape, budget, name, seed, own)
         for name, own in parameters.searchers.by_name().items()
-        for seed in seeds
+        for seed in parameters.seeds_of(name)
     ]
     return list(in_parallel(run_search, tasks, "searching", workers))
 
@@ -98,11 +133,12 @@ def search_costs(
     exactly.
     """
     costs = {}
+    budget = max(parameters.evaluations(landscape).values())
     pairs = list(zip(searches, parameters.searchers.by_name().items(), strict=True))
     for search, (name, own) in progress(pairs, "metering", len(pairs)):
         meter = choose_meter(metering).make()
         meter.start()
-        again = run_search(landscape, parameters.budget, name, search.seed, own)
+        again = run_search(landscape, budget, name, search.seed, own)
         cost = total_cost([asdict(meter.stop())])
         if again != search:
             raise RuntimeError(f"{name}: the same seed searched differently in another process")

@@ -9,9 +9,11 @@ import numpy as np
 from gymnasium import spaces
 
 from sustainable.forecasting.compression.actions import ACTION_COUNT
-from sustainable.forecasting.search.landscape import Landscape, Ledger, Point, SearchTarget
+from sustainable.forecasting.search.landscape import BudgetSpent, Landscape, Ledger, Point, SearchTarget
 
 DECISIONS = 4
+EAGER_PRECISIONS = ("fp32", "int8")
+"""The precisions of a continuous action's point."""
 OBSERVATION = np.ones(1, dtype=np.float32)
 """The constant input of the networks: there is nothing to observe before the only decision."""
 
@@ -19,15 +21,20 @@ OBSERVATION = np.ones(1, dtype=np.float32)
 class SingleStepEnv(gymnasium.Env[np.ndarray, Any]):
     """An environment whose episodes have one step: `decode` maps the action to the point to evaluate.
 
-    The observation [1] float32 is constant.
+    The observation [1] float32 is constant. The search ends when all `reachable` points are known, because
+    then there is nothing left to find.
     """
 
     def __init__(
-        self, ledger: Ledger, action_space: spaces.Space[Any], decode: Callable[[Any], Point]
+        self,
+        ledger: Ledger,
+        action_space: spaces.Space[Any],
+        decode: Callable[[Any], Point],
+        reachable: int,
     ) -> None:
         self.action_space = action_space
         self.observation_space = spaces.Box(0.0, 1.0, OBSERVATION.shape, np.float32)
-        self._ledger, self._decode = ledger, decode
+        self._ledger, self._decode, self._reachable = ledger, decode, reachable
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -36,7 +43,9 @@ class SingleStepEnv(gymnasium.Env[np.ndarray, Any]):
         return OBSERVATION.copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Evaluate the action's point; raises `BudgetSpent` for a new point beyond the budget."""
+        """Evaluate the action's point; raises `BudgetSpent` at the end of the search."""
+        if self._ledger.distinct >= self._reachable:
+            raise BudgetSpent
         outcome = self._ledger.evaluate(self._decode(action))
         return OBSERVATION.copy(), outcome.reward, True, False, {}
 
@@ -44,13 +53,15 @@ class SingleStepEnv(gymnasium.Env[np.ndarray, Any]):
 def published_env(ledger: Ledger) -> SingleStepEnv:
     """Make the environment of the 16 published actions (see `Landscape.published`)."""
     points = [ledger.landscape.published(action) for action in range(ACTION_COUNT)]
-    return SingleStepEnv(ledger, spaces.Discrete(ACTION_COUNT), lambda action: points[int(action)])
+    actions = spaces.Discrete(ACTION_COUNT)
+    return SingleStepEnv(ledger, actions, lambda action: points[int(action)], len(set(points)))
 
 
 def continuous_env(ledger: Ledger) -> SingleStepEnv:
     """Make the environment whose action is a vector of shares and a switch (see `continuous_point`)."""
-    space = spaces.Box(0.0, 1.0, (4,), np.float32)
-    return SingleStepEnv(ledger, space, lambda action: continuous_point(ledger.landscape, action))
+    landscape, space = ledger.landscape, spaces.Box(0.0, 1.0, (4,), np.float32)
+    reachable = len(landscape.widths) ** 2 * len(EAGER_PRECISIONS)
+    return SingleStepEnv(ledger, space, lambda action: continuous_point(landscape, action), reachable)
 
 
 def continuous_point(landscape: Landscape, action: np.ndarray) -> Point:
@@ -66,7 +77,7 @@ def continuous_point(landscape: Landscape, action: np.ndarray) -> Point:
         wanted = landscape.widths[-1] * (1 - pruned)
         return min(landscape.widths, key=lambda width: (abs(width - wanted), width))
 
-    precision = "int8" if quantize > 0.5 else "fp32"
+    precision = EAGER_PRECISIONS[int(quantize > 0.5)]
     return Point(nearest(layer_0), nearest(max(layer_1, readout)), precision, "torch-eager")
 
 

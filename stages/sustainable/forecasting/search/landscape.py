@@ -116,7 +116,7 @@ class Landscape:
         return min(full, key=lambda point: self.outcomes[point].log_cpu_time)
 
     def grid(self) -> Iterator[Point]:
-        """Yield every point of the grid, which all searchers except the published one search."""
+        """Yield every point of the grid, the space of all searchers that are ranked."""
         for width_0, width_1, target in product(self.widths, self.widths, self.targets):
             yield Point(width_0, width_1, *target)
 
@@ -197,6 +197,7 @@ class Ledger:
     def __init__(self, landscape: Landscape, budget: int) -> None:
         self.landscape = landscape
         self.budget = budget
+        self.requests = 0  # number of evaluations so far, repeated points included
         self._evaluated: dict[Point, SearchOutcome] = {}
 
     @property
@@ -210,6 +211,7 @@ class Ledger:
             if self.distinct >= self.budget:
                 raise BudgetSpent
             self._evaluated[point] = self.landscape.outcomes[point]
+        self.requests += 1
         return self._evaluated[point]
 
     def evaluate_random(self, seed: int, count: int | None = None) -> int:

@@ -20,6 +20,9 @@ from sustainable.core.parameters import STRICT
 from sustainable.forecasting.search.landscape import BudgetSpent, Ledger
 from sustainable.forecasting.search.environments import StepwiseEnv, continuous_env, published_env
 
+# Checks of every sample take time and change no result.
+torch.distributions.Distribution.set_default_validate_args(False)
+
 
 @dataclass(frozen=True, config=STRICT)
 class PpoParameters:
@@ -65,7 +68,7 @@ def _searcher(kind: type[Any], make: Callable[[Ledger], gymnasium.Env[Any, Any]]
 
 
 search_published = _searcher(PPO, published_env)
-"""Search with the published agent, which chooses one of 16 actions."""
+"""Search with the published agent, which chooses one of 16 actions, until all are known."""
 search_continuous = _searcher(PPO, continuous_env)
 """Search with one continuous action: three shares to prune, and a switch for int8."""
 search_stepwise = _searcher(MaskablePPO, StepwiseEnv)

@@ -1,4 +1,4 @@
-"""Searchers that use Optuna's samplers: TPE, CMA-ES and NSGA-II.
+"""Searchers that use Optuna's samplers: TPE and NSGA-II.
 
 Each returns its number of trials, repeated points included.
 """
@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import Annotated
 
 import optuna
-from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sustainable.core.parameters import STRICT
-from sustainable.forecasting.search.landscape import BudgetSpent, Ledger, Point, SearchOutcome, SearchTarget
+from sustainable.forecasting.search.landscape import BudgetSpent, Ledger, Point, SearchOutcome
 
 Trials = Annotated[int, Field(ge=1)]
 Decode = Callable[[optuna.Trial], Point]
@@ -30,8 +30,8 @@ class TpeParameters:
 
 
 @dataclass(frozen=True, config=STRICT)
-class PopulationParameters:
-    """Settings of CMA-ES and of NSGA-II."""
+class NsgaParameters:
+    """Settings of NSGA-II."""
 
     trials: Trials  # as for TPE
     population: Annotated[int, Field(ge=2)]  # points per generation
@@ -44,56 +44,38 @@ def search_tpe(ledger: Ledger, seed: int, parameters: TpeParameters) -> int:
     """
     settings = {"n_startup_trials": parameters.startup, "multivariate": parameters.multivariate}
     sampler = _quiet(lambda: TPESampler(seed=seed, **settings))
-    return _search(ledger, sampler, parameters.trials, _categorical(ledger), [("maximize", "reward")])
+    return _search(ledger, sampler, parameters.trials, [("maximize", "reward")])
 
 
-def search_cmaes(ledger: Ledger, seed: int, parameters: PopulationParameters) -> int:
-    """Search with CMA-ES with margin (Hamano et al. 2022) over integers.
-
-    CMA-ES has no categories, so the target is an index too, in alphabetical order. The distance between such
-    indices has no meaning.
-    """
-    targets = ledger.landscape.targets
-    decode = _decoder(ledger, lambda trial: targets[trial.suggest_int("target", 0, len(targets) - 1)])
-    settings = {"popsize": parameters.population, "with_margin": True, "warn_independent_sampling": False}
-    sampler = _quiet(lambda: CmaEsSampler(seed=seed, **settings))
-    return _search(ledger, sampler, parameters.trials, decode, [("maximize", "reward")])
-
-
-def search_nsga2(ledger: Ledger, seed: int, parameters: PopulationParameters) -> int:
+def search_nsga2(ledger: Ledger, seed: int, parameters: NsgaParameters) -> int:
     """Search with NSGA-II (Deb et al. 2002) on two objectives: ln of CPU time, and lost accuracy.
 
     Its points are compared by the reward, like those of the other searchers.
     """
     sampler = NSGAIISampler(seed=seed, population_size=parameters.population)
     objectives = [("minimize", "log_cpu_time"), ("minimize", "accuracy_loss")]
-    return _search(ledger, sampler, parameters.trials, _categorical(ledger), objectives)
+    return _search(ledger, sampler, parameters.trials, objectives)
 
 
-def _categorical(ledger: Ledger) -> Decode:
-    names = {" on ".join(target): target for target in ledger.landscape.targets}
-    return _decoder(ledger, lambda trial: names[trial.suggest_categorical("target", list(names))])
-
-
-def _decoder(ledger: Ledger, target_of: Callable[[optuna.Trial], SearchTarget]) -> Decode:
-    """Return a decoder of trials, in which widths are indices into the ascending axis."""
+def _decoder(ledger: Ledger) -> Decode:
+    """Return a decoder of trials: widths are indices into the ascending axis, targets are categories."""
     widths = ledger.landscape.widths
+    names = {" on ".join(target): target for target in ledger.landscape.targets}
 
     def decode(trial: optuna.Trial) -> Point:
         first, second = (widths[trial.suggest_int(f"width_{layer}", 0, len(widths) - 1)] for layer in (0, 1))
-        return Point(first, second, *target_of(trial))
+        return Point(first, second, *names[trial.suggest_categorical("target", list(names))])
 
     return decode
 
 
-def _search(
-    ledger: Ledger, sampler: BaseSampler, trials: int, decode: Decode, objectives: list[tuple[str, str]]
-) -> int:
+def _search(ledger: Ledger, sampler: BaseSampler, trials: int, objectives: list[tuple[str, str]]) -> int:
     """Run trials until the budget or `trials` is spent; return the number of trials.
 
     An objective is a direction and a field of `SearchOutcome`.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    decode = _decoder(ledger)
     study = optuna.create_study(sampler=sampler, directions=[direction for direction, _ in objectives])
 
     def values(outcome: SearchOutcome) -> list[float]:

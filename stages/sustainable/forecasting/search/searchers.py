@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from sustainable.core.parameters import STRICT
-from sustainable.forecasting.search import ppo, samplers
-from sustainable.forecasting.search.landscape import BudgetSpent, DeploymentReward, Ledger, Point
+from sustainable.core.parameters import STRICT, Share
+from sustainable.forecasting.search import local, mixed_cmaes, ppo, samplers
+from sustainable.forecasting.search.landscape import BudgetSpent, DeploymentReward, Landscape, Ledger, Point
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,15 +37,16 @@ class Searchers:
     """
 
     random: RandomParameters
+    local_search: local.LocalParameters
     evolution: EvolutionParameters
     tpe: samplers.TpeParameters
-    cmaes: samplers.PopulationParameters
-    nsga2: samplers.PopulationParameters
-    ppo_published: ppo.PpoParameters
-    ppo_continuous: ppo.PpoParameters
+    cmaes: mixed_cmaes.CmaesParameters
+    nsga2: samplers.NsgaParameters
     ppo_stepwise: ppo.PpoParameters
     ppo_stepwise_unmasked: ppo.UnmaskedParameters
     ppo_stepwise_warm: ppo.WarmParameters
+    ppo_published: ppo.PpoParameters
+    ppo_continuous: ppo.PpoParameters
 
     def by_name(self) -> dict[str, Any]:
         """Return the parameters of each function of `SEARCHERS`, in the order of the paper."""
@@ -59,14 +60,46 @@ class Searchers:
 
 
 @dataclass(frozen=True, config=STRICT)
+class TuningParameters:
+    """How settings are tuned on another task's table; the comparison itself does not read them."""
+
+    settings: Annotated[int, Field(ge=1)]  # settings tried per searcher
+    seeds: Annotated[int, Field(ge=1)]  # searches per setting
+    first_seed: Annotated[int, Field(ge=0, lt=2**31)]  # the comparison's seeds must not be among them
+    grids: dict[str, dict[str, list[Any]]]  # by searcher and setting: the values that are tried
+
+
+@dataclass(frozen=True, config=STRICT)
 class SearchersParameters:
     """Section `compare_searchers` of params.yaml."""
 
-    budget: Annotated[int, Field(ge=1)]  # distinct evaluations per search
-    seeds: Annotated[int, Field(ge=1, le=1000)]  # searches per searcher
+    budgets: Annotated[list[Share], Field(min_length=1)]
+    """Distinct evaluations per search, as shares of the grid, ascending. A search with the last gives all."""
+    main_budget: Share  # the one of `budgets` at which claims are judged
+    seeds: Annotated[int, Field(ge=1, le=1000)]  # searches per ranked searcher
+    seeds_unranked: Annotated[int, Field(ge=1, le=1000)]  # searches per searcher that is shown apart
     first_seed: Annotated[int, Field(ge=0, lt=2**31)]  # seed of the first search; the others follow by one
     reward: DeploymentReward
     searchers: Searchers
+    tuning: TuningParameters
+
+    def __post_init__(self) -> None:
+        if self.budgets != sorted(set(self.budgets)):
+            raise ValueError("budgets must be ascending")
+        if self.main_budget not in self.budgets:
+            raise ValueError("main_budget must be one of budgets")
+        if self.seeds_unranked > self.seeds:
+            raise ValueError("seeds_unranked must be at most seeds")
+
+    def evaluations(self, landscape: Landscape) -> dict[float, int]:
+        """Return the distinct evaluations of each of the budgets; at least one."""
+        grid = len(list(landscape.grid()))
+        return {share: max(1, round(share * grid)) for share in self.budgets}
+
+    def seeds_of(self, name: str) -> range:
+        """Return the seeds of a searcher."""
+        count = self.seeds if GROUPS[name] == RANKED else self.seeds_unranked
+        return range(self.first_seed, self.first_seed + count)
 
 
 def search_evolution(ledger: Ledger, seed: int, parameters: EvolutionParameters) -> int:
@@ -104,16 +137,29 @@ def _mutated(point: Point, ledger: Ledger, rng: np.random.Generator) -> Point:
 
 SEARCHERS: dict[str, Callable[[Ledger, int, Any], int]] = {
     "random": lambda ledger, seed, parameters: ledger.evaluate_random(seed),
+    "local_search": local.search_local,
     "evolution": search_evolution,
     "tpe": samplers.search_tpe,
-    "cmaes": samplers.search_cmaes,
+    "cmaes": mixed_cmaes.search_cmaes,
     "nsga2": samplers.search_nsga2,
-    "ppo_published": ppo.search_published,
-    "ppo_continuous": ppo.search_continuous,
     "ppo_stepwise": ppo.search_stepwise,
     "ppo_stepwise_unshaped": ppo.search_unshaped,
     "ppo_stepwise_unmasked": ppo.search_unmasked,
     "ppo_stepwise_warm": ppo.search_warm,
+    "ppo_published": ppo.search_published,
+    "ppo_continuous": ppo.search_continuous,
 }
 """A searcher takes a ledger that counts its evaluations, a seed and its parameters. It ends when the budget
-is spent and returns its number of steps (evaluations, trials or environment steps)."""
+is spent and returns its number of steps (evaluations, trials or environment steps).
+
+No searcher reads the budget, so a search with a smaller budget is the beginning of one with a larger budget.
+"""
+
+RANKED, ABLATION, OTHER_SPACE = "ranked", "ablation", "other space"
+GROUPS: dict[str, str] = (
+    dict.fromkeys(SEARCHERS, RANKED)
+    | dict.fromkeys(("ppo_stepwise_unshaped", "ppo_stepwise_unmasked", "ppo_stepwise_warm"), ABLATION)
+    | dict.fromkeys(("ppo_published", "ppo_continuous"), OTHER_SPACE)
+)
+"""Searchers that are ranked search the same grid. Ablations search it too, but they are variants of one
+searcher. The others search another space: 16 points, or eager PyTorch only."""

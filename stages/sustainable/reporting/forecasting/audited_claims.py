@@ -9,8 +9,8 @@ from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration
 from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.accuracy_gate import Gate
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
-from sustainable.reporting.forecasting.searching import SearcherLine
-from sustainable.reporting.formats import difference_text, percent, small_ratio_text, words
+from sustainable.reporting.forecasting.searching import ABLATION, RANKED, SearcherLine
+from sustainable.reporting.formats import difference_text, p_value, percent, small_ratio_text, words
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio, weakest
@@ -73,17 +73,20 @@ def judge_searchers(analysis: Analysis) -> Judgement:
     """C3: whether reinforcement learning is the better searcher."""
     searching = analysis.searching
     regret = searching.lines[CHOICE].mean_regret
-    rivals = {name: line.against for name, line in searching.lines.items() if not line.is_rl and line.against}
-    compared = "; ".join(f"{name} {difference_text(difference)}" for name, difference in rivals.items())
+    compared = "; ".join(
+        f"{words(line.name)} {difference_text(line.against)} (p {p_value(line.adjusted_p)})"
+        for line in searching.rivals
+    )
     reason = "Too few seeds."
     if regret:
         reason = f"Mean regret over {searching.budget} evaluations: {regret.estimate:.3f} nats. "
-        reason += f"Minus that of the others: {compared}."
+        reason += f"Minus that of the others, with the p adjusted by Holm's method: {compared}."
+    searched = [*searching.of(RANKED), *searching.of(ABLATION)]
     return Judgement(
-        verdict=weakest([decided(rival.high < 0, rival.low > 0) for rival in rivals.values()]),
+        verdict=searching.verdict if regret else INCONCLUSIVE,
         reason=reason,
         evidence="exact count on the table of candidates",
-        values={name: _searched(line) for name, line in searching.lines.items()},
+        values={line.name: _searched(line) for line in searched},
     )
 
 
@@ -167,8 +170,9 @@ AUDITED_CLAIMS = (
         id="C3",
         statement="A reinforcement-learning agent finds the compression with fewer evaluations than other "
         "searchers.",
-        rule="the step-by-step PPO's mean regret over the budget is lower than that of every searcher that "
-        "learns no policy: each difference's interval over seeds lies below 0; refuted if one lies above",
+        rule="the step-by-step PPO's mean regret over the main budget is lower than that of every other "
+        "searcher of the same space (paired t test over seeds, p adjusted by Holm's method over these "
+        "comparisons, at most {error_percent:g} %); refuted if it is higher than that of one, with such a p",
         judge=judge_searchers,
         decided_by=("data/search/improvements.csv", "data/search/choices.json"),
         needs=("exact counts",),
@@ -231,4 +235,6 @@ def _figures(line: AuditedLine) -> Mapping[str, Any]:
 def _searched(line: SearcherLine) -> Mapping[str, Any]:
     wanted = ("mean_regret", "final_regret", "found", "against")
     numbers = {name: value and asdict(value) for name in wanted for value in [getattr(line, name)]}
-    return numbers | {"near_after": line.near_after, "near": line.near, "seeds": line.seeds}
+    counted = {"near_after": line.near_after, "near": line.near, "seeds": line.seeds}
+    tied = {str(budget): at.tied.estimate for budget, at in line.at.items()}
+    return numbers | counted | {"adjusted_p": line.adjusted_p, "ours_is": line.ours_is, "tied": tied}

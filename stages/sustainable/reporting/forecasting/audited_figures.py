@@ -9,14 +9,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from sustainable.reporting.forecasting.audited import PROXIES, Audited
 from sustainable.reporting.forecasting.decomposition import Waterfall
-from sustainable.reporting.forecasting.searching import Searching
+from sustainable.reporting.forecasting.searching import ABLATION, OTHER_SPACE, RANKED, SearcherLine, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.formats import words
+from sustainable.reporting.formats import declared_percent, words
 from sustainable.reporting.measured_rows import BASELINE
-from sustainable.reporting.style import BLUE, GREEN, ORANGE, PURPLE, ratios_figure, save_figures, styled
+from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, ratios_figure, save_figures, styled
 
 RUNTIME_COLOURS = {"torch-eager": BLUE, "onnxruntime": ORANGE, "openvino": GREEN, "numba": PURPLE}
 PRECISION_MARKS = {"fp32": "o", "int8": "s", "bf16": "^"}
@@ -40,6 +41,7 @@ def draw_audited(folder: Path, candidates: pd.DataFrame, study: Forecasting, sta
         "candidates": candidates_figure(candidates, sizes),
         "proxies": proxies_figure(candidates, max(sizes)),
         "regret": regret_figure(study.searching),
+        "ranks": ranks_figure(study.searching),
     }
     return save_figures(figures, folder, stamp)
 
@@ -118,17 +120,58 @@ def proxies_figure(candidates: pd.DataFrame, size: int) -> Figure:
     return figure
 
 
+SEARCHER_COLOURS: Any = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+
+
 @styled()
 def regret_figure(searching: Searching) -> Figure:
-    """Plot mean simple regret against distinct evaluations, with its interval over seeds."""
-    figure, axis = plt.subplots(figsize=(6.0, 3.4))
-    colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
-    steps = np.arange(1, searching.budget + 1)
-    for colour, (name, line) in zip(cycle(colours), searching.lines.items(), strict=False):
-        style = "-" if line.is_rl else "--"
-        axis.plot(steps, line.curve.mean, style, color=colour, linewidth=1.3, label=words(name))
-        axis.fill_between(steps, line.curve.low, line.curve.high, color=colour, alpha=0.12, linewidth=0)
-    axis.set(xlabel="distinct evaluations", ylabel="regret, nats")
-    axis.set_ylim(bottom=0)
-    axis.legend(fontsize=6, frameon=False, ncols=2)
+    """Plot mean simple regret against distinct evaluations with its interval over seeds, on log axes.
+
+    Left: the searchers of the same space. Right: the others. Dotted lines are the budgets.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(6.8, 3.2), sharey=True)
+    panels = (searching.of(RANKED), [*searching.of(ABLATION), *searching.of(OTHER_SPACE)])
+    lowest = min(_lowest_regret(line) for line in searching.lines.values())
+    for axis, lines, title in zip(axes, panels, ("Same space", "Not ranked"), strict=True):
+        for colour, line in zip(cycle(SEARCHER_COLOURS), lines, strict=False):
+            steps, style = np.arange(1, len(line.curve.mean) + 1), "-" if line.is_rl else "--"
+            axis.plot(steps, line.curve.mean, style, color=colour, linewidth=1.3, label=words(line.name))
+            axis.fill_between(steps, line.curve.low, line.curve.high, color=colour, alpha=0.12, linewidth=0)
+        for budget in searching.budgets:
+            axis.axvline(budget, color=GREY, linewidth=0.6, linestyle=":")
+        axis.set(xlabel="distinct evaluations", xscale="log", title=title, xticks=[1, *searching.budgets])
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_yscale("symlog", linthresh=lowest)  # a mean regret can be 0
+        axis.set_ylim(bottom=0)
+        if lines:
+            axis.legend(fontsize=6, frameon=False, loc="lower left")
+    axes[0].set_ylabel("regret, nats")
+    return figure
+
+
+def _lowest_regret(line: SearcherLine) -> float:
+    """Return the lowest positive mean regret of a curve."""
+    positive = line.curve.mean[line.curve.mean > 0]
+    return float(positive.min()) if len(positive) else 1.0
+
+
+@styled()
+def ranks_figure(searching: Searching) -> Figure:
+    """Plot the mean rank of each searcher of the same space at each budget, with its interval over seeds."""
+    lines, budgets = searching.of(RANKED), searching.budgets
+    figure, axis = plt.subplots(figsize=(5.6, 2.8))
+    for index, (colour, line) in enumerate(zip(cycle(SEARCHER_COLOURS), lines, strict=False)):
+        places = np.arange(len(budgets)) + 0.09 * (index - (len(lines) - 1) / 2)
+        ranks = [rank for at in line.at.values() if (rank := at.rank)]
+        means = [rank.estimate for rank in ranks]
+        ends = [[rank.estimate - rank.low for rank in ranks], [rank.high - rank.estimate for rank in ranks]]
+        look: Any = {"color": colour, "markersize": 4, "elinewidth": 1.2}
+        mark = "o" if line.is_rl else "s"
+        axis.errorbar(places, means, yerr=ends, fmt=mark, label=words(line.name), **look)
+    labels = [f"{budget}\n({declared_percent(share)})" for budget, share in budgets.items()]
+    axis.set_xticks(range(len(budgets)), labels)
+    axis.set(xlabel="distinct evaluations (share of the grid)", ylabel="mean rank")
+    axis.invert_yaxis()
+    axis.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

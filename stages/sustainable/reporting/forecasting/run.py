@@ -31,7 +31,7 @@ PLAN_COLUMNS = ("share_0", "share_1", "share_readout", "int8", "accuracy", "spar
 SEARCH_COLUMNS = (
     "searcher", "seed", "evaluations", "distinct", "tied", *PLAN_COLUMNS, "test_accuracy_difference",
 )  # fmt: skip
-IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct")
+IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct", "tie", "test_reward")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,13 @@ from typing import Any
 from sustainable.reporting import formats
 from sustainable.reporting.forecasting.results import MICRO_IN_MILLI, scaled
 from sustainable.reporting.forecasting.run import Run
-from sustainable.reporting.forecasting.searching import NEAR_ORACLE, SearcherLine
+from sustainable.reporting.forecasting.searching import (
+    ABLATION,
+    NEAR_ORACLE,
+    OTHER_SPACE,
+    RANKED,
+    SearcherLine,
+)
 from sustainable.reporting.forecasting.source import PublishedLine
 from sustainable.reporting.forecasting.source_tables import source_tables
 from sustainable.reporting.forecasting.summary import Forecasting, days_at_one_per_second
@@ -66,6 +72,7 @@ def forecasting_tables(
         tasks_table(run, parameters),
         controls_table(study, parameters),
         searchers_table(study, parameters),
+        budgets_table(study, parameters),
         repairs_table(study, parameters),
         proxies_table(study, len(run.candidates), parameters),
         pay_back_table(study, parameters),
@@ -372,33 +379,82 @@ def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTa
     return ReportTable("controls", caption, columns, rows)
 
 
+GROUP_TITLES = {
+    RANKED: "Searchers of the same space",
+    ABLATION: "Ablations of the step-by-step PPO, not ranked",
+    OTHER_SPACE: "Search another space, not ranked",
+}
+
+
 def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     searching = study.searching
     regret = partial(Column, format=formats.interval_text, group="Regret (nats)")
     counted = partial(Column, group="Evaluations", align="r")
     html, two_digits = partial(Column, page="html"), partial(formats.fixed, digits=2)
+    share = partial(Column, format=formats.share_text)
     energy = f"CPU energy (J, {study.audited.cpu_evidence})"
     columns = (
         Column("Searcher", of=lambda line: formats.words(line.name)),
         regret("mean over the budget", of=attrgetter("mean_regret")),
         regret("final", of=attrgetter("final_regret")),
-        Column("finds the oracle", format=formats.share_text, of=attrgetter("found")),
+        share("finds the oracle", of=attrgetter("found")),
+        share("or a tie", of=lambda line: line.at[searching.budget].tied),
         counted(f"to {declared_percent(NEAR_ORACLE)}", format=_near, of=lambda line: line),
         counted("used", format=partial(formats.fixed, digits=0), of=attrgetter("distinct")),
         Column("CPU time (s)", format=two_digits, align="r", of=lambda line: line.cost["cpu_time_s"]),
         html(energy, partial(formats.fixed, digits=1), of=lambda line: line.cost["cpu_j"]),
         html("mean regret of ours minus this", formats.difference_text, of=attrgetter("against")),
+        html("Holm's p", formats.p_value, of=attrgetter("adjusted_p")),
     )
-    rows = rows_of(searching.lines.values(), columns)
+    rows: list[Row] = []
+    for group, title in GROUP_TITLES.items():
+        lines = searching.of(group)
+        if lines:
+            heading = f"{title} ({lines[0].seeds} seeds)"
+            rows += [Row([Spanning(heading, len(columns))], space=bool(rows)), *rows_of(lines, columns)]
     caption = (
-        f"Searchers over {searching.best.seeds} seeds, with a budget of {searching.budget} distinct "
-        "evaluations. Regret: the oracle's reward minus that of the best deployment found so far; intervals "
-        f"at {declared_percent(parameters.confidence)} (Student's t over seeds). Finds the oracle: share of "
-        f"seeds, with Wilson's interval. To {declared_percent(NEAR_ORACLE)}: median evaluations until that "
-        "share of the oracle's reward, with the count of seeds that reach it. Used: mean count of distinct "
-        "evaluations. CPU time: the searcher's, without evaluations."
+        f"Searchers on the table of the task {searching.task}, with the main budget of {searching.budget} "
+        "distinct evaluations. Regret: the oracle's reward minus that of the best deployment found so far; "
+        f"intervals at {declared_percent(parameters.confidence)} (Student's t over seeds). Finds the oracle: "
+        "share of seeds, with Wilson's interval; or a tie: any of the candidates that the noise of timing "
+        f"cannot tell from the oracle, of which there are {searching.ties} with the oracle itself. To "
+        f"{declared_percent(NEAR_ORACLE)}: median evaluations until that share of the oracle's reward, with "
+        "the count of seeds that reach it. Used: mean count of distinct evaluations in a search of "
+        f"{max(searching.budgets)}. CPU time: the searcher's, without evaluations."
     )
     return ReportTable("searchers", caption, columns, rows)
+
+
+def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    searching = study.searching
+    interval = partial(Column, format=formats.interval_text)
+    columns = (
+        Column("Budget"),
+        Column("Searcher"),
+        interval("regret (nats)"),
+        interval("normalised regret"),
+        Column("mean rank", format=partial(formats.interval_text, digits=2)),
+        Column("reaches a tie", format=formats.share_text),
+        interval("test regret (nats)"),
+    )
+    rows: list[Row] = []
+    for budget, share in searching.budgets.items():
+        title = f"{budget} ({declared_percent(share)})"
+        for index, line in enumerate(searching.of(RANKED)):
+            at = line.at[budget]
+            values = [at.regret, at.normalised, at.rank, at.tied, at.test_regret]
+            rows.append(Row([BLANK if index else title, formats.words(line.name), *values], space=not index))
+    tested = "the chosen deployments compared by their test accuracy, which no searcher sees"
+    if not searching.tested:
+        tested += "; not available in these rows, because their candidates have no test accuracy"
+    caption = (
+        f"Searchers of the same space at each budget, on the table of the task {searching.task}: mean over "
+        f"{searching.best.seeds} seeds, with {declared_percent(parameters.confidence)} intervals (bootstrap "
+        "over seeds; Wilson's for shares). Budget: distinct evaluations, and their share of the grid. "
+        "Normalised regret: regret as a share of the range between the best and worst reward of the grid. "
+        f"Rank: among these searchers, by regret. Test regret: {tested}."
+    )
+    return ReportTable("budgets", caption, columns, rows, long=True)
 
 
 def _near(line: SearcherLine) -> str:

@@ -59,7 +59,7 @@ def candidates_work(params: Params, part: str, cores: int) -> float:
 
 def searchers_work(params: Params, part: str, cores: int) -> float:
     compared = params["compare_searchers"]
-    return float(compared["seeds"] * len(compared["searchers"]) * compared["budget"] / cores)
+    return float(compared["seeds"] * len(compared["searchers"]) / cores)
 
 
 def layerwise_work(params: Params, part: str, cores: int) -> float:
