@@ -198,17 +198,16 @@ def forecasting_values(
     }
 
 
-def _printed_ceilings(roofline: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the ceilings by precision, without those that were not measured (see `peak_rates`)."""
-    measured = {name: roofline[name] for name in audited_rows.peak_rates(roofline)}
-    return {
-        name: {
-            "gflop_per_s": ceiling["flops_per_s"] / 1e9,
-            "library": ceiling["library"],
-            "product": " x ".join(map(str, ceiling["shape"])),
+def _printed_ceilings(roofline: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """Return the ceilings by precision; None if there is none to compare with (see `peak_rates`)."""
+    ceilings: dict[str, dict[str, Any] | None] = dict.fromkeys(("fp32", "bf16"))
+    for precision, flops_per_s in audited_rows.peak_rates(roofline).items():
+        ceilings[precision] = {
+            "gflop_per_s": flops_per_s / 1e9,
+            "library": roofline[precision]["library"],
+            "product": " x ".join(map(str, roofline[precision]["shape"])),
         }
-        for name, ceiling in measured.items()
-    }
+    return ceilings
 
 
 def days_at_one_per_second(even: BreakEven) -> float | None:
