@@ -143,10 +143,10 @@ def regret_figure(searching: Searching) -> Figure:
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_yscale("symlog", linthresh=lowest)  # a mean regret can be 0
-        axis.set_ylim(bottom=0)
         if lines:
             axis.legend(fontsize=6, frameon=False, loc="lower left")
     axes[0].set_ylabel("regret, nats")
+    axes[0].set_ylim(bottom=0)  # of both, and after both are drawn
     return figure
 
 

@@ -193,7 +193,8 @@ def summarise_searches(
 def _ranks_of(runs: Mapping[str, Runs], choices: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the ranks [seeds, budgets] of the ranked searchers by regret, within seed and budget.
 
-    The searches of one seed are independent of each other, so any pairing is as good as that by seed.
+    TPE and NSGA-II begin with the same random points in a seed, because both draw them with Optuna's sampler;
+    they are tied until then. Otherwise the searches of one seed share nothing.
     """
     names = [name for name in runs if choices["groups"][name] == RANKED]
     places = [budget - 1 for budget in budgets_of(choices)]
