@@ -38,13 +38,17 @@ def declared_tiers(root: Path) -> dict[str, str]:
 
 
 def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    tables = sorted({str(csv) for csv in read_protocols(root / "params.yaml").values()})
     return {
         "version": 1,
         "artifacts": entries_of(root, stages, declared_tiers(root)),
         "claims": claim_entries(root / "paper/claims.json"),
-        "sources": {name: file_sha256(root / name) for name in (*SOURCES, *tables)},
+        "sources": {name: file_sha256(root / name) for name in (*SOURCES, *raw_tables(root))},
     }
+
+
+def raw_tables(root: Path) -> list[str]:
+    """The CSVs that params.yaml names."""
+    return sorted({str(csv) for csv in read_protocols(root / "params.yaml").values()})
 
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:
