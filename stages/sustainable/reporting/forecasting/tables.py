@@ -454,7 +454,7 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         "Normalised regret: regret as a share of the range between the best and worst reward of the grid. "
         f"Rank: among these searchers, by regret. Test regret: {tested}."
     )
-    return ReportTable("budgets", caption, columns, rows, long=True)
+    return ReportTable("budgets", caption, columns, rows)
 
 
 def _near(line: SearcherLine) -> str:
