@@ -334,7 +334,7 @@ def tasks_table(run: Run, parameters: ReportParameters) -> ReportTable:
         scores = run.metrics[task]["baseline"]
         own = [seed["test"]["accuracy"] for seed in scores["seeds"].values()]
         name = TASKS[task]
-        rows.append(Row([name, "the network", sum(own) / len(own), BLANK], rule=place > 0))
+        rows.append(Row([name, "the network", sum(own) / len(own), BLANK], rule=bool(place)))
         rows += [
             Row([name, formats.words(key), one["test"]["accuracy"], lead_over(own, one, parameters)])
             for key, one in scores["forecasters"].items()
