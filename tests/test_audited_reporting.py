@@ -469,4 +469,4 @@ def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
         names = draw_audited(tmp_path / folder, make_candidates(), study, "")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
-    assert len(names) == 5
+    assert len(names) == 6

@@ -99,6 +99,26 @@ def test_choices_of_the_search_become_what_they_name(sources):
         assert subjects[name].labels["size_bytes"] == export.stat().st_size
 
 
+def test_broken_networks_are_broken_as_their_names_say(sources):
+    kinds = ("random_weights", "masked_90", "width_1")
+    subjects = make(sources, {"baseline": BASELINE} | {f"broken_{kind}": kind for kind in kinds})
+    whole, other, masked, narrow = (subject.labels for subject in subjects.values())
+    assert other["weights_sha256"] != whole["weights_sha256"]
+    assert other["parameters"] == masked["parameters"] == whole["parameters"]
+    assert masked["nonzero"] < 0.5 * whole["nonzero"]  # biases are not masked
+    assert narrow["parameters"] == gru_parameter_count(FEATURES, (1, 1))
+    again = make(sources, {"baseline": BASELINE, "broken": "random_weights"})["broken"]
+    assert again.labels["weights_sha256"] == other["weights_sha256"]  # drawn from the training seed
+
+
+def test_a_regression_on_all_days_reads_them(sources):
+    subject = make(sources, {"baseline": BASELINE, "all": "logistic_window"})["all"]
+    model = LogisticRegression(max_iter=1000).fit(TRAIN.inputs.reshape(80, -1), TRAIN.target)
+    expected = model.decision_function(TEST.inputs.reshape(25, -1))
+    assert np.allclose(subject.deployed.logits(INPUTS, 6), expected, atol=1e-5)
+    assert subject.labels["parameters"] == DAYS * FEATURES + 1
+
+
 def test_a_subject_computes_with_the_network_of_its_seed(sources):
     for seed in (9, 10):
         subjects = make(sources, {"baseline": BASELINE, "best": "ppo_stepwise"}, seed)

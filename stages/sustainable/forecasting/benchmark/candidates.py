@@ -361,8 +361,7 @@ def _quality_columns(rows: Sequence[Mapping[str, Any]], full: int) -> dict[str, 
 
 def _blank(row: Mapping[str, Any], batch_sizes: Sequence[int]) -> dict[str, Any]:
     """Return the row of a refused candidate: its key, its operations, and None elsewhere."""
-    kinds = ("ms_batch_{}", "ms_batch_{}_se", "range_batch_{}")
-    times = [f"cpu_time_{kind.format(size)}" for size in batch_sizes for kind in kinds]
+    times = [f"cpu_time_{kind}_batch_{size}" for size in batch_sizes for kind in ("ms", "se", "range")]
     empty = dict.fromkeys([*DEPLOYED_COLUMNS, "validation_accuracy_sd", "seeds", "sparsity", *times])
     return {name: row[name] for name in (*KEY, "flops")} | empty
 
@@ -385,6 +384,6 @@ def _time_columns(
     for size in batch_sizes:
         median = float(np.median(times[size]))
         columns[f"cpu_time_ms_batch_{size}"] = median
-        columns[f"cpu_time_ms_batch_{size}_se"] = standard_error_of_median(times[size])
+        columns[f"cpu_time_se_batch_{size}"] = standard_error_of_median(times[size])
         columns[f"cpu_time_range_batch_{size}"] = float(np.ptp(times[size])) / median
     return columns

@@ -81,7 +81,7 @@ def _time_errors(rows: dict[Point, Any], batch_size: int) -> tuple[str, dict[Poi
     timing counts as exact.
     """
     time = f"cpu_time_ms_batch_{batch_size}"
-    error, spread = f"{time}_se", f"cpu_time_range_batch_{batch_size}"
+    error, spread = f"cpu_time_se_batch_{batch_size}", f"cpu_time_range_batch_{batch_size}"
     columns = next(iter(rows.values())).keys()
     if error in columns:
         return error, {point: row[error] / row[time] for point, row in rows.items()}
