@@ -333,7 +333,7 @@ def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, ca
         assert stopped.value.code == REPRODUCED
         printed = capsys.readouterr().out
         assert said in printed
-        assert "C3 reproduced: refuted here as in the shipped run" in printed
+        assert "C3 reproduced: refuted here and in the shipped run" in printed
     result = json.loads((folder / script.RESULT).read_text())
     assert result["here"] == result["shipped"]
     assert result["forecast"]["minutes"] > 1
