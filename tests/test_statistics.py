@@ -180,7 +180,7 @@ def test_the_verdict_on_a_family(rows, verdict):
 
 
 def test_a_family_needs_more_than_one_comparison_alone():
-    """p is 0.04: enough alone, but not as one of two."""
+    """p is 0.04: enough for a single test, but not for one of two."""
     higher = np.array([1.0, 2.0, 0.5, 3.0, 0.2, 1.4, -0.1, -0.3])
     assert 0.025 < paired_p(higher[None])[0] < 0.05
     assert verdict_on_family(higher[None]).verdict == REFUTED

@@ -167,7 +167,7 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
     return (
         "**Compression saves CPU time in the weather forecaster:** the chosen "
         f"forecaster (`{choice['name']}`) takes {' and '.join(times)} of the eager baseline's CPU time. "
-        f"Whether it is as accurate is *{by_id['C1']['parts']['accuracy']}* on this task. "
+        f"Whether it loses accuracy is *{by_id['C1']['parts']['accuracy']}* on this task. "
         f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
         "expensive. "
         f"{_searchers_sentence(by_id)}"
