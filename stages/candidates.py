@@ -3,7 +3,7 @@
 from sustainable.measuring.process import settle, start_afresh, start_stage_afresh
 
 if __name__ == "__main__":
-    start_stage_afresh("candidates")  # before the libraries read the environment
+    start_stage_afresh("candidates", "{task}")  # before the libraries read the environment
 
 from dataclasses import asdict
 
@@ -35,9 +35,10 @@ import torch
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "params windows models exports work candidates conditions cost")
+    paths = "params windows models exports work candidates conditions cost"
+    arguments = stage_arguments(__doc__, paths, text="task")
     parameters = read_section(arguments.params, "candidates", CandidateParameters)
-    shrink = read_section(arguments.params, "shrink", ShrinkParameters)
+    shrink = read_section(arguments.params, "shrink", ShrinkParameters, arguments.task)
     metering = read_section(arguments.params, "metering", MeterParameters)
     start_afresh(parameters.threads, parameters.keep_memory)
     parts = load_windows(arguments.windows)

@@ -21,14 +21,12 @@ from sustainable.forecasting.search.tuned import use_tuned
 
 
 def main() -> None:
-    paths = "params candidates improvements choices cost"
-    arguments = stage_arguments(__doc__, paths, text="task", optional="tuned")
+    paths = "params candidates tuned improvements choices cost"
+    arguments = stage_arguments(__doc__, paths, text="task")
     parameters = read_section(arguments.params, "compare_searchers", SearchersParameters)
     metering = read_section(arguments.params, "metering", MeterParameters)
     use_deterministic_torch()
-    tuned_on = None
-    if arguments.tuned:  # settings that were tuned on another task's table
-        parameters, tuned_on = use_tuned(parameters, arguments.tuned, arguments.task)
+    parameters, tuned_on = use_tuned(parameters, arguments.tuned, arguments.task)
     table = read_rows(arguments.candidates, ["family"])
     landscape = Landscape.of_table(table, parameters.reward)
     space = describe_space(table, landscape, parameters.reward)

@@ -15,8 +15,8 @@ from sustainable.forecasting.narrow import make_all_narrow
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "params windows baselines work models history cost")
-    parameters = read_section(arguments.params, "shrink", ShrinkParameters)
+    arguments = stage_arguments(__doc__, "params windows baselines work models history cost", text="task")
+    parameters = read_section(arguments.params, "shrink", ShrinkParameters, arguments.task)
     metering = read_section(arguments.params, "metering", MeterParameters)
     baselines = trained_in(arguments.baselines)
     records, files = make_all_narrow(baselines, parameters, metering, arguments.windows, arguments.work)

@@ -1,15 +1,11 @@
-"""The compiled forecaster agrees with eager PyTorch, and a host without numba is told how to install it."""
-
-import importlib.util
-import sys
+"""The forecaster compiled by numba agrees with eager PyTorch."""
 
 import numpy as np
 import pytest
 import torch
 
-from sustainable.compression import CompressionError
 from sustainable.core.tensors import tensors_sha256
-from sustainable.forecasting.compression.runtimes import NOT_INSTALLED, deploy, deploy_unchecked
+from sustainable.forecasting.compression.runtimes import deploy, deploy_unchecked
 from sustainable.forecasting.model.gru import (
     Architecture,
     LayeredArchitecture,
@@ -21,9 +17,6 @@ from sustainable.forecasting.model.gru import (
 
 DAYS, FEATURES = 6, 3
 WINDOWS = torch.randn(11, DAYS, FEATURES, generator=torch.Generator().manual_seed(0))
-needs_numba = pytest.mark.skipif(
-    importlib.util.find_spec("numba") is None, reason="requirements-runtimes.txt is not installed"
-)
 
 
 def made(*widths):
@@ -35,15 +28,6 @@ def eager(model, windows):
     return logits_of(model, windows, len(windows)).numpy()
 
 
-def test_a_host_without_numba_is_told_how_to_install_it(monkeypatch, tmp_path):
-    monkeypatch.delitem(sys.modules, "sustainable.forecasting.compression.numba_gru", raising=False)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    with pytest.raises(CompressionError) as told:
-        deploy(made(4, 2), "fp32", "numba", WINDOWS, tmp_path)
-    assert str(told.value) == NOT_INSTALLED
-
-
-@needs_numba
 @pytest.mark.parametrize("widths", [(7, 4), (1, 9), (32, 16), (5,), (3, 8, 2)])
 @pytest.mark.parametrize("size", [1, 2, 11])
 def test_any_widths_and_batch_size_give_the_outputs_of_eager(widths, size, tmp_path):
@@ -52,7 +36,6 @@ def test_any_widths_and_batch_size_give_the_outputs_of_eager(widths, size, tmp_p
     assert np.allclose(deployed.logits(WINDOWS, size), eager(model, WINDOWS), rtol=0, atol=1e-6)
 
 
-@needs_numba
 def test_saturated_gates_agree(tmp_path):
     """Large inputs drive the gates to 0 and 1, where the approximation of tanh is cut off."""
     model, windows = made(7, 4), 1000 * WINDOWS
@@ -60,7 +43,6 @@ def test_saturated_gates_agree(tmp_path):
     assert np.allclose(deployed.logits(windows, 11), eager(model, windows), rtol=0, atol=1e-5)
 
 
-@needs_numba
 def test_the_approximation_of_tanh_is_close():
     from sustainable.forecasting.compression.numba_gru import tanh
 
@@ -69,7 +51,6 @@ def test_the_approximation_of_tanh_is_close():
     assert np.abs(found - np.tanh(values.astype(np.float64))).max() < 1e-6
 
 
-@needs_numba
 def test_a_call_sees_new_windows_and_forgets_the_last(tmp_path):
     """The states of a call stay in memory; the next call must not read them."""
     model = made(7, 4)
@@ -81,7 +62,6 @@ def test_a_call_sees_new_windows_and_forgets_the_last(tmp_path):
     assert np.array_equal(deployed.run(first), once)
 
 
-@needs_numba
 def test_a_stacked_network_has_the_hash_of_its_layered_copy(tmp_path):
     torch.manual_seed(2)
     stacked = WeatherGRU(Architecture(FEATURES, 6, 2, 0.2)).eval()

@@ -16,8 +16,8 @@ from sustainable.core.parameters import STRICT, read_profile, read_protocols, re
 from sustainable.energy.choice import MeterParameters
 from sustainable.forecasting.benchmark.blocks import BlocksParameters
 from sustainable.forecasting.benchmark.candidates import CandidateParameters
+from sustainable.forecasting.benchmark.choices import Deployment
 from sustainable.forecasting.benchmark.runs import RunsParameters
-from sustainable.forecasting.benchmark.subjects import Deployment
 from sustainable.forecasting.compression.runtimes import TARGETS
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
 from sustainable.forecasting.data.preprocessing import PreprocessParameters

@@ -1,6 +1,5 @@
 """Every runtime agrees with eager PyTorch, and a runtime that ignores the requested precision is refused."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -39,14 +38,7 @@ from sustainable.forecasting.model.gru import (
 
 DAYS, FEATURES = 6, 3
 WINDOWS = torch.rand(11, DAYS, FEATURES, generator=torch.Generator().manual_seed(0))
-NUMBA = pytest.param(
-    "fp32",
-    "numba",
-    marks=pytest.mark.skipif(
-        importlib.util.find_spec("numba") is None, reason="requirements-runtimes.txt is not installed"
-    ),
-)
-PINNED = [*(pair for pair in TARGETS if pair not in (("bf16", "openvino"), ("fp32", "numba"))), NUMBA]
+PINNED = [pair for pair in TARGETS if pair != ("bf16", "openvino")]
 """The pins of the determinism hold in these tests, and under them oneDNN has no bfloat16 GRU."""
 
 

@@ -8,7 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from sustainable.core.errors import UserError
-from sustainable.forecasting.benchmark.subjects import Deployment, Sources, hits_table, make_subjects
+from sustainable.forecasting.benchmark.choices import Deployment
+from sustainable.forecasting.benchmark.subjects import Sources, hits_table, make_subjects
 from sustainable.forecasting.compression.actions import Configuration
 from sustainable.forecasting.data.windows import Windows
 from sustainable.forecasting.model.frugal import frugal_predictions

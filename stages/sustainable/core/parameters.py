@@ -21,7 +21,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 """A parameter that is a share, between 0 and 1 exclusive."""
 
-SHARED_SECTIONS = ("benchmarks", "metering", "profile", "protocols")
+SHARED_SECTIONS = ("benchmarks", "metering", "profile", "protocols", "tasks")
 BLOCKS_FOR_REUSE = ("windows",)
 """Sections whose values others take over by `<<`; nothing reads them, so they may be missing."""
 PROFILES = ("paper", "full", "smoke")
@@ -47,6 +47,21 @@ def read_protocols(path: Path) -> dict[str, Path]:
             problem = f"csv: the path of a CSV file is needed, found {source!r}"
             raise UserError(f"{path}: protocols.{name}: {problem}")
     return {str(name): Path(source["csv"]) for name, source in protocols.items()}
+
+
+def read_tasks(path: Path) -> dict[str, str]:
+    """Return the audited tasks, each with the task on whose table its searchers are tuned."""
+    content = _read(path)
+    tasks = content["tasks"]
+    if not isinstance(tasks, dict) or not tasks:
+        raise UserError(f"{path}: tasks: names with a tuned_on each are needed, found {tasks!r}")
+    for name, task in tasks.items():
+        if name not in content["protocols"]:
+            raise UserError(f"{path}: tasks.{name}: protocols has no such name")
+        others = [other for other in tasks if other != name]
+        if not (isinstance(task, dict) and task.keys() == {"tuned_on"} and task["tuned_on"] in others):
+            raise UserError(f"{path}: tasks.{name}: tuned_on: another task is needed, found {task!r}")
+    return {str(name): str(task["tuned_on"]) for name, task in tasks.items()}
 
 
 def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None) -> Any:

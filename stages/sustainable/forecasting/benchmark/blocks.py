@@ -8,6 +8,7 @@ measures the networks of one seed, and the seeds alternate.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -23,7 +24,8 @@ from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
 from sustainable.energy.choice import Chosen
 from sustainable.energy.meter import Meter
-from sustainable.forecasting.benchmark.subjects import BenchmarkChoice, Subject
+from sustainable.forecasting.benchmark.choices import BenchmarkChoice, ControlChoice
+from sustainable.forecasting.benchmark.subjects import Subject
 from sustainable.forecasting.compression.runtimes import Deployed
 from sustainable.measuring import blocks
 from sustainable.measuring.process import frequency_mhz, neighbours_load, now, temperature_c
@@ -39,6 +41,8 @@ class BlocksParameters(blocks.WindowParameters):
     latency_calls: Annotated[int, Field(ge=10, le=100_000)]  # per configuration and batch size
     configurations: Annotated[dict[str, BenchmarkChoice], Field(min_length=2)]
     """What is measured; the first is the uncompressed baseline, to which ratios are taken."""
+    controls: dict[str, ControlChoice] = field(default_factory=dict)
+    """What is scored and not timed, to show whether the accuracy gate can tell."""
 
 
 class BlockItem(NamedTuple):

@@ -49,11 +49,19 @@ def make_replicas(
     target: Tensor,
     common: dict[str, str],
 ) -> dict[int, dict[str, Subject]]:
-    """Make the models of every training seed (the published way has one), labelled with `common`."""
+    """Make the models of every training seed (the published way has one), labelled with `common`.
+
+    Those of controls come last; they are scored and not measured.
+    """
     seeds = sources.seeds()[: 1 if isinstance(parameters, RunsParameters) else None]
-    size = parameters.batch_size if isinstance(parameters, RunsParameters) else max(parameters.batch_sizes)
+    choices: dict[str, Any] = {**parameters.configurations}
+    if isinstance(parameters, RunsParameters):
+        size = parameters.batch_size
+    else:
+        size = max(parameters.batch_sizes)
+        choices |= parameters.controls
     replicas = {
-        seed: make_subjects(parameters.configurations, sources, seed, inputs, target, size)
+        seed: make_subjects(choices, sources, seed, inputs, target, size)
         for seed in progress(seeds, "preparing models", len(seeds))
     }
     for subjects in replicas.values():
@@ -78,6 +86,9 @@ def measure_as(
     if isinstance(parameters, RunsParameters):
         measure_runs(next(iter(replicas.values())), inputs, target, parameters, chosen.make, journal)
         return journal.rows, {}
-    frozen = measure_blocks(replicas, inputs, parameters, chosen, journal)
+    measured = {
+        seed: {name: models[name] for name in parameters.configurations} for seed, models in replicas.items()
+    }
+    frozen = measure_blocks(measured, inputs, parameters, chosen, journal)
     frozen |= {"roofline": asdict(measure_roofline())}
     return [common | row for row in journal.rows[1:]], frozen

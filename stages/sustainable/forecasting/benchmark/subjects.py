@@ -3,58 +3,32 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import read_json
-from sustainable.core.parameters import STRICT
 from sustainable.core.tensors import serialise, tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import account
 from sustainable.compression.weights import prune_weights
-from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration, compress_forecaster
+from sustainable.forecasting.benchmark.choices import BenchmarkChoice, BrokenChoice, ControlChoice, Deployment
+from sustainable.forecasting.benchmark.choices import FrugalChoice, resolve
+from sustainable.forecasting.compression.actions import Configuration, compress_forecaster
 from sustainable.forecasting.compression.runtimes import (
     Deployed,
-    Precision,
-    Runtime,
     deploy,
     deploy_in_torch,
     deploy_unchecked,
 )
 from sustainable.forecasting.compression.units import prune_gru_units
 from sustainable.forecasting.layerwise.plan import LayerPlan, compress_by_plan
-from sustainable.forecasting.model.gru import Forecaster, LayeredGRU, Width, decided, layered
+from sustainable.forecasting.model.gru import Forecaster, LayeredGRU, decided, layered
 from sustainable.forecasting.model.gru import load_forecaster, sequence_flops, trained_in
 from sustainable.forecasting.model.frugal import frugal_predictions, logistic_last_day, logistic_window
 from sustainable.forecasting.data.windows import Windows
-
-SearchedChoice = Literal["search", "oracle", "ppo_stepwise", "best_uncompressed"]
-FrugalChoice = Literal["logistic_last_day", "logistic_window"]
-BrokenChoice = Literal["random_weights", "masked_90", "width_1"]
-"""Networks that were compressed until they break, without fine-tuning: the accuracy gate must refuse them."""
-
-
-@checked_dataclass(frozen=True, config=STRICT)
-class Deployment:
-    """A network in a precision and a runtime."""
-
-    widths: tuple[Width, ...]
-    """Hidden units per layer; fewer than the baseline's mean the pruned and fine-tuned network."""
-    precision: Precision
-    runtime: Runtime
-
-    @property
-    def name(self) -> str:
-        """Return a name such as `128x64 int8 torch-eager`."""
-        return f"{'x'.join(map(str, self.widths))} {self.precision} {self.runtime}"
-
-
-BenchmarkChoice = Configuration | LayerPlan | Deployment | SearchedChoice | FrugalChoice | BrokenChoice
 
 
 @dataclass(frozen=True)
@@ -77,11 +51,15 @@ class Sources:
     def narrow(self, seed: int, widths: tuple[int, ...]) -> Forecaster:
         """Load the baseline of one seed, or the network of `widths` pruned from it (L1) and fine-tuned."""
         base = self.baseline(seed)
-        if widths == base.widths:
-            return base
-        return load_forecaster(
-            self.models / "narrow" / "l1" / "x".join(map(str, widths)) / f"seed_{seed}.safetensors"
-        )
+        return base if widths == base.widths else self._shrunk("l1", widths, seed)
+
+    def continued(self, seed: int) -> Forecaster:
+        """Load the baseline of one seed, trained on as long as a pruned network is fine-tuned."""
+        return self._shrunk("continued", self.baseline(seed).widths, seed)
+
+    def _shrunk(self, method: str, widths: tuple[int, ...], seed: int) -> Forecaster:
+        folder = self.models / "narrow" / method / "x".join(map(str, widths))
+        return load_forecaster(folder / f"seed_{seed}.safetensors")
 
     def seeds(self) -> list[int]:
         """Return the trained seeds in ascending order."""
@@ -100,7 +78,7 @@ class Subject:
 
 
 def make_subjects(
-    choices: Mapping[str, BenchmarkChoice],
+    choices: Mapping[str, BenchmarkChoice | ControlChoice],
     sources: Sources,
     seed: int,
     inputs: Tensor,
@@ -111,7 +89,7 @@ def make_subjects(
 
     `inputs` [n, days, features], `target` [n]. Raises `UserError` if the first choice is not the baseline.
     """
-    resolved = {name: _resolve(choice, sources) for name, choice in choices.items()}
+    resolved = {name: resolve(choice, sources.choices) for name, choice in choices.items()}
     first = next(iter(resolved))
     if resolved[first] not in (Configuration(), _uncompressed(sources, seed)):
         raise UserError(f"benchmark: configurations: {first}: the first must be the uncompressed baseline")
@@ -120,6 +98,10 @@ def make_subjects(
         try:
             if choice == "logistic_last_day" or choice == "logistic_window":
                 subject = _frugal(choice, sources.train)
+            elif choice == "continued":
+                model = sources.continued(seed)
+                deployed = deploy_in_torch(model, "fp32")
+                subject = Subject(deployed, _labels(choice, deployed, model, inputs), torch.empty(0))
             elif isinstance(choice, str):
                 subject = _broken(choice, sources.baseline(seed), seed, inputs)
             else:
@@ -151,36 +133,6 @@ def hits_table(
             for index, day in enumerate(test.first_day)
         ]
     return rows
-
-
-def _resolve(
-    choice: BenchmarkChoice, sources: Sources
-) -> Configuration | LayerPlan | Deployment | FrugalChoice | BrokenChoice:
-    match choice:
-        case "search":
-            return _published_choice(sources.choices)
-        case "oracle" | "ppo_stepwise" | "best_uncompressed":
-            return _chosen_deployment(sources.choices, choice)
-    return choice
-
-
-def _published_choice(path: Path) -> Configuration:
-    document = read_json(path)
-    action = document.get("best_seen", {}).get("action") if isinstance(document, dict) else None
-    if not isinstance(action, int) or not 0 <= action < ACTION_COUNT:
-        raise UserError(f"{path}: best_seen.action is {action!r}; run `dvc repro rl_search` again")
-    return Configuration.of_action(action)
-
-
-def _chosen_deployment(path: Path, name: str) -> Deployment:
-    document = read_json(path)
-    try:
-        point = document["choices"][name]
-        return Deployment((point["width_0"], point["width_1"]), point["precision"], point["runtime"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path}: choices.{name} is not a deployment; run `dvc repro compare_searchers` again"
-        ) from None
 
 
 def _uncompressed(sources: Sources, seed: int) -> Deployment:

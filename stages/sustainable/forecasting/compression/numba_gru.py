@@ -2,8 +2,8 @@
 
 At batch 1 most of a forecast's CPU time is spent between the small operations of a GRU, not in them.
 Compiled, the operations follow each other without an interpreter. Products of matrices go to BLAS. The code
-is compiled once per process, for all widths and batch sizes. Only `runtimes` imports this module, because
-numba is optional.
+is compiled once per process, for all widths and batch sizes. `runtimes` imports this module only when it is
+needed, because numba takes long to import.
 """
 
 import numba

@@ -41,7 +41,6 @@ LOGIT_TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "int8": 0.5}
 larger."""
 
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
-NOT_INSTALLED = "not installed: pip install -r requirements-runtimes.txt"
 
 Run = Callable[[np.ndarray], np.ndarray]
 """Compute logits (see `shape_of_logits`) from windows [n, days, features]; the next call overwrites them."""
@@ -114,7 +113,9 @@ def deploy_unchecked(
         # one naming of the tensors for every runtime, so that equal weights have equal hashes
         return replace(deployed, model=layered(model)) if precision == "fp32" else deployed
     if runtime == "numba":
-        return _deploy_in_numba(layered(model))
+        from sustainable.forecasting.compression.numba_gru import deploy_in_numba  # slow to import
+
+        return deploy_in_numba(layered(model))
     content = cached_gru_onnx(layered(model), days, cache)
     make = deploy_in_onnxruntime if runtime == "onnxruntime" else deploy_in_openvino
     return make(content, precision, layered(model))
@@ -146,17 +147,6 @@ def deploy_in_torch(model: nn.Module, precision: str) -> Deployed:
             return logits
 
     return Deployed(lambda windows: windows, run, model.eval(), precision, "torch-eager")
-
-
-def _deploy_in_numba(model: LayeredGRU) -> Deployed:
-    """Deploy in numba. Raises `CompressionError` if it is not installed: it is optional."""
-    try:
-        from sustainable.forecasting.compression.numba_gru import deploy_in_numba
-    except ModuleNotFoundError as error:
-        if error.name not in ("numba", "llvmlite"):
-            raise
-        raise CompressionError(NOT_INSTALLED) from None
-    return deploy_in_numba(model)
 
 
 def shape_of_logits(model: LayeredGRU, n: int) -> tuple[int, ...]:

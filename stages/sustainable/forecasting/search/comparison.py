@@ -53,7 +53,7 @@ class Task:
     name: str
     landscape: Landscape  # what searchers see
     space: Space  # what judges see
-    tuned_on: str | None = None  # the task on whose table the settings were tuned; None: they are declared
+    tuned_on: str  # the task on whose table the settings were tuned
 
 
 def describe_choices(task: Task, parameters: SearchersParameters, first: Sequence[Search]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Searchers:
 
 @dataclass(frozen=True, config=STRICT)
 class TuningParameters:
-    """How settings are tuned on another task's table; the comparison itself does not read them."""
+    """Section `tune_searchers` of params.yaml."""
 
     settings: Annotated[int, Field(ge=1)]  # settings tried per searcher
     seeds: Annotated[int, Field(ge=1)]  # searches per setting
@@ -81,7 +81,6 @@ class SearchersParameters:
     first_seed: Annotated[int, Field(ge=0, lt=2**31)]  # seed of the first search; the others follow by one
     reward: DeploymentReward
     searchers: Searchers
-    tuning: TuningParameters
 
     def __post_init__(self) -> None:
         if self.budgets != sorted(set(self.budgets)):

@@ -15,21 +15,25 @@ from sustainable.core.errors import UserError
 from sustainable.core.parallel import in_parallel
 from sustainable.forecasting.search.comparison import Search, run_search
 from sustainable.forecasting.search.landscape import Landscape
-from sustainable.forecasting.search.searchers import SearchersParameters
+from sustainable.forecasting.search.searchers import SearchersParameters, TuningParameters
 from sustainable.forecasting.search.tuned import Settings, tuned_names, with_settings
 from sustainable.statistics import regret_curve
 
 
 def tune_all(
-    task: str, landscape: Landscape, parameters: SearchersParameters, workers: int | None = None
+    task: str,
+    landscape: Landscape,
+    parameters: SearchersParameters,
+    tuning: TuningParameters,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Try settings of every ranked searcher on the table of `task`; return the best of each and all tried.
 
     The measure is the one of the comparison: mean regret over the main budget, averaged over seeds.
     """
-    tuning, budget = parameters.tuning, parameters.evaluations(landscape)[parameters.main_budget]
-    _check_seeds(parameters)
-    tried = {name: draw_settings(name, parameters) for name in tuned_names()}
+    budget = parameters.evaluations(landscape)[parameters.main_budget]
+    _check_seeds(parameters, tuning)
+    tried = {name: draw_settings(name, tuning) for name in tuned_names()}
     tasks = [
         (landscape, budget, name, seed, with_settings(parameters, name, settings))
         for name, every in tried.items()
@@ -52,28 +56,25 @@ def tune_all(
     return {"task": task, "budget": budget, "seeds": tuning.seeds, "settings": chosen, "tried": scored}
 
 
-def draw_settings(name: str, parameters: SearchersParameters) -> list[Settings]:
+def draw_settings(name: str, tuning: TuningParameters) -> list[Settings]:
     """Draw different settings of a searcher from its grid; raises `UserError` if the grid is too small.
 
     The seed is that of the first search, so every run tries the same settings.
     """
-    grid = parameters.tuning.grids.get(name, {})
+    grid = tuning.grids.get(name, {})
     every = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())] if grid else []
-    count = parameters.tuning.settings
+    count = tuning.settings
     if len(every) < count:
-        raise UserError(
-            f"compare_searchers.tuning.grids.{name}: {len(every)} settings, but {count} are to be tried"
-        )
-    drawn = np.random.default_rng(parameters.tuning.first_seed).choice(len(every), count, replace=False)
+        raise UserError(f"tune_searchers.grids.{name}: {len(every)} settings, but {count} are to be tried")
+    drawn = np.random.default_rng(tuning.first_seed).choice(len(every), count, replace=False)
     return [every[index] for index in sorted(drawn)]
 
 
-def _check_seeds(parameters: SearchersParameters) -> None:
-    tuning = parameters.tuning
+def _check_seeds(parameters: SearchersParameters, tuning: TuningParameters) -> None:
     tried = range(tuning.first_seed, tuning.first_seed + tuning.seeds)
     judged = range(parameters.first_seed, parameters.first_seed + parameters.seeds)
     if tried.start < judged.stop and judged.start < tried.stop:
-        raise UserError("compare_searchers.tuning.first_seed: the seeds overlap those of the comparison")
+        raise UserError("tune_searchers.first_seed: the seeds overlap those of the comparison")
 
 
 def _mean_regret(searches: Sequence[Search], best: float, budget: int) -> float:
