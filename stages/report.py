@@ -22,10 +22,10 @@ def main() -> None:
     found, folder = report.found, arguments.out / "figures"
     pictures = draw_published(folder, report.run, found.forecasting, found.stamp)
     pictures += draw_source(folder, report.run, found.forecasting, found.stamp)
-    pictures += draw_audited(folder, report.run.candidates, found.forecasting, found.stamp)
+    pictures += draw_audited(folder, found.forecasting, found.stamp)
     survival = report.published_policies["pruning_survival"]
     pictures += draw_policies(folder, report.policies_run, found.policies, survival, found.stamp)
-    pictures += draw_headline(folder, found.forecasting.audited, found.policies, found.stamp)
+    pictures += draw_headline(folder, found.forecasting.tasks, found.policies, found.stamp)
     write_pages(arguments.templates, arguments.out, report.values, pictures)
     write_json(arguments.claims, [asdict(claim) for claim in found.judged])
     write_json(arguments.summary, metrics_of(found))

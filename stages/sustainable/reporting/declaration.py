@@ -7,12 +7,11 @@ from typing import Any, Literal
 import pandas as pd
 
 from sustainable.policies.returns import SURVIVES
-from sustainable.reporting.forecasting.audited import Audited, Ranking
 from sustainable.reporting.forecasting.discovery import CHANCE, Discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise
 from sustainable.reporting.forecasting.results import Results
-from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.source import PublishedNumbers
+from sustainable.reporting.forecasting.task import TITLES, Task
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import NOT_TESTABLE
@@ -22,7 +21,7 @@ Need = Literal["exact counts", "CPU time", "latency", "resident memory of proces
 EXACT_COUNT = "exact count"
 """Class of evidence of a claim that must have the same verdict on every host."""
 HIT_TABLES = {
-    name: f"data/benchmark/{name}.hits.csv" for name in ("published", "remeasured", "layerwise", "audited")
+    name: f"data/benchmark/{name}.hits.csv" for name in ("published", "remeasured", "layerwise", *TITLES)
 }
 ROW_FILES = {name: f"data/benchmark/{name}.csv" for name in (*HIT_TABLES, "policies", "workload", "memory")}
 
@@ -37,9 +36,7 @@ class Analysis:
     results: Mapping[str, Results]
     actions: pd.DataFrame
     best_action: Mapping[str, Any]
-    audited: Audited
-    searching: Searching
-    ranking: Ranking
+    tasks: Mapping[str, Task]
     policies: Policies
     source: PublishedNumbers
     discovery: Discovery

@@ -1,7 +1,6 @@
 """The provenance that a page prints: a hash of every file that the report reads, and the run's duration."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from sustainable.reporting.policies.run import PoliciesRun
 from sustainable.reporting.forecasting.run import Run
 
 FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
-UNREAD = ("metrics/benchmark.json", "benchmark/published.conditions.json", "training/audited/history.csv")
+UNREAD = ("metrics/benchmark.json", "benchmark/published.conditions.json")
 """Files in these folders that the report does not read: its own summary, and what no page shows."""
 
 
@@ -34,16 +33,19 @@ def minutes_of(run: Run, policies_run: PoliciesRun) -> dict[str, float]:
     Training and search count as metered, with parallel sessions added up. Measuring counts the windows only,
     without warm-up and separately timed calls.
     """
-    published, audited = run.metrics["published"], run.metrics["audited"]
-    parts: Mapping[str, Any] = {
-        "training, as published": published["training_cost"],
-        "training, audited": audited["training_cost"],
-        "pruning and fine-tuning": audited["shrinking_cost"],
-        "candidates": audited["candidates_cost"],
+    parts: dict[str, Any] = {"training, as published": run.metrics["training_cost"]}
+    for name, task in run.tasks.items():
+        parts |= {
+            f"training, {name}": task.metrics["training_cost"],
+            f"pruning and fine-tuning, {name}": task.metrics["shrinking_cost"],
+            f"candidates, {name}": task.metrics["candidates_cost"],
+            f"fresh seeds, {name}": task.metrics["confirmation_cost"],
+            f"windows, {name}": task.rows,
+        }
+    parts |= {
         "training policies": policies_run.costs["training"],
         "compressing policies": policies_run.costs["compress"],
         "windows, remeasured": run.rows["remeasured"],
-        "windows, audited": run.rows["audited"],
         "windows of policies": policies_run.rows,
         "windows of doses": policies_run.workload,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sustainable.core.files import write_text
-from sustainable.core.parameters import read_section
+from sustainable.core.parameters import read_section, read_tasks
 from sustainable.reporting.claims import judge_claims
 from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
@@ -39,7 +39,8 @@ class Findings:
     @property
     def stamp(self) -> str:
         """What must be written across every page; empty if the rows are evidence."""
-        return stamp_of([*self.forecasting.results.values(), self.forecasting.audited, self.policies])
+        audited = [task.audited for task in self.forecasting.tasks.values()]
+        return stamp_of([*self.forecasting.results.values(), *audited, self.policies])
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     """Read the run in the folder `data`, judge it, and collect what is printed."""
     parameters = read_section(params, "report", ReportParameters)
     sources = read_published(published), read_published_policies(published)
-    run, policies_run = read_run(data), read_policies_run(data)
+    run, policies_run = read_run(data, read_tasks(params)), read_policies_run(data)
     study = study_a.summarise_forecasting(run, sources[0], parameters)
     policies = study_b.summarise_policies(policies_run, parameters)
-    computed = (study.results, run.actions, run.best, study.audited, study.searching, study.ranking)
+    computed = (study.results, run.actions, run.best, study.tasks)
     source = study.source, study.discovery, study.layerwise
     analysis = Analysis(*computed, policies, *source, parameters)
     found = Findings(study, policies, judge_claims(analysis, sources[0]["claims"] | sources[1]["claims"]))

@@ -1,6 +1,9 @@
-"""Claims C1 to C5: our own, judged on the audited protocol, with training seeds as the unit of intervals."""
+"""Claims C1 to C5: our own, judged on every audited task, with training seeds as the unit of intervals.
 
-from collections.abc import Mapping
+A claim holds if it holds on every task; its parts give the verdict on each.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from operator import attrgetter
 from typing import Any
@@ -10,18 +13,47 @@ from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.accuracy_gate import Gate
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
 from sustainable.reporting.forecasting.searching import ABLATION, RANKED, SearcherLine
+from sustainable.reporting.forecasting.task import TITLES, Task
 from sustainable.reporting.formats import difference_text, p_value, percent, small_ratio_text, words
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio, weakest
 
 CHOICE, ORACLE = "ppo_stepwise", "oracle"
-AUDITED_FILES = (ROW_FILES["audited"], HIT_TABLES["audited"], "data/benchmark/audited.conditions.json")
+AUDITED_FILES = tuple(
+    path
+    for task in TITLES
+    for path in (ROW_FILES[task], HIT_TABLES[task], f"data/benchmark/{task}.conditions.json")
+)
 
 
-def judge_saving(analysis: Analysis) -> Judgement:
+def on_every_task(
+    judge: Callable[[Task, ReportParameters], Judgement],
+) -> Callable[[Analysis], Judgement]:
+    """Make the judge of one task that of all: every task gets its verdict, and the weakest is the claim's."""
+
+    def judge_all(analysis: Analysis) -> Judgement:
+        judged = {name: judge(task, analysis.parameters) for name, task in analysis.tasks.items()}
+        titles = {name: task.title for name, task in analysis.tasks.items()}
+        parts: dict[str, str] = {}
+        for name, own in judged.items():
+            named = {f"{titles[name]}, {part}": verdict for part, verdict in own.parts.items()}
+            parts |= named or {titles[name]: own.verdict}
+        return Judgement(
+            verdict=weakest([own.verdict for own in judged.values()]),
+            reason=" ".join(f"{titles[name]}: {own.reason}" for name, own in judged.items()),
+            evidence=next(iter(judged.values())).evidence,
+            values={name: own.values for name, own in judged.items()},
+            parts=parts,
+        )
+
+    return judge_all
+
+
+@on_every_task
+def judge_saving(task: Task, parameters: ReportParameters) -> Judgement:
     """C1: the target saving, at an accuracy that is not inferior by the declared margin."""
-    audited, parameters = analysis.audited, analysis.parameters
+    audited = task.audited
     bound = 1 / parameters.audited.target_speed_up
     line = audited.lines[CHOICE]
     verdicts = [
@@ -48,18 +80,17 @@ def _at_the_gate(gate: Gate) -> str:
     return text
 
 
-def judge_runtime(analysis: Analysis) -> Judgement:
+@on_every_task
+def judge_runtime(task: Task, parameters: ReportParameters) -> Judgement:
     """C2: what compression adds to the fastest runtime."""
-    audited = analysis.audited
+    audited = task.audited
     line = audited.lines[CHOICE]
     to_fastest = {size: timing.to_uncompressed for size, timing in line.timings.items()}
     ratios = ", ".join(f"batch {size}: {small_ratio_text(ratio)}" for size, ratio in to_fastest.items())
     fastest = {size: audited.lines[key] for size, key in audited.quickest.items()}
     runtimes = ", ".join(f"{line.runtime} (batch {size})" for size, line in fastest.items())
     return Judgement(
-        verdict=weakest(
-            [at_most(ratio, 1.0, audited.blocks, analysis.parameters) for ratio in to_fastest.values()]
-        ),
+        verdict=weakest([at_most(ratio, 1.0, audited.blocks, parameters) for ratio in to_fastest.values()]),
         reason=f"The fastest runtime of the full network is {runtimes}; ratios to it: {ratios}.",
         evidence="CPU time: clock",
         values={
@@ -69,9 +100,10 @@ def judge_runtime(analysis: Analysis) -> Judgement:
     )
 
 
-def judge_searchers(analysis: Analysis) -> Judgement:
+@on_every_task
+def judge_searchers(task: Task, parameters: ReportParameters) -> Judgement:
     """C3: whether reinforcement learning is the better searcher."""
-    searching = analysis.searching
+    searching = task.searching
     regret = searching.lines[CHOICE].mean_regret
     compared = "; ".join(
         f"{words(line.name)} {difference_text(line.against)} (p {p_value(line.adjusted_p)})"
@@ -90,9 +122,10 @@ def judge_searchers(analysis: Analysis) -> Judgement:
     )
 
 
-def judge_proxies(analysis: Analysis) -> Judgement:
+@on_every_task
+def judge_proxies(task: Task, parameters: ReportParameters) -> Judgement:
     """C4: what counted operations can replace: a measurement of networks, but not of runtimes."""
-    ranking, audited = analysis.ranking, analysis.parameters.audited
+    ranking, audited = task.ranking, parameters.audited
     within = [one for by_size in ranking.within.values() for one in by_size.values()]
     needed, factor = audited.rank_agreement, audited.runtime_factor
     widths = weakest([decided(one.low >= needed, one.high < needed) for one in within])
@@ -124,9 +157,10 @@ def _by_size(estimates: Mapping[str, Mapping[int, Estimate]]) -> dict[str, dict[
     }
 
 
-def judge_frugal(analysis: Analysis) -> Judgement:
+@on_every_task
+def judge_frugal(task: Task, parameters: ReportParameters) -> Judgement:
     """C5: whether the network is worth its energy at all."""
-    audited = analysis.audited
+    audited = task.audited
     frugal = [line for line in audited.gate.lines.values() if line.role == "frugal forecaster"]
     text = "; ".join(
         f"{words(line.key)} {line.accuracy:.3f}, difference {difference_text(line.difference)}"
@@ -149,10 +183,11 @@ AUDITED_CLAIMS = (
         id="C1",
         statement="The deployment that the step-by-step PPO chooses needs at least {target_speed_up:g} times "
         "less CPU time per forecast than the eager FP32 baseline, at non-inferior accuracy.",
-        rule="at every batch size, the CPU time ratio's interval over training seeds lies below "
-        "1/{target_speed_up:g}, with and without flagged windows; the accuracy difference's interval over "
-        "seeds and test windows lies above -{accuracy_margin:g}, and no frugal forecaster and no network "
-        "that was broken on purpose passes this gate (otherwise the task cannot tell: inconclusive)",
+        rule="on every task, with fresh training seeds: at every batch size, the CPU time ratio's interval "
+        "over seeds lies below 1/{target_speed_up:g}, with and without flagged windows; the accuracy "
+        "difference's interval over seeds and test windows lies above -{accuracy_margin:g}, and no frugal "
+        "forecaster and no network that was broken on purpose passes this gate (otherwise the task cannot "
+        "tell: inconclusive)",
         judge=judge_saving,
         decided_by=AUDITED_FILES,
         needs=("CPU time", "exact counts"),
@@ -160,8 +195,8 @@ AUDITED_CLAIMS = (
     Declaration(
         id="C2",
         statement="Compression also saves CPU time against the fastest uncompressed runtime.",
-        rule="at every batch size, the interval over seeds of the CPU time ratio to the fastest runtime of "
-        "the full network in fp32 lies below 1",
+        rule="on every task and at every batch size, the interval over seeds of the CPU time ratio to the "
+        "fastest runtime of the full network in fp32 lies below 1",
         judge=judge_runtime,
         decided_by=AUDITED_FILES,
         needs=("CPU time", "exact counts"),
@@ -170,30 +205,33 @@ AUDITED_CLAIMS = (
         id="C3",
         statement="A reinforcement-learning agent finds the compression with fewer evaluations than other "
         "searchers.",
-        rule="the step-by-step PPO's mean regret over the main budget is lower than that of every other "
-        "searcher of the same space (paired t test over seeds, p adjusted by Holm's method over these "
-        "comparisons, at most {error_percent:g} %); refuted if it is higher than that of one, with such a p",
+        rule="on every task, with settings tuned on another: the step-by-step PPO's mean regret over the "
+        "main budget is lower than that of every other searcher of the same space (paired t test over "
+        "seeds, p adjusted by Holm's method over a task's comparisons, at most {error_percent:g} %); refuted "
+        "if it is higher than that of one, with such a p",
         judge=judge_searchers,
-        decided_by=("data/search/improvements.csv", "data/search/choices.json"),
+        decided_by=tuple(
+            f"data/search/{task}/{name}" for task in TITLES for name in ("improvements.csv", "choices.json")
+        ),
         needs=("exact counts",),
     ),
     Declaration(
         id="C4",
         statement="Counted operations rank the networks of one precision and runtime as measured CPU time "
         "does, but they do not rank runtimes.",
-        rule="for every precision and runtime and at every batch size, the whole interval of Spearman's "
-        "correlation between operations and CPU time over widths is at least {rank_agreement:g}; and the "
-        "mean ratio of a network's CPU time on its slowest target to that on its fastest lies above "
+        rule="on every task, for every precision and runtime and at every batch size, the whole interval of "
+        "Spearman's correlation between operations and CPU time over widths is at least {rank_agreement:g}; "
+        "and the mean ratio of a network's CPU time on its slowest target to that on its fastest lies above "
         "{runtime_factor:g} with its whole interval; refuted if one lies below",
         judge=judge_proxies,
-        decided_by=("data/search/candidates.csv",),
+        decided_by=tuple(f"data/search/{task}/candidates.csv" for task in TITLES),
         needs=("CPU time", "exact counts"),
     ),
     Declaration(
         id="C5",
         statement="The uncompressed network forecasts better than every frugal forecaster.",
-        rule="the interval, over training seeds and test windows, of each frugal forecaster's accuracy "
-        "minus the network's lies below 0; refuted if one lies above",
+        rule="on every task, the interval, over training seeds and test windows, of each frugal forecaster's "
+        "accuracy minus the network's lies below 0; refuted if one lies above",
         judge=judge_frugal,
         decided_by=AUDITED_FILES,
         needs=("exact counts",),

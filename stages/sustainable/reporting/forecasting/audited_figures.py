@@ -1,7 +1,7 @@
 """Figures of the audited protocol: the deployment space, proxies against measurement, regret, and ratios."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sustainable.reporting.forecasting.audited import PROXIES, Audited
 from sustainable.reporting.forecasting.decomposition import Waterfall
 from sustainable.reporting.forecasting.searching import ABLATION, OTHER_SPACE, RANKED, SearcherLine, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.forecasting.task import Task
 from sustainable.reporting.formats import declared_percent, words
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, ratios_figure, save_figures, styled
@@ -32,18 +33,26 @@ PROXY_LABELS = {
 }
 
 
-def draw_audited(folder: Path, candidates: pd.DataFrame, study: Forecasting, stamp: str) -> list[str]:
-    """Write every figure of the audited protocol into `folder` and return their names."""
-    sizes = study.audited.batch_sizes
-    figures = {
-        "audited": audited_figure(study.audited, study.labels),
-        "decomposition": decomposition_figure(study.decomposition),
+def draw_audited(folder: Path, study: Forecasting, stamp: str) -> list[str]:
+    """Write every figure of every task into `folder`; return their names, which end with the task."""
+    names = []
+    for task in study.tasks.values():  # figures of one task at a time, which saves memory
+        figures = task_figures(task, study.labels)
+        names += save_figures({f"{name}_{task.name}": one for name, one in figures.items()}, folder, stamp)
+    return names
+
+
+def task_figures(task: Task, labels: Mapping[str, str]) -> dict[str, Figure]:
+    """Draw every figure of a task."""
+    sizes, candidates = task.audited.batch_sizes, task.run.candidates
+    return {
+        "audited": audited_figure(task.audited, labels),
+        "decomposition": decomposition_figure(task.decomposition),
         "candidates": candidates_figure(candidates, sizes),
         "proxies": proxies_figure(candidates, max(sizes)),
-        "regret": regret_figure(study.searching),
-        "ranks": ranks_figure(study.searching),
+        "regret": regret_figure(task.searching),
+        "ranks": ranks_figure(task.searching),
     }
-    return save_figures(figures, folder, stamp)
 
 
 @styled()
@@ -62,23 +71,22 @@ def audited_figure(audited: Audited, labels: Mapping[str, str]) -> Figure:
 
 @styled()
 def decomposition_figure(ways: Sequence[Waterfall]) -> Figure:
-    """Plot the CPU time of a forecast after each change, from the baseline down: one panel per way."""
+    """Plot the CPU time after each change, relative to the baseline's, one panel per order and batch size."""
     figure, axes = plt.subplots(1, len(ways), figsize=(2.4 * len(ways), 2.8), squeeze=False)
     for axis, way in zip(axes[0], ways, strict=True):
-        levels = [way.start_ms, *(factor.cpu_time_ms for factor in way.factors)]
-        for place, factor in enumerate(way.factors, start=1):
-            before, after = levels[place - 1 : place + 1]
+        levels = [1.0, *(factor.share for factor in way.factors)]
+        for place, (before, after) in enumerate(pairwise(levels), start=1):
             colour = GREEN if after <= before else ORANGE
             axis.bar(place, before - after, bottom=after, color=colour, width=0.6)
-            axis.annotate(f"{factor.factor:.3g}x", (place, max(before, after)), fontsize=7, ha="center",
+            axis.annotate(f"{before / after:.3g}x", (place, max(before, after)), fontsize=7, ha="center",
                           xytext=(0, 2), textcoords="offset points")  # fmt: skip
         for place in (0, len(levels)):
             axis.bar(place, levels[min(place, len(levels) - 1)], color=BLUE, width=0.6)
-        names = ["baseline", *(f"{words(one.change)}\n{one.to}" for one in way.factors), "choice"]
+        names = ["baseline", *(words(one.change) for one in way.factors), "choice"]
         axis.set_xticks(range(len(names)), names, fontsize=6, rotation=30)
         axis.set(yscale="log", title=f"batch {way.batch_size}, {words(way.order[0])} first")
         axis.set_ylim(min(levels) / 2, 1.6 * max(levels))
-    axes[0][0].set_ylabel("CPU time, ms per forecast")
+    axes[0][0].set_ylabel("CPU time of a forecast (baseline = 1)")
     return figure
 
 

@@ -1,18 +1,22 @@
 """Where a saving comes from: the factor of each change between the baseline and a chosen deployment.
 
 The changes are the runtime, the widths and the precision. Each is made on top of those before it, so a factor
-depends on the order; two orders show by how much. CPU times are those of the candidates, which are timed side
-by side.
+depends on the order; two orders show by how much. The benchmark measures every step in the same blocks.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import pandas as pd
 
-ORDERS = (("runtime", "widths", "precision"), ("widths", "runtime", "precision"))
-COLUMNS = {"runtime": ["runtime"], "widths": ["width_0", "width_1"], "precision": ["precision"]}
+from sustainable import statistics
+from sustainable.reporting.measured_rows import BASELINE, TWIN, by_block
+from sustainable.reporting.forecasting.searching import OURS
+from sustainable.statistics import Ratio
+
+WIDTHS_ALONE, WITHOUT_PRECISION = "chosen_widths", "chosen_fp32"
+"""Configurations between the baseline and the choice: its widths, and then also its runtime."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +24,9 @@ class Factor:
     """One change on the way from the baseline to the chosen deployment."""
 
     change: str
-    to: str  # what it changes to
-    cpu_time_ms: float  # of a forecast after the change
-    factor: float  # CPU time before / after: above 1 the change saves
+    to: str  # the deployment after it
+    factor: Ratio | None  # CPU time before / after, over training seeds: above 1 the change saves
+    share: float  # CPU time after it / that of the baseline
 
 
 @dataclass(frozen=True)
@@ -31,50 +35,49 @@ class Waterfall:
 
     batch_size: int
     order: tuple[str, ...]
-    start_ms: float  # CPU time of a forecast of the baseline
     factors: Sequence[Factor]
-
-    @property
-    def whole(self) -> float:
-        """CPU time of the baseline / that of the chosen deployment."""
-        return self.start_ms / self.factors[-1].cpu_time_ms
+    whole: Ratio | None  # CPU time of the baseline / that of the chosen deployment
 
 
 def decompose(
-    candidates: pd.DataFrame, baseline: Mapping[str, Any], chosen: Mapping[str, Any], sizes: Sequence[int]
+    models: pd.DataFrame, names: Mapping[str, str], sizes: Sequence[int], confidence: float
 ) -> list[Waterfall]:
-    """Decompose the saving of `chosen` against `baseline` at each batch size and in each of `ORDERS`.
+    """Decompose the saving of the step-by-step PPO's choice at each batch size and in both orders.
 
-    Both are keys of `candidates`. An order of which the table lacks a step (no such kernel on this host) is
-    left out.
+    `models` are the measured rows; `names` are those of deployments (`32x16 bf16 openvino`), by
+    configuration.
     """
-    found = [_waterfall(candidates, baseline, chosen, size, order) for size in sizes for order in ORDERS]
-    return [waterfall for waterfall in found if waterfall]
+    runtime = names[OURS].split()[-1]
+    full = f"{names[BASELINE].split()[0]} fp32 {runtime}"
+    runtime_alone = next((key for key, name in names.items() if name == full and key != TWIN), None)
+    orders = {
+        ("runtime", "widths", "precision"): runtime_alone,
+        ("widths", "runtime", "precision"): WIDTHS_ALONE,
+    }
+    return [
+        _waterfall(models, names, size, order, [BASELINE, first, WITHOUT_PRECISION, OURS], confidence)
+        for size in sizes
+        for order, first in orders.items()
+        if first is not None
+    ]
 
 
 def _waterfall(
-    candidates: pd.DataFrame,
-    baseline: Mapping[str, Any],
-    chosen: Mapping[str, Any],
+    models: pd.DataFrame,
+    names: Mapping[str, str],
     size: int,
     order: tuple[str, ...],
-) -> Waterfall | None:
-    now = {column: baseline[column] for change in order for column in COLUMNS[change]}
-    before = start = _cpu_time_ms(candidates, now, size)
+    steps: Sequence[str],
+    confidence: float,
+) -> Waterfall:
+    rows = models[models["batch_size"] == size]
+    own = {key: by_block(rows, key) for key in steps}
+    seeds = own[BASELINE]["training_seed"]
+    times = {key: cells["cpu_time_ms"] for key, cells in own.items()}
+    ratio = partial(statistics.ratio_over_units, units=seeds, confidence=confidence)
     factors = []
-    for change in order:
-        now |= {column: chosen[column] for column in COLUMNS[change]}
-        after = _cpu_time_ms(candidates, now, size)
-        if before is None or after is None:
-            return None
-        to = "x".join(str(now[column]) for column in COLUMNS[change])
-        factors.append(Factor(change, to, after, before / after))
-        before = after
-    return Waterfall(size, order, start, factors) if start else None
-
-
-def _cpu_time_ms(candidates: pd.DataFrame, point: Mapping[str, Any], size: int) -> float | None:
-    rows = candidates[candidates["family"] != "masked"]
-    for column, value in point.items():
-        rows = rows[rows[column] == value]
-    return None if rows.empty else float(rows[f"cpu_time_ms_batch_{size}"].iloc[0])
+    for change, before, after in zip(order, steps, steps[1:], strict=False):
+        share = ratio(times[after], times[BASELINE])
+        factor = ratio(times[before], times[after])
+        factors.append(Factor(change, names[after], factor, share.estimate if share else 1.0))
+    return Waterfall(size, order, factors, ratio(times[BASELINE], times[steps[-1]]))

@@ -1,6 +1,6 @@
 """The files of study A's run, read from one folder and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from sustainable.reporting.forecasting.conditions import STEPS
 from sustainable.reporting.forecasting.results import ROW_COLUMNS
 
 WAYS = ("published", "remeasured")
-JUDGED = (*WAYS, "layerwise", "audited")
+JUDGED = (*WAYS, "layerwise")
 BENCHMARKS = (*STEPS, *JUDGED[1:])
 PAID_TERMS = ("accuracy", "flops", "parameters", "inaction")
 REWARD_TERMS = (*PAID_TERMS, "error")
@@ -31,17 +31,39 @@ PLAN_COLUMNS = ("share_0", "share_1", "share_readout", "int8", "accuracy", "spar
 SEARCH_COLUMNS = (
     "searcher", "seed", "evaluations", "distinct", "tied", *PLAN_COLUMNS, "test_accuracy_difference",
 )  # fmt: skip
+HIT_COLUMNS = ("training_seed", "first_day", "baseline")
 IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct", "tie", "test_reward")
+
+
+PREPARED = ("preprocess", "baseline", "training_cost")
+TASK_METRICS = (
+    *PREPARED, "shrinking_cost", "candidates_cost", "searchers_cost", "confirmed", "confirmation_cost",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """The files of one audited task; `metrics` by name."""
+
+    rows: pd.DataFrame
+    hits: pd.DataFrame
+    conditions: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    narrow: pd.DataFrame
+    candidates: pd.DataFrame
+    refused: Mapping[str, str]
+    improvements: pd.DataFrame
+    choices: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Run:
-    """The files of a run: `rows`, `hits` and `conditions` by benchmark, `metrics` by protocol and name."""
+    """The files of a run: those of the published protocol with its `metrics` by name, and of the tasks."""
 
-    rows: Mapping[str, pd.DataFrame]
+    rows: Mapping[str, pd.DataFrame]  # by benchmark, as are the next two
     hits: Mapping[str, pd.DataFrame]
     conditions: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, Any]
     history: pd.DataFrame
     actions: pd.DataFrame
     curve: pd.DataFrame
@@ -49,32 +71,18 @@ class Run:
     discovery: pd.DataFrame
     searches: pd.DataFrame
     plans: pd.DataFrame
-    narrow: pd.DataFrame
-    candidates: pd.DataFrame
-    refused: Mapping[str, str]
-    improvements: pd.DataFrame
-    choices: Mapping[str, Any]
     repairs: pd.DataFrame
+    tasks: Mapping[str, TaskRun]
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, tasks: Iterable[str]) -> Run:
     """Read a run. Raises `UserError` for the first file that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search"
-    hit_columns = ("training_seed", "first_day", "baseline")
-    both = ("preprocess", "baseline", "training_cost")
-    names = {
-        "published": (*both, "search_cost"),
-        "audited": (*both, "shrinking_cost", "candidates_cost", "searchers_cost"),
-        "mnist1d": both,
-    }
     return Run(
         rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in BENCHMARKS},
-        hits={name: read_rows(measured / f"{name}.hits.csv", hit_columns) for name in JUDGED},
+        hits={name: read_rows(measured / f"{name}.hits.csv", HIT_COLUMNS) for name in JUDGED},
         conditions={name: read_json(measured / f"{name}.conditions.json") for name in BENCHMARKS},
-        metrics={
-            protocol: {name: read_json(folder / "metrics" / protocol / f"{name}.json") for name in wanted}
-            for protocol, wanted in names.items()
-        },
+        metrics=_metrics(folder / "metrics/published", (*PREPARED, "search_cost")),
         history=read_rows(folder / "training/published/history.csv", HISTORY_COLUMNS),
         actions=read_rows(searched / "published/actions.csv", ACTION_COLUMNS),
         curve=read_rows(searched / "published/curve.csv", ("step", "mean_reward")),
@@ -82,13 +90,28 @@ def read_run(folder: Path) -> Run:
         discovery=read_rows(searched / "published/discovery.csv", ("seed", "action", "step", "updates")),
         searches=read_rows(searched / "layerwise/searches.csv", SEARCH_COLUMNS),
         plans=read_rows(searched / "layerwise/plans.csv", PLAN_COLUMNS),
-        narrow=read_rows(folder / "training/audited/narrow.csv", NARROW_COLUMNS),
+        repairs=read_rows(searched / "weather/repairs.csv", REPAIR_COLUMNS),
+        tasks={task: _read_task(folder, task) for task in tasks},
+    )
+
+
+def _read_task(folder: Path, task: str) -> TaskRun:
+    measured, searched = folder / "benchmark", folder / "search" / task
+    return TaskRun(
+        rows=read_rows(measured / f"{task}.csv", ROW_COLUMNS),
+        hits=read_rows(measured / f"{task}.hits.csv", HIT_COLUMNS),
+        conditions=read_json(measured / f"{task}.conditions.json"),
+        metrics=_metrics(folder / "metrics" / task, TASK_METRICS),
+        narrow=read_rows(folder / "training" / task / "narrow.csv", NARROW_COLUMNS),
         candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATE_COLUMNS)),
         refused=read_json(searched / "candidates.conditions.json")["refused"],
         improvements=read_rows(searched / "improvements.csv", IMPROVEMENT_COLUMNS),
         choices=read_json(searched / "choices.json"),
-        repairs=read_rows(searched / "repairs.csv", REPAIR_COLUMNS),
     )
+
+
+def _metrics(folder: Path, names: Iterable[str]) -> dict[str, Any]:
+    return {name: read_json(folder / f"{name}.json") for name in names}
 
 
 def accepted(candidates: pd.DataFrame) -> pd.DataFrame:

@@ -51,6 +51,12 @@ class SearcherLine:
     seeds: int
     distinct: float  # mean number of distinct evaluations
     cost: Mapping[str, Any]  # without evaluations
+    main_budget: int
+
+    @property
+    def at_main(self) -> AtBudget:
+        """What it has found at the main budget."""
+        return self.at[self.main_budget]
 
     @property
     def is_rl(self) -> bool:
@@ -269,4 +275,5 @@ def _line(
         seeds=len(own.rises),
         distinct=float(np.mean([run["distinct"].iloc[0] for run in own.rises])),
         cost=cost,
+        main_budget=int(own.choices["main_budget"]),
     )

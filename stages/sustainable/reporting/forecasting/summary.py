@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from sustainable.reporting.forecasting import audited as audited_rows
 from sustainable.reporting.forecasting import results as published_rows
 from sustainable.reporting.forecasting.conditions import Step, summarise_steps
-from sustainable.reporting.forecasting.decomposition import Waterfall, decompose
 from sustainable.reporting.forecasting.discovery import Discovery, summarise_discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise, summarise_layerwise
+from sustainable.reporting.forecasting.audited import Timing, peak_rates, repair_lines
 from sustainable.reporting.forecasting.run import WAYS, Run
-from sustainable.reporting.forecasting.searching import OURS, Searching, summarise_searches
 from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, source_of
+from sustainable.reporting.forecasting.task import Task, summarise_task
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import POWER, ReportParameters
@@ -23,7 +22,11 @@ ADDED_LABELS = {
     "baseline_twin": "Baseline again (A/A twin)",
     "onnxruntime": "ONNX Runtime, uncompressed",
     "openvino": "OpenVINO, uncompressed",
+    "numba": "numba, uncompressed",
     "ppo_stepwise": "Step-by-step PPO's choice",
+    "chosen_widths": "Its widths alone, eager",
+    "chosen_fp32": "Its widths and runtime, fp32",
+    "continued": "The baseline, trained on",
     "oracle": "Best of all candidates",
     "logistic_last_day": "Logistic regression",
     "logistic_window": "Logistic regression, all days",
@@ -38,30 +41,16 @@ ADDED_LABELS = {
 SECONDS_PER_DAY = 86_400
 
 
-class PayBack(NamedTuple):
-    """The forecasts after which the searched deployment has repaid its search, against one reference."""
-
-    reference: str
-    batch_size: int
-    even: BreakEven
-
-
 @dataclass(frozen=True)
 class Forecasting:
     """Everything that study A's rows say."""
 
     results: Mapping[str, published_rows.Results]  # by way of measuring: `WAYS`
-    audited: audited_rows.Audited
-    searching: Searching
-    ranking: audited_rows.Ranking
-    decomposition: list[Waterfall]
+    tasks: Mapping[str, Task]  # the audited ones
     accuracy: Mapping[str, Mapping[str, published_rows.AccuracyDifference]]  # by forecaster and reference
     hits: Mapping[str, tuple[int, int]]  # test windows that a forecaster gets right, of how many
     break_even: Mapping[str, Mapping[str, BreakEven]]  # published search, by configuration and quantity
-    invested: Mapping[str, float]  # CPU seconds spent to find the audited deployment, by purpose
-    pay_back: list[PayBack]
     repairs: list[dict[str, Any]]
-    controls: list[dict[str, Any]]
     labels: Mapping[str, str]  # configurations in plain words
     source: PublishedNumbers
     gaps: Mapping[str, Gap]  # ours to the source's, by configuration
@@ -75,22 +64,19 @@ def summarise_forecasting(
 ) -> Forecasting:
     """Compute every summary of study A from its rows."""
     results = {way: published_rows.summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
-    peaks = audited_rows.peak_rates(run.conditions["audited"]["frozen"]["roofline"])
-    audited = audited_rows.summarise_audited(run.rows["audited"], run.hits["audited"], peaks, parameters)
-    costs = run.metrics["audited"]["searchers_cost"]
+    tasks = {name: summarise_task(name, own, parameters) for name, own in run.tasks.items()}
     remeasured = results["remeasured"]
     hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
     references = {name: hits[name] for name in (BASELINE, "persistence")}
-    invested, chosen = _invested(run), run.choices["choices"]
     source, tied = source_of(published), run.best["actions_sharing_best_reward"]
     zeros = published_rows.summarise_rows(run.rows["layerwise"], run.hits["layerwise"], parameters, ())
     margin = parameters.layerwise.accuracy_margin
+    configurations = [
+        key for task in tasks.values() for key in (*task.audited.lines, *task.audited.gate.lines)
+    ]
     return Forecasting(
         results=results,
-        audited=audited,
-        searching=summarise_searches(run.improvements, run.choices, costs, parameters),
-        ranking=audited_rows.summarise_ranking(run.candidates, audited.batch_sizes, parameters),
-        decomposition=decompose(run.candidates, chosen["baseline"], chosen[OURS], audited.batch_sizes),
+        tasks=tasks,
         accuracy={
             key: {
                 name: published_rows.accuracy_difference(own, reference, parameters)
@@ -100,11 +86,8 @@ def summarise_forecasting(
         },
         hits={key: (int(own.sum()), len(own)) for key, own in hits.items()},
         break_even=_break_even(run, parameters),
-        invested=invested,
-        pay_back=_pay_back(run, audited, sum(invested.values()), parameters),
-        repairs=audited_rows.repair_lines(run.repairs, audited.batch_sizes, parameters.confidence),
-        controls=audited_rows.control_lines(run.narrow, parameters.confidence),
-        labels=_labels([*results["published"].lines, *audited.lines, *zeros.lines], published),
+        repairs=repair_lines(run.repairs, tasks["weather"].audited.batch_sizes, parameters.confidence),
+        labels=_labels([*results["published"].lines, *zeros.lines, *configurations], published),
         source=source,
         gaps=gaps(source, results["published"]),
         steps=summarise_steps(run.rows, parameters),
@@ -119,7 +102,7 @@ def _labels(keys: list[str], published: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _published_costs(run: Run) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    return run.metrics["published"]["search_cost"], run.metrics["published"]["training_cost"]
+    return run.metrics["search_cost"], run.metrics["training_cost"]
 
 
 def _break_even(run: Run, parameters: ReportParameters) -> dict[str, dict[str, BreakEven]]:
@@ -135,43 +118,17 @@ def _break_even(run: Run, parameters: ReportParameters) -> dict[str, dict[str, B
     }
 
 
-def _invested(run: Run) -> dict[str, float]:
-    metrics = run.metrics["audited"]
-    return {
-        "training": metrics["training_cost"]["cpu_time_s"],
-        "pruning and fine-tuning": metrics["shrinking_cost"]["cpu_time_s"],
-        "evaluating candidates": metrics["candidates_cost"]["cpu_time_s"],
-        "the searcher itself": metrics["searchers_cost"][OURS]["cpu_time_s"],
-    }
-
-
-def _pay_back(
-    run: Run, audited: audited_rows.Audited, cpu_s: float, parameters: ReportParameters
-) -> list[PayBack]:
-    """Against the eager baseline and the fastest uncompressed runtime, at every batch size."""
-
-    def even(reference: str, size: int) -> BreakEven:
-        return audited_rows.pay_back_audited(run.rows["audited"], OURS, reference, size, cpu_s, parameters)
-
-    return [
-        PayBack(reference, size, even(reference, size))
-        for size in audited.batch_sizes
-        for reference in dict.fromkeys((BASELINE, audited.quickest[size]))
-    ]
-
-
 def forecasting_values(
     run: Run, study: Forecasting, published: Mapping[str, Any], parameters: ReportParameters
 ) -> dict[str, Any]:
     """Collect what the sentences of the paper and of the HTML report print of study A."""
-    metrics = run.metrics["published"]
-    frozen = run.conditions["audited"]["frozen"]
+    metrics, first = run.metrics, next(iter(run.tasks.values()))
+    frozen = first.conditions["frozen"]
     return {
         "study": study,
         "results": study.results["published"],
         "remeasured": study.results["remeasured"],
-        "audited": study.audited,
-        "searching": study.searching,
+        "tasks": study.tasks,
         "labels": study.labels,
         "published_correct": round(published["test_accuracy"] * published["test_windows"]),
         "search": {"best": run.best, "cost": metrics["search_cost"]},
@@ -186,12 +143,11 @@ def forecasting_values(
         "rows_of_data": metrics["preprocess"]["rows"],
         "leaks": metrics["preprocess"]["shared_rows"],
         "conditions": run.conditions["remeasured"],
-        "audited_conditions": run.conditions["audited"],
+        "audited_conditions": first.conditions,
         "published_host": run.conditions["published"]["host"],
-        "split": run.metrics["audited"]["preprocess"],
-        "seeds": len(run.metrics["audited"]["baseline"]["seeds"]),
-        "candidates": len(run.candidates),
-        "refused": run.refused,
+        "split": first.metrics["preprocess"],
+        "seeds": len(first.metrics["baseline"]["seeds"]),
+        "refused": first.refused,
         "core_gflop_per_s": frozen["roofline"]["flops_per_s"] / 1e9,
         "core_gb_per_s": frozen["roofline"]["bytes_per_s"] / 1e9,
         "ceilings": _printed_ceilings(frozen["roofline"]),
@@ -201,7 +157,7 @@ def forecasting_values(
 def _printed_ceilings(roofline: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
     """Return the ceilings by precision; None if there is none to compare with (see `peak_rates`)."""
     ceilings: dict[str, dict[str, Any] | None] = dict.fromkeys(("fp32", "bf16"))
-    for precision, flops_per_s in audited_rows.peak_rates(roofline).items():
+    for precision, flops_per_s in peak_rates(roofline).items():
         ceilings[precision] = {
             "gflop_per_s": flops_per_s / 1e9,
             "library": roofline[precision]["library"],
@@ -217,17 +173,21 @@ def days_at_one_per_second(even: BreakEven) -> float | None:
 
 def forecasting_metrics(study: Forecasting) -> dict[str, Any]:
     """The main numbers by configuration, for `dvc metrics`."""
-    audited = {
+    ways = {way: _metrics(results) for way, results in study.results.items()}
+    return ways | {name: _task_metrics(task) for name, task in study.tasks.items()}
+
+
+def _task_metrics(task: Task) -> dict[str, Any]:
+    return {
         key: {
             "accuracy": line.accuracy,
             **{f"cpu_time_ratio_batch_{size}": _estimate(timing) for size, timing in line.timings.items()},
         }
-        for key, line in study.audited.lines.items()
+        for key, line in task.audited.lines.items()
     }
-    return {**{way: _metrics(results) for way, results in study.results.items()}, "audited": audited}
 
 
-def _estimate(compared: published_rows.Comparison | audited_rows.Timing) -> float | None:
+def _estimate(compared: published_rows.Comparison | Timing) -> float | None:
     return compared.ratio.estimate if compared.ratio else None
 
 

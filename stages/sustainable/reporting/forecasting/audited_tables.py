@@ -1,0 +1,421 @@
+"""The tables of the audited tasks. Each table shows every task, one after the other, under its title.
+
+The rules of `tables` hold here as well: captions, headers and rows type no number and no comparison.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter, itemgetter
+from typing import Any
+
+from sustainable.reporting import formats
+from sustainable.reporting.forecasting.audited import Audited
+from sustainable.reporting.forecasting.searching import (
+    ABLATION,
+    NEAR_ORACLE,
+    OTHER_SPACE,
+    RANKED,
+    SearcherLine,
+    Searching,
+)
+from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.forecasting.table_parts import EVEN_COLUMNS, THREE, forecasts, identical
+from sustainable.reporting.formats import declared_percent
+from sustainable.reporting.parameters import POWER, ReportParameters
+from sustainable.reporting.tables import BLANK, Code, Column, ReportTable, Row, Spanning, rows_of
+from sustainable.statistics import Estimate, student_interval
+
+QUALITY_SCORES = ("accuracy", "balanced_accuracy", "log_loss", "brier", "calibration_error")
+TIMED = attrgetter("cpu_time_ms", "ratio", "to_uncompressed", "detectable", "attained", "energy")
+GROUP_TITLES = {
+    RANKED: "searchers of the same space",
+    ABLATION: "ablations of the step-by-step PPO, not ranked",
+    OTHER_SPACE: "search another space, not ranked",
+}
+
+
+def audited_tables(study: Forecasting, parameters: ReportParameters) -> list[ReportTable]:
+    """Declare every table of the audited tasks."""
+    return [
+        audited_table(study, parameters),
+        gate_table(study, parameters),
+        decomposition_table(study, parameters),
+        quality_table(study),
+        tasks_table(study, parameters),
+        controls_table(study, parameters),
+        searchers_table(study, parameters),
+        budgets_table(study, parameters),
+        repairs_table(study, parameters),
+        proxies_table(study, parameters),
+        pay_back_table(study, parameters),
+    ]
+
+
+def under_titles(
+    study: Forecasting,
+    columns: Sequence[Column],
+    rows: Callable[[Task], Sequence[Row]],
+    about: Callable[[Task], str] = lambda task: "",
+) -> list[Row]:
+    """Return the rows of every task under its title; `about` adds what the title says of the task."""
+    shown: list[Row] = []
+    for task in study.tasks.values():
+        heading = ", ".join(filter(None, [task.title, about(task)]))
+        shown += [Row([Spanning(heading, len(columns))], space=bool(shown)), *rows(task)]
+    return shown
+
+
+def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    first = next(iter(study.tasks.values())).audited
+    columns = [
+        Column("Configuration"),
+        Column("Deployment"),
+        Column("Weights", page="html"),
+        Column("mean", format=THREE, group="Test accuracy"),
+        Column("over seeds alone", format=formats.difference_text, group="Test accuracy", page="html"),
+        Column("difference", format=formats.difference_text, group="Test accuracy"),
+    ]
+    for size in first.batch_sizes:
+        timed = partial(Column, group=f"CPU time, batch {size}")
+        columns += [
+            timed("ms/forecast", format=formats.significant),
+            timed("to eager", format=formats.small_ratio_text),
+            timed("to best runtime", format=formats.small_ratio_text),
+            timed("detectable", format=formats.percent),
+            timed("of peak FLOP/s", format=formats.ceiling_share, page="html"),
+            timed(f"energy to eager ({first.cpu_evidence})", format=formats.small_ratio_text, page="html"),
+        ]
+    caption = (
+        "Deployments of study A with fresh training seeds. Accuracy: mean over seeds, and difference to the "
+        "baseline. CPU time: geometric mean, and its ratio to the eager baseline and to the best runtime, "
+        "which is the uncompressed fp32 deployment with the least CPU time at that batch size. Brackets: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t: CPU time over training seeds, "
+        "accuracy over seeds and test windows). Detectable: "
+        f"the effect found with a power of {declared_percent(POWER)}. CPU time is read from the clock."
+    )
+    rows = under_titles(study, columns, partial(_audited_rows, study.labels), _measured_on)
+    return ReportTable("audited", caption, columns, rows)
+
+
+def _audited_rows(labels: Mapping[str, str], task: Task) -> list[Row]:
+    rows = []
+    for line in task.audited.lines.values():
+        values: list[Any] = [labels[line.key], line.name, Code(line.weights_sha256[:8])]
+        values += [line.accuracy, line.over_seeds, line.crossed]
+        for timing in line.timings.values():
+            values += TIMED(timing)
+        rows.append(Row(values, identical("model", line, labels)))
+    lookups = [name for name in ("persistence", "majority") if name in task.audited.accuracies]
+    for place, name in enumerate(lookups):
+        accuracy = task.audited.accuracies[name]
+        rows.append(Row([name.capitalize(), "lookup table", BLANK, accuracy], rule=not place))
+    return rows
+
+
+def _measured_on(task: Task) -> str:
+    audited: Audited = task.audited
+    return (
+        f"{audited.windows} test windows, {audited.blocks} randomised blocks, {audited.seeds} training "
+        f"seeds, {audited.flagged} windows flagged for contention"
+    )
+
+
+def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    columns = (
+        Column("Forecaster"),
+        Column("Role"),
+        Column("Test accuracy", format=THREE),
+        Column("Minus the baseline's", format=formats.difference_text),
+        Column("Passes", format=lambda passes: "yes" if passes else "no"),
+        Column("Power", format=formats.percent),
+    )
+
+    def rows(task: Task) -> list[Row]:
+        lines = task.audited.gate.lines.items()
+        return [
+            Row(
+                [study.labels.get(key, formats.words(key)), line.role, line.accuracy, line.difference]
+                + [line.passes, line.power]
+            )
+            for key, line in lines
+        ]
+
+    caption = (
+        "The accuracy gate: a forecaster passes if its accuracy minus the baseline's lies above "
+        f"-{parameters.audited.accuracy_margin:g} with its whole {declared_percent(parameters.confidence)} "
+        "interval (over training seeds and test windows). If a frugal forecaster or a network that was "
+        "broken on purpose passes, the task cannot tell, and the gate decides nothing. "
+        "Power: the probability that a forecaster equal to the baseline passes, given the interval's width."
+    )
+    return ReportTable("gate", caption, columns, under_titles(study, columns, rows))
+
+
+def decomposition_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    columns = (
+        Column("Batch"),
+        Column("Order"),
+        Column("Change"),
+        Column("Deployment after it"),
+        Column("Factor", format=formats.interval_text),
+    )
+
+    def rows(task: Task) -> list[Row]:
+        shown = []
+        for way in task.decomposition:
+            order = ", ".join(formats.words(change) for change in way.order)
+            about = [str(way.batch_size), order]
+            shown += [Row([*about, formats.words(one.change), one.to, one.factor]) for one in way.factors]
+            shown.append(Row([*about, "all", BLANK, way.whole]))
+        return shown
+
+    caption = (
+        "Where the saving of the step-by-step PPO's choice comes from: CPU time of a forecast before each "
+        "change, divided by that after it, in either order; a change with a factor below unity costs. Every "
+        "step is measured in the same blocks. Brackets: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds). CPU time is "
+        "read from the clock."
+    )
+    return ReportTable("decomposition", caption, columns, under_titles(study, columns, rows))
+
+
+def quality_table(study: Forecasting) -> ReportTable:
+    headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
+    scores = [Column(header, format=THREE, align="r") for header in headers]
+    columns = (Column("Forecaster"), Column("Windows"), *scores)
+    caption = (
+        "Forecasting quality of the network and of the frugal forecasters: "
+        "accuracy, balanced accuracy, log-loss, Brier score and expected calibration error. Exact for the "
+        "given windows."
+    )
+    return ReportTable("quality", caption, columns, under_titles(study, columns, _quality_rows))
+
+
+def _quality_rows(task: Task) -> list[Row]:
+    quality, rows = task.run.metrics["baseline"], []
+    network = f"GRU, mean of {len(quality['seeds'])} seeds"
+    named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
+    for place, part in enumerate(("validation", "test")):
+        for index, (name, scores) in enumerate(named.items()):
+            values = [scores[part][score] for score in QUALITY_SCORES]
+            rows.append(Row([formats.words(name), part, *values], space=bool(place) and not index))
+    return rows
+
+
+def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    columns = (
+        Column("Forecaster"),
+        Column("Test accuracy", format=THREE),
+        Column("The network minus it", format=formats.difference_text),
+    )
+
+    def rows(task: Task) -> list[Row]:
+        fresh, frugal = task.run.metrics["confirmed"], task.run.metrics["baseline"]["forecasters"]
+        own = [seed["test"]["accuracy"] for seed in fresh["seeds"].values()]
+        shown = [Row(["the network", sum(own) / len(own), BLANK])]
+        return shown + [
+            Row([formats.words(key), one["test"]["accuracy"], lead_over(own, one, parameters)])
+            for key, one in frugal.items()
+        ]
+
+    def about(task: Task) -> str:
+        return f"{len(task.run.metrics['preprocess']['test']['of_class'])} classes"
+
+    caption = (
+        "The network's lead over frugal forecasters, with fresh training seeds. Brackets: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds; the test "
+        "windows are taken as they are)."
+    )
+    return ReportTable("tasks", caption, columns, under_titles(study, columns, rows, about))
+
+
+def lead_over(
+    own: Sequence[float], frugal: Mapping[str, Any], parameters: ReportParameters
+) -> Estimate | None:
+    """The network's lead in test accuracy over a frugal forecaster, with its interval over training seeds."""
+    leads = [accuracy - frugal["test"]["accuracy"] for accuracy in own]
+    return student_interval(leads, parameters.confidence)
+
+
+def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    loss = partial(Column, format=formats.interval_text, group="Validation loss")
+    columns = (
+        Column("Widths", of=itemgetter("widths")),
+        Column("Method", of=itemgetter("method")),
+        loss("before training", of=itemgetter("before")),
+        loss("after training", of=itemgetter("loss")),
+    )
+    caption = (
+        "Narrow networks by method: pruned by norm or at random and fine-tuned, trained from scratch, or "
+        "distilled from the baseline. Validation loss before and after that training, mean over training "
+        f"seeds with {declared_percent(parameters.confidence)} intervals (Student's t)."
+    )
+    rows = under_titles(
+        study,
+        columns,
+        lambda task: rows_of(task.controls, columns),
+        lambda task: f"{task.controls[0]['seeds']} training seeds",
+    )
+    return ReportTable("controls", caption, columns, rows)
+
+
+def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    regret = partial(Column, format=formats.interval_text, group="Regret (nats)")
+    counted = partial(Column, group="Evaluations", align="r")
+    html, two_digits = partial(Column, page="html"), partial(formats.fixed, digits=2)
+    share = partial(Column, format=formats.share_text)
+    energy = f"CPU energy (J, {next(iter(study.tasks.values())).audited.cpu_evidence})"
+    columns = (
+        Column("Searcher", of=lambda line: formats.words(line.name)),
+        regret("mean over the budget", of=attrgetter("mean_regret")),
+        regret("final", of=attrgetter("final_regret")),
+        share("finds the oracle", of=attrgetter("found")),
+        share("or a tie", of=lambda line: line.at_main.tied),
+        counted(f"to {declared_percent(NEAR_ORACLE)}", format=_near, of=lambda line: line),
+        counted("used", format=partial(formats.fixed, digits=0), of=attrgetter("distinct")),
+        Column("CPU time (s)", format=two_digits, align="r", of=lambda line: line.cost["cpu_time_s"]),
+        html(energy, partial(formats.fixed, digits=1), of=lambda line: line.cost["cpu_j"]),
+        html("mean regret of ours minus this", formats.difference_text, of=attrgetter("against")),
+        html("Holm's p", formats.p_value, of=attrgetter("adjusted_p")),
+    )
+    caption = (
+        "Searchers on the table of each task, with the main budget of distinct evaluations and with settings "
+        "tuned on the table of another task. Regret: the oracle's reward minus that of the best deployment "
+        f"found so far; intervals at {declared_percent(parameters.confidence)} (Student's t over seeds). "
+        "Finds the oracle: share of seeds, with Wilson's interval; or a tie: any of the candidates that the "
+        "noise of timing cannot tell from the oracle. "
+        f"To {declared_percent(NEAR_ORACLE)}: median evaluations until that share of the oracle's reward, "
+        "with the count of seeds that reach it. Used: mean count of distinct evaluations in a search with the "
+        "largest budget. CPU time: the searcher's, without evaluations."
+    )
+    rows: list[Row] = []
+    for task in study.tasks.values():
+        rows += _searcher_rows(task, columns, first=not rows)
+    return ReportTable("searchers", caption, columns, rows)
+
+
+def _searcher_rows(task: Task, columns: Sequence[Column], first: bool) -> list[Row]:
+    searching, rows = task.searching, list[Row]()
+    about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle"
+    for group, title in GROUP_TITLES.items():
+        lines = searching.of(group)
+        if lines:
+            heading = f"{task.title}: {title} ({lines[0].seeds} seeds; {about})"
+            space = bool(rows) or not first
+            rows += [Row([Spanning(heading, len(columns))], space=space), *rows_of(lines, columns)]
+    return rows
+
+
+def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    interval = partial(Column, format=formats.interval_text)
+    columns = (
+        Column("Budget"),
+        Column("Searcher"),
+        interval("regret (nats)"),
+        interval("normalised regret"),
+        Column("mean rank", format=partial(formats.interval_text, digits=2)),
+        Column("reaches a tie", format=formats.share_text),
+        interval("test regret (nats)"),
+    )
+    caption = (
+        "Searchers of the same space at each budget, on the table of each task: mean over "
+        f"seeds, with {declared_percent(parameters.confidence)} intervals (bootstrap "
+        "over seeds; Wilson's for shares). Budget: distinct evaluations, and their share of the grid. "
+        "Normalised regret: regret as a share of the range between the best and worst reward of the grid. "
+        "Rank: among these searchers, by regret. Test regret: the chosen deployments compared by their test "
+        "accuracy, which no searcher sees."
+    )
+    rows = under_titles(
+        study,
+        columns,
+        lambda task: _budget_rows(task.searching),
+        lambda task: f"{task.searching.best.seeds} seeds, tuned on {task.searching.choices['tuned_on']}",
+    )
+    return ReportTable("budgets", caption, columns, rows)
+
+
+def _budget_rows(searching: Searching) -> list[Row]:
+    rows: list[Row] = []
+    for budget, share in searching.budgets.items():
+        title = f"{budget} ({declared_percent(share)})"
+        for index, line in enumerate(searching.of(RANKED)):
+            at = line.at[budget]
+            values = [at.regret, at.normalised, at.rank, at.tied, at.test_regret]
+            rows.append(Row([BLANK if index else title, formats.words(line.name), *values], space=not index))
+    return rows
+
+
+def _near(line: SearcherLine) -> str:
+    if line.near_after is None:
+        return "not reached"
+    return f"{formats.fixed(line.near_after, digits=0)} ({line.near} of {line.seeds})"
+
+
+def repairs_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    span, audited = formats.span_text, study.tasks["weather"].audited
+    timed = partial(Column, format=formats.small_ratio_text, group="CPU time of the pick, to eager")
+    columns = (
+        Column("Repair", of=itemgetter("variant")),
+        Column("Most frequent pick", width=0.26, of=lambda line: ", ".join(line["picks"])),
+        Column("on seeds", of=lambda line: f"{line['on']} of {line['seeds']}"),
+        Column("ties", of=lambda line: f"{span(line['ties'])} ({span(line['models'])} models)"),
+        Column("test accuracy difference", format=formats.difference_text, of=itemgetter("accuracy")),
+        *(timed(f"batch {size}", of=itemgetter(size)) for size in audited.batch_sizes),
+    )
+    rows = rows_of([line | line["ratios"] for line in study.repairs], columns)
+    caption = (
+        "The published search on the audited networks of the weather, with its flaws repaired in turn: what "
+        f"it picks, and what that pick achieves, over {study.repairs[0]['seeds']} training seeds. CPU time "
+        "is measured in eager PyTorch; the accuracy difference to the baseline is counted on all test "
+        "windows. Where actions tie, the figures are means over the tied actions. Brackets: "
+        f"{declared_percent(parameters.confidence)} intervals (Student's t over seeds)."
+    )
+    return ReportTable("repairs", caption, columns, rows)
+
+
+def proxies_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    sizes = [f"batch {size}" for size in next(iter(study.tasks.values())).audited.batch_sizes]
+    columns = (
+        Column("Proxy"),
+        Column("Candidates"),
+        *(Column(size, format=formats.interval_text) for size in sizes),
+    )
+
+    def rows(task: Task) -> list[Row]:
+        proxies, within = task.ranking.proxies, task.ranking.within
+        shown = [Row([formats.words(name), "all", *by_size.values()]) for name, by_size in proxies.items()]
+        return shown + [
+            Row([formats.words("flops"), target, *by_size.values()], rule=not place)
+            for place, (target, by_size) in enumerate(within.items())
+        ]
+
+    caption = (
+        "Spearman's rank correlation of each proxy with measured CPU time, over all candidates of a task and "
+        "over those of one precision and runtime (sparsity with its sign turned), with "
+        f"{declared_percent(parameters.confidence)} intervals (bootstrap over candidates). A network has "
+        "equal operations on every target, which keeps the correlation over all candidates low. Proxies are "
+        "exact counts; CPU time is read from the clock."
+    )
+    shown = under_titles(study, columns, rows, lambda task: f"{len(task.run.candidates)} candidates")
+    return ReportTable("proxies", caption, columns, shown)
+
+
+def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+    columns = (Column("Reference"), Column("Batch"), *EVEN_COLUMNS)
+
+    def rows(task: Task) -> list[Row]:
+        return [
+            Row([study.labels[one.reference], str(one.batch_size), *forecasts(one.even, days=False)])
+            for one in task.pay_back
+        ]
+
+    def about(task: Task) -> str:
+        spent = (f"{purpose} {formats.fixed(s, digits=0)} s" for purpose, s in task.invested.items())
+        return "; ".join(spent)
+
+    caption = (
+        "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it, with "
+        f"{declared_percent(parameters.confidence)} intervals (bootstrap over blocks)."
+    )
+    shown = under_titles(study, columns, rows, about)
+    return ReportTable("pay_back", caption, columns, shown, page="html")

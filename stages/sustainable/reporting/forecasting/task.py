@@ -1,0 +1,90 @@
+"""An audited task of study A as it is printed: every summary of its rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sustainable.reporting.forecasting import audited as audited_rows
+from sustainable.reporting.forecasting.decomposition import Waterfall, decompose
+from sustainable.reporting.forecasting.run import TaskRun
+from sustainable.reporting.forecasting.searching import OURS, Searching, summarise_searches
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.statistics import BreakEven
+
+TITLES = {"weather": "Weather", "mnist1d": "MNIST-1D"}
+"""Tasks in print; any other has its own name."""
+
+
+class PayBack(NamedTuple):
+    """The forecasts after which the searched deployment has repaid its search, against one reference."""
+
+    reference: str
+    batch_size: int
+    even: BreakEven
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that the rows of one task say."""
+
+    name: str
+    audited: audited_rows.Audited
+    searching: Searching
+    ranking: audited_rows.Ranking
+    decomposition: list[Waterfall]
+    controls: list[dict[str, Any]]
+    invested: Mapping[str, float]  # CPU seconds spent to find the searched deployment, by purpose
+    pay_back: list[PayBack]
+    peaks: Mapping[str, float]  # FLOP/s by precision; empty if no ceiling is comparable
+    run: TaskRun
+
+    @property
+    def title(self) -> str:
+        """The task's name in print."""
+        return TITLES.get(self.name, self.name)
+
+
+def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Task:
+    """Compute every summary of a task. Raises `UserError` for rows that do not fit together."""
+    peaks = audited_rows.peak_rates(run.conditions["frozen"]["roofline"])
+    audited = audited_rows.summarise_audited(run.rows, run.hits, peaks, parameters)
+    sizes, invested = audited.batch_sizes, _invested(run)
+    names = {key: line.name for key, line in audited.lines.items()}
+    costs = run.metrics["searchers_cost"]
+    return Task(
+        name=name,
+        audited=audited,
+        searching=summarise_searches(run.improvements, run.choices, costs, parameters),
+        ranking=audited_rows.summarise_ranking(run.candidates, sizes, parameters),
+        decomposition=decompose(run.rows, names, sizes, parameters.confidence),
+        controls=audited_rows.control_lines(run.narrow, parameters.confidence),
+        invested=invested,
+        pay_back=_pay_back(run, audited, sum(invested.values()), parameters),
+        peaks=peaks,
+        run=run,
+    )
+
+
+def _invested(run: TaskRun) -> dict[str, float]:
+    return {
+        "training": run.metrics["training_cost"]["cpu_time_s"],
+        "pruning and fine-tuning": run.metrics["shrinking_cost"]["cpu_time_s"],
+        "evaluating candidates": run.metrics["candidates_cost"]["cpu_time_s"],
+        "the searcher itself": run.metrics["searchers_cost"][OURS]["cpu_time_s"],
+    }
+
+
+def _pay_back(
+    run: TaskRun, audited: audited_rows.Audited, cpu_s: float, parameters: ReportParameters
+) -> list[PayBack]:
+    """Against the eager baseline and the fastest uncompressed runtime, at every batch size."""
+
+    def even(reference: str, size: int) -> BreakEven:
+        return audited_rows.pay_back_audited(run.rows, OURS, reference, size, cpu_s, parameters)
+
+    return [
+        PayBack(reference, size, even(reference, size))
+        for size in audited.batch_sizes
+        for reference in dict.fromkeys((BASELINE, audited.quickest[size]))
+    ]
