@@ -285,8 +285,8 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
         "Finds the oracle: share of seeds, with Wilson's interval; or a tie: any of the candidates that the "
         "noise of timing cannot tell from the oracle. "
         f"To {declared_percent(NEAR_ORACLE)}: median evaluations until that share of the oracle's reward, "
-        "with the count of seeds that reach it. Used: mean count of distinct evaluations in a search with the "
-        "largest budget. CPU time: the searcher's, without evaluations."
+        "with the count of seeds that reach it. Used: mean count of distinct evaluations in a search with "
+        "the largest budget. CPU time: the searcher's, without evaluations."
     )
     rows: list[Row] = []
     for task in study.tasks.values():
