@@ -22,10 +22,10 @@ from sustainable.reporting.forecasting.audited import (
 )
 from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
 from sustainable.reporting.forecasting.audited_figures import draw_audited
+from sustainable.reporting.forecasting.audited_tables import budgets_table, searchers_table
 from sustainable.reporting.forecasting.decomposition import Factor, Waterfall, decompose
 from sustainable.reporting.forecasting.run import accepted
 from sustainable.reporting.forecasting.searching import summarise_searches
-from sustainable.reporting.forecasting.tables import budgets_table, searchers_table
 from sustainable.reporting.parameters import (
     AuditedParameters,
     LayerwiseMargins,
@@ -59,6 +59,7 @@ COSTS = {  # configuration: runtime, hash, CPU time relative to the baseline
     "logistic_last_day": ("numpy", "dddd", 0.001),
     "baseline_twin": ("torch-eager", "aaaa", 1.0),
 }
+SLOW = ("onnxruntime", "cccc", 0.2)
 WHOLE = {"baseline", "onnxruntime", "openvino", "baseline_twin"}
 COUNTED = dict.fromkeys(
     ("parameters", "nonzero", "int8_parameters", "size_bytes", "proxy_parameters", "proxy_flops"), 100
@@ -121,6 +122,7 @@ def make_searches(ours=20, rival=5, test_reward=True):
     ]
     choices = {
         "task": "lake",
+        "tuned_on": "pond",
         "budgets": {"0.05": 6, "0.5": 50, "0.6": 60},
         "main_budget": 50,
         "groups": {"random": "ranked", "ppo_stepwise": "ranked", "ppo_published": "other space"},
@@ -150,20 +152,25 @@ def make_candidates():
     return table
 
 
-def claims_of(audited, searching=None, within=(0.93, 0.97), between=(4.0, 5.0)):
+def claims_of(audited, searching=None, within=(0.93, 0.97), between=(4.0, 5.0), fresh=True):
     """Judge C1 to C5; `within` and `between` are the intervals of C4."""
     ranking = Ranking(
         proxies={"flops": {64: Estimate(0.5, 0.4, 0.6, 12)}},
         within={"fp32 on openvino": {64: Estimate(sum(within) / 2, *within, 12)}},
         at_equal_operations={64: Ratio(sum(between) / 2, *between, 12)},
     )
-    return judged(
-        AUDITED_CLAIMS,
-        audited=audited,
-        searching=searching or make_searches(),
-        ranking=ranking,
-        parameters=PARAMETERS,
-    )
+    task = task_of(audited, searching, ranking=ranking, fresh=fresh)
+    return judged(AUDITED_CLAIMS, tasks={"lake": task}, parameters=PARAMETERS)
+
+
+def task_of(audited=None, searching=None, **others):
+    """The summaries of one task, as far as they are given."""
+    found = {"audited": audited or summarised(), "searching": searching or make_searches()}
+    return SimpleNamespace(name="lake", title="Lake", **found, **others)
+
+
+def study_of(task):
+    return SimpleNamespace(tasks={task.name: task}, labels={key: key for key in task.audited.lines})
 
 
 def test_ratios_have_training_seeds_as_their_unit():
@@ -243,18 +250,21 @@ def test_a_large_saving_at_equal_accuracy_is_confirmed():
 
 
 def test_too_little_saving_or_too_much_loss_refutes():
-    slow = make_rows(costs=COSTS | {"ppo_stepwise": ("onnxruntime", "cccc", 0.2)})
+    slow = make_rows(costs=COSTS | {"ppo_stepwise": SLOW})
     assert claims_of(summarised(slow))["C1"].verdict == REFUTED
     slower = make_rows(costs=COSTS | {"ppo_stepwise": ("onnxruntime", "cccc", 0.6)})
     assert claims_of(summarised(slower))["C2"].verdict == REFUTED
-    assert claims_of(summarised(ppo_stepwise=20))["C1"].parts == {"CPU time": CONFIRMED, "accuracy": REFUTED}
+    assert claims_of(summarised(ppo_stepwise=20))["C1"].parts == {
+        "Lake, CPU time": CONFIRMED,
+        "Lake, accuracy": REFUTED,
+    }
     assert claims_of(summarised(ppo_stepwise=3))["C1"].verdict == INCONCLUSIVE
 
 
 @pytest.mark.parametrize("trivial", ["persistence", "majority", "logistic_last_day"])
 def test_a_gate_that_a_frugal_forecaster_passes_decides_nothing(trivial):
     claim = claims_of(summarised(**{trivial: 0}))["C1"]
-    assert claim.parts == {"CPU time": CONFIRMED, "accuracy": INCONCLUSIVE}
+    assert claim.parts == {"Lake, CPU time": CONFIRMED, "Lake, accuracy": INCONCLUSIVE}
     assert f"cannot tell: {trivial.replace('_', ' ')} would pass" in claim.reason
 
 
@@ -312,31 +322,53 @@ def test_a_searcher_of_another_space_is_shown_apart():
     assert [line.name for line in searching.rivals] == ["random"]
     assert (other.seeds, other.adjusted_p, other.at[50].rank) == (3, None, None)
     assert (other.found.estimate, other.at[50].tied.estimate) == (0.0, 1.0)
-    assert "ppo_published" not in claims_of(summarised(), searching)["C3"].values
+    assert "ppo_published" not in claims_of(summarised(), searching)["C3"].values["lake"]
 
 
 def test_without_test_accuracy_the_table_says_so():
-    audited = summarised()
     for known in (True, False):
         searching = make_searches(test_reward=known)
         assert searching.tested is known
-        table = budgets_table(SimpleNamespace(audited=audited, searching=searching), PARAMETERS)
-        assert ("not available in these rows" in table.caption) is not known
-        printed = [cell.text for cell in table.printed(table.rows[0])]
-        assert (printed[-1] == "n/a") is not known
-        assert len(table.rows) == 3 * 2
+        table = budgets_table(study_of(task_of(searching=searching)), PARAMETERS)
+        title, first = (table.printed(row) for row in table.rows[:2])
+        assert title[0].text.startswith("Lake, 6 seeds, tuned on pond")
+        assert ("no test accuracy in this table" in title[0].text) is not known
+        assert (first[-1].text == "n/a") is not known
+        assert len(table.rows) == 1 + 3 * 2
 
 
 def test_the_table_of_searchers_has_a_part_per_group():
-    table = searchers_table(SimpleNamespace(audited=summarised(), searching=make_searches()), PARAMETERS)
+    table = searchers_table(study_of(task_of()), PARAMETERS)
     firsts = [table.printed(row)[0].text for row in table.rows]
     assert firsts == [
-        "Searchers of the same space (6 seeds)",
+        "Lake: searchers of the same space (6 seeds; 50 evaluations, 2 ties with the oracle)",
         "random",
         "ppo stepwise",
-        "Search another space, not ranked (3 seeds)",
+        "Lake: search another space, not ranked (3 seeds; 50 evaluations, 2 ties with the oracle)",
         "ppo published",
     ]
+
+
+def test_a_claim_needs_every_task():
+    """The weakest verdict of the tasks is the claim's, and its parts say which task it is."""
+    good, slow = task_of(fresh=True), task_of(summarised(make_rows(costs=COSTS | {"ppo_stepwise": SLOW})))
+    slow.name, slow.title, slow.fresh = "sea", "Sea", True
+    claim = judged(AUDITED_CLAIMS[:1], tasks={"lake": good, "sea": slow}, parameters=PARAMETERS)["C1"]
+    assert claim.verdict == REFUTED
+    assert claim.parts == {
+        "Lake, CPU time": CONFIRMED,
+        "Lake, accuracy": CONFIRMED,
+        "Sea, CPU time": REFUTED,
+        "Sea, accuracy": CONFIRMED,
+    }
+    assert claim.reason.startswith("Lake: ") and " Sea: " in claim.reason
+    assert claim.values["sea"]["choice"]["name"] == "name of ppo_stepwise"
+
+
+def test_seeds_that_chose_do_not_confirm_accuracy():
+    claim = claims_of(summarised(), fresh=False)["C1"]
+    assert claim.parts == {"Lake, CPU time": CONFIRMED, "Lake, accuracy": INCONCLUSIVE}
+    assert "also chose the deployment" in claim.reason
 
 
 @pytest.mark.parametrize(
@@ -368,25 +400,31 @@ def test_equal_operations_on_two_targets_by_hand():
 
 
 def test_a_saving_is_the_product_of_its_factors_in_either_order():
-    chosen = {"width_0": 32, "width_1": 16, "precision": "bf16", "runtime": "openvino"}
-    baseline = {"width_0": 256, "width_1": 256, "precision": "fp32", "runtime": "torch-eager"}
-    times_ms = {
-        ("torch-eager", 256, "fp32"): 12.0, ("openvino", 256, "fp32"): 6.0, ("torch-eager", 32, "fp32"): 4.0,
-        ("openvino", 32, "fp32"): 1.0, ("openvino", 32, "bf16"): 1.5,
-    }  # fmt: skip
-    table = pd.DataFrame(
-        {"family": "grid", "width_0": w, "width_1": 16 if w == 32 else w, "precision": p, "runtime": r,
-         "cpu_time_ms_batch_1": ms}
-        for (r, w, p), ms in times_ms.items()
-    )  # fmt: skip
-    ways = decompose(table, baseline, chosen, (1,))
-    assert [[one.factor for one in way.factors] for way in ways] == [
-        [2.0, 6.0, pytest.approx(2 / 3)],
-        [3.0, 4.0, pytest.approx(2 / 3)],
+    deployments = {  # configuration: deployment, CPU time
+        "baseline": ("256x256 fp32 torch-eager", 12.0),
+        "openvino": ("256x256 fp32 openvino", 6.0),
+        "chosen_widths": ("32x16 fp32 torch-eager", 4.0),
+        "chosen_fp32": ("32x16 fp32 openvino", 1.0),
+        "ppo_stepwise": ("32x16 bf16 openvino", 1.5),
+        "baseline_twin": ("256x256 fp32 torch-eager", 12.0),
+    }
+    rows = pd.DataFrame(
+        {"configuration": key, "block": block, "batch_size": 1, "training_seed": block % 2, "cpu_time_ms": ms}
+        for block in range(4)
+        for key, (_, ms) in deployments.items()
+    )
+    names = {key: name for key, (name, _) in deployments.items()}
+    ways = decompose(rows, names, (1,), 0.95)
+    assert [[one.factor.estimate for one in way.factors] for way in ways] == [
+        pytest.approx([2.0, 6.0, 2 / 3]),
+        pytest.approx([3.0, 4.0, 2 / 3]),
     ]
-    assert [way.whole for way in ways] == [8.0, 8.0]
-    without = table[~((table["runtime"] == "torch-eager") & (table["width_0"] == 32))]
-    assert [way.order[0] for way in decompose(without, baseline, chosen, (1,))] == ["runtime"]
+    assert [way.whole.estimate for way in ways] == pytest.approx([8.0, 8.0])
+    assert [one.share for one in ways[0].factors] == pytest.approx([1 / 2, 1 / 12, 1 / 8])
+    assert decompose(rows, names | {"openvino": "another"}, (1,), 0.95)[0].order[0] == "widths"
+    assert (
+        decompose(rows, {key: name for key, name in names.items() if key != "chosen_fp32"}, (1,), 0.95) == []
+    )
 
 
 @pytest.mark.parametrize(("lost", "verdict"), [(60, CONFIRMED), (-60, REFUTED), (0, INCONCLUSIVE)])
@@ -461,12 +499,12 @@ def test_controls_are_compared_at_their_widths_alone():
 
 
 def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
-    audited = summarised()
-    labels = {key: key for key in audited.lines}
-    way = Waterfall(64, ("widths",), 2.0, [Factor("widths", "8x8", 1.0, 2.0)])
-    study = SimpleNamespace(audited=audited, searching=make_searches(), labels=labels, decomposition=[way])
+    factor = Factor("widths", "8x8 fp32 torch-eager", Ratio(2.0, 1.9, 2.1, 5), 0.5)
+    way = Waterfall(64, ("widths",), [factor], factor.factor)
+    run = SimpleNamespace(candidates=make_candidates())
+    study = study_of(task_of(decomposition=[way], run=run))
     for folder in ("one", "two"):
-        names = draw_audited(tmp_path / folder, make_candidates(), study, "")
+        names = draw_audited(tmp_path / folder, study, "")
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
     assert len(names) == 6

@@ -45,9 +45,9 @@ def draw_audited(folder: Path, study: Forecasting, stamp: str) -> list[str]:
 def task_figures(task: Task, labels: Mapping[str, str]) -> dict[str, Figure]:
     """Draw every figure of a task."""
     sizes, candidates = task.audited.batch_sizes, task.run.candidates
-    return {
+    steps = {"decomposition": decomposition_figure(task.decomposition)} if task.decomposition else {}
+    return steps | {
         "audited": audited_figure(task.audited, labels),
-        "decomposition": decomposition_figure(task.decomposition),
         "candidates": candidates_figure(candidates, sizes),
         "proxies": proxies_figure(candidates, max(sizes)),
         "regret": regret_figure(task.searching),

@@ -87,7 +87,7 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
             timed(f"energy to eager ({first.cpu_evidence})", format=formats.small_ratio_text, page="html"),
         ]
     caption = (
-        "Deployments of study A with fresh training seeds. Accuracy: mean over seeds, and difference to the "
+        "Deployments of study A. Accuracy: mean over seeds, and difference to the "
         "baseline. CPU time: geometric mean, and its ratio to the eager baseline and to the best runtime, "
         "which is the uncompressed fp32 deployment with the least CPU time at that batch size. Brackets: "
         f"{declared_percent(parameters.confidence)} intervals (Student's t: CPU time over training seeds, "
@@ -116,9 +116,14 @@ def _audited_rows(labels: Mapping[str, str], task: Task) -> list[Row]:
 def _measured_on(task: Task) -> str:
     audited: Audited = task.audited
     return (
-        f"{audited.windows} test windows, {audited.blocks} randomised blocks, {audited.seeds} training "
-        f"seeds, {audited.flagged} windows flagged for contention"
+        f"{audited.windows} test windows, {audited.blocks} randomised blocks, {_seeds(task)}, "
+        f"{audited.flagged} windows flagged for contention"
     )
+
+
+def _seeds(task: Task) -> str:
+    which = "fresh training seeds" if task.fresh else "training seeds, which also chose"
+    return f"{task.audited.seeds} {which}"
 
 
 def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
@@ -167,7 +172,7 @@ def decomposition_table(study: Forecasting, parameters: ReportParameters) -> Rep
             about = [str(way.batch_size), order]
             shown += [Row([*about, formats.words(one.change), one.to, one.factor]) for one in way.factors]
             shown.append(Row([*about, "all", BLANK, way.whole]))
-        return shown
+        return shown or [Row([Spanning("not measured in these rows", len(columns))])]
 
     caption = (
         "Where the saving of the step-by-step PPO's choice comes from: CPU time of a forecast before each "
@@ -210,8 +215,9 @@ def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable
     )
 
     def rows(task: Task) -> list[Row]:
-        fresh, frugal = task.run.metrics["confirmed"], task.run.metrics["baseline"]["forecasters"]
-        own = [seed["test"]["accuracy"] for seed in fresh["seeds"].values()]
+        metrics = task.run.metrics
+        trained, frugal = metrics.get("confirmed", metrics["baseline"]), metrics["baseline"]["forecasters"]
+        own = [seed["test"]["accuracy"] for seed in trained["seeds"].values()]
         shown = [Row(["the network", sum(own) / len(own), BLANK])]
         return shown + [
             Row([formats.words(key), one["test"]["accuracy"], lead_over(own, one, parameters)])
@@ -219,10 +225,11 @@ def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable
         ]
 
     def about(task: Task) -> str:
-        return f"{len(task.run.metrics['preprocess']['test']['of_class'])} classes"
+        of_class = task.run.metrics["preprocess"]["test"].get("of_class", ())  # none for days: two classes
+        return f"{len(of_class) or 2} classes, {_seeds(task)}"
 
     caption = (
-        "The network's lead over frugal forecasters, with fresh training seeds. Brackets: "
+        "The network's lead over frugal forecasters. Brackets: "
         f"{declared_percent(parameters.confidence)} intervals (Student's t over training seeds; the test "
         "windows are taken as they are)."
     )
@@ -329,9 +336,15 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         study,
         columns,
         lambda task: _budget_rows(task.searching),
-        lambda task: f"{task.searching.best.seeds} seeds, tuned on {task.searching.choices['tuned_on']}",
+        _searched_with,
     )
     return ReportTable("budgets", caption, columns, rows)
+
+
+def _searched_with(task: Task) -> str:
+    searching = task.searching
+    untested = "" if searching.tested else ", no test accuracy in this table"
+    return f"{searching.best.seeds} seeds, tuned on {searching.choices['tuned_on']}{untested}"
 
 
 def _budget_rows(searching: Searching) -> list[Row]:

@@ -45,8 +45,10 @@ def decompose(
     """Decompose the saving of the step-by-step PPO's choice at each batch size and in both orders.
 
     `models` are the measured rows; `names` are those of deployments (`32x16 bf16 openvino`), by
-    configuration.
+    configuration. Empty if the steps were not measured.
     """
+    if not {WIDTHS_ALONE, WITHOUT_PRECISION} <= names.keys():
+        return []
     runtime = names[OURS].split()[-1]
     full = f"{names[BASELINE].split()[0]} fp32 {runtime}"
     runtime_alone = next((key for key, name in names.items() if name == full and key != TWIN), None)

@@ -36,14 +36,13 @@ IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct", "
 
 
 PREPARED = ("preprocess", "baseline", "training_cost")
-TASK_METRICS = (
-    *PREPARED, "shrinking_cost", "candidates_cost", "searchers_cost", "confirmed", "confirmation_cost",
-)  # fmt: skip
+TASK_METRICS = (*PREPARED, "shrinking_cost", "candidates_cost", "searchers_cost")
+CONFIRMED = ("confirmed", "confirmation_cost")
 
 
 @dataclass(frozen=True)
 class TaskRun:
-    """The files of one audited task; `metrics` by name."""
+    """The files of one audited task; `metrics` by name, without those of fresh seeds if it has none."""
 
     rows: pd.DataFrame
     hits: pd.DataFrame
@@ -97,11 +96,13 @@ def read_run(folder: Path, tasks: Iterable[str]) -> Run:
 
 def _read_task(folder: Path, task: str) -> TaskRun:
     measured, searched = folder / "benchmark", folder / "search" / task
+    metrics = folder / "metrics" / task
+    fresh = [name for name in CONFIRMED if (metrics / f"{name}.json").is_file()]
     return TaskRun(
         rows=read_rows(measured / f"{task}.csv", ROW_COLUMNS),
         hits=read_rows(measured / f"{task}.hits.csv", HIT_COLUMNS),
         conditions=read_json(measured / f"{task}.conditions.json"),
-        metrics=_metrics(folder / "metrics" / task, TASK_METRICS),
+        metrics=_metrics(metrics, (*TASK_METRICS, *fresh)),
         narrow=read_rows(folder / "training" / task / "narrow.csv", NARROW_COLUMNS),
         candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATE_COLUMNS)),
         refused=read_json(searched / "candidates.conditions.json")["refused"],

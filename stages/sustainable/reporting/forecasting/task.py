@@ -36,7 +36,7 @@ class Task:
     controls: list[dict[str, Any]]
     invested: Mapping[str, float]  # CPU seconds spent to find the searched deployment, by purpose
     pay_back: list[PayBack]
-    peaks: Mapping[str, float]  # FLOP/s by precision; empty if no ceiling is comparable
+    fresh: bool  # whether the measured networks' training seeds took no part in choosing deployments
     run: TaskRun
 
     @property
@@ -61,7 +61,7 @@ def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Tas
         controls=audited_rows.control_lines(run.narrow, parameters.confidence),
         invested=invested,
         pay_back=_pay_back(run, audited, sum(invested.values()), parameters),
-        peaks=peaks,
+        fresh=not set(run.hits["training_seed"].astype(str)) & set(run.metrics["baseline"]["seeds"]),
         run=run,
     )
 
