@@ -108,6 +108,14 @@ def _described_choices(task: Task, first: Sequence[Search]) -> dict[str, Any]:
     return choices
 
 
+def searchers_for(landscape: Landscape, parameters: SearchersParameters) -> dict[str, Any]:
+    """Return the parameters of every searcher by name, without the one whose points the table lacks."""
+    every = parameters.searchers.by_name()
+    if not landscape.has_published_actions:
+        del every["ppo_published"]
+    return every
+
+
 def search_all(
     landscape: Landscape, parameters: SearchersParameters, workers: int | None = None
 ) -> list[Search]:
@@ -115,7 +123,7 @@ def search_all(
     budget = max(parameters.evaluations(landscape).values())
     tasks = [
         (landscape, budget, name, seed, own)
-        for name, own in parameters.searchers.by_name().items()
+        for name, own in searchers_for(landscape, parameters).items()
         for seed in parameters.seeds_of(name)
     ]
     return list(in_parallel(run_search, tasks, "searching", workers))
@@ -134,7 +142,7 @@ def search_costs(
     """
     costs = {}
     budget = max(parameters.evaluations(landscape).values())
-    pairs = list(zip(searches, parameters.searchers.by_name().items(), strict=True))
+    pairs = list(zip(searches, searchers_for(landscape, parameters).items(), strict=True))
     for search, (name, own) in progress(pairs, "metering", len(pairs)):
         meter = choose_meter(metering).make()
         meter.start()

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
-from sustainable.forecasting.compression.actions import Configuration
+from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration
 
 SEARCHED_FAMILIES = ("grid", "diagonal")
 """The families of candidates that are searched; masked networks save nothing and are left out."""
@@ -128,6 +128,14 @@ class Landscape:
         """Return the operations of a forecast with these widths, as a share of the baseline's."""
         full = self.widths[-1]
         return self.flops[width_0, width_1] / self.flops[full, full]
+
+    @property
+    def has_published_actions(self) -> bool:
+        """Whether the table has a row for every published action; its networks need not have been made."""
+        try:
+            return all(self.published(action) for action in range(ACTION_COUNT))
+        except UserError:
+            return False
 
     def published(self, action: int) -> Point:
         """Return the point that a published action would deploy if its pruning removed units of both layers.
