@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -105,17 +106,22 @@ def stop_stage(
     return run
 
 
-def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = "published") -> list[str]:
-    """The command of a stage for the protocol `published` (or for the benchmark `key`), `replaced` giving
-    other arguments."""
+def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = "") -> list[str]:
+    """The command of a stage for its part `key` (the first one if not given), `replaced` giving other
+    arguments."""
     import yaml
 
+    from sustainable.verification.lock import filled
+
     stage = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][name]
-    command = stage.get("do", stage)["cmd"].replace("${key}", key)
-    parameters = yaml.safe_load((folder / "params.yaml").read_text())
-    for field, value in (parameters["benchmarks"][key] | parameters["protocols"].get(key, {})).items():
-        command = command.replace(f"${{item.{field}}}", value)
-    words = command.split()
+    context: dict[str, Any] = {}
+    if "foreach" in stage:
+        parts = yaml.safe_load((folder / "params.yaml").read_text())[stage["foreach"].strip("${}")]
+        key = key or next(iter(parts))
+        context = {"key": key, "item": parts[key]}
+    elif "matrix" in stage:
+        context = {"item": {axis: values[0] for axis, values in stage["matrix"].items()}}
+    words = filled(stage.get("do", stage)["cmd"], context).split()
     return [sys.executable, *(replaced.get(word, word) for word in words[1:])]
 
 

@@ -146,14 +146,14 @@ def test_a_users_mistake_is_one_line_and_ours_keeps_its_traceback(capsys):
 
 def test_a_stage_says_what_it_took(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stages/preprocess.py", "--protocol", "audited", "--params", "p.yaml"])
+    monkeypatch.setattr(sys, "argv", ["stages/preprocess.py", "--protocol", "weather", "--params", "p.yaml"])
     run_stage(lambda: None)
-    assert re.fullmatch(r"preprocess@audited: 0 s, at most \d+ MiB\n", capsys.readouterr().out)
+    assert re.fullmatch(r"preprocess@weather: 0 s, at most \d+ MiB\n", capsys.readouterr().out)
     assert not LOG.exists()  # no pipeline here
     (tmp_path / "dvc.yaml").touch()
     run_stage(lambda: None)
     noted = json.loads(LOG.read_text())
-    assert noted["stage"] == "preprocess@audited"
+    assert noted["stage"] == "preprocess@weather"
     assert 0 <= noted["wall_s"] < 1
     assert 10 < noted["memory_mib"] < 10_000
 
@@ -185,9 +185,9 @@ def test_results_are_collected_and_nothing_else_stays(tmp_path):
 
 
 def test_a_stage_takes_paths_and_text(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["stage.py", "--protocol", "audited", "--csv", "a/b.csv"])
+    monkeypatch.setattr(sys, "argv", ["stage.py", "--protocol", "weather", "--csv", "a/b.csv"])
     arguments = stage_arguments("A stage.", "csv", text="protocol")
-    assert (arguments.protocol, arguments.csv) == ("audited", Path("a/b.csv"))
+    assert (arguments.protocol, arguments.csv) == ("weather", Path("a/b.csv"))
     with pytest.raises(SystemExit):
         stage_arguments("A stage.", "csv windows", text="protocol")
     assert "--windows" in capsys.readouterr().err

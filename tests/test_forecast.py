@@ -8,6 +8,7 @@ import yaml
 
 from imports import STAGES
 from sustainable.core.errors import UserError
+from sustainable.forecasting.compression.runtimes import TARGETS
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.verification.claim.forecast import (
     DVC_S,
@@ -22,8 +23,16 @@ from sustainable.verification.claim.forecast import (
     shipped_efforts,
     shipped_parameters,
 )
-from sustainable.verification.claim.workload import WORK
+from sustainable.verification.claim.workload import (
+    EPOCH_S,
+    FINE_TUNE_EPOCH_S,
+    SMALLEST_SHARE,
+    TARGET_COUNT,
+    WORK,
+    confirm_work,
+)
 from sustainable.verification.folders import merge
+from sustainable.verification.lock import declared_stages
 
 ROOT = STAGES.parent
 REFERENCE = ROOT / "data/reference"
@@ -48,6 +57,32 @@ def test_every_stage_has_a_forecast():
     assert WORK.keys() <= declared
 
 
+def test_the_work_of_every_part_is_known():
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    declared = declared_stages(ROOT, yaml.safe_load((ROOT / "dvc.yaml").read_text()), params)
+    for stage in declared:
+        name, _, part = stage.partition("@")
+        if name in WORK:
+            assert 0 < WORK[name](params, part, 2) <= WORK[name](params, part, 1), stage
+    assert len(TARGETS) == TARGET_COUNT
+
+
+def test_fresh_networks_take_what_their_baselines_and_deployments_take():
+    """One of 256 units in 2 epochs, and in half of 4 fine-tuning epochs that and one of almost no units."""
+    recipe = {"epochs": 2, "patience_epochs": 2}
+    params = {
+        "train_baseline": {"weather": {"hidden": 256, "layers": 2, "seeds": [1], "recipe": recipe}},
+        "shrink": {"weather": {"fine_tune": {"epochs": 4}}},
+        "benchmark": {"weather": {"configurations": {"baseline": {"widths": [256, 256]}, "best": "oracle"}}},
+        "confirm": {"seeds": [7, 8, 9]},
+    }
+    baselines, fine_tuning = 3 * 2 * EPOCH_S, 3 * 4 / 2 * FINE_TUNE_EPOCH_S
+    assert confirm_work(params, "weather", 1) == pytest.approx(baselines + fine_tuning)
+    params["benchmark"]["weather"]["configurations"]["small"] = {"widths": [1, 1]}
+    added = SMALLEST_SHARE * fine_tuning
+    assert confirm_work(params, "weather", 1) == pytest.approx(baselines + fine_tuning + added, rel=1e-3)
+
+
 def test_the_same_run_on_the_same_host_takes_as_long(params):
     for stage, wall_s in seconds(params).items():
         expected = SHIPPED[stage].wall_s
@@ -65,21 +100,24 @@ def test_a_slower_host_takes_longer_to_compute_and_not_to_measure(params):
 
 def test_more_cores_help_the_stages_that_share_them(params):
     before, after = seconds(params), seconds(params, cores=2 * CORES)
-    assert after["shrink"] == pytest.approx(before["shrink"] / 2)
+    assert after["shrink@weather"] == pytest.approx(before["shrink@weather"] / 2)
+    assert after["confirm@mnist1d"] == pytest.approx(before["confirm@mnist1d"] / 2)
     assert after["train_policies"] == pytest.approx(before["train_policies"] / 2)
     assert after["train_baseline@published"] == before["train_baseline@published"]  # one seed
-    assert after["benchmark@audited"] == before["benchmark@audited"]
+    assert after["benchmark@weather"] == before["benchmark@weather"]
 
 
 @pytest.mark.parametrize(
     ("stage", "section", "changes"),
     [
         ("train_baseline@published", "train_baseline", {"published": {"recipe": {"epochs": 163}}}),
-        ("shrink", "shrink", {"widths": [256, 64, 8]}),
-        ("candidates", "candidates", {"rounds": 1}),
-        ("compare_searchers", "compare_searchers", {"seeds": 10}),
+        ("shrink@weather", "shrink", {"weather": {"widths": [256, 64, 8]}}),
+        ("confirm@weather", "confirm", {"seeds": [11, 12]}),
+        ("candidates@mnist1d", "candidates", {"rounds": 1}),
+        ("tune_searchers@weather", "tune_searchers", {"settings": 2}),
+        ("compare_searchers@mnist1d", "compare_searchers", {"seeds": 10}),
         ("benchmark@remeasured", "benchmark", {"remeasured": {"blocks": 10}}),
-        ("benchmark@audited", "benchmark", {"audited": {"window_s": 1.0}}),
+        ("benchmark@weather", "benchmark", {"weather": {"window_s": 1.0}}),
         ("train_policies", "train_policies", {"seeds": [11]}),
         ("compress_policies", "compress_policies", {"shares": [0.5]}),
         ("benchmark_policies", "benchmark_policies", {"windows": {"blocks": 6}}),
@@ -90,7 +128,7 @@ def test_less_is_asked_for_and_takes_less(params, stage, section, changes):
     merge(params[section], changes)
     after = seconds(params)
     assert after[stage] < 0.7 * before[stage]
-    unaffected = {"preprocess@audited", "report", "rl_search@published"}
+    unaffected = {"preprocess@weather", "report", "rl_search@published"}
     assert {stage: after[stage] for stage in unaffected} == {stage: before[stage] for stage in unaffected}
 
 

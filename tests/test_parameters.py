@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from ruamel.yaml import YAML
 
 from sustainable.core.errors import UserError
-from sustainable.core.parameters import STRICT, read_profile, read_protocols, read_section
+from sustainable.core.parameters import STRICT, read_profile, read_protocols, read_section, read_tasks
 from sustainable.energy.choice import MeterParameters
 from sustainable.forecasting.benchmark.blocks import BlocksParameters
 from sustainable.forecasting.benchmark.candidates import CandidateParameters
@@ -20,9 +20,11 @@ from sustainable.forecasting.benchmark.choices import Deployment
 from sustainable.forecasting.benchmark.runs import RunsParameters
 from sustainable.forecasting.compression.runtimes import TARGETS
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, width_pairs
+from sustainable.forecasting.confirmation import ConfirmParameters, refuse_used_seeds
 from sustainable.forecasting.data.preprocessing import PreprocessParameters
 from sustainable.forecasting.model.training import TrainingParameters
 from sustainable.forecasting.repairs import RepairsParameters
+from sustainable.forecasting.search.searchers import SearchersParameters, TuningParameters
 from sustainable.policies.benchmark.bench import PolicyBenchmarkParameters
 from sustainable.policies.compression.evaluation import CompressParameters
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
@@ -42,7 +44,7 @@ class Example:
 def written(tmp_path):
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
     protocols = {"published": {"csv": "a.csv"}}
-    base = {"benchmarks": {}, "metering": {}, "profile": "paper", "protocols": protocols}
+    base = {"benchmarks": {}, "metering": {}, "profile": "paper", "protocols": protocols, "tasks": {}}
 
     def write(section, **more):
         path = tmp_path / "params.yaml"
@@ -86,12 +88,12 @@ def test_a_bad_key_is_named(written, section, message):
 
 def test_the_member_of_a_union_is_no_part_of_a_key(project, tmp_path):
     content = yaml.safe_load((project / "params.yaml").read_text())
-    content["benchmark"]["audited"]["window_s"] = "long"
+    content["benchmark"]["weather"]["window_s"] = "long"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
     kind = Annotated[RunsParameters | BlocksParameters, Field(discriminator="method")]
-    with pytest.raises(UserError, match=r"benchmark\.audited\.window_s: 'long' is text, not a number"):
-        read_section(tmp_path / "params.yaml", "benchmark", kind, "audited")
+    with pytest.raises(UserError, match=r"benchmark\.weather\.window_s: 'long' is text, not a number"):
+        read_section(tmp_path / "params.yaml", "benchmark", kind, "weather")
 
 
 def test_blocks_that_stand_once_read_the_same_under_either_version_of_yaml(project):
@@ -122,9 +124,13 @@ def test_a_profile_gives_valid_parameters_for_every_stage(project, tmp_path, pro
     (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
     assert read_profile(tmp_path / "params.yaml") == profile
     assert plan(read_section(tmp_path / "params.yaml", "train_policies", PolicyTrainingParameters))
+    for task in read_tasks(tmp_path / "params.yaml"):
+        confirmed_by_fresh_seeds(tmp_path / "params.yaml", task)
+        what_the_benchmark_deploys_is_made_and_offered(tmp_path / "params.yaml", task)
     for stage, kind in (
-        ("shrink", ShrinkParameters),
         ("candidates", CandidateParameters),
+        ("tune_searchers", TuningParameters),
+        ("compare_searchers", SearchersParameters),
         ("compress_policies", CompressParameters),
         ("benchmark_policies", PolicyBenchmarkParameters),
         ("report", ReportParameters),
@@ -132,9 +138,37 @@ def test_a_profile_gives_valid_parameters_for_every_stage(project, tmp_path, pro
         read_section(tmp_path / "params.yaml", stage, kind)
 
 
+TASKS = {"sea": {"tuned_on": "lake"}, "lake": {"tuned_on": "sea"}}
+WATERS = {name: {"csv": "a.csv"} for name in TASKS}
+
+
+def test_every_task_is_tuned_on_another(written):
+    assert read_tasks(written({}, tasks=TASKS, protocols=WATERS)) == {"sea": "lake", "lake": "sea"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ({}, "tasks: names with a tuned_on each are needed, found {}"),
+        (["sea"], "tasks: names with a tuned_on each are needed"),
+        (TASKS | {"sky": {"tuned_on": "sea"}}, r"tasks\.sky: protocols has no such name"),
+        (TASKS | {"sea": {}}, r"tasks\.sea: tuned_on: another task is needed, found {}"),
+        (TASKS | {"sea": None}, r"tasks\.sea: tuned_on: another task is needed, found None"),
+        (TASKS | {"sea": {"tuned_on": "sea"}}, r"tasks\.sea: tuned_on: another task is needed"),
+        (TASKS | {"sea": {"tuned_on": "sky"}}, r"tasks\.sea: tuned_on: another task is needed"),
+        (TASKS | {"sea": {"tuned_on": ["lake"]}}, r"tasks\.sea: tuned_on: another task is needed"),
+        (TASKS | {"sea": {"tuned_on": "lake", "csv": "a"}}, r"tasks\.sea: tuned_on: another task is needed"),
+    ],
+)
+def test_a_task_that_cannot_be_tuned_elsewhere_is_named(written, tasks, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_tasks(written({}, tasks=tasks, protocols=WATERS))
+    assert "\n" not in str(caught.value)
+
+
 def test_bad_files_and_sections_are_named(written, tmp_path):
-    with pytest.raises(UserError, match=r"stage\.audited: this section is missing"):
-        read_section(written({"published": {}}), "stage", Example, "audited")
+    with pytest.raises(UserError, match=r"stage\.weather: this section is missing"):
+        read_section(written({"published": {}}), "stage", Example, "weather")
     with pytest.raises(UserError, match="stagee: unknown section"):
         read_section(written({}, stagee={}), "stage", Example)
     with pytest.raises(UserError, match="not valid YAML"):
@@ -162,28 +196,33 @@ def test_bad_files_and_sections_are_named(written, tmp_path):
         ("train_baseline", TrainingParameters, "seeds", []),
         ("benchmark", RunsParameters, "runs", 1),
         ("benchmark", RunsParameters, "configurations", {"baseline": {"pruning": "half"}}),
+        ("shrink", ShrinkParameters, "widths", []),
+        ("shrink", ShrinkParameters, "equal_shares", [1.0]),
+        ("shrink", ShrinkParameters, "controls.distillation_share", 0.0),
+        ("shrink", ShrinkParameters, "controls.methods", ["l1"]),
+        ("benchmark", BlocksParameters, "controls", {"broken": "width_2"}),
+        ("benchmark", BlocksParameters, "configurations.oracle", "continued"),  # a control, not measured
     ],
 )
 def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
     project, tmp_path, stage, kind, key, value
 ):
-    read_section(project / "params.yaml", stage, kind, "published")
+    part = "weather" if kind in (ShrinkParameters, BlocksParameters) else "published"
+    read_section(project / "params.yaml", stage, kind, part)
     content = yaml.safe_load((project / "params.yaml").read_text())
     *sections, last = key.split(".")
-    reduce(getitem, sections, content[stage]["published"])[last] = value
+    reduce(getitem, sections, content[stage][part])[last] = value
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
-    with pytest.raises(UserError, match=rf"{stage}\.published\.{key}"):
-        read_section(tmp_path / "params.yaml", stage, kind, "published")
+    with pytest.raises(UserError, match=rf"{stage}\.{part}\.{key}"):
+        read_section(tmp_path / "params.yaml", stage, kind, part)
 
 
 @pytest.mark.parametrize(
     ("stage", "kind", "key", "value"),
     [
-        ("shrink", ShrinkParameters, "widths", []),
-        ("shrink", ShrinkParameters, "equal_shares", [1.0]),
-        ("shrink", ShrinkParameters, "controls.distillation_share", 0.0),
-        ("shrink", ShrinkParameters, "controls.methods", ["l1"]),
+        ("confirm", ConfirmParameters, "seeds", [11]),
+        ("tune_searchers", TuningParameters, "settings", 0),
         ("candidates", CandidateParameters, "batch_sizes", []),
         ("candidates", CandidateParameters, "masked_shares", [1.0]),
         ("repair_search", RepairsParameters, "test_windows", 0),
@@ -239,18 +278,30 @@ def test_names_that_study_b_does_not_know_are_one_line(project, tmp_path, stage,
     assert "\n" not in str(told.value)
 
 
-def test_what_the_audited_benchmark_deploys_is_made_and_offered(project):
-    path = project / "params.yaml"
-    network = read_section(path, "train_baseline", TrainingParameters, "audited")
+def confirmed_by_fresh_seeds(path, task):
+    chosen = read_section(path, "train_baseline", TrainingParameters, task).seeds
+    fresh = read_section(path, "confirm", ConfirmParameters).seeds
+    refuse_used_seeds(fresh, chosen)
+    assert read_section(path, "benchmark", BlocksParameters, task).blocks % len(fresh) == 0
+
+
+def what_the_benchmark_deploys_is_made_and_offered(path, task):
+    network = read_section(path, "train_baseline", TrainingParameters, task)
     full = (network.hidden,) * network.layers
-    made = [full, *width_pairs(full, read_section(path, "shrink", ShrinkParameters))]
-    configurations = read_section(path, "benchmark", BlocksParameters, "audited").configurations
+    made = [full, *width_pairs(full, read_section(path, "shrink", ShrinkParameters, task))]
+    configurations = read_section(path, "benchmark", BlocksParameters, task).configurations
     named = {name: one for name, one in configurations.items() if isinstance(one, Deployment)}
     assert next(iter(named)) == next(iter(configurations))
     assert named["baseline"] == named["baseline_twin"] == Deployment(full, "fp32", "torch-eager")
     for name, one in named.items():
         assert one.widths in made, name
         assert (one.precision, one.runtime) in TARGETS, name
+
+
+@pytest.mark.parametrize("task", ["weather", "mnist1d"])
+def test_what_is_chosen_is_confirmed_and_can_be_deployed(project, task):
+    confirmed_by_fresh_seeds(project / "params.yaml", task)
+    what_the_benchmark_deploys_is_made_and_offered(project / "params.yaml", task)
 
 
 def test_shared_sections_are_valid(project):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env
 
 import compare_searchers
+import tune_searchers
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json
 from sustainable.core.parameters import read_section
@@ -47,7 +48,6 @@ from sustainable.forecasting.search.searchers import (
     TuningParameters,
 )
 from sustainable.statistics import evaluations_to_reach, mean_curve, regret_curve, share_interval
-from sustainable.tools import tune_searchers
 from sustainable.verification.folders import merge
 
 REWARD = DeploymentReward(batch_size=64, accuracy_margin=0.01, penalty_per_point=1.0)
@@ -93,8 +93,8 @@ COMPARISON = SearchersParameters(
     first_seed=7,
     reward=REWARD,
     searchers=PARAMETERS,
-    tuning=TuningParameters(settings=2, seeds=2, first_seed=100, grids=GRIDS),
 )
+TUNING = TuningParameters(settings=2, seeds=2, first_seed=100, grids=GRIDS)
 
 
 def row(family, width_0, width_1, target, accuracy=0.7, full=40):
@@ -458,11 +458,15 @@ def test_the_projects_parameters_are_valid(project, tmp_path, shortened):
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict.fromkeys(content)}))
     read = read_section(tmp_path / "params.yaml", "compare_searchers", SearchersParameters)
     assert list(read.searchers.by_name()) == list(SEARCHERS)
+    tuning = read_section(tmp_path / "params.yaml", "tune_searchers", TuningParameters)
+    assert tuning.grids.keys() == set(tuned.tuned_names())
 
 
 def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     section = json.loads(json.dumps(asdict(COMPARISON)))
-    shared = {"benchmarks": {}, "profile": "smoke", "protocols": {"audited": {"csv": "a.csv"}}}
+    tasks = {"lake": {"tuned_on": "sea"}, "sea": {"tuned_on": "lake"}}
+    protocols = {task: {"csv": "a.csv"} for task in tasks}
+    shared = {"benchmarks": {}, "profile": "smoke", "protocols": protocols, "tasks": tasks}
     codecarbon = {"tracking_mode": "process", "country_iso_code": "USA", "sampling_s": 15.0}
     content = {
         **shared,
@@ -472,13 +476,15 @@ def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     paths = {name: tmp_path / name for name in ("improvements.csv", "choices.json", "cost.json")}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"compare_searchers": {}}}))
+    as_declared = {name: {} for name in tuned.tuned_names()}
+    write_json(tmp_path / "tuned.json", {"task": "sea", "settings": as_declared})
     candidates = with_test_accuracy(table())
     candidates.to_csv(tmp_path / "candidates.csv", index=False)
     arguments = SimpleNamespace(
         params=tmp_path / "params.yaml",
         candidates=tmp_path / "candidates.csv",
         task="lake",
-        tuned=None,
+        tuned=tmp_path / "tuned.json",
         **{path.stem: path for path in paths.values()},
     )
     monkeypatch.setattr(compare_searchers, "stage_arguments", lambda *_, **__: arguments)
@@ -493,8 +499,8 @@ def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     assert seeds == {name: {7, 8, 9} if GROUPS[name] == "ranked" else {7, 8} for name in SEARCHERS}
     first = [search for search in here if search.seed == 7]
     choices = yaml.safe_load(paths["choices.json"].read_text())
-    assert choices == describe_choices(Task("lake", tiny(), whole), read, first)
-    assert (choices["task"], choices["tuned_on"], choices["groups"]) == ("lake", None, GROUPS)
+    assert choices == describe_choices(Task("lake", tiny(), whole, "sea"), read, first)
+    assert (choices["task"], choices["tuned_on"], choices["groups"]) == ("lake", "sea", GROUPS)
     assert (choices["budgets"], choices["main_budget"]) == ({"0.1": 3, "0.3": 8}, 8)  # of 27 points
     assert choices["choices"]["oracle"]["tie"] == 1
     assert (choices["points"], choices["grid_points"], choices["oracle_on_grid"]) == (39, 27, True)
@@ -581,14 +587,14 @@ def test_impossible_parameters_are_refused(change, message):
 
 
 def test_every_searcher_tries_as_many_settings_and_the_best_is_kept(tmp_path):
-    result = tuning.tune_all("sea", tiny(), COMPARISON, workers=1)
+    result = tuning.tune_all("sea", tiny(), COMPARISON, TUNING, workers=1)
     assert set(result["tried"]) == set(result["settings"]) == set(GRIDS)
     for name, rows in result["tried"].items():
         assert len(rows) == 2
         best = min(rows, key=lambda line: line["mean_regret"])
         assert result["settings"][name] == best["settings"]
         assert set(best["settings"]) == set(GRIDS[name])
-    again = tuning.draw_settings("tpe", COMPARISON)
+    again = tuning.draw_settings("tpe", TUNING)
     assert [line["settings"] for line in result["tried"]["tpe"]] == again
 
     write_json(tmp_path / "tuned.json", result)
@@ -602,9 +608,8 @@ def test_every_searcher_tries_as_many_settings_and_the_best_is_kept(tmp_path):
 
 def test_the_score_of_a_setting_is_the_mean_regret_over_the_main_budget():
     grids = GRIDS | {"evolution": {"population": [6]}}
-    parameters = replace(COMPARISON, tuning=replace(COMPARISON.tuning, settings=1, grids=grids))
-    landscape = tiny()
-    (line,) = tuning.tune_all("sea", landscape, parameters, workers=1)["tried"]["evolution"]
+    few, landscape = replace(TUNING, settings=1, grids=grids), tiny()
+    (line,) = tuning.tune_all("sea", landscape, COMPARISON, few, workers=1)["tried"]["evolution"]
     oracle = landscape.outcomes[landscape.oracle].reward
     searches = [run_search(landscape, 8, "evolution", seed, PARAMETERS.evolution) for seed in (100, 101)]
     curves = [regret_curve([rise[:2] for rise in one.improvements], oracle, 8) for one in searches]
@@ -621,21 +626,21 @@ def test_the_score_of_a_setting_is_the_mean_regret_over_the_main_budget():
     ],
 )
 def test_a_tuning_that_cannot_be_fair_is_refused(change, message):
-    parameters = replace(COMPARISON, tuning=replace(COMPARISON.tuning, **change))
     with pytest.raises(UserError, match=message):
-        tuning.tune_all("sea", tiny(), parameters, workers=1)
+        tuning.tune_all("sea", tiny(), COMPARISON, replace(TUNING, **change), workers=1)
 
 
-def test_the_tool_writes_what_the_stage_reads(tmp_path, monkeypatch):
+def test_tuned_settings_are_written_for_the_comparison(tmp_path, monkeypatch):
     table().to_csv(tmp_path / "candidates.csv", index=False)
     arguments = SimpleNamespace(
         params=None, candidates=tmp_path / "candidates.csv", tuned=tmp_path / "tuned.json", task="sea"
     )
     monkeypatch.setattr(tune_searchers, "stage_arguments", lambda *_, **__: arguments)
-    monkeypatch.setattr(tune_searchers, "read_section", lambda *_: COMPARISON)
-    monkeypatch.setattr(tune_searchers, "tune_all", lambda task, landscape, _: {"task": task})
+    sections = {"compare_searchers": COMPARISON, "tune_searchers": TUNING}
+    monkeypatch.setattr(tune_searchers, "read_section", lambda _, section, __: sections[section])
+    monkeypatch.setattr(tune_searchers, "tune_all", lambda task, *given: {"task": task, "given": len(given)})
     tune_searchers.main()
-    assert read_json(tmp_path / "tuned.json") == {"task": "sea"}
+    assert read_json(tmp_path / "tuned.json") == {"task": "sea", "given": 3}
 
 
 def test_regret_by_hand():

@@ -102,8 +102,8 @@ def test_an_edit_of_code_or_parameters_is_stale_in_a_development_version(watch, 
     assert (done.returncode, strict.returncode) == (3, 1), done.stdout[-2000:] + done.stderr
     items = json.loads((tmp_path / "verify.json").read_text())["items"]
     stale = {item["name"]: item["found"] for item in items if item["status"] == "stale"}
-    assert stale["making of shrink"] == "code: stages/shrink.py changed (1 changed)"
-    assert "seeds [1, 2, 3, 4, 5] -> [1, 2, 3, 4, 6]" in stale["making of train_baseline@audited"].replace(
+    assert stale["making of shrink@weather"] == "code: stages/shrink.py changed (1 changed)"
+    assert "seeds [1, 2, 3, 4, 5] -> [1, 2, 3, 4, 6]" in stale["making of train_baseline@weather"].replace(
         ".0", ""
     )
     assert not any(item["status"] == "FAIL" for item in items)
@@ -112,8 +112,8 @@ def test_an_edit_of_code_or_parameters_is_stale_in_a_development_version(watch, 
 
 def test_pages_are_not_rendered_again_from_edited_rows(watch):
     before = {path: path.read_bytes() for path in watch.folder.rglob("*") if path.is_file()}
-    undo = edited(watch.folder / "data/reference/search/repairs.csv", "0.", "1.")
-    with pytest.raises(UserError, match=r"search/repairs\.csv: expected .*, found"):
+    undo = edited(watch.folder / "data/reference/search/weather/repairs.csv", "0.", "1.")
+    with pytest.raises(UserError, match=r"search/weather/repairs\.csv: expected .*, found"):
         rerender(watch.folder)
     undo()
     assert before == {path: path.read_bytes() for path in watch.folder.rglob("*") if path.is_file()}
@@ -199,7 +199,7 @@ def test_an_own_run_with_other_ratios_fails(own_run):
 
 
 def test_a_smoke_run_is_refused(own_run):
-    path = own_run / "data/benchmark/audited.csv"
+    path = own_run / "data/benchmark/weather.csv"
     content = path.read_text()
     path.write_text(content.replace(",paper,", ",smoke,"))
     done = verify(own_run, "--run")

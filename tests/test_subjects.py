@@ -1,4 +1,4 @@
-"""Choices become deployed models; an invalid choice is reported in one line."""
+"""Choices become deployed models; an invalid choice is reported in one line; controls are not timed."""
 
 import json
 
@@ -8,7 +8,13 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from sustainable.core.errors import UserError
-from sustainable.forecasting.benchmark.choices import Deployment
+from sustainable.core.journal import RowJournal
+from sustainable.energy.choice import Chosen
+from sustainable.energy.stand_ins import FakeMeter
+from sustainable.forecasting.benchmark import protocol
+from sustainable.forecasting.benchmark.blocks import BlocksParameters
+from sustainable.forecasting.benchmark.choices import Deployment, deployed_widths, resolve
+from sustainable.forecasting.benchmark.runs import RunsParameters
 from sustainable.forecasting.benchmark.subjects import Sources, hits_table, make_subjects
 from sustainable.forecasting.compression.actions import Configuration
 from sustainable.forecasting.data.windows import Windows
@@ -24,6 +30,8 @@ from sustainable.forecasting.model.gru import (
     save_forecaster,
     sequence_flops,
 )
+from sustainable.measuring.blocks import IDLE
+from sustainable.measuring.roofline import Ceiling, Roofline
 
 DAYS, FEATURES = 4, 3
 BASELINE = Deployment((6, 6), "fp32", "torch-eager")
@@ -49,7 +57,7 @@ INPUTS, TARGET = torch.from_numpy(TEST.inputs), torch.from_numpy(TEST.target)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Untrained networks of two seeds, and a narrow one of each."""
+    """Untrained networks of two seeds, a narrow one of each, and one that stands for longer training."""
     folder = tmp_path_factory.mktemp("models")
     for seed in (9, 10):
         torch.manual_seed(seed)
@@ -57,6 +65,8 @@ def models(tmp_path_factory):
         narrow = LayeredGRU(LayeredArchitecture(FEATURES, (4, 2), 0.2))
         save_forecaster(folder / "baseline" / f"seed_{seed}.safetensors", full)
         save_forecaster(folder / "narrow" / "l1" / "4x2" / f"seed_{seed}.safetensors", narrow)
+        longer = LayeredGRU(LayeredArchitecture(FEATURES, (6, 6), 0.2))
+        save_forecaster(folder / "narrow" / "continued" / "6x6" / f"seed_{seed}.safetensors", longer)
     return folder
 
 
@@ -98,6 +108,86 @@ def test_choices_of_the_search_become_what_they_name(sources):
     (export,) = sources.cache.iterdir()  # both runtimes use one file
     for name in ("ppo_stepwise", "best_uncompressed"):
         assert subjects[name].labels["size_bytes"] == export.stat().st_size
+
+
+SEARCHED = {
+    "ppo_stepwise": {"width_0": 4, "width_1": 2, "precision": "bf16", "runtime": "openvino"},
+    "oracle": {"width_0": 3, "width_1": 2, "precision": "fp32", "runtime": "numba"},
+}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("ppo_stepwise", Deployment((4, 2), "bf16", "openvino")),
+        ("chosen_fp32", Deployment((4, 2), "fp32", "openvino")),
+        ("chosen_widths", Deployment((4, 2), "fp32", "torch-eager")),
+        ("oracle", Deployment((3, 2), "fp32", "numba")),
+        (BASELINE, BASELINE),
+        ("logistic_window", "logistic_window"),
+        ("continued", "continued"),
+    ],
+)
+def test_a_choice_is_taken_apart_by_widths_runtime_and_precision(tmp_path, choice, expected):
+    path = tmp_path / "choices.json"
+    path.write_text(json.dumps({"choices": SEARCHED}))
+    assert resolve(choice, path) == expected
+
+
+def test_deployed_widths_are_those_of_networks_once_each(tmp_path):
+    path = tmp_path / "choices.json"
+    path.write_text(json.dumps({"choices": SEARCHED}))
+    twin, narrow = BASELINE, Deployment((4, 2), "fp32", "onnxruntime")
+    choices = [BASELINE, "chosen_fp32", "oracle", "chosen_widths", narrow, "logistic_last_day", twin]
+    assert deployed_widths([*choices, Configuration(0.5, False)], path) == [(6, 6), (4, 2), (3, 2)]
+    with pytest.raises(UserError, match=r"choices\.best_uncompressed is not a deployment"):
+        deployed_widths(["best_uncompressed"], path)
+
+
+def test_steps_on_the_way_to_the_choice_are_deployed_as_they_are_named(sources):
+    sources.choices.write_text(json.dumps({"choices": {"ppo_stepwise": POINTS["oracle"]}}))
+    names = ("chosen_widths", "ppo_stepwise")
+    subjects = make(sources, {"baseline": BASELINE} | {name: name for name in names})
+    labels = [subjects[name].labels for name in names]
+    assert [one["name"] for one in labels] == ["4x2 fp32 torch-eager", "4x2 int8 torch-eager"]
+    assert subjects["chosen_widths"].deployed.precision == "fp32"
+
+
+def test_controls_are_scored_and_not_timed(sources, tmp_path, monkeypatch):
+    roofline = Roofline(1.0, 1.0, Ceiling(1.0, "torch", (1, 1, 1), {}), None, "a test")
+    monkeypatch.setattr(protocol, "measure_roofline", lambda: roofline)  # to measure it takes 15 seconds
+    controls = {"continued": "continued", "broken_width": "width_1"}
+    parameters = BlocksParameters(
+        method="blocks", blocks=2, window_s=0.05, batch_sizes=[1, 8], threads=1, seed=5,
+        keep_memory=False, warm_up_limit_s=0.1, warm_up_tolerance=0.5, overhead_limit=0.9,
+        cpu_to_wall_floor=0.95, neighbours_limit=0.05, latency_calls=10,
+        configurations={"baseline": BASELINE, "baseline_twin": BASELINE}, controls=controls,
+    )  # fmt: skip
+    replicas = protocol.make_replicas(parameters, sources, INPUTS, TARGET, {})
+    chosen, journal = Chosen(FakeMeter, "fake", "a test"), RowJournal(tmp_path / "journal", "work")
+    rows, frozen = protocol.measure_as(parameters, replicas, INPUTS, TARGET, chosen, journal, {"study": "A"})
+    timed = {"baseline", "baseline_twin"}
+    assert {row["configuration"] for row in rows} == timed | {IDLE}
+    assert {row["training_seed"] for row in rows} == {9, 10}
+    assert frozen["loops"].keys() == frozen["latency"].keys() == timed
+    hits = hits_table(replicas, TRAIN, TEST)
+    assert list(hits[0])[2:6] == ["baseline", "baseline_twin", *controls]
+    assert [row["continued"] for row in hits] == [
+        int(right) for seed in (9, 10) for right in correct(sources.continued(seed), INPUTS, TARGET, 25)
+    ]
+    labels = [replicas[9][name].labels for name in ("baseline", *controls)]
+    assert len({one["weights_sha256"] for one in labels}) == 3
+    assert [one["name"] for one in labels[1:]] == ["continued", "width 1"]
+
+
+def test_the_published_way_measures_the_network_of_the_first_seed(sources):
+    parameters = RunsParameters(
+        method="runs", runs=2, order="fixed", loader=False, batch_size=8, metered_batches=1, threads=1,
+        keep_memory=False, seed=1, configurations=dict.fromkeys(("baseline", "twin"), Configuration()),
+    )  # fmt: skip
+    replicas = protocol.make_replicas(parameters, sources, INPUTS, TARGET, {"study": "A"})
+    assert {seed: list(subjects) for seed, subjects in replicas.items()} == {9: ["baseline", "twin"]}
+    assert replicas[9]["twin"].labels["study"] == "A"
 
 
 def test_broken_networks_are_broken_as_their_names_say(sources):

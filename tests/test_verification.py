@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imports import STAGES
 from sustainable.core.errors import UserError
+from sustainable.core.files import write_json
+from sustainable.core.parameters import read_tasks
 from sustainable.core.tensors import tensors_sha256, write_tensors
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, compared, counts, current, skipped, strictly
@@ -29,8 +32,10 @@ from sustainable.verification.lock import (
     read_lock,
     upstream,
 )
-from sustainable.verification.manifest import tier_of
+from sustainable.verification.manifest import declared_tiers, tier_of
+from sustainable.verification.place import TASKS, Place
 from sustainable.verification.tiers.integrity import root_sha256, shipped_name
+from sustainable.verification.tiers.own_run import compare_artifacts
 from sustainable.verification.tiers.statistical import (
     Margin,
     MeasuredTable,
@@ -42,6 +47,8 @@ from sustainable.verification.tiers.statistical import (
     log_ratios_to_baseline,
 )
 from sustainable.verification.tiers.verdicts import check_verdicts
+
+ROOT = STAGES.parent
 
 
 def text_file(folder, name, text):
@@ -245,8 +252,45 @@ def test_the_first_pattern_gives_the_tier():
         tier_of("paper/x", tiers)
 
 
+@pytest.mark.parametrize(
+    ("path", "tier"),
+    [
+        ("data/search/weather/candidates.csv", "T3"),
+        ("data/search/mnist1d/candidates.conditions.json", "none"),
+        ("data/search/mnist1d/tuned.json", "T4"),
+        ("data/search/weather/choices.json", "T4"),
+        ("data/search/weather/repairs.csv", "T4"),
+        ("data/search/published/actions.csv", "T1"),
+        ("data/benchmark/mnist1d.csv", "T3"),
+        ("data/benchmark/mnist1d.hits.csv", "T2"),
+        ("data/metrics/weather/confirmed.json", "T1"),
+        ("data/metrics/weather/confirmation_cost.json", "none"),
+        ("data/models/weather/confirmed/baseline/seed_11.safetensors", "T1"),
+        ("data/training/weather/confirmed.csv", "T4"),
+        ("data/training/weather/narrow.csv", "T1"),
+    ],
+)
+def test_what_follows_from_a_search_here_need_not_be_equal(path, tier):
+    assert tier_of(path, declared_tiers(ROOT)) == tier
+
+
+def test_the_tasks_are_those_of_the_parameters():
+    assert tuple(read_tasks(ROOT / "params.yaml")) == TASKS
+
+
+def test_a_fresh_network_of_widths_that_were_not_chosen_here_is_no_failure(tmp_path):
+    folder = "data/models/weather/confirmed"
+    missing = [f"{folder}/baseline/seed_11.safetensors", f"{folder}/narrow/l1/32x8/seed_11.safetensors"]
+    entry = {"tier": "T1", "stage": "confirm@weather", "content": "0"}
+    manifest = {"artifacts": dict.fromkeys(missing, entry), "claims": {}, "sources": {}}
+    write_json(tmp_path / "data/reference/manifest.json", manifest)
+    found = list(compare_artifacts(Place(tmp_path)))
+    assert [item.status for item in found] == ["FAIL", "skipped"]
+    assert found[1].detail == "the searches here chose other widths"
+
+
 def test_shipped_names():
-    assert shipped_name("data/search/candidates.csv") == "search/candidates.csv"
+    assert shipped_name("data/search/weather/choices.json") == "search/weather/choices.json"
     assert shipped_name("paper/claims.json") == "claims.json"
     assert shipped_name("paper/tables/claims.tex") == "paper/tables/claims.tex"
 
@@ -351,10 +395,11 @@ def candidates(factors):
 def test_candidates_are_compared_by_runtime_on_the_mean(tmp_path):
     reference = written(tmp_path, "reference.csv", candidates([1, 1, 1]))
     same = written(tmp_path, "own.csv", candidates([3, 3, 3]))  # a slower host, the same ratios
-    (item,) = check_candidates(same, reference, WIDE)
+    (item,) = check_candidates("the table", same, reference, WIDE)
     assert item.status == "ok"
+    assert item.name.startswith("the table: fp32 torch-eager")
     other = written(tmp_path, "own.csv", candidates([1, 5, 5]))
-    (item,) = check_candidates(other, reference, WIDE)
+    (item,) = check_candidates("the table", other, reference, WIDE)
     assert item.status != "ok"
 
 

@@ -76,7 +76,7 @@ def published(project):
 
 @pytest.fixture(scope="module")
 def audited(project):
-    return parts_of(project, "audited")
+    return parts_of(project, "weather")
 
 
 def test_the_data_set_is_the_documented_one(project):
@@ -268,6 +268,7 @@ def write_params(folder, section) -> Path:
         "profile": "paper",
         "protocols": {"mine": {"csv": "weather.csv"}},
         "benchmarks": {},
+        "tasks": {},
         "metering": {},
     }
     content["preprocess"] = {"mine": section}

@@ -13,7 +13,7 @@ from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_yaml
-from sustainable.verification.place import MANIFEST, REFERENCE, Place, read_claims
+from sustainable.verification.place import MANIFEST, REFERENCE, TASKS, Place, read_claims
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
 PAPER = "paper/paper.pdf"
@@ -22,9 +22,8 @@ SETTINGS = "stages/sustainable/verification/verify.yaml"
 SOURCES = (SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml")
 """What a run is made from besides code and the raw data, whose file params.yaml names."""
 LEFT_OUT = (
-    "data/processed/*", "data/models/audited/*", "data/models/mnist1d/*", "data/models/quantized_policies/*",
-    "paper/figures/*",
-    "paper/report.html", "paper/paper.pdf",
+    "data/processed/*", *(f"data/models/{task}/*" for task in TASKS), "data/models/quantized_policies/*",
+    "paper/figures/*", "paper/report.html", "paper/paper.pdf",
 )  # fmt: skip
 """Artifacts of which only the hashes are shipped: too large, or rendered in seconds."""
 
@@ -125,6 +124,6 @@ def tier_of(path: str, tiers: Mapping[str, str]) -> str:
 
 def host_of(root: Path) -> dict[str, Any]:
     """The host of a run as its measuring stages described it, and every pinned package."""
-    paths = {name: root / f"data/benchmark/{name}.conditions.json" for name in ("audited", "policies")}
+    paths = {name: root / f"data/benchmark/{name}.conditions.json" for name in (*TASKS, "policies")}
     described = {name: read_json(path)["host"] for name, path in paths.items()}
     return {"measured_on": described, "packages": pins(root)}

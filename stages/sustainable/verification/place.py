@@ -13,6 +13,8 @@ from sustainable.verification.lock import Stage, declared_stages, files_in, read
 ROOT = Path(__file__).resolve().parents[3]
 """The folder of this project."""
 REFERENCE = "data/reference"
+TASKS = ("weather", "mnist1d")
+"""The audited tasks of params.yaml; the files of each lie in folders of its name."""
 SUMS, MANIFEST = "SHA256SUMS", "manifest.json"
 UNLISTED = (SUMS, "README.md")
 """Files of the reference that `SHA256SUMS` does not list: itself, and the text that explains it."""

@@ -1,6 +1,6 @@
 """How much work the parameters ask a stage to do, so that a forecast can scale what the stage took before.
 
-Each function takes params.yaml as a mapping, the part of a stage (`audited` of `benchmark@audited`) and the
+Each function takes params.yaml as a mapping, the part of a stage (`weather` of `benchmark@weather`) and the
 number of cores, and gives roughly the wall seconds on the host of the shipped run. Only ratios are used.
 """
 
@@ -12,12 +12,14 @@ from typing import Any
 Params = Mapping[str, Any]
 BATCH_SIZE = 64
 """Of the published training, whose steps are the unit of speed (see `calibration`)."""
-BEST_EPOCH = {"published": 276, "audited": 20, "mnist1d": 60}
+BEST_EPOCH = {"published": 276, "weather": 20, "mnist1d": 60}
 """Epoch with the lowest validation loss in the shipped run (of several seeds, about their mean)."""
 EPOCH_S, FINE_TUNE_EPOCH_S = 3.4, 2.3
-"""An epoch of the full network under the published and the audited protocol."""
+"""An epoch of a network of 256 units per layer on the weather: trained as published, and fine-tuned."""
 SCORING_S, EPISODE_S, PREPARING_S, PROCESS_S = 0.5, 0.03, 3.0, 3.0
 """Scoring a network; an episode; preparing a policy for int8; a process whose memory is read."""
+TARGET_COUNT = 7
+"""Pairs of precision and runtime of a candidate: the length of `TARGETS`, whose module loads torch."""
 FEWEST_PASSES, MOST_PASSES, STEPS_PER_PASS = 40, 800, 300
 """Passes of the network in a search of layers (of equal shares, of all); PPO's steps in the time of one."""
 TRAINING_STEPS_PER_S = {"PPO": 5000.0, "TRPO": 5000.0, "SAC": 50.0, "TD3": 75.0, "DDPG": 75.0}
@@ -26,17 +28,14 @@ SMALLEST_SHARE = 0.05
 
 
 def baseline_work(params: Params, part: str, cores: int) -> float:
-    training = params["train_baseline"][part]
-    recipe = training["recipe"]
-    epochs = min(recipe["epochs"], BEST_EPOCH[part] + recipe["patience_epochs"])
-    cost = _cost([training["hidden"]] * training["layers"]) / _cost([256, 256])
-    return float(ceil(len(training["seeds"]) / cores) * epochs * cost * EPOCH_S)
+    seeds = params["train_baseline"][part]["seeds"]
+    return float(ceil(len(seeds) / cores) * _baseline_s(params, part))
 
 
 def shrink_work(params: Params, part: str, cores: int) -> float:
     """Training stops early: about half of the epochs that are allowed are needed."""
-    training, shrink = params["train_baseline"]["audited"], params["shrink"]
-    full = [training["hidden"]] * training["layers"]
+    training, shrink = params["train_baseline"][part], params["shrink"][part]
+    full = _full(training)
     pruned = [*_pairs(shrink), *([(1 - share) * width for width in full] for share in shrink["equal_shares"])]
     controls, scratch = shrink["controls"], ("scratch", "distilled")
     epochs = sum(shrink["fine_tune"]["epochs"] * _share(widths, full) for widths in pruned)
@@ -49,12 +48,31 @@ def shrink_work(params: Params, part: str, cores: int) -> float:
 def candidates_work(params: Params, part: str, cores: int) -> float:
     """Scoring shares the cores. Timing does not: every precision and runtime in every round, each for about
     2.5 windows, because the number of calls is doubled until it fills one."""
-    candidates, shrink = params["candidates"], params["shrink"]
+    candidates, shrink = params["candidates"], params["shrink"][part]
     masked = len(candidates["masked_shares"]) * len(candidates["masked_scopes"])
     dense = len(_pairs(shrink)) + len(shrink["equal_shares"])
-    scoring = SCORING_S * (dense + masked) * len(params["train_baseline"]["audited"]["seeds"]) / cores
-    timed = (6 * dense + masked) * len(candidates["batch_sizes"])
+    scoring = SCORING_S * (dense + masked) * len(params["train_baseline"][part]["seeds"]) / cores
+    timed = (TARGET_COUNT * dense + masked) * len(candidates["batch_sizes"])
     return float(scoring + candidates["rounds"] * timed * 2.5 * candidates["window_s"])
+
+
+def confirm_work(params: Params, part: str, cores: int) -> float:
+    """For every fresh seed a baseline, and the networks that the benchmark names, for half of the epochs.
+
+    The baseline's widths stand for the network that is trained on. What searches choose is small: left out.
+    """
+    training, shrink = params["train_baseline"][part], params["shrink"][part]
+    full, configurations = _full(training), params["benchmark"][part]["configurations"].values()
+    named = {tuple(one["widths"]) for one in configurations if isinstance(one, Mapping)}
+    share = sum(_share(widths, full) for widths in {tuple(full), *named})
+    epoch_s = FINE_TUNE_EPOCH_S * _cost(full) / _cost([256, 256])
+    seconds = _baseline_s(params, part) + share * shrink["fine_tune"]["epochs"] / 2 * epoch_s
+    return float(len(params["confirm"]["seeds"]) * seconds / cores)
+
+
+def tuning_work(params: Params, part: str, cores: int) -> float:
+    tuning = params["tune_searchers"]
+    return float(len(tuning["grids"]) * tuning["settings"] * tuning["seeds"] / cores)
 
 
 def searchers_work(params: Params, part: str, cores: int) -> float:
@@ -120,14 +138,29 @@ WORK: Mapping[str, Callable[[Params, str, int], float]] = {
     "candidates": candidates_work,
     "rl_search": lambda params, part, cores: float(params["rl_search"][part]["agent"]["timesteps"]),
     "layerwise_search": layerwise_work,
+    "tune_searchers": tuning_work,
     "compare_searchers": searchers_work,
-    "repair_search": lambda params, part, cores: len(params["train_baseline"]["audited"]["seeds"]),
+    "confirm": confirm_work,
+    "repair_search": lambda params, part, cores: len(params["train_baseline"]["weather"]["seeds"]),
     "benchmark": benchmark_work,
     "train_policies": policy_training_work,
     "compress_policies": compression_work,
     "benchmark_policies": policy_benchmark_work,
 }
 """By stage; the work of the others (preprocess, report) does not depend on the parameters."""
+
+
+def _baseline_s(params: Params, part: str) -> float:
+    """Seconds to train one baseline."""
+    training = params["train_baseline"][part]
+    recipe = training["recipe"]
+    epochs = min(recipe["epochs"], BEST_EPOCH[part] + recipe["patience_epochs"])
+    return float(epochs * EPOCH_S * _cost(_full(training)) / _cost([256, 256]))
+
+
+def _full(training: Params) -> list[int]:
+    """Widths of the baseline."""
+    return [training["hidden"]] * training["layers"]
 
 
 def _pairs(shrink: Params) -> list[Sequence[float]]:

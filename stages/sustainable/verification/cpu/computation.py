@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # nothing here may import numpy or torch before the pins are 
 
     Subjects = Iterator[tuple[str, dict[str, Tensor]]]
 
-PROTOCOL = "published"
+PROTOCOL, TASK = "published", "weather"
+"""Whose section `shrink` is used: only tasks have one."""
 WINDOWS, VALIDATION, EPOCHS = 64, 32, 3
 """A batch is 64 windows: three steps. Emulated, a step takes about half a minute."""
 NARROW_MODELS: "dict[ShrinkMethod, tuple[int, int]]" = {"l2": (64, 64), "distilled": (16, 16)}
@@ -154,7 +155,7 @@ def forecasters(params: Path, csv: Path) -> "Subjects":
     yield "GRU trained", dict(model.state_dict()) | {"losses": torch.tensor(losses, dtype=torch.float64)}
     yield "GRU logits", {"validation": logits_of(model, validation[0], recipe.batch_size)}
 
-    shrinking = read_section(params, "shrink", ShrinkParameters)
+    shrinking = read_section(params, "shrink", ShrinkParameters, TASK)
     controls = replace(shrinking.controls, from_scratch=replace(shrinking.controls.from_scratch, epochs=1))
     shorter = replace(shrinking, fine_tune=replace(shrinking.fine_tune, epochs=1), controls=controls)
     for method, widths in NARROW_MODELS.items():

@@ -18,7 +18,7 @@ from sustainable.verification.export.witness import CRATE, WITNESS
 from sustainable.verification.folders import copy
 from sustainable.verification.items import Item, strictly
 from sustainable.verification.lock import files_in
-from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, Place
+from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, TASKS, Place
 from sustainable.verification.rerender import TRACKED
 from sustainable.verification.tamper import forgery
 from sustainable.verification.tiers.shipped import MANIFEST_FILE, MECHANISMS
@@ -28,12 +28,15 @@ READ_BY_VERIFY = (
     "requirements.txt", "CITATION.cff",
 )  # fmt: skip
 ROW_TABLES = (
-    "benchmark/published.csv", "benchmark/remeasured.csv", "benchmark/audited.csv", "benchmark/policies.csv",
-    "benchmark/workload.csv", "benchmark/memory.csv", "benchmark/published.hits.csv",
-    "benchmark/remeasured.hits.csv", "benchmark/audited.hits.csv", "search/candidates.csv",
-    "search/improvements.csv", "search/repairs.csv", "search/published/actions.csv", "policies/returns.csv",
-    "training/audited/narrow.csv", "benchmark/step_windows.csv", "benchmark/layerwise.csv",
-    "search/published/discovery.csv", "search/layerwise/searches.csv",
+    "benchmark/published.csv", "benchmark/remeasured.csv", "benchmark/policies.csv", "benchmark/workload.csv",
+    "benchmark/memory.csv", "benchmark/published.hits.csv", "benchmark/remeasured.hits.csv",
+    "benchmark/step_windows.csv", "benchmark/layerwise.csv", "search/published/actions.csv",
+    "search/published/discovery.csv", "search/layerwise/searches.csv", "search/weather/repairs.csv",
+    "policies/returns.csv",
+    *(f"benchmark/{task}.csv" for task in TASKS), *(f"benchmark/{task}.hits.csv" for task in TASKS),
+    *(f"search/{task}/candidates.csv" for task in TASKS),
+    *(f"search/{task}/improvements.csv" for task in TASKS),
+    *(f"training/{task}/narrow.csv" for task in TASKS),
 )  # fmt: skip
 """Tables from which claims and printed numbers come."""
 FEW = 6
@@ -153,18 +156,19 @@ def _single(seed: int) -> Iterator[Attack]:
         left = partial(forgery.rewrite_descriptions, left=[name])
         yield _on(kind, f"{REFERENCE}/{name}", forgery.edit_hash, then=left)
     kind = f"hash edited in {MANIFEST}, other hashes rewritten"
-    rows = partial(forgery.reverse_hash, artifact="data/benchmark/audited.csv", key="sha256")
+    rows = partial(forgery.reverse_hash, artifact="data/benchmark/weather.csv", key="sha256")
     yield Attack(kind, MANIFEST_FILE, rows, then=forgery.rewrite_descriptions)
     splits = partial(forgery.reverse_hash, artifact=SPLITS, key="content")
     turned = partial(forgery.turn_verdict, claim="C1", files=())
+    shrink, oracle = "shrink@weather", partial(forgery.edit_oracle, task="weather")
     summary, figure = f"{REFERENCE}/metrics/benchmark.json", "shipped/figures/accuracy.png"
     yield from (
         Attack("hash of the splits edited", MANIFEST_FILE, splits, True),
         Attack("verdict edited in the manifest only", "C1", turned, True),
-        Attack("input edited in the lock", "shrink", partial(forgery.edit_input, stage="shrink"), True),
+        Attack("input edited in the lock", shrink, partial(forgery.edit_input, stage=shrink), True),
         Attack("other version pinned", "numpy", partial(forgery.pin_another_version, package="numpy"), True),
         _on("summary edited", summary, forgery.edit_digit, True, seed=str(seed)),
-        Attack("oracle edited, everything rendered again", "C3", forgery.edit_oracle),
+        Attack("oracle edited, everything rendered again", "C3", oracle),
         Attack("reason edited", "A1", lambda root: forgery.edit_reason(root / forgery.CLAIMS[0]), True),
         Attack("number typed into a template, page and lock rewritten", "paper.tex.j2", forgery.type_number),
         Attack("other figure rendered", "shipped/figures", lambda root: write_text(root / figure, "another")),

@@ -129,9 +129,9 @@ def pin_another_version(root: Path, package: str) -> None:
         manifest["sources"]["requirements.txt"] = file_sha256(path)
 
 
-def edit_oracle(root: Path) -> None:
-    """Give the oracle a higher reward, and render everything that follows from it again."""
-    with edited(root / REFERENCE / "search/choices.json") as choices:
+def edit_oracle(root: Path, task: str) -> None:
+    """Give a task's oracle a higher reward, and render everything that follows from it again."""
+    with edited(root / REFERENCE / f"search/{task}/choices.json") as choices:
         choices["choices"]["oracle"]["reward"] += 0.001
     reseal(root)
     release(root)  # with the inputs that the stage report then has

@@ -12,7 +12,7 @@ from sustainable.core.parameters import read_section
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256, safetensors_sha256
 from sustainable.verification.items import HERE, Item, compared, skipped
-from sustainable.verification.place import Place
+from sustainable.verification.place import TASKS, Place
 from sustainable.verification.tiers.integrity import sha256_or_none
 
 RENDERED = "shipped"
@@ -96,16 +96,18 @@ def _other_tex(file: Path, version: str) -> str | None:
 
 
 def check_oracle(place: Place) -> Iterator[Item]:
-    """Check that the oracle of the shipped choices is the best deployment of the shipped table."""
+    """Check for every task that the oracle of the shipped choices is the best of the shipped candidates."""
     from sustainable.forecasting.search.landscape import DeploymentReward, Landscape
 
     reward = DeploymentReward(**place.parameters["compare_searchers"]["reward"])
-    table = read_rows(place.reference / "search/candidates.csv", ("family",))
-    best = max(outcome.reward for outcome in Landscape.of_table(table, reward).outcomes.values())
-    path = place.reference / "search/choices.json"
-    try:
-        named = read_json(path)["choices"]["oracle"]["reward"]
-    except (KeyError, TypeError):
-        raise UserError(f"{path}: no oracle; restore it from git") from None
-    name = "the oracle of choices.json is the best of candidates.csv"
-    yield compared("T1", name, HERE, repr(best), repr(named), stage="compare_searchers")
+    for task in TASKS:
+        folder = place.reference / "search" / task
+        landscape = Landscape.of_table(read_rows(folder / "candidates.csv", ("family",)), reward)
+        best = max(outcome.reward for outcome in landscape.outcomes.values())
+        try:
+            named = read_json(folder / "choices.json")["choices"]["oracle"]["reward"]
+        except (KeyError, TypeError):
+            raise UserError(f"{folder / 'choices.json'}: no oracle; restore it from git") from None
+        name = f"the oracle of {task}/choices.json is the best of {task}/candidates.csv"
+        stage = f"compare_searchers@{task}"
+        yield compared("T1", name, HERE, repr(best), repr(named), stage=stage)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +19,10 @@ from sustainable.verification.tiers import statistical, verdicts
 from sustainable.verification.tiers.integrity import shipped_name
 from sustainable.verification.tiers.shipped import report_of, safely
 
-CHOSEN_BY_SEARCH = ("agent_optimized", "ppo_stepwise", "oracle")
+CHOSEN_BY_SEARCH = ("agent_optimized", "ppo_stepwise", "chosen_widths", "chosen_fp32", "oracle")
 """Configurations that a search chooses on the host's own table: they may be other models here."""
+WIDTHS_CHOSEN = "data/models/*/confirmed/narrow/l1/*"
+"""Fresh networks of the widths that are deployed. Some of these are a search's choice."""
 NOT_COMPARED: dict[str, tuple[Tier, str]] = {
     "T4": ("T4", "it follows from rows that this host measured: its claims are judged (T4)"),
     "none": ("T2", "the cost of the run and the host that it ran on differ by nature"),
@@ -28,7 +31,7 @@ NOT_COMPARED: dict[str, tuple[Tier, str]] = {
 
 def check_run(root: Path) -> list[Item]:
     """Check this host's run; raises `UserError` if there is none, or only a smoke run."""
-    place, path = Place(root), root / "data/benchmark/audited.csv"
+    place, path = Place(root), root / "data/benchmark/weather.csv"
     if not path.is_file():
         raise UserError(f"{path}: missing; run `make reproduce` first, then `make verify RUN=1`")
     profiles = set(read_rows(path, ROW_COLUMNS)["profile"])
@@ -69,6 +72,8 @@ def compare_artifacts(place: Place) -> Iterator[Item]:
             continue  # measured rows: see check_rows
         if not own.is_file() and path == PAPER:
             yield skipped("T1", path, "no PDF was compiled here: it needs TeX", HERE)
+        elif not own.is_file() and fnmatch(path, WIDTHS_CHOSEN):
+            yield skipped("T1", path, "the searches here chose other widths", HERE)
         elif not own.is_file():
             detail, advice = f"must reach {tier}", f"`dvc repro -s -f {stage}` makes it"
             yield compared("T1", path, HERE, "a file", None, stage=stage, advice=advice, detail=detail)
@@ -110,8 +115,9 @@ def check_rows(place: Place) -> Iterator[Item]:
         if "weights_sha256" in tables[1]:
             yield _models(place, measured.path, *tables)
         yield from statistical.check_measured(own, reference, measured, margin)
-    path = statistical.CANDIDATE_TABLE
-    yield from statistical.check_candidates(place.root / path, place.reference / shipped_name(path), margin)
+    for path in statistical.CANDIDATE_TABLES:
+        own, reference = place.root / path, place.reference / shipped_name(path)
+        yield from statistical.check_candidates(path, own, reference, margin)
 
 
 def _models(place: Place, path: str, own: pd.DataFrame, reference: pd.DataFrame) -> Item:

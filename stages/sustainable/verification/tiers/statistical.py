@@ -19,8 +19,9 @@ from sustainable.core.files import read_rows
 from sustainable.reporting.measured_rows import BASELINE, IDLE
 from sustainable.statistics import Estimate, student_interval
 from sustainable.verification.items import HERE, Item, compared, passed, skipped
+from sustainable.verification.place import TASKS
 
-CANDIDATE_TABLE = "data/search/candidates.csv"
+CANDIDATE_TABLES = tuple(f"data/search/{task}/candidates.csv" for task in TASKS)
 CANDIDATE_KEYS = ["family", "width_0", "width_1", "masked_share", "scope", "precision", "runtime"]
 """The columns that name a candidate."""
 WINDOW_KEYS = ["training_seed", "first_day"]
@@ -44,7 +45,7 @@ MEASURED = (
     MeasuredTable("data/benchmark/remeasured.csv", "cpu_time_ms", ("batch_size",)),
     MeasuredTable("data/benchmark/step_windows.csv", "cpu_time_ms", ("batch_size",)),
     MeasuredTable("data/benchmark/layerwise.csv", "cpu_time_ms", ("batch_size",)),
-    MeasuredTable("data/benchmark/audited.csv", "cpu_time_ms", ("batch_size",)),
+    *(MeasuredTable(f"data/benchmark/{task}.csv", "cpu_time_ms", ("batch_size",)) for task in TASKS),
     MeasuredTable("data/benchmark/policies.csv", "cpu_time_per_step_us", ("environment", "algorithm")),
     MeasuredTable("data/benchmark/workload.csv", "cpu_time_per_step_us", ("dose_us",)),
     MeasuredTable("data/benchmark/memory.csv", "process_rss_bytes", ("environment", "algorithm"), "repeat"),
@@ -148,18 +149,18 @@ def item_of_ratio(name: str, difference: Estimate | None, log_there: float, marg
     return skipped("T3", name, why, HERE)
 
 
-def check_candidates(own: Path, reference: Path, margin: Margin) -> Iterator[Item]:
-    """Compare the tables of candidates by precision, runtime and batch size.
+def check_candidates(path: str, own: Path, reference: Path, margin: Margin) -> Iterator[Item]:
+    """Compare two tables of candidates, named `path` in items, by precision, runtime and batch size.
 
     What is compared is the mean difference of log ratios to the baseline, over the candidates that both hosts
     timed.
     """
-    tables = [_priced(read_rows(path, CANDIDATE_KEYS)) for path in (own, reference)]
+    tables = [_priced(read_rows(table, CANDIDATE_KEYS)) for table in (own, reference)]
     sizes = [name for name in tables[1].columns if str(name).startswith("cpu_time_ms_batch_")]
     paired = tables[0].join(tables[1], lsuffix="_here", rsuffix="_there", how="inner")
     for (precision, runtime), rows in paired.groupby(["precision", "runtime"]):
         for size in sizes:
-            name = f"{CANDIDATE_TABLE}: {precision} {runtime} {size.removeprefix('cpu_time_ms_')}"
+            name = f"{path}: {precision} {runtime} {size.removeprefix('cpu_time_ms_')}"
             differences = (rows[f"{size}_here"] - rows[f"{size}_there"]).dropna()
             if differences.empty or ((differences == 0).all() and len(differences) < 2):
                 continue
