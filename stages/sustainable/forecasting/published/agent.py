@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from sustainable.core.parameters import STRICT
 
@@ -57,7 +58,7 @@ def make_agent(environment: gymnasium.Env[Any, Any], parameters: AgentParameters
 
     The optimizer is the fused Adam, which gives equal weights on every CPU (see `core.determinism`).
     """
-    return PPO(
+    agent = PPO(
         "MlpPolicy",
         environment,
         n_steps=parameters.steps_per_update,
@@ -66,6 +67,8 @@ def make_agent(environment: gymnasium.Env[Any, Any], parameters: AgentParameters
         policy_kwargs={"optimizer_kwargs": {"fused": True}},
         device="cpu",
     )
+    agent.set_logger(Logger(None, []))  # the default leaves a folder in /tmp for every training
+    return agent
 
 
 def train_agent(

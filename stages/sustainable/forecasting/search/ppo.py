@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sustainable.core.parameters import STRICT
@@ -102,7 +103,7 @@ def _agent(
 
     The optimizer is the fused Adam, which gives equal weights on every CPU (see `core.determinism`).
     """
-    return kind(
+    agent = kind(
         "MlpPolicy",
         DummyVecEnv([make] * parameters.environments),
         n_steps=parameters.steps_per_update,
@@ -116,6 +117,8 @@ def _agent(
         seed=seed,
         device="cpu",
     )
+    agent.set_logger(Logger(None, []))  # the default leaves a folder in /tmp for every training
+    return agent
 
 
 def _learn(agent: Any, parameters: PpoParameters) -> int:

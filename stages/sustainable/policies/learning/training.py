@@ -22,6 +22,7 @@ from sb3_contrib import TRPO
 from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
@@ -143,6 +144,7 @@ def train_one(
     cost of this session; every checkpoint contains it. Raises `EnvironmentFault` if an environment breaks.
     """
     model, log = new_model(run), TrainingLog()
+    model.set_logger(Logger(None, []))  # the default leaves a folder in /tmp for every training
     resumed = checkpointing is not None and _resume(model, run, log, checkpointing)
     callback = TrainingCallback(run, log, curve_steps, checkpointing, cost_so_far)
     left = run.recipe.steps - model.num_timesteps
