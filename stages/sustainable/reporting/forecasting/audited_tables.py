@@ -20,7 +20,7 @@ from sustainable.reporting.forecasting.searching import (
 )
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.forecasting.table_parts import EVEN_COLUMNS, THREE, forecasts, identical
+from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, THREE, forecasts, identical
 from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.tables import BLANK, Code, Column, ReportTable, Row, Spanning, rows_of
@@ -215,9 +215,7 @@ def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable
     )
 
     def rows(task: Task) -> list[Row]:
-        metrics = task.run.metrics
-        trained, frugal = metrics.get("confirmed", metrics["baseline"]), metrics["baseline"]["forecasters"]
-        own = [seed["test"]["accuracy"] for seed in trained["seeds"].values()]
+        own, frugal = task.test_accuracies, task.run.metrics["baseline"]["forecasters"]
         shown = [Row(["the network", sum(own) / len(own), BLANK])]
         return shown + [
             Row([formats.words(key), one["test"]["accuracy"], lead_over(own, one, parameters)])
@@ -225,8 +223,7 @@ def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable
         ]
 
     def about(task: Task) -> str:
-        of_class = task.run.metrics["preprocess"]["test"].get("of_class", ())  # none for days: two classes
-        return f"{len(of_class) or 2} classes, {_seeds(task)}"
+        return f"{task.classes} classes, {_seeds(task)}"
 
     caption = (
         "The network's lead over frugal forecasters. Brackets: "
@@ -325,7 +322,7 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         interval("test regret (nats)"),
     )
     caption = (
-        "Searchers of the same space at each budget, on the table of each task: mean over "
+        "The searchers of the same space at each budget, on the table of each task: mean over "
         f"seeds, with {declared_percent(parameters.confidence)} intervals (bootstrap "
         "over seeds; Wilson's for shares). Budget: distinct evaluations, and their share of the grid. "
         "Normalised regret: regret as a share of the range between the best and worst reward of the grid. "

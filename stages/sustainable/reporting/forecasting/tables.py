@@ -12,7 +12,7 @@ from sustainable.reporting import formats
 from sustainable.reporting.forecasting.results import MICRO_IN_MILLI, scaled
 from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.audited_tables import audited_tables
-from sustainable.reporting.forecasting.table_parts import EVEN_COLUMNS, FOUR, THREE, forecasts, identical
+from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, FOUR, THREE, forecasts, identical
 from sustainable.reporting.forecasting.source import PublishedLine
 from sustainable.reporting.forecasting.source_tables import source_tables
 from sustainable.reporting.forecasting.summary import Forecasting

@@ -44,6 +44,17 @@ class Task:
         """The task's name in print."""
         return TITLES.get(self.name, self.name)
 
+    @property
+    def classes(self) -> int:
+        """The classes to tell apart; a target of days has two, which `preprocess` does not count."""
+        return len(self.run.metrics["preprocess"]["test"].get("of_class", ())) or 2
+
+    @property
+    def test_accuracies(self) -> list[float]:
+        """The network's test accuracy by training seed, of fresh seeds if there are any."""
+        trained = self.run.metrics.get("confirmed", self.run.metrics["baseline"])
+        return [float(seed["test"]["accuracy"]) for seed in trained["seeds"].values()]
+
 
 def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Task:
     """Compute every summary of a task. Raises `UserError` for rows that do not fit together."""
