@@ -44,15 +44,15 @@ def main() -> None:
     sources = Sources(arguments.models, arguments.choices, arguments.exports, parts["train"])
     common = {"study": "A", "protocol": arguments.name, "profile": profile}
     replicas = make_replicas(parameters, sources, inputs, target, common)
+    scored = make_replicas(parameters, sources, inputs, target, common, controls=True)
     identity = {"parameters": asdict(parameters), "metering": asdict(metering), "profile": profile}
-    weights = [
-        subject.labels["weights_sha256"] for models in replicas.values() for subject in models.values()
-    ]
-    journal = RowJournal(arguments.journal, fingerprint([identity, file_sha256(arguments.windows), weights]))
+    weights = sorted(arguments.models.rglob("*.safetensors"))
+    read = [file_sha256(path) for path in (arguments.windows, arguments.choices, *weights)]
+    journal = RowJournal(arguments.journal, fingerprint([identity, read]))
     host = describe_host() | threads | {"meter": chosen.name, "meter_reason": chosen.reason}
     rows, frozen = measure_as(parameters, replicas, inputs, target, chosen, journal, common)
     write_json(arguments.conditions, {"host": host, "frozen": frozen})
-    write_rows(arguments.hits, hits_table(replicas, parts["train"], parts["test"]))
+    write_rows(arguments.hits, hits_table(scored, parts["train"], parts["test"]))
     write_rows(arguments.rows, rows)
     journal.discard()
 

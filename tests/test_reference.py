@@ -1,4 +1,4 @@
-"""The shipped run: its files are whole, its claims follow from its rows, and its searches from its table."""
+"""The shipped run: its files are whole, its claims follow from its rows, and its searches from its tables."""
 
 import hashlib
 import re
@@ -11,11 +11,12 @@ import pytest
 
 from imports import STAGES
 from sustainable.core.files import read_json, read_rows
-from sustainable.core.parameters import read_section
+from sustainable.core.parameters import read_section, read_tasks
 from sustainable.forecasting.search.comparison import improvement_rows, run_search
 from sustainable.forecasting.search.landscape import Landscape
 from sustainable.forecasting.search.searchers import SearchersParameters
 from sustainable.forecasting.search.space import describe_space
+from sustainable.forecasting.search.tuned import use_tuned
 
 REFERENCE = STAGES.parent / "data/reference"
 
@@ -57,20 +58,26 @@ def test_equal_rows_give_equal_pages_and_figures_byte_by_byte(rendered):
         assert hashlib.sha256(own.read_bytes()).hexdigest() == pages[path]["sha256"], path
 
 
-@pytest.fixture(scope="module")
-def landscape():
+TASKS = read_tasks(STAGES.parent / "params.yaml")
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def searched(request):
+    """A task with its shipped table, as searchers and as judges see it, and its searchers as tuned."""
     parameters = read_section(STAGES.parent / "params.yaml", "compare_searchers", SearchersParameters)
-    table = read_rows(REFERENCE / "search/candidates.csv", ["family"])
+    tuned = REFERENCE / f"search/{TASKS[request.param]}/tuned.json"
+    parameters, _ = use_tuned(parameters, tuned, request.param)
+    table = read_rows(REFERENCE / f"search/{request.param}/candidates.csv", ["family"])
     space = Landscape.of_table(table, parameters.reward)
-    return space, describe_space(table, space, parameters.reward), parameters
+    return request.param, space, describe_space(table, space, parameters.reward), parameters
 
 
 @pytest.mark.parametrize("name", ["random", "local_search", "evolution", "tpe", "nsga2"])
-def test_the_shipped_searches_follow_from_the_shipped_table(landscape, name):
-    space, judged, parameters = landscape
+def test_the_shipped_searches_follow_from_the_shipped_tables(searched, name):
+    task, space, judged, parameters = searched
     budget = max(parameters.evaluations(space).values())
     found = run_search(space, budget, name, parameters.first_seed, parameters.searchers.by_name()[name])
-    shipped = pd.read_csv(REFERENCE / "search/improvements.csv")
+    shipped = pd.read_csv(REFERENCE / f"search/{task}/improvements.csv")
     own = shipped[(shipped["searcher"] == name) & (shipped["seed"] == parameters.first_seed)]
     expected = pd.DataFrame(improvement_rows([found], judged))
     # an empty column of a file is read as floats
@@ -78,7 +85,7 @@ def test_the_shipped_searches_follow_from_the_shipped_table(landscape, name):
     pd.testing.assert_frame_equal(expected, own.reset_index(drop=True))
 
 
-def test_the_shipped_oracle_is_the_best_of_the_shipped_table(landscape):
-    oracle = read_json(REFERENCE / "search/choices.json")["choices"]["oracle"]
-    space, _, _ = landscape
+def test_the_shipped_oracle_is_the_best_of_the_shipped_table(searched):
+    task, space, _, _ = searched
+    oracle = read_json(REFERENCE / f"search/{task}/choices.json")["choices"]["oracle"]
     assert oracle["reward"] == max(outcome.reward for outcome in space.outcomes.values())

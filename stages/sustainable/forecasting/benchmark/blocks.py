@@ -71,30 +71,35 @@ def measure_blocks(
     """Measure all blocks and append one row per window to `journal`.
 
     `replicas` holds the subjects of every training seed; block b measures those of seed number b modulo the
-    number of seeds. A journal with rows is continued at the next window, with its own loop counts.
+    number of seeds, which are made for the block and released after it. A journal with rows is continued at
+    the next window, with its own loop counts.
     `inputs` [n, days, features]. Returns the calibrated loop counts, the meter's overhead and the latencies.
     """
-    seeds, subjects = list(replicas), next(iter(replicas.values()))
-    passes = {seed: _passes(models, inputs, parameters) for seed, models in replicas.items()}
+    seeds, block = list(replicas), -1
+    subjects = replicas[seeds[0]]
+    passes = _passes(subjects, inputs, parameters)
     blocks.throw_away(chosen.make)
     print("warming up", flush=True)
-    blocks.warm_up(passes[seeds[0]], parameters)
-    for seed in seeds[1:]:
-        for run in passes[seed].values():  # the same code with other weights: one pass is enough
-            run()
+    blocks.warm_up(passes, parameters)
     if not journal.rows:
-        journal.append(_freeze(passes[seeds[0]], parameters, chosen.make))
+        journal.append(_freeze(passes, parameters, chosen.make))
     frozen, done = journal.rows[0], len(journal.rows) - 1
     items = block_items(list(subjects), parameters.batch_sizes)
     schedule = blocks.design(items, parameters.blocks, parameters.seed)
     if done:
         print(f"resuming after {done} of {len(schedule)} windows", flush=True)
     for scheduled in progress(schedule[done:], "benchmark", len(schedule), done, "windows"):
-        name, seed = scheduled.item.configuration, seeds[scheduled.block % len(seeds)]
-        size = scheduled.item.batch_size
+        name, size = scheduled.item
+        if scheduled.block != block:
+            block, seed = scheduled.block, seeds[scheduled.block % len(seeds)]
+            passes = {}  # releases the networks of the last block
+            subjects = replicas[seed]
+            passes = _passes(subjects, inputs, parameters)
+            for run in passes.values():  # the same code with other weights: one pass is enough to warm up
+                run()
         tqdm.write(f"block {scheduled.block + 1} of {parameters.blocks}: {name}, batch {size}")
-        row = _window(scheduled.item, passes[seed], frozen["loops"], parameters, chosen)
-        labels = replicas[seed][name].labels if name in subjects else {}
+        row = _window(scheduled.item, passes, frozen["loops"], parameters, chosen)
+        labels = subjects[name].labels if name in subjects else {}
         position = {"configuration": name, "block": scheduled.block, "position": scheduled.position}
         journal.append({**position, "training_seed": seed, **labels, **row, **_per_window(row, len(inputs))})
     return frozen | {"latency": _latencies(subjects, inputs, parameters)}

@@ -1,5 +1,6 @@
 """The two ways to measure study A, as published and in blocks: parameters, models, meter, rows."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from sustainable.core.errors import UserError
 from sustainable.core.journal import RowJournal
-from sustainable.core.progress import progress
 from sustainable.energy.choice import Chosen, MeterParameters, choose_meter
 from sustainable.energy.codecarbon import CodeCarbonMeter
 from sustainable.forecasting.benchmark.blocks import BlocksParameters, measure_blocks
@@ -42,37 +42,58 @@ def choose_for(parameters: Protocol, metering: MeterParameters) -> Chosen:
     return choose_meter(metering)
 
 
+class Replicas(Mapping[int, dict[str, Subject]]):
+    """The models of each training seed. They are made when they are asked for, and only the last are kept:
+    those of all seeds together would take gigabytes."""
+
+    def __init__(self, seeds: Sequence[int], make: Callable[[int], dict[str, Subject]]) -> None:
+        self._seeds, self._make = seeds, make
+        self._last: tuple[int, dict[str, Subject]] | None = None
+
+    def __getitem__(self, seed: int) -> dict[str, Subject]:
+        if self._last is None or self._last[0] != seed:
+            self._last = None  # releases them before the others are made
+            self._last = (seed, self._make(seed))
+        return self._last[1]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._seeds)
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+
 def make_replicas(
     parameters: Protocol,
     sources: Sources,
     inputs: Tensor,
     target: Tensor,
     common: dict[str, str],
-) -> dict[int, dict[str, Subject]]:
-    """Make the models of every training seed (the published way has one), labelled with `common`.
+    controls: bool = False,
+) -> Replicas:
+    """Return the models of every training seed (the published way has one), labelled with `common`.
 
-    Those of controls come last; they are scored and not measured.
+    With `controls`, those that are scored and not measured are among them, at the end.
     """
-    seeds = sources.seeds()[: 1 if isinstance(parameters, RunsParameters) else None]
     choices: dict[str, Any] = {**parameters.configurations}
     if isinstance(parameters, RunsParameters):
-        size = parameters.batch_size
+        seeds, size = sources.seeds()[:1], parameters.batch_size
     else:
-        size = max(parameters.batch_sizes)
-        choices |= parameters.controls
-    replicas = {
-        seed: make_subjects(choices, sources, seed, inputs, target, size)
-        for seed in progress(seeds, "preparing models", len(seeds))
-    }
-    for subjects in replicas.values():
+        seeds, size = sources.seeds(), max(parameters.batch_sizes)
+        choices |= parameters.controls if controls else {}
+
+    def make(seed: int) -> dict[str, Subject]:
+        subjects = make_subjects(choices, sources, seed, inputs, target, size)
         for subject in subjects.values():
             subject.labels.update(common)
-    return replicas
+        return subjects
+
+    return Replicas(seeds, make)
 
 
 def measure_as(
     parameters: Protocol,
-    replicas: dict[int, dict[str, Subject]],
+    replicas: Mapping[int, dict[str, Subject]],
     inputs: Tensor,
     target: Tensor,
     chosen: Chosen,
@@ -86,9 +107,6 @@ def measure_as(
     if isinstance(parameters, RunsParameters):
         measure_runs(next(iter(replicas.values())), inputs, target, parameters, chosen.make, journal)
         return journal.rows, {}
-    measured = {
-        seed: {name: models[name] for name in parameters.configurations} for seed, models in replicas.items()
-    }
-    frozen = measure_blocks(measured, inputs, parameters, chosen, journal)
+    frozen = measure_blocks(replicas, inputs, parameters, chosen, journal)
     frozen |= {"roofline": asdict(measure_roofline())}
     return [common | row for row in journal.rows[1:]], frozen
