@@ -170,12 +170,13 @@ def test_controls_are_scored_and_not_timed(sources, tmp_path, monkeypatch):
     assert {row["configuration"] for row in rows} == timed | {IDLE}
     assert {row["training_seed"] for row in rows} == {9, 10}
     assert frozen["loops"].keys() == frozen["latency"].keys() == timed
-    hits = hits_table(replicas, TRAIN, TEST)
+    scored = protocol.make_replicas(parameters, sources, INPUTS, TARGET, {}, controls=True)
+    hits = hits_table(scored, TRAIN, TEST)
     assert list(hits[0])[2:6] == ["baseline", "baseline_twin", *controls]
     assert [row["continued"] for row in hits] == [
         int(right) for seed in (9, 10) for right in correct(sources.continued(seed), INPUTS, TARGET, 25)
     ]
-    labels = [replicas[9][name].labels for name in ("baseline", *controls)]
+    labels = [scored[9][name].labels for name in ("baseline", *controls)]
     assert len({one["weights_sha256"] for one in labels}) == 3
     assert [one["name"] for one in labels[1:]] == ["continued", "width 1"]
 

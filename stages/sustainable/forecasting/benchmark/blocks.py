@@ -75,8 +75,8 @@ def measure_blocks(
     the next window, with its own loop counts.
     `inputs` [n, days, features]. Returns the calibrated loop counts, the meter's overhead and the latencies.
     """
-    seeds, block = list(replicas), -1
-    subjects = replicas[seeds[0]]
+    seeds = list(replicas)
+    seed, subjects = seeds[0], replicas[seeds[0]]
     passes = _passes(subjects, inputs, parameters)
     blocks.throw_away(chosen.make)
     print("warming up", flush=True)
@@ -90,9 +90,8 @@ def measure_blocks(
         print(f"resuming after {done} of {len(schedule)} windows", flush=True)
     for scheduled in progress(schedule[done:], "benchmark", len(schedule), done, "windows"):
         name, size = scheduled.item
-        if scheduled.block != block:
-            block, seed = scheduled.block, seeds[scheduled.block % len(seeds)]
-            passes = {}  # releases the networks of the last block
+        if seed != (seed := seeds[scheduled.block % len(seeds)]):
+            passes, subjects = {}, {}  # releases the networks of the last block before others are made
             subjects = replicas[seed]
             passes = _passes(subjects, inputs, parameters)
             for run in passes.values():  # the same code with other weights: one pass is enough to warm up
@@ -102,7 +101,8 @@ def measure_blocks(
         labels = subjects[name].labels if name in subjects else {}
         position = {"configuration": name, "block": scheduled.block, "position": scheduled.position}
         journal.append({**position, "training_seed": seed, **labels, **row, **_per_window(row, len(inputs))})
-    return frozen | {"latency": _latencies(subjects, inputs, parameters)}
+    passes, subjects = {}, {}
+    return frozen | {"latency": _latencies(replicas[seeds[0]], inputs, parameters)}
 
 
 def _passes(subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters) -> Passes:
