@@ -117,7 +117,7 @@ def training_figure(history: pd.DataFrame, best_epoch: int) -> Figure:
 
 def draw_published(folder: Path, run: Run, study: Forecasting, stamp: str) -> list[str]:
     """Write every figure of the published protocol into `folder` and return their names."""
-    seed, model = next(iter(run.metrics["published"]["baseline"]["seeds"].items()))
+    seed, model = next(iter(run.metrics["baseline"]["seeds"].items()))
     history = run.history[run.history["seed"] == int(seed)]
     results = study.results
     labels = {key: study.labels[key] for key in results["published"].lines}
