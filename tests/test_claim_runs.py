@@ -329,7 +329,7 @@ def test_a_stage_that_fails_on_changed_rows_says_how_to_restore_them(
 def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(script.forecast, "measure_slowdown", lambda reference: 1.0)
     monkeypatch.setattr(Shipped, "check", lambda self: None)
-    folder = tmp_path / "claim"
+    folder, verdict = tmp_path / "claim", Shipped(ROOT).claims["C3"]["verdict"]
     monkeypatch.setattr(sys, "argv", ["claim.py", "c3", "--folder", str(folder)])
     for said in ("together", "this claim has run before"):
         with pytest.raises(SystemExit) as stopped:
@@ -337,11 +337,12 @@ def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, ca
         assert stopped.value.code == REPRODUCED
         printed = capsys.readouterr().out
         assert said in printed
-        assert "C3 reproduced: refuted here and in the shipped run" in printed
+        assert f"C3 reproduced: {verdict} here and in the shipped run" in printed
     result = json.loads((folder / script.RESULT).read_text())
     assert result["here"] == result["shipped"]
     assert result["forecast"]["minutes"] > 1
-    assert stand_in.steps == [*on_tasks("compare_searchers"), "report"]
+    assert sorted(stand_in.steps[:-1]) == sorted(on_tasks("compare_searchers"))
+    assert stand_in.steps[-1] == "report"
 
 
 def test_a_claim_that_no_row_tests_is_answered_without_a_run(stand_in, monkeypatch, capsys, tmp_path):
