@@ -28,8 +28,10 @@ from sustainable.forecasting.search.searchers import SearchersParameters, Tuning
 from sustainable.policies.benchmark.bench import PolicyBenchmarkParameters
 from sustainable.policies.compression.evaluation import CompressParameters
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
+from sustainable.reporting.forecasting.task import TITLES
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.verification.folders import merge
+from sustainable.verification.place import TASKS
 
 STAGES = {"stages": {"stage": {}}}
 
@@ -309,3 +311,7 @@ def test_shared_sections_are_valid(project):
     assert 0.5 < read_section(project / "params.yaml", "report", ReportParameters).confidence < 1
     blocks = read_section(project / "params.yaml", "benchmark", BlocksParameters, "remeasured")
     assert blocks.window_s >= 2  # the shortest that the stage takes as evidence
+
+
+def test_reports_and_checks_know_the_tasks_of_the_parameters(project):
+    assert list(read_tasks(project / "params.yaml")) == list(TITLES) == list(TASKS)
