@@ -30,8 +30,8 @@ from sustainable.policies.compression.evaluation import CompressParameters
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 from sustainable.reporting.forecasting.task import TITLES
 from sustainable.reporting.parameters import ReportParameters
+from sustainable.verification import place
 from sustainable.verification.folders import merge
-from sustainable.verification.place import TASKS
 
 STAGES = {"stages": {"stage": {}}}
 
@@ -314,4 +314,4 @@ def test_shared_sections_are_valid(project):
 
 
 def test_reports_and_checks_know_the_tasks_of_the_parameters(project):
-    assert list(read_tasks(project / "params.yaml")) == list(TITLES) == list(TASKS)
+    assert list(read_tasks(project / "params.yaml")) == list(TITLES) == list(place.TASKS)

@@ -226,7 +226,7 @@ def _rewards(reference: Path, claim: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def _seeds(reference: Path, claim: Mapping[str, Any]) -> Iterator[Entry]:
-    """C5: the network's accuracy on a task is the mean over its training seeds, the fresh ones if it has any."""
+    """C5: the network's accuracy on a task is the mean over its training seeds, fresh if it has such."""
     for task in TASKS:
         scores = f"metrics/{task}/confirmed.json"
         if not (reference / scores).is_file():
