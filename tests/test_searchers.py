@@ -23,6 +23,7 @@ from sustainable.forecasting.search.comparison import (
     improvement_rows,
     run_search,
     search_all,
+    searchers_for,
 )
 from sustainable.forecasting.search.environments import (
     StepwiseEnv,
@@ -237,6 +238,14 @@ def test_published_actions_become_real_widths():
     bare = table()
     with pytest.raises(UserError, match=r"no row for the published action 1 \(36x36 fp32 on torch-eager\)"):
         Landscape.of_table(bare[bare["family"] == "grid"], REWARD).published(1)
+
+
+def test_a_table_without_the_published_actions_has_no_searcher_of_them():
+    whole, bare = tiny(), table()
+    grid = Landscape.of_table(bare[bare["family"] == "grid"], REWARD)
+    assert (whole.has_published_actions, grid.has_published_actions) == (True, False)
+    missing = searchers_for(whole, COMPARISON).keys() - searchers_for(grid, COMPARISON).keys()
+    assert missing == {"ppo_published"}
 
 
 def test_the_ledger_counts_distinct_points_and_ends_at_the_budget():
