@@ -508,7 +508,7 @@ def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path, profile):
     history = {"seed": 42, "epoch": [1, 2], "train_loss": [0.7, 0.6], "validation_loss": [0.7, 0.65]}
     run = SimpleNamespace(
         rows={"published": rows, "remeasured": rows},
-        metrics={"published": {"baseline": {"seeds": {"42": {"best_epoch": 1}}}}},
+        metrics={"baseline": {"seeds": {"42": {"best_epoch": 1}}}},
         history=pd.DataFrame(history),
         actions=ACTIONS,
         best=BEST,
