@@ -64,25 +64,30 @@ def forecast_efforts(
     stages: Iterable[str], reference: Path, params: Params, slowdown: float, cores: int | None = None
 ) -> list[Effort]:
     """What `stages` will take here under the parameters `params`. `reference`: the shipped run's folder;
-    `slowdown`: see `measure_slowdown`; `cores`: of this host, if not those of this process.
+    `slowdown`: see `measure_slowdown`; `cores`: of this host, if not those of this process. For a part that
+    the shipped run lacks, such as a new task, another part of the same stage stands in.
 
-    Raises `UserError` for a stage that effort.json does not list.
+    Raises `UserError` for a stage of which effort.json lists no part.
     """
     shipped, before = shipped_efforts(reference), shipped_parameters(reference)
     cores, cores_before = cores or available_cores(), shipped_cores(reference)
     efforts = []
     for stage in stages:
-        if stage not in shipped:
+        name, _, part = stage.partition("@")
+        known = next(
+            (one for one in (stage, *shipped) if one in shipped and one.partition("@")[0] == name), ""
+        )
+        if not known:
             advice = "restore the file from git, or run `make reproduce` and `make reference`"
             raise UserError(f"{reference / EFFORT}: stage {stage} is missing; {advice}")
-        name, _, part = stage.partition("@")
         seconds = 1.0 if name in MEASURING else slowdown
         if name in WORK:
-            seconds *= WORK[name](params, part, cores) / WORK[name](before, part, cores_before)
-        idle_s = shipped[stage].wall_s
-        if stage == REFERENCE_TRAINING:
+            known_part = known.partition("@")[2]
+            seconds *= WORK[name](params, part, cores) / WORK[name](before, known_part, cores_before)
+        idle_s = shipped[known].wall_s
+        if known == REFERENCE_TRAINING:
             idle_s = min(idle_s, reference_cpu_s(reference))
-        efforts.append(Effort(stage, seconds * idle_s + DVC_S, shipped[stage].memory_mib))
+        efforts.append(Effort(stage, seconds * idle_s + DVC_S, shipped[known].memory_mib))
     return efforts
 
 
