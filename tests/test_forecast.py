@@ -149,6 +149,17 @@ def test_a_shortened_claim_takes_its_share(params, name):
         assert 0 < after[stage] < 0.5 * before[stage]
 
 
+def test_another_part_stands_in_for_one_without_a_shipped_time(params):
+    """A new task is forecast from another task's time, by how much more it asks for."""
+    for section in ("train_baseline", "shrink"):
+        params[section]["lake"] = deepcopy(params[section]["weather"])
+    known = next(stage for stage in SHIPPED if stage.startswith("shrink@"))
+    lake, other = forecast_efforts(["shrink@lake", known], REFERENCE, params, 1.0)
+    ratio = WORK["shrink"](params, "lake", 2) / WORK["shrink"](params, known.partition("@")[2], 2)
+    assert lake.wall_s - DVC_S == pytest.approx(ratio * (other.wall_s - DVC_S))
+    assert lake.memory_mib == other.memory_mib
+
+
 def test_a_stage_without_a_shipped_time_is_named(params):
     with pytest.raises(UserError, match=r"effort\.json: stage polish is missing; restore"):
         forecast_efforts(["polish"], REFERENCE, params, 1.0)

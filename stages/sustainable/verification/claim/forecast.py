@@ -74,9 +74,8 @@ def forecast_efforts(
     efforts = []
     for stage in stages:
         name, _, part = stage.partition("@")
-        known = next(
-            (one for one in (stage, *shipped) if one in shipped and one.partition("@")[0] == name), ""
-        )
+        parts = [one for one in shipped if one.partition("@")[0] == name]
+        known = stage if stage in shipped else next(iter(parts), "")
         if not known:
             advice = "restore the file from git, or run `make reproduce` and `make reference`"
             raise UserError(f"{reference / EFFORT}: stage {stage} is missing; {advice}")
