@@ -315,6 +315,15 @@ def test_every_budget_is_read_from_one_search():
     assert early.test_regret.estimate == pytest.approx((4 * 1 + 2 * 7) / 6)
 
 
+def test_settings_that_were_not_tuned_elsewhere_decide_nothing():
+    searching = make_searches(ours=20, rival=5)
+    assert claims_of(summarised(), searching)["C3"].verdict == REFUTED
+    searching.choices["tuned_on"] = None
+    claim = claims_of(summarised(), searching)["C3"]
+    assert claim.verdict == INCONCLUSIVE
+    assert "not tuned on another task" in claim.reason
+
+
 def test_a_searcher_of_another_space_is_shown_apart():
     searching = make_searches()
     other = searching.lines["ppo_published"]
@@ -340,11 +349,12 @@ def test_without_test_accuracy_the_table_says_so():
 def test_the_table_of_searchers_has_a_part_per_group():
     table = searchers_table(study_of(task_of()), PARAMETERS)
     firsts = [table.printed(row)[0].text for row in table.rows]
+    about = "50 evaluations, 2 ties with the oracle, tuned on pond"
     assert firsts == [
-        "Lake: searchers of the same space (6 seeds; 50 evaluations, 2 ties with the oracle)",
+        f"Lake: searchers of the same space (6 seeds; {about})",
         "random",
         "ppo stepwise",
-        "Lake: search another space, not ranked (3 seeds; 50 evaluations, 2 ties with the oracle)",
+        f"Lake: search another space, not ranked (3 seeds; {about})",
         "ppo published",
     ]
 

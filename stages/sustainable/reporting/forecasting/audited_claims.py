@@ -115,9 +115,11 @@ def judge_searchers(task: Task, parameters: ReportParameters) -> Judgement:
     if regret:
         reason = f"Mean regret over {searching.budget} evaluations: {regret.estimate:.3f} nats. "
         reason += f"Minus that of the others, with the p adjusted by Holm's method: {compared}."
+    if not searching.tuned_on:
+        reason += " These settings were not tuned on another task, so they decide nothing."
     searched = [*searching.of(RANKED), *searching.of(ABLATION)]
     return Judgement(
-        verdict=searching.verdict if regret else INCONCLUSIVE,
+        verdict=searching.verdict if regret and searching.tuned_on else INCONCLUSIVE,
         reason=reason,
         evidence="exact count on the table of candidates",
         values={line.name: _searched(line) for line in searched},
@@ -210,7 +212,7 @@ AUDITED_CLAIMS = (
         rule="on every task, with settings tuned on another: the step-by-step PPO's mean regret over the "
         "main budget is lower than that of every other searcher of the same space (paired t test over "
         "seeds, p adjusted by Holm's method over a task's comparisons, at most {error_percent:g} %); refuted "
-        "if it is higher than that of one, with such a p",
+        "if it is higher than that of one, with such a p; inconclusive with settings of no other task",
         judge=judge_searchers,
         decided_by=tuple(
             f"data/search/{task}/{name}" for task in TITLES for name in ("improvements.csv", "choices.json")

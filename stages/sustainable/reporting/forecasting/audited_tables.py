@@ -283,9 +283,9 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
         html("Holm's p", formats.p_value, of=attrgetter("adjusted_p")),
     )
     caption = (
-        "Searchers on the table of each task, with the main budget of distinct evaluations and with settings "
-        "tuned on the table of another task. Regret: the oracle's reward minus that of the best deployment "
-        f"found so far; intervals at {declared_percent(parameters.confidence)} (Student's t over seeds). "
+        "Searchers on the table of each task, with the main budget of distinct evaluations. Regret: the "
+        "oracle's reward minus that of the best deployment found so far; intervals at "
+        f"{declared_percent(parameters.confidence)} (Student's t over seeds). "
         "Finds the oracle: share of seeds, with Wilson's interval; or a tie: any of the candidates that the "
         "noise of timing cannot tell from the oracle. "
         f"To {declared_percent(NEAR_ORACLE)}: median evaluations until that share of the oracle's reward, "
@@ -300,7 +300,7 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
 
 def _searcher_rows(task: Task, columns: Sequence[Column], first: bool) -> list[Row]:
     searching, rows = task.searching, list[Row]()
-    about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle"
+    about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle, {_settings(searching)}"
     for group, title in GROUP_TITLES.items():
         lines = searching.of(group)
         if lines:
@@ -341,7 +341,11 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
 def _searched_with(task: Task) -> str:
     searching = task.searching
     untested = "" if searching.tested else ", no test accuracy in this table"
-    return f"{searching.best.seeds} seeds, tuned on {searching.choices['tuned_on']}{untested}"
+    return f"{searching.best.seeds} seeds, {_settings(searching)}{untested}"
+
+
+def _settings(searching: Searching) -> str:
+    return f"tuned on {searching.tuned_on}" if searching.tuned_on else "settings as declared, not tuned"
 
 
 def _budget_rows(searching: Searching) -> list[Row]:

@@ -80,6 +80,12 @@ class Searching:
         return str(self.choices["task"])
 
     @property
+    def tuned_on(self) -> str | None:
+        """The task on whose table the settings were tuned; None if they are only declared."""
+        tuned_on: str | None = self.choices["tuned_on"]
+        return tuned_on
+
+    @property
     def budgets(self) -> Mapping[int, float]:
         """Share of the grid's points, by budget of distinct evaluations."""
         return budgets_of(self.choices)
