@@ -112,7 +112,7 @@ def test_more_cores_help_the_stages_that_share_them(params):
     [
         ("train_baseline@published", "train_baseline", {"published": {"recipe": {"epochs": 163}}}),
         ("shrink@weather", "shrink", {"weather": {"widths": [256, 64, 8]}}),
-        ("confirm@weather", "confirm", {"seeds": [11, 12]}),
+        ("confirm@mnist1d", "confirm", {"seeds": [11, 12]}),
         ("candidates@mnist1d", "candidates", {"rounds": 1}),
         ("tune_searchers@weather", "tune_searchers", {"settings": 2}),
         ("compare_searchers@mnist1d", "compare_searchers", {"seeds": 10}),

@@ -63,10 +63,11 @@ TASKS = read_tasks(STAGES.parent / "params.yaml")
 
 @pytest.fixture(scope="module", params=TASKS)
 def searched(request):
-    """A task with its shipped table, as searchers and as judges see it, and its searchers as tuned."""
+    """A task with its shipped table, as searchers and as judges see it, and its searchers as they were set."""
     parameters = read_section(STAGES.parent / "params.yaml", "compare_searchers", SearchersParameters)
-    tuned = REFERENCE / f"search/{TASKS[request.param]}/tuned.json"
-    parameters, _ = use_tuned(parameters, tuned, request.param)
+    other = read_json(REFERENCE / f"search/{request.param}/choices.json")["tuned_on"]
+    if other:
+        parameters, _ = use_tuned(parameters, REFERENCE / f"search/{other}/tuned.json", request.param)
     table = read_rows(REFERENCE / f"search/{request.param}/candidates.csv", ["family"])
     space = Landscape.of_table(table, parameters.reward)
     return request.param, space, describe_space(table, space, parameters.reward), parameters

@@ -178,7 +178,10 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
 
 def _tasks(by_id: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The judged tasks: key and title."""
-    return [(task, TITLES.get(task, task)) for task in by_id["C1"]["values"]]
+    judged = by_id["C1"]["values"]
+    return [
+        (task, TITLES.get(task, task)) for task in (*TITLES, *judged.keys() - TITLES.keys()) if task in judged
+    ]
 
 
 def _saving(by_id: Mapping[str, Any], task: str, title: str) -> str:
@@ -192,37 +195,36 @@ def _saving(by_id: Mapping[str, Any], task: str, title: str) -> str:
 
 
 def _searchers_sentences(by_id: Mapping[str, Any]) -> str:
-    """Say for each task which searchers the agent beats, loses to, or cannot be told apart from."""
+    """Say for each task which searchers the agent beats and loses to."""
     found = [f"{_compared(by_id, task)} on {title}" for task, title in _tasks(by_id)]
-    return f"The reinforcement-learning searcher {'. It '.join(found)}."
+    return f"The reinforcement-learning searcher has {'; '.join(found)}; other differences are undecided."
 
 
 def _compared(by_id: Mapping[str, Any], task: str) -> str:
-    phrases = {
-        "lower": "has less regret than",
-        "higher": "has more regret than",
-        "undecided": "cannot be told apart from",
-    }
     parts = []
-    for direction, phrase in phrases.items():
+    for direction, phrase in {"lower": "less regret than", "higher": "more regret than"}.items():
         others = _other_searchers(by_id, task).items()
         names = [name for name, line in others if line["ours_is"] == direction]
         if names:
             parts.append(f"{phrase} {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}")
-    return "; it ".join(parts)
+    return " and ".join(parts) or "about the others' regret"
 
 
 def _picture(by_id: Mapping[str, Any]) -> str:
-    seeds = next(iter(_sizes(by_id, "weather").values()))["ratio"]["n"]
+    seeds = sorted({one["ratio"]["n"] for task, _ in _tasks(by_id) for one in _sizes(by_id, task).values()})
     policy_seeds = sorted({call["n"] for call in by_id["B4"]["values"]["calls"].values()})
     return (
         f"![CPU time relative to the eager baseline, by deployment]({PICTURE.as_posix()})\n\n"
         "*Each point is a geometric mean over training seeds "
-        f"({seeds} in study A, {' or '.join(map(str, policy_seeds))} in study B), each bar its 95 % "
-        "interval. The grey band is the noise: the baseline measured against itself. Open points: compressed "
-        f"policies that may have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
+        f"({_or(seeds)} in study A, {_or(policy_seeds)} in study B), each bar its 95 % interval. The grey "
+        "band is the noise: the baseline measured against itself. Open points: compressed policies that may "
+        f"have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
         "Evidence: CPU time, by the clock.*"
     )
+
+
+def _or(counts: Sequence[int]) -> str:
+    return " or ".join(map(str, counts))
 
 
 def _table(by_id: Mapping[str, Any]) -> str:
