@@ -63,7 +63,7 @@ TASKS = read_tasks(STAGES.parent / "params.yaml")
 
 @pytest.fixture(scope="module", params=TASKS)
 def searched(request):
-    """A task with its shipped table, as searchers and as judges see it, and its searchers as they were set."""
+    """A task with its shipped table, as searchers and as judges see it, and its searchers as set."""
     parameters = read_section(STAGES.parent / "params.yaml", "compare_searchers", SearchersParameters)
     other = read_json(REFERENCE / f"search/{request.param}/choices.json")["tuned_on"]
     if other:

@@ -166,6 +166,7 @@ def release(root: Path) -> None:
     stages = {
         name: replace(with_recorded_inputs(place, stage), outputs=place.lock[name].outputs)
         for name, stage in place.declared.items()
+        if name in place.lock  # a new stage may not have been run for the reference
     }
     write_lock(root / LOCKS[0], stages, place.artifacts, root)
     shutil.copyfile(root / LOCKS[0], root / LOCKS[1])
