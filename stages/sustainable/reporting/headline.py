@@ -179,9 +179,8 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
 def _tasks(by_id: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The judged tasks: key and title."""
     judged = by_id["C1"]["values"]
-    return [
-        (task, TITLES.get(task, task)) for task in (*TITLES, *judged.keys() - TITLES.keys()) if task in judged
-    ]
+    ordered = [*(task for task in TITLES if task in judged), *(task for task in judged if task not in TITLES)]
+    return [(task, TITLES.get(task, task)) for task in ordered]
 
 
 def _saving(by_id: Mapping[str, Any], task: str, title: str) -> str:
