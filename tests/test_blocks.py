@@ -25,14 +25,14 @@ from sustainable.forecasting.benchmark.subjects import Subject
 from sustainable.forecasting.compression.actions import Configuration
 from sustainable.forecasting.compression.runtimes import deploy_in_torch
 from sustainable.forecasting.model.gru import Architecture, WeatherGRU
-from sustainable.measuring.blocks import IDLE, design, flags_of, loops_for
+from sustainable.measuring.blocks import IDLE, design, flags_of, last_tries, loops_for, to_measure
 from sustainable.measuring.process import Moment, neighbours_load
 
 SETTINGS = {
     "method": "blocks", "blocks": 3, "window_s": 0.06, "batch_sizes": [8], "threads": 1, "seed": 5,
     "keep_memory": False, "warm_up_limit_s": 0.5, "warm_up_tolerance": 0.5,
     "overhead_limit": 0.9, "cpu_to_wall_floor": 0.95,
-    "neighbours_limit": 0.05, "latency_calls": 10,
+    "neighbours_limit": 0.05, "repeats": 0, "latency_calls": 10,
     "configurations": {"a": Configuration(), "b": Configuration()},
 }  # fmt: skip
 PARAMETERS = BlocksParameters(**SETTINGS)
@@ -76,6 +76,58 @@ def test_a_design_holds_every_item_once_per_block(items, blocks, seed):
         assert [cell.position for cell in own] == list(range(len(items)))
     assert design(items, blocks, seed) == cells
     assert design(items, blocks + 1, seed)[: len(cells)] == cells
+
+
+def tried(schedule, flags_of, repeats, before=()):
+    """Measure `schedule`: a window's n-th try (from 0) is flagged if `flags_of(window, n)` says so."""
+    rows, counts = [{"frozen": 1}, *before], Counter((row["block"], row["position"]) for row in before)
+    for window in to_measure(schedule, rows, repeats):
+        place = (window.block, window.position)
+        flags = "neighbours" if flags_of(window, counts[place]) else ""
+        rows.append({"block": window.block, "position": window.position, "item": window.item, "flags": flags})
+        counts[place] += 1
+    return rows[1:]
+
+
+def test_a_flagged_window_is_measured_again_at_the_end_of_its_block():
+    schedule = design(["a", "b"], 2, 1)
+    first = schedule[0].item
+    rows = tried(schedule, lambda window, n: window.block == 0 and window.item == first and n < 2, repeats=3)
+    assert [(row["block"], row["position"]) for row in rows] == [
+        (0, 0),
+        (0, 1),
+        (0, 0),
+        (0, 0),
+        (1, 0),
+        (1, 1),
+    ]
+    kept = last_tries(rows)
+    assert [(row["block"], row["position"], row["tries"]) for row in kept] == [
+        (0, 0, 3), (0, 1, 1), (1, 0, 1), (1, 1, 1),
+    ]  # fmt: skip
+    assert not any(row["flags"] for row in kept)
+
+
+def test_a_window_that_stays_flagged_is_kept_as_it_is():
+    rows = tried(design(["a", "b"], 2, 1), lambda window, n: window.item == "b", repeats=2)
+    kept = last_tries(rows)
+    assert len(rows) == 2 * (1 + 3)
+    assert {(row["item"], row["tries"], row["flags"]) for row in kept} == {
+        ("a", 1, ""),
+        ("b", 3, "neighbours"),
+    }
+    assert len(tried(design(["a", "b"], 2, 1), lambda window, n: True, repeats=0)) == 4
+
+
+@given(st.integers(0, 20), st.integers(0, 3))
+def test_a_killed_design_with_repeats_goes_on_where_it_was(done, repeats):
+    schedule = design(["a", "b", "c"], 2, 1)
+
+    def noisy(window, n):
+        return (window.block + ord(window.item) + n) % 3 == 0
+
+    whole = tried(schedule, noisy, repeats)
+    assert tried(schedule, noisy, repeats, before=whole[:done]) == whole
 
 
 def test_a_design_is_random_and_balanced():

@@ -33,6 +33,7 @@ PARAMETERS = EpisodesParameters(
     overhead_limit=0.9,
     cpu_to_wall_floor=0.1,
     neighbours_limit=0.99,
+    repeats=0,
     timed_steps=20,
 )
 

@@ -160,7 +160,7 @@ def test_controls_are_scored_and_not_timed(sources, tmp_path, monkeypatch):
     parameters = BlocksParameters(
         method="blocks", blocks=2, window_s=0.05, batch_sizes=[1, 8], threads=1, seed=5,
         keep_memory=False, warm_up_limit_s=0.1, warm_up_tolerance=0.5, overhead_limit=0.9,
-        cpu_to_wall_floor=0.95, neighbours_limit=0.05, latency_calls=10,
+        cpu_to_wall_floor=0.95, neighbours_limit=0.05, repeats=0, latency_calls=10,
         configurations={"baseline": BASELINE, "baseline_twin": BASELINE}, controls=controls,
     )  # fmt: skip
     replicas = protocol.make_replicas(parameters, sources, INPUTS, TARGET, {})

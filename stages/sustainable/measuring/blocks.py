@@ -1,13 +1,16 @@
 """Randomised complete blocks: the part of the measurement protocol that both studies share.
 
 Every block holds each item once, in an order drawn from the seed. A warm-up comes first, then the cost of an
-empty metering is measured. Contention is flagged in a window's row; no row is dropped.
+empty metering is measured. A window with contention is flagged, and measured again at the end of its block.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
@@ -38,6 +41,7 @@ class WindowParameters:
     overhead_limit: Share  # largest cost of an empty metering (95th percentile), as a share of the window
     cpu_to_wall_floor: Share  # a window with less CPU time per second and thread is flagged as `waited`
     neighbours_limit: Share  # a window in which others use a larger share of the cores is flagged
+    repeats: Annotated[int, Field(ge=0, le=100)]  # how often at most a flagged window is measured again
 
 
 @plain_dataclass(frozen=True)
@@ -56,6 +60,43 @@ def design(items: Sequence[ItemT], blocks: int, seed: int) -> list[ScheduledWind
         order = np.random.default_rng([seed, block]).permutation(len(items))
         schedule += [ScheduledWindow(block, position, items[index]) for position, index in enumerate(order)]
     return schedule
+
+
+def to_measure(
+    schedule: Sequence[ScheduledWindow[ItemT]], rows: Sequence[Mapping[str, Any]], repeats: int
+) -> Iterator[ScheduledWindow[ItemT]]:
+    """Yield what is still to measure, block by block: each window, then again those that are still flagged.
+
+    `rows` are those of all tries so far, in order of time; rows without a block are ignored. The caller
+    appends the row of a window before it takes the next. A window is tried at most 1 + `repeats` times.
+    Whether it is tried again depends on the other processes alone, not on what was measured.
+    """
+    tries: Counter[tuple[int, int]] = Counter()
+    flagged: dict[tuple[int, int], bool] = {}
+    seen = 0
+    for _, block in groupby(schedule, key=attrgetter("block")):
+        own = {(window.block, window.position): window for window in block}
+        while True:
+            for row in rows[seen:]:
+                if "block" in row:
+                    place = (row["block"], row["position"])
+                    tries[place] += 1
+                    flagged[place] = bool(row["flags"])
+            seen = len(rows)
+            left = [place for place in own if not tries[place]]
+            left = left or [place for place in own if flagged[place] and tries[place] <= repeats]
+            if not left:
+                break
+            yield own[min(left, key=lambda place: (tries[place], place))]
+
+
+def last_tries(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the row of each window's last try, in the order of the design; `tries` counts all."""
+    last: dict[tuple[int, int], dict[str, Any]] = {}
+    for row in rows:
+        place = (row["block"], row["position"])
+        last[place] = {**row, "tries": last[place]["tries"] + 1 if place in last else 1}
+    return [last[place] for place in sorted(last)]
 
 
 def flags_of(configuration: str, cpu_to_wall: float, others: float, parameters: WindowParameters) -> str:

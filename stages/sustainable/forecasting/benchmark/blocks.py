@@ -88,7 +88,8 @@ def measure_blocks(
     schedule = blocks.design(items, parameters.blocks, parameters.seed)
     if done:
         print(f"resuming after {done} of {len(schedule)} windows", flush=True)
-    for scheduled in progress(schedule[done:], "benchmark", len(schedule), done, "windows"):
+    left = blocks.to_measure(schedule, journal.rows, parameters.repeats)
+    for scheduled in progress(left, "benchmark", len(schedule), done, "windows"):
         name, size = scheduled.item
         if seed != (seed := seeds[scheduled.block % len(seeds)]):
             passes, subjects = {}, {}  # releases the networks of the last block before others are made

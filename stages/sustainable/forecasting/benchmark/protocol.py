@@ -14,6 +14,7 @@ from sustainable.energy.codecarbon import CodeCarbonMeter
 from sustainable.forecasting.benchmark.blocks import BlocksParameters, measure_blocks
 from sustainable.forecasting.benchmark.runs import RunsParameters, measure_runs
 from sustainable.forecasting.benchmark.subjects import Sources, Subject, make_subjects
+from sustainable.measuring.blocks import last_tries
 from sustainable.measuring.roofline import measure_roofline
 
 Protocol = RunsParameters | BlocksParameters
@@ -109,4 +110,4 @@ def measure_as(
         return journal.rows, {}
     frozen = measure_blocks(replicas, inputs, parameters, chosen, journal)
     frozen |= {"roofline": asdict(measure_roofline())}
-    return [common | row for row in journal.rows[1:]], frozen
+    return [common | row for row in last_tries(journal.rows[1:])], frozen

@@ -21,6 +21,7 @@ from sustainable.core.journal import RowJournal
 from sustainable.core.parallel import in_parallel
 from sustainable.core.parameters import STRICT
 from sustainable.energy.meter import Meter
+from sustainable.measuring.blocks import last_tries
 from sustainable.measuring.clock import ClockMeter
 from sustainable.measuring.process import on_all_cores
 from sustainable.policies.benchmark.episodes import (
@@ -241,7 +242,7 @@ class Bench:
         print(f"measuring {' '.join(group)}{doses}", flush=True)
         frozen = measure_episodes(Measurement(environments, replicas, windows, make_meter), journal)
         named = {"environment": group[0], "algorithm": group[1]}
-        return {"frozen": frozen, "rows": [named | row for row in journal.rows[1:]]}
+        return {"frozen": frozen, "rows": [named | row for row in last_tries(journal.rows[1:])]}
 
     def measure_memory(self, parameters: PolicyBenchmarkParameters) -> Record:
         """Read the memory of every configuration of one policy, each in fresh processes, in random order."""

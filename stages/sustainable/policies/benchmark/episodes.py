@@ -150,7 +150,8 @@ def measure_episodes(measurement: Measurement, journal: RowJournal) -> dict[str,
     windows = blocks.design(
         [*measurement.treatments, Treatment("", IDLE)], parameters.blocks, parameters.seed
     )
-    for window in progress(windows[done:], "windows", len(windows), done, "windows"):
+    left = blocks.to_measure(windows, journal.rows, parameters.repeats)
+    for window in progress(left, "windows", len(windows), done, "windows"):
         seed, treatment = seeds[window.block % len(seeds)], window.item
         tqdm.write(f"block {window.block + 1} of {parameters.blocks}: {' '.join(treatment).strip()}")
         policy = measurement.replicas[seed].get(treatment.configuration)  # None for the idle window
