@@ -16,7 +16,7 @@ from typing import Any
 from sustainable.core.errors import exit_on_error
 
 LOG = Path("data/checkpoints/effort.jsonl")
-PART_OPTIONS = ("--protocol", "--name")
+PART_OPTIONS = ("--protocol", "--task", "--name")
 """Options that name the part of a DVC matrix or foreach that a stage runs."""
 
 _workers_mib = 0.0

@@ -1,7 +1,10 @@
 """Independent pieces of work, side by side over the cores. Not for work that is timed."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
@@ -26,7 +29,7 @@ def in_parallel(
     An exception of a task is raised here and ends the others.
     """
     count = max(1, min(workers or available_cores(), len(tasks)))
-    calls = (delayed(_with_peak)(function, *task) for task in tasks)
+    calls = (delayed(_with_peak)(os.getpid(), function, *task) for task in tasks)
     peaks_mib: dict[int, float] = {}
     for result, process, peak_mib in progress(
         Parallel(n_jobs=count, return_as="generator")(calls), what, len(tasks)
@@ -37,6 +40,20 @@ def in_parallel(
     record_workers(peaks_mib, count)
 
 
-def _with_peak(function: Callable[..., T], *task: Any) -> tuple[T, int, float]:
+def _with_peak(parent: int, function: Callable[..., T], *task: Any) -> tuple[T, int, float]:
     """Return the result, and the id and peak memory of the process that computed it."""
+    if os.getpid() != parent:
+        _end_with(parent)
     return function(*task), os.getpid(), peak_memory_mib()
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this worker soon after its `parent`: a killed stage cannot end its workers itself."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
