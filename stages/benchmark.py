@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from sustainable.core.arguments import stage_arguments
 from sustainable.core.effort import run_stage
-from sustainable.core.files import write_json, write_rows
+from sustainable.core.files import existing, write_json, write_rows
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import read_profile, read_section
@@ -47,7 +47,7 @@ def main() -> None:
     scored = make_replicas(parameters, sources, inputs, target, common, controls=True)
     identity = {"parameters": asdict(parameters), "metering": asdict(metering), "profile": profile}
     weights = sorted(arguments.models.rglob("*.safetensors"))
-    read = [file_sha256(path) for path in (arguments.windows, arguments.choices, *weights)]
+    read = [file_sha256(existing(path)) for path in (arguments.windows, arguments.choices, *weights)]
     journal = RowJournal(arguments.journal, fingerprint([identity, read]))
     host = describe_host() | threads | {"meter": chosen.name, "meter_reason": chosen.reason}
     rows, frozen = measure_as(parameters, replicas, inputs, target, chosen, journal, common)

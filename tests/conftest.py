@@ -69,8 +69,14 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_pipeline(folder: Path) -> None:
     folder.mkdir()
     profiles.prepare_profile(folder)
-    done = profiles.repro(folder, capture_output=True)
+    done = profiles.repro(folder, capture_output=True, preexec_fn=use_one_core)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def use_one_core() -> None:
+    """Keep a process to one core: the stages then start no workers, which import everything again."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
 
 
 @pytest.fixture

@@ -79,7 +79,8 @@ def sources(models, tmp_path):
 
 
 def make(sources, choices, seed=9):
-    return make_subjects(choices, sources, seed, INPUTS, TARGET, 8)
+    resolved = {name: resolve(choice, sources.choices) for name, choice in choices.items()}
+    return make_subjects(resolved, sources, seed, INPUTS, TARGET, 8)
 
 
 def test_sources_know_the_networks_that_there_are(sources):

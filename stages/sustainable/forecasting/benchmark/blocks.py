@@ -76,34 +76,54 @@ def measure_blocks(
     `inputs` [n, days, features]. Returns the calibrated loop counts, the meter's overhead and the latencies.
     """
     seeds = list(replicas)
-    seed, subjects = seeds[0], replicas[seeds[0]]
-    passes = _passes(subjects, inputs, parameters)
+    current = _Current(replicas, inputs, parameters)
+    current.take(seeds[0])
     blocks.throw_away(chosen.make)
     print("warming up", flush=True)
-    blocks.warm_up(passes, parameters)
+    blocks.warm_up(current.passes, parameters)
     if not journal.rows:
-        journal.append(_freeze(passes, parameters, chosen.make))
+        journal.append(_freeze(current.passes, parameters, chosen.make))
     frozen, done = journal.rows[0], len(journal.rows) - 1
-    items = block_items(list(subjects), parameters.batch_sizes)
+    items = block_items(list(current.subjects), parameters.batch_sizes)
     schedule = blocks.design(items, parameters.blocks, parameters.seed)
     if done:
         print(f"resuming after {done} of {len(schedule)} windows", flush=True)
     left = blocks.to_measure(schedule, journal.rows, parameters.repeats)
     for scheduled in progress(left, "benchmark", len(schedule), done, "windows"):
         name, size = scheduled.item
-        if seed != (seed := seeds[scheduled.block % len(seeds)]):
-            passes, subjects = {}, {}  # releases the networks of the last block before others are made
-            subjects = replicas[seed]
-            passes = _passes(subjects, inputs, parameters)
-            for run in passes.values():  # the same code with other weights: one pass is enough to warm up
-                run()
+        current.take(seeds[scheduled.block % len(seeds)])
         tqdm.write(f"block {scheduled.block + 1} of {parameters.blocks}: {name}, batch {size}")
-        row = _window(scheduled.item, passes, frozen["loops"], parameters, chosen)
-        labels = subjects[name].labels if name in subjects else {}
+        row = _window(scheduled.item, current.passes, frozen["loops"], parameters, chosen)
+        labels = current.subjects[name].labels if name in current.subjects else {}
         position = {"configuration": name, "block": scheduled.block, "position": scheduled.position}
-        journal.append({**position, "training_seed": seed, **labels, **row, **_per_window(row, len(inputs))})
-    passes, subjects = {}, {}
-    return frozen | {"latency": _latencies(replicas[seeds[0]], inputs, parameters)}
+        own = {**position, "training_seed": current.seed, **labels}
+        journal.append({**own, **row, **_per_window(row, len(inputs))})
+    current.take(seeds[0])
+    return frozen | {"latency": _latencies(current.subjects, inputs, parameters)}
+
+
+class _Current:
+    """The networks of one training seed and their passes: those of all seeds would take gigabytes."""
+
+    def __init__(
+        self, replicas: Mapping[int, Mapping[str, Subject]], inputs: Tensor, parameters: BlocksParameters
+    ) -> None:
+        self._replicas, self._inputs, self._parameters = replicas, inputs, parameters
+        self.seed: int | None = None
+        self.subjects: Mapping[str, Subject] = {}
+        self.passes: Passes = {}
+
+    def take(self, seed: int) -> None:
+        """Make the networks of `seed`, unless they are there; those of the last seed are released first."""
+        if seed == self.seed:
+            return
+        first = self.seed is None
+        self.passes, self.subjects = {}, {}
+        self.seed, self.subjects = seed, self._replicas[seed]
+        self.passes = _passes(self.subjects, self._inputs, self._parameters)
+        if not first:  # the same code with other weights: one pass is enough to warm up
+            for run in self.passes.values():
+                run()
 
 
 def _passes(subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters) -> Passes:

@@ -12,6 +12,7 @@ from sustainable.core.journal import RowJournal
 from sustainable.energy.choice import Chosen, MeterParameters, choose_meter
 from sustainable.energy.codecarbon import CodeCarbonMeter
 from sustainable.forecasting.benchmark.blocks import BlocksParameters, measure_blocks
+from sustainable.forecasting.benchmark.choices import ResolvedChoice, resolve
 from sustainable.forecasting.benchmark.runs import RunsParameters, measure_runs
 from sustainable.forecasting.benchmark.subjects import Sources, Subject, make_subjects
 from sustainable.measuring.blocks import last_tries
@@ -76,7 +77,9 @@ def make_replicas(
 
     With `controls`, those that are scored and not measured are among them, at the end.
     """
-    choices: dict[str, Any] = {**parameters.configurations}
+    choices: dict[str, ResolvedChoice] = {
+        name: resolve(choice, sources.choices) for name, choice in parameters.configurations.items()
+    }
     if isinstance(parameters, RunsParameters):
         seeds, size = sources.seeds()[:1], parameters.batch_size
     else:

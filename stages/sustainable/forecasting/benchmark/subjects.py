@@ -14,8 +14,7 @@ from sustainable.core.tensors import serialise, tensors_sha256
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import account
 from sustainable.compression.weights import prune_weights
-from sustainable.forecasting.benchmark.choices import BenchmarkChoice, BrokenChoice, ControlChoice, Deployment
-from sustainable.forecasting.benchmark.choices import FrugalChoice, resolve
+from sustainable.forecasting.benchmark.choices import BrokenChoice, Deployment, FrugalChoice, ResolvedChoice
 from sustainable.forecasting.compression.actions import Configuration, compress_forecaster
 from sustainable.forecasting.compression.runtimes import (
     Deployed,
@@ -78,7 +77,7 @@ class Subject:
 
 
 def make_subjects(
-    choices: Mapping[str, BenchmarkChoice | ControlChoice],
+    choices: Mapping[str, ResolvedChoice],
     sources: Sources,
     seed: int,
     inputs: Tensor,
@@ -89,12 +88,11 @@ def make_subjects(
 
     `inputs` [n, days, features], `target` [n]. Raises `UserError` if the first choice is not the baseline.
     """
-    resolved = {name: resolve(choice, sources.choices) for name, choice in choices.items()}
-    first = next(iter(resolved))
-    if resolved[first] not in (Configuration(), _uncompressed(sources, seed)):
+    first = next(iter(choices))
+    if choices[first] not in (Configuration(), _uncompressed(sources, seed)):
         raise UserError(f"benchmark: configurations: {first}: the first must be the uncompressed baseline")
     subjects = {}
-    for name, choice in resolved.items():
+    for name, choice in choices.items():
         try:
             if choice == "logistic_last_day" or choice == "logistic_window":
                 subject = _frugal(choice, sources.train)
@@ -200,7 +198,7 @@ def _frugal(choice: FrugalChoice, train: Windows) -> Subject:
         logits: np.ndarray = inputs @ weights + biases
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
-    name = "logistic regression" if not reads_all else "logistic regression on all days"
+    name = "logistic regression" if not reads_all else "logistic regression on all steps"
     return _in_numpy(name, run, {"weights": weights, "bias": biases}, 2 * weights.size)
 
 

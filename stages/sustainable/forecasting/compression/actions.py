@@ -62,7 +62,7 @@ def prune_linear_outputs(model: nn.Module, ratio: float, example: torch.Tensor) 
         warnings.simplefilter("ignore")
         pruner = torch_pruning.pruner.MagnitudePruner(
             model,
-            example,
+            example[:, -1:],  # tracing dependencies takes seconds with all days, and one shows the same ones
             importance=torch_pruning.importance.MagnitudeImportance(p=1),
             pruning_ratio=ratio,
             ignored_layers=[module for module in model.modules() if isinstance(module, nn.GRU)],

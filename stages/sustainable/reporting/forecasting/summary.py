@@ -8,7 +8,7 @@ from sustainable.reporting.forecasting import results as published_rows
 from sustainable.reporting.forecasting.conditions import Step, summarise_steps
 from sustainable.reporting.forecasting.discovery import Discovery, summarise_discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise, summarise_layerwise
-from sustainable.reporting.forecasting.audited import Timing, peak_rates, repair_lines
+from sustainable.reporting.forecasting.audited import Timing, repair_lines
 from sustainable.reporting.forecasting.run import WAYS, Run
 from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, source_of
 from sustainable.reporting.forecasting.task import Task, summarise_task
@@ -29,7 +29,7 @@ ADDED_LABELS = {
     "continued": "The baseline, trained on",
     "oracle": "Best of all candidates",
     "logistic_last_day": "Logistic regression",
-    "logistic_window": "Logistic regression, all days",
+    "logistic_window": "Logistic regression, all steps",
     "broken_random_weights": "Broken: random weights",
     "broken_masked": "Broken: 90 % masked",
     "broken_width": "Broken: one unit per layer",
@@ -123,7 +123,6 @@ def forecasting_values(
 ) -> dict[str, Any]:
     """Collect what the sentences of the paper and of the HTML report print of study A."""
     metrics, first = run.metrics, next(iter(run.tasks.values()))
-    frozen = first.conditions["frozen"]
     return {
         "study": study,
         "results": study.results["published"],
@@ -148,22 +147,7 @@ def forecasting_values(
         "split": first.metrics["preprocess"],
         "seeds": len(first.metrics["baseline"]["seeds"]),
         "refused": first.refused,
-        "core_gflop_per_s": frozen["roofline"]["flops_per_s"] / 1e9,
-        "core_gb_per_s": frozen["roofline"]["bytes_per_s"] / 1e9,
-        "ceilings": _printed_ceilings(frozen["roofline"]),
     }
-
-
-def _printed_ceilings(roofline: Mapping[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """Return the ceilings by precision; None if there is none to compare with (see `peak_rates`)."""
-    ceilings: dict[str, dict[str, Any] | None] = dict.fromkeys(("fp32", "bf16"))
-    for precision, flops_per_s in peak_rates(roofline).items():
-        ceilings[precision] = {
-            "gflop_per_s": flops_per_s / 1e9,
-            "library": roofline[precision]["library"],
-            "product": " x ".join(map(str, roofline[precision]["shape"])),
-        }
-    return ceilings
 
 
 def days_at_one_per_second(even: BreakEven) -> float | None:

@@ -50,6 +50,26 @@ class Task:
         return len(self.run.metrics["preprocess"]["test"].get("of_class", ())) or 2
 
     @property
+    def core(self) -> dict[str, Any]:
+        """What the core reached when the task was measured: bytes, and operations by precision.
+
+        The value of a precision is None if no ceiling is comparable with the rows (see `peak_rates`).
+        """
+        roofline = self.run.conditions["frozen"]["roofline"]
+        ceilings: dict[str, dict[str, Any] | None] = dict.fromkeys(("fp32", "bf16"))
+        for precision, flops_per_s in audited_rows.peak_rates(roofline).items():
+            ceilings[precision] = {
+                "gflop_per_s": flops_per_s / 1e9,
+                "library": roofline[precision]["library"],
+                "product": " x ".join(map(str, roofline[precision]["shape"])),
+            }
+        return {
+            "gflop_per_s": roofline["flops_per_s"] / 1e9,
+            "gb_per_s": roofline["bytes_per_s"] / 1e9,
+            **ceilings,
+        }
+
+    @property
     def test_accuracies(self) -> list[float]:
         """The network's test accuracy by training seed, of fresh seeds if there are any."""
         trained = self.run.metrics.get("confirmed", self.run.metrics["baseline"])
