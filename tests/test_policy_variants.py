@@ -328,12 +328,12 @@ def test_static_int8_computes_under_deterministic_torch(actor, states, prepared)
     assert torch.are_deterministic_algorithms_enabled()
     strict = batch_outputs(module, states)
     assert torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
     try:
         free = [batch_outputs(module, states) for _ in range(3)]
         assert not torch.are_deterministic_algorithms_enabled()
     finally:
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
     assert all(outputs.tolist() == strict.tolist() for outputs in free)
 
 

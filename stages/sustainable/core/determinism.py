@@ -28,5 +28,5 @@ def use_deterministic_torch() -> None:
     """Make torch refuse non-deterministic kernels and use one thread."""
     import torch  # only now: the environment above must be set first
 
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # `use_deterministic_algorithms` loads a compiler for seconds
     torch.set_num_threads(1)

@@ -247,12 +247,12 @@ def _resizing_allowed() -> Iterator[None]:
     The mode refuses the kernel, because it resizes a tensor, and uninitialised memory might be read. The
     kernel writes all of it.
     """
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(True, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(mode)
 
 
 def _quietly(function: Any, network: nn.Module) -> nn.Module:

@@ -71,7 +71,7 @@ def set_pins(pins: bool) -> None:
     def one_thread() -> None:  # as `use_deterministic_torch`: only the kernels are to be others
         import torch
 
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")
         torch.set_num_threads(1)
 
     stand_in = ModuleType("sustainable.core.determinism")
