@@ -4,6 +4,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -115,6 +116,21 @@ def test_the_readme_opens_with_the_headline_and_has_the_two_commands():
     assert text.index(rendered_block(README, text)) < first_section
     assert "make reproduce" in text[first_section:]
     assert "make test" in text[first_section:]
+
+
+def test_the_tasks_that_were_tried_are_printed_as_their_file_has_them():
+    """Each row of the document: the network's accuracies, and the best frugal forecaster's and forest's."""
+    tried = pd.read_csv(ROOT / "data/trials/tasks.csv")
+    printed = (ROOT / "data/raw/README.md").read_text().partition("## Other tasks")[2]
+    for task, rows in tried.groupby("task"):
+        kinds = rows["forecaster"].str.extract("^(GRU|random forest)")[0].fillna("frugal")
+        best = rows.groupby(kinds)["test_accuracy"].max()
+        network = rows.loc[kinds == "GRU", "test_accuracy"]
+        cells = next(line for line in printed.splitlines() if line.startswith(f"| {task} |")).split("|")
+        assert cells[3].strip() == (" and ".join(f"{value:.3f}" for value in network) or "not run")
+        assert cells[4].strip().startswith(f"{best['frugal']:.3f}")
+        assert cells[5].strip() == f"{best['random forest']:.3f}"
+    assert printed.count("\n| ") == tried["task"].nunique() + 1
 
 
 def test_all_documents_are_tested():

@@ -106,7 +106,7 @@ def test_a_replayed_counter_gives_verdicts_on_stamped_pages(pipeline, run_stage,
 def test_a_window_too_short_for_evidence_is_refused(pipeline, changed_params):
     command = stage_command(pipeline, "benchmark", changed_params("profile", "paper"), "remeasured")
     done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=False)
-    refused(done, "window_s: 0.3 s is too short for evidence")
+    refused(done, "window_s: 0.2 s is too short for evidence")
 
 
 def test_the_published_configurations_are_two_models(rows):

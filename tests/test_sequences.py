@@ -32,12 +32,19 @@ def parameters(**changes):
 def test_sequences_by_hand(tmp_path):
     parts, described = preprocess(written(tmp_path), parameters())
     # training rows hold 0 and 1 in the first feature, 0 and 5 in the second
-    assert described["scale"] == {"minimum": [0.0, 0.0], "range": [1.0, 5.0]}
-    assert parts["train"].inputs.tolist() == [[[0.0, 0.0], [1.0, 1.0]]] * 3
-    assert parts["validation"].inputs[0].tolist() == [[10.0, 0.0], [11.0, 1.0]]
+    assert described["scale"] == {"mean": [0.5, 2.5], "deviation": [0.5, 2.5]}
+    assert parts["train"].inputs.tolist() == [[[-1.0, -1.0], [1.0, 1.0]]] * 3
+    assert parts["validation"].inputs[0].tolist() == [[19.0, -1.0], [21.0, 1.0]]
     assert parts["test"].target.tolist() == [0, 1, 2]
     assert parts["test"].first_day.tolist() == [6, 7, 8]
     assert described["train"] == {"windows": 3, "of_class": [1, 1, 1]}
+
+
+def test_a_constant_feature_becomes_zero(tmp_path):
+    lines = [line.replace(",5.0", ",0.0") for line in GOOD]
+    parts, described = preprocess(written(tmp_path, lines), parameters())
+    assert described["scale"]["deviation"][1] == 0.0
+    assert not parts["test"].inputs[:, :, 1].any()
 
 
 def test_sequences_are_stored_without_a_day_before(tmp_path):

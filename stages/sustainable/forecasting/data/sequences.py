@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.forecasting.data.daily import Name, check_numbers, column_fault, read_text
-from sustainable.forecasting.data.windows import PART_NAMES, Windows, scale_min_max
+from sustainable.forecasting.data.windows import PART_NAMES, Windows
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -42,10 +42,10 @@ class SequenceParameters:
 def preprocess_sequences(
     path: Path, parameters: SequenceParameters
 ) -> tuple[dict[str, Windows], dict[str, Any]]:
-    """Read the sequences, scale them over the training part, and describe the parts.
+    """Read the sequences, standardise them over the training part, and describe the parts.
 
-    The description holds the sequences of every class by part, the rows, and the minimum and range of the
-    training numbers. Raises `UserError` with the line and the column of the first fault.
+    The description holds the sequences of every class by part, the rows, and the mean and standard deviation
+    of the training numbers by feature. Raises `UserError` with the line and the column of the first fault.
     """
     rows = read_text(path)
     for column in (parameters.label, parameters.part):
@@ -53,21 +53,31 @@ def preprocess_sequences(
             raise UserError(f"{path}: line 1: column {column!r} is missing")
     part, target = rows[parameters.part], _classes_of(path, rows[parameters.label], parameters.classes)
     values = _values(path, rows.drop(columns=[parameters.label, parameters.part]), parameters.features)
-    training = (part == "train").to_numpy()
     members = {name: np.flatnonzero(part == name) for name in PART_NAMES}
     _refuse_incomplete(path, part, target, members, parameters.classes)
-    scaled, minimum, span = scale_min_max(values.reshape(-1, parameters.features), _steps(training, values))
-    inputs = scaled.reshape(values.shape).astype(np.float32)
-    every = Windows(inputs, target, None, np.arange(len(target)))
+    scaled, mean, deviation = standardise(values, part == "train")
+    every = Windows(scaled.astype(np.float32), target, None, np.arange(len(target)))
     return {name: every.take(index) for name, index in members.items()}, {
         **{
             name: {"windows": len(index), "of_class": np.bincount(target[index]).tolist()}
             for name, index in members.items()
         },
         "rows": len(target),
-        "scale": {"minimum": minimum.tolist(), "range": span.tolist()},
+        "scale": {"mean": mean.tolist(), "deviation": deviation.tolist()},
         "shared_rows": dict.fromkeys(PART_NAMES[1:], 0),
     }
+
+
+def standardise(values: np.ndarray, rows: np.ndarray | pd.Series) -> tuple[np.ndarray, ...]:
+    """Give each feature of `values` [n, steps, features] the mean 0 and the deviation 1 over `rows` [n].
+
+    Returns the scaled values, and the means and deviations [features] before. A feature that is constant over
+    `rows` has the deviation 0: it becomes 0 there. Scaling to [0, 1] would leave noisy sequences almost
+    constant, because single extremes set the range.
+    """
+    among = values[np.asarray(rows)]
+    mean, deviation = among.mean(axis=(0, 1)), among.std(axis=(0, 1))
+    return (values - mean) / np.where(deviation > 0, deviation, 1.0), mean, deviation
 
 
 def _classes_of(path: Path, texts: pd.Series, classes: list[str]) -> np.ndarray:
@@ -87,11 +97,6 @@ def _values(path: Path, columns: pd.DataFrame, features: int) -> np.ndarray:
         raise UserError(f"{path}: line 1: {count} columns of numbers do not make steps of {features}")
     numbers = np.column_stack([check_numbers(path, columns[name]) for name in columns])
     return numbers.reshape(len(columns), count // features, features)
-
-
-def _steps(training: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return which steps [n * steps] of bool belong to training sequences."""
-    return np.repeat(training, values.shape[1])
 
 
 def _refuse_incomplete(
