@@ -6,13 +6,14 @@ import sys
 import pytest
 
 from sustainable.core import effort
-from sustainable.core.effort import effort_of, peak_memory_mib, record_workers
+from sustainable.core.effort import effort_of, peak_memory_mib, record_workers, workers_ended
 from sustainable.core.parallel import in_parallel
 
 
 @pytest.fixture(autouse=True)
 def no_workers(monkeypatch):
     monkeypatch.setattr(effort, "_workers_mib", 0.0)
+    monkeypatch.setattr(effort, "_earlier_mib", 0.0)
     monkeypatch.setattr(effort, "peak_memory_mib", lambda: 1000.0)
 
 
@@ -58,6 +59,16 @@ def test_the_largest_workers_that_ran_at_once_count():
     assert memory() == 1500.0
     record_workers({14: 50.0}, 2)  # a smaller pool later
     assert memory() == 1500.0
+
+
+def test_workers_that_have_ended_add_nothing_to_what_comes_later(monkeypatch):
+    record_workers({11: 300.0, 12: 200.0}, 2)
+    workers_ended()
+    assert memory() == 1500.0
+    monkeypatch.setattr(effort, "peak_memory_mib", lambda: 1400.0)
+    assert memory() == 1500.0  # 1400 alone
+    record_workers({13: 200.0}, 2)
+    assert memory() == 1600.0
 
 
 @pytest.mark.parametrize(("workers", "counted"), [(1, 0.0), (2, 5.0)])

@@ -2,10 +2,11 @@
 
 import os
 
+import psutil
 import pytest
 
 from sustainable.core.errors import UserError
-from sustainable.core.parallel import in_parallel
+from sustainable.core.parallel import end_workers, in_parallel
 
 
 def slow_square(number):
@@ -47,6 +48,15 @@ def test_one_worker_runs_here_and_two_run_elsewhere(monkeypatch):
     assert os.getpid() not in set(in_parallel(where, tasks, "tasks", 2))
     assert set(in_parallel(where, tasks[:1], "tasks")) == {os.getpid()}  # one task needs no other process
     assert list(in_parallel(where, [], "tasks")) == []
+
+
+def test_workers_can_be_ended():
+    tasks = [(number,) for number in range(6)]
+    processes = set(in_parallel(where, tasks, "tasks", 2))
+    assert all(map(psutil.pid_exists, processes))
+    end_workers()
+    assert not any(map(psutil.pid_exists, processes))
+    assert list(in_parallel(slow_square, tasks[:2], "tasks", 2)) == [0, 1]  # others start if they are needed
 
 
 def test_there_are_never_more_workers_than_asked_for_or_than_tasks(monkeypatch):

@@ -20,6 +20,7 @@ PART_OPTIONS = ("--protocol", "--task", "--name")
 """Options that name the part of a DVC matrix or foreach that a stage runs."""
 
 _workers_mib = 0.0
+_earlier_mib = 0.0
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -46,12 +47,13 @@ def effort_of(arguments: Sequence[str], wall_s: float) -> dict[str, Any]:
     """Return the stage as DVC names it, its wall seconds, and its memory in MiB.
 
     The memory is the sum of the peaks of resident memory that the kernel recorded for this process and for
-    its workers (see `record_workers`). The sum is never below the true peak of all processes together. The
-    kernel keeps these peaks anyway, so reading them does not disturb a stage that measures; a thread that
-    samples the memory would. Other programs that a stage starts, such as `lscpu`, are not included.
+    its workers (see `record_workers`), or such a sum up to `workers_ended` if that is larger. It is never below
+    the true peak of all processes together. The kernel keeps these peaks anyway, so reading them does not
+    disturb a stage that measures; a thread that samples the memory would. Other programs that a stage starts,
+    such as `lscpu`, are not included.
     """
     part = next((f"@{value}" for name, value in pairwise(arguments) if name in PART_OPTIONS), "")
-    memory = peak_memory_mib() + _workers_mib
+    memory = max(_earlier_mib, peak_memory_mib() + _workers_mib)
     return {"stage": Path(arguments[0]).stem + part, "wall_s": wall_s, "memory_mib": memory}
 
 
@@ -73,3 +75,10 @@ def record_workers(peaks_mib: Mapping[int, float], at_once: int) -> None:
     """
     global _workers_mib
     _workers_mib = max(_workers_mib, sum(sorted(peaks_mib.values())[-at_once:]))
+
+
+def workers_ended() -> None:
+    """Record that all workers so far have ended: the memory that is needed later is not added to theirs."""
+    global _earlier_mib, _workers_mib
+    _earlier_mib = max(_earlier_mib, peak_memory_mib() + _workers_mib)
+    _workers_mib = 0.0

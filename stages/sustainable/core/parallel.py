@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
-from sustainable.core.effort import peak_memory_mib, record_workers
+from sustainable.core.effort import peak_memory_mib, record_workers, workers_ended
 from sustainable.core.progress import progress
 
 T = TypeVar("T")
@@ -38,6 +39,12 @@ def in_parallel(
         yield result
     peaks_mib.pop(os.getpid(), None)  # with one worker, the tasks run in this process
     record_workers(peaks_mib, count)
+
+
+def end_workers() -> None:
+    """End the worker processes now. Otherwise they wait some minutes for more work and keep their memory."""
+    get_reusable_executor().shutdown(wait=True)
+    workers_ended()
 
 
 def _with_peak(parent: int, function: Callable[..., T], *task: Any) -> tuple[T, int, float]:

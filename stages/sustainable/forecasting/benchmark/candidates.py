@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from sustainable.core.journal import RowJournal
+from sustainable.core.parallel import end_workers
 from sustainable.core.parameters import STRICT, Share
 from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
@@ -29,8 +30,16 @@ from sustainable.energy.parallel import in_metered_parallel
 from sustainable.forecasting.data.windows import Windows, load_windows
 from sustainable.compression import CompressionError
 from sustainable.forecasting.compression.accounting import Account, account
-from sustainable.forecasting.compression.runtimes import TARGETS, Deployed, Precision, Runtime, deploy
-from sustainable.forecasting.compression.runtimes import checked_logits, deploy_unchecked
+from sustainable.forecasting.compression.runtimes import (
+    CHECKED_AT_ONCE,
+    TARGETS,
+    Deployed,
+    Precision,
+    Runtime,
+    checked_logits,
+    deploy,
+    deploy_unchecked,
+)
 from sustainable.compression.weights import Scope, prune_weights
 from sustainable.forecasting.model.gru import Forecaster, logits_of, probabilities, sequence_flops
 from sustainable.forecasting.model.scores import score
@@ -136,7 +145,7 @@ def evaluate(
     """
     model, inputs = network.load(sources, seed), torch.from_numpy(validation.inputs)
     flops = sequence_flops(inputs.shape[2], model.widths, inputs.shape[1], model.architecture.classes)
-    expected, rows = logits_of(model, inputs, len(inputs)).numpy(), []
+    expected, rows = logits_of(model, inputs, CHECKED_AT_ONCE).numpy(), []
     for precision, runtime in _targets_of(network, targets):
         columns, refused = dict.fromkeys(DEPLOYED_COLUMNS), None
         try:
@@ -161,8 +170,7 @@ def _quality(deployed: Deployed, logits: np.ndarray, validation: Windows, test: 
 
 def _scores(deployed: Deployed, part: Windows) -> dict[str, float]:
     """Return every score of a deployment on the windows of `part`."""
-    inputs = torch.from_numpy(part.inputs)
-    return _scores_of(deployed.logits(inputs, len(inputs)), part)
+    return _scores_of(deployed.logits(torch.from_numpy(part.inputs), CHECKED_AT_ONCE), part)
 
 
 def _scores_of(logits: np.ndarray, part: Windows) -> dict[str, float]:
@@ -245,10 +253,14 @@ def score_all(
     metering: MeterParameters,
     journal: RowJournal,
 ) -> None:
-    """Score every network of every seed on the validation windows; append one journal line for each."""
+    """Score every network of every seed on the validation windows; append one journal line for each.
+
+    The worker processes end here: the candidates are timed without their memory and their threads.
+    """
     tasks = [(network, seed, targets, sources, windows, metering) for network in networks for seed in seeds]
     for line in in_metered_parallel(score_network, tasks[len(journal.rows) :], "scoring", metering):
         journal.append(line)
+    end_workers()
 
 
 def score_network(

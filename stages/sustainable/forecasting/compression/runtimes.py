@@ -40,6 +40,9 @@ LOGIT_TOLERANCE = {"fp32": 1e-4, "bf16": 0.1, "int8": 0.5}
 """Largest allowed difference of a logit from eager fp32, relative to the largest logit or to 1, whichever is
 larger."""
 
+CHECKED_AT_ONCE = 64
+"""Windows per call of a check: the working memory of a call grows with its batch, and is often kept."""
+
 OPENVINO_PRECISION = {"fp32": "f32", "bf16": "bf16"}
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -91,11 +94,10 @@ def deploy(
     Exported models are stored in the folder `cache`. Raises `CompressionError` if the pair is not supported
     or if a check fails.
 
-    ONNX Runtime and OpenVINO keep the working memory of the largest batch that a session has run: about
-    55 MiB for the check of a 256-unit forecaster on all validation windows. To keep many deployments at
-    once, check with `deploy` and keep one made by `deploy_unchecked`.
+    ONNX Runtime and OpenVINO keep the working memory of the largest batch that a session has run. To keep
+    many deployments at once, check with `deploy` and keep one made by `deploy_unchecked`.
     """
-    expected = logits_of(model, example, len(example)).numpy()
+    expected = logits_of(model, example, CHECKED_AT_ONCE).numpy()
     deployed = deploy_unchecked(model, precision, runtime, example.shape[1], cache)
     checked_logits(deployed, example, expected)
     return deployed
@@ -127,7 +129,7 @@ def checked_logits(deployed: Deployed, example: Tensor, expected: np.ndarray) ->
     Raises `CompressionError` if they differ from `expected` [n], those of eager fp32, by more than the
     precision allows, or are bitwise equal to it although the precision is not fp32.
     """
-    logits = deployed.logits(example, len(example))
+    logits = deployed.logits(example, CHECKED_AT_ONCE)
     allowed = LOGIT_TOLERANCE[deployed.precision] * max(1.0, float(np.abs(expected).max()))
     furthest = float(np.abs(logits - expected).max())
     name = f"{deployed.precision} on {deployed.runtime}"
