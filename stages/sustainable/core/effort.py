@@ -47,10 +47,10 @@ def effort_of(arguments: Sequence[str], wall_s: float) -> dict[str, Any]:
     """Return the stage as DVC names it, its wall seconds, and its memory in MiB.
 
     The memory is the sum of the peaks of resident memory that the kernel recorded for this process and for
-    its workers (see `record_workers`), or such a sum up to `workers_ended` if that is larger. It is never below
-    the true peak of all processes together. The kernel keeps these peaks anyway, so reading them does not
-    disturb a stage that measures; a thread that samples the memory would. Other programs that a stage starts,
-    such as `lscpu`, are not included.
+    its workers (see `record_workers`), or such a sum up to `workers_ended` if that is larger. It is never
+    below the true peak of all processes together. The kernel keeps these peaks anyway, so reading them does
+    not disturb a stage that measures; a thread that samples the memory would. Other programs that a stage
+    starts, such as `lscpu`, are not included.
     """
     part = next((f"@{value}" for name, value in pairwise(arguments) if name in PART_OPTIONS), "")
     memory = max(_earlier_mib, peak_memory_mib() + _workers_mib)
