@@ -367,7 +367,7 @@ def results_of(pipeline, tmp_path):
         ("benchmark/remeasured.csv", lambda lines: lines[:1], "it has no rows"),
         ("benchmark/published.hits.csv", lambda lines: [line[:9] for line in lines], "not a CSV table"),
         ("benchmark/remeasured.conditions.json", lambda lines: lines[:3], "not valid JSON"),
-        ("benchmark/weather.csv", lambda lines: lines[:-1], "block 3, configuration"),
+        ("benchmark/weather.csv", lambda lines: lines[:-1], "block 1, configuration"),
         ("metrics/published/baseline.json", lambda lines: lines[:3], "not valid JSON"),
         ("search/mnist1d/improvements.csv", lambda lines: lines[:1], "it has no rows"),
         (

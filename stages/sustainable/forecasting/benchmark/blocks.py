@@ -121,9 +121,9 @@ class _Current:
         self.passes, self.subjects = {}, {}
         self.seed, self.subjects = seed, self._replicas[seed]
         self.passes = _passes(self.subjects, self._inputs, self._parameters)
-        if not first:  # the same code with other weights: one pass is enough to warm up
-            for run in self.passes.values():
-                run()
+        if not first:  # the same code with other weights: one call of each is enough to warm up
+            for subject, size in product(self.subjects.values(), self._parameters.batch_sizes):
+                subject.deployed.run(subject.deployed.prepare(self._inputs[:size]))
 
 
 def _passes(subjects: Mapping[str, Subject], inputs: Tensor, parameters: BlocksParameters) -> Passes:
