@@ -234,8 +234,8 @@ def test_a_window_calls_the_model_of_its_seed_in_batches_of_its_size(tmp_path):
     measure_blocks(replicas, torch.rand(20, 5, 3), parameters, chosen, journal)
     second = [row for row in journal.rows[1:] if row["block"] == 1]
     loops = {size: sum(row["loops"] for row in second if row["batch_size"] == size) for size in (1, 8)}
-    # seed 3 is neither calibrated nor timed for latency: each of its two models is called once at each size to
-    # warm up, and its other calls are those of the second block's windows
+    # seed 3 is neither calibrated nor timed for latency: each of its two models is called once at each size
+    # to warm up, and its other calls are those of the second block's windows
     assert Counter(sizes[3]) == {1: 20 * loops[1] + 2, 8: 2 * loops[8] + 2, 4: loops[8]}
 
 
