@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from sustainable.core.effort import LOG
 from sustainable.core.errors import exit_on_error
 from sustainable.tools import profiles
 
@@ -24,10 +26,10 @@ ROOT = Path(__file__).parent.parent
 determinism.use_deterministic_torch()
 
 
-PIPELINE_FILES = ("test_pipeline.py", "test_policy_pipeline.py")
+PIPELINE_FILES = ("test_pipeline.py", "test_pipeline_faults.py", "test_policy_pipeline.py")
 """Only tests of these files use the fixture `pipeline`. The first starts at once and runs the pipeline; the
-second comes last and works on a copy, so that two processes share the long tests."""
-ORDER = {PIPELINE_FILES[0]: 0, PIPELINE_FILES[1]: 2}
+others come last and work on a copy, so that two processes share the long tests."""
+ORDER = {name: 2 * (place > 0) for place, name in enumerate(PIPELINE_FILES)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,16 +69,44 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_pipeline(folder: Path) -> None:
-    folder.mkdir()
-    profiles.prepare_profile(folder)
-    done = profiles.repro(folder, capture_output=True, preexec_fn=use_one_core)
+    """Run both studies side by side, study B in a folder of its own, and then the report on both."""
+    other = folder.with_name("built_policies")
+    for place in (folder, other):
+        place.mkdir()
+        profiles.prepare_profile(place)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(checked_repro, max, folder, "benchmark", "layerwise_search", "repair_search"),
+            pool.submit(checked_repro, min, other, "benchmark_policies"),
+        ]
+    for run in runs:
+        run.result()
+    join_runs(folder, other)
+    done = profiles.repro(folder, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def use_one_core() -> None:
-    """Keep a process to one core: the stages then start no workers, which import everything again."""
+def checked_repro(which: Callable[..., int], folder: Path, *targets: str) -> None:
+    """Run on one core (the first or the last): the stages then start no workers, which load everything again.
+
+    On Linux a thread has cores of its own, and a program that it starts inherits them.
+    """
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+        os.sched_setaffinity(0, [which(os.sched_getaffinity(0))])
+    done = profiles.repro(folder, *targets, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def join_runs(folder: Path, other: Path) -> None:
+    """Add to `folder` what DVC made in `other`, so that it is as if one run had made everything."""
+    import yaml
+
+    lock, added = (yaml.safe_load((place / "dvc.lock").read_text()) for place in (folder, other))
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock | {"stages": lock["stages"] | added["stages"]}))
+    efforts = [(place / LOG).read_text() for place in (folder, other)]
+    for made in ("data", ".dvc/cache"):
+        shutil.copytree(other / made, folder / made, dirs_exist_ok=True)
+    (folder / LOG).write_text("".join(efforts))
 
 
 @pytest.fixture
@@ -122,13 +152,42 @@ def stage_command(folder: Path, name: str, replaced: dict[str, str], key: str = 
     stage = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][name]
     context: dict[str, Any] = {}
     if "foreach" in stage:
-        parts = yaml.safe_load((folder / "params.yaml").read_text())[stage["foreach"].strip("${}")]
+        parts = stage["foreach"]
+        if isinstance(parts, str):  # the name of a section of the parameters
+            parts = yaml.safe_load((folder / "params.yaml").read_text())[parts.strip("${}")]
         key = key or next(iter(parts))
         context = {"key": key, "item": parts[key]}
     elif "matrix" in stage:
         context = {"item": {axis: values[0] for axis, values in stage["matrix"].items()}}
     words = filled(stage.get("do", stage)["cmd"], context).split()
     return [sys.executable, *(replaced.get(word, word) for word in words[1:])]
+
+
+@pytest.fixture
+def changed_params(pipeline: Path, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Paths of a params.yaml with one key changed (None removes it)."""
+
+    import yaml
+
+    def change(*keys_and_value: Any) -> dict[str, str]:
+        *keys, value = keys_and_value
+        content = yaml.safe_load((pipeline / "params.yaml").read_text())
+        section = content
+        for key in keys[:-1]:
+            section = section[key]
+        section[keys[-1]] = value
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        shutil.copy(pipeline / "dvc.yaml", tmp_path)
+        return {"params.yaml": str(tmp_path / "params.yaml")}
+
+    return change
+
+
+def results_of(pipeline: Path, tmp_path: Path) -> Path:
+    """A copy of what the report reads."""
+    folder = tmp_path / "data"
+    skipped = shutil.ignore_patterns("*.safetensors", "checkpoints", "processed", "raw")
+    return Path(shutil.copytree(pipeline / "data", folder, ignore=skipped))
 
 
 @pytest.fixture
