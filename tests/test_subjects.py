@@ -163,6 +163,7 @@ def test_controls_are_scored_and_not_timed(sources, tmp_path, monkeypatch):
         keep_memory=False, warm_up_limit_s=0.1, warm_up_tolerance=0.5, overhead_limit=0.9,
         cpu_to_wall_floor=0.95, neighbours_limit=0.05, repeats=0, latency_calls=10,
         configurations={"baseline": BASELINE, "baseline_twin": BASELINE}, controls=controls,
+        ceilings=True,
     )  # fmt: skip
     replicas = protocol.make_replicas(parameters, sources, INPUTS, TARGET, {})
     chosen, journal = Chosen(FakeMeter, "fake", "a test"), RowJournal(tmp_path / "journal", "work")
@@ -171,6 +172,7 @@ def test_controls_are_scored_and_not_timed(sources, tmp_path, monkeypatch):
     assert {row["configuration"] for row in rows} == timed | {IDLE}
     assert {row["training_seed"] for row in rows} == {9, 10}
     assert frozen["loops"].keys() == frozen["latency"].keys() == timed
+    assert frozen["roofline"]["flops_per_s"] == 1.0
     scored = protocol.make_replicas(parameters, sources, INPUTS, TARGET, {}, controls=True)
     hits = hits_table(scored, TRAIN, TEST)
     assert list(hits[0])[2:6] == ["baseline", "baseline_twin", *controls]

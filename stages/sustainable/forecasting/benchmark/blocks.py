@@ -41,6 +41,8 @@ class BlocksParameters(blocks.WindowParameters):
     latency_calls: Annotated[int, Field(ge=10, le=100_000)]  # per configuration and batch size
     configurations: Annotated[dict[str, BenchmarkChoice], Field(min_length=2)]
     """What is measured; the first is the uncompressed baseline, to which ratios are taken."""
+    ceilings: bool = False
+    """Whether to measure the core's own rates as well, with which the rows are compared."""
     controls: dict[str, ControlChoice] = field(default_factory=dict)
     """What is scored and not timed, to show whether the accuracy gate can tell."""
 

@@ -106,11 +106,13 @@ def measure_as(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Measure the models as `parameters` say; `journal` holds the windows of an earlier, killed run.
 
-    Returns the rows, and what was frozen before measuring (loop counts, overhead, roofline).
+    Returns the rows, and what was frozen before measuring (loop counts, overhead), with the roofline if it is
+    asked for.
     """
     if isinstance(parameters, RunsParameters):
         measure_runs(next(iter(replicas.values())), inputs, target, parameters, chosen.make, journal)
         return journal.rows, {}
     frozen = measure_blocks(replicas, inputs, parameters, chosen, journal)
-    frozen |= {"roofline": asdict(measure_roofline())}
+    if parameters.ceilings:
+        frozen |= {"roofline": asdict(measure_roofline())}
     return [common | row for row in last_tries(journal.rows[1:])], frozen
