@@ -23,6 +23,8 @@ def progress(
         yield item
         now = time.monotonic()
         if count == total or now - last >= SECONDS_BETWEEN_LINES:
-            left = (now - start) / (count - done) * (total - count)
-            print(f"{what}: {count}/{total} {unit}, about {left:.0f} s left", flush=True)
+            # A repeated item makes the work longer than announced.
+            whole = max(total, count)
+            left = (now - start) / (count - done) * (whole - count)
+            print(f"{what}: {count}/{whole} {unit}, about {left:.0f} s left", flush=True)
             last = now
