@@ -49,7 +49,8 @@ def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[s
             place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
             figure.text(s=stamp, color="red", alpha=0.4, fontsize=20, **place)
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once is enough for both files
+        with plt.rc_context({"figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # laid out once is enough: an engine draws again for each file
         for kind, metadata in NO_TRACES.items():
             with replacing(folder / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, metadata=metadata)
