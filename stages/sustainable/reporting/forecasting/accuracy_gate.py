@@ -17,9 +17,12 @@ from sustainable import statistics
 from sustainable.reporting.measured_rows import BASELINE, TWIN
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
 
-Role = Literal["deployment", "frugal forecaster", "broken network"]
+Role = Literal["deployment", "longer training", "frugal forecaster", "broken network"]
+MUST_FAIL: tuple[Role, ...] = ("frugal forecaster", "broken network")
 FRUGAL = ("logistic_last_day", "logistic_window", "majority", "persistence")
 """The frugal forecasters. Which of them a run has depends on its data and on its code."""
+CONTINUED = "continued"
+"""The baseline, trained on as long as a pruned network is fine-tuned."""
 BROKEN = "broken_"
 """Configurations whose names begin so are controls that must fail."""
 NOT_MODELS = ("training_seed", "first_day")
@@ -47,7 +50,7 @@ class Gate:
     @property
     def wrongly_passing(self) -> list[str]:
         """Frugal forecasters and broken networks that pass: the gate cannot tell."""
-        return [key for key, line in self.lines.items() if line.passes and line.role != "deployment"]
+        return [key for key, line in self.lines.items() if line.passes and line.role in MUST_FAIL]
 
     def verdict_on(self, key: str) -> str:
         """Return whether a deployment is non-inferior; inconclusive where the gate cannot tell."""
@@ -74,6 +77,8 @@ def role_of(name: str) -> Role:
     """Tell frugal forecasters and controls from deployments by their names."""
     if name in FRUGAL:
         return "frugal forecaster"
+    if name == CONTINUED:
+        return "longer training"
     return "broken network" if name.startswith(BROKEN) else "deployment"
 
 
