@@ -69,15 +69,20 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_pipeline(folder: Path) -> None:
-    """Run both studies side by side, study B in a folder of its own, and then the report on both."""
-    other = folder.with_name("built_policies")
+    """Run the audited tasks beside the rest, the rest in a folder of its own, and then the report on both."""
+    import yaml
+
+    other = folder.with_name("built_beside")
     for place in (folder, other):
         place.mkdir()
         profiles.prepare_profile(place)
+    parameters = yaml.safe_load((folder / "params.yaml").read_text())
+    audited = [f"benchmark@{task}" for task in parameters["tasks"]]
+    rest = [f"benchmark@{name}" for name in parameters["benchmarks"] if name not in parameters["tasks"]]
     with ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(checked_repro, max, folder, "benchmark", "layerwise_search", "repair_search"),
-            pool.submit(checked_repro, min, other, "benchmark_policies"),
+            pool.submit(checked_repro, max, folder, *audited, "repair_search"),
+            pool.submit(checked_repro, min, other, *rest, "layerwise_search", "benchmark_policies"),
         ]
     for run in runs:
         run.result()
