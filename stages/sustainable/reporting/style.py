@@ -48,7 +48,8 @@ def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[s
         if stamp:
             place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
             figure.text(s=stamp, color="red", alpha=0.4, fontsize=20, **place)
-        figure.draw_without_rendering()
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         with plt.rc_context({"figure.constrained_layout.use": False}):
             figure.set_layout_engine(None)  # laid out once is enough: an engine draws again for each file
         for kind, metadata in NO_TRACES.items():
