@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from imports import STAGES
-from sustainable.reporting.headline import README, rendered_block
+from sustainable.reporting.documents import rendered_block
 
 ROOT = STAGES.parent
 DOCUMENTS = (
@@ -113,7 +113,7 @@ def test_the_readme_is_short():
 def test_the_readme_opens_with_the_headline_and_has_the_two_commands():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     first_section = text.index("\n## ")
-    assert text.index(rendered_block(README, text)) < first_section
+    assert text.index(rendered_block("headline", text)) < first_section
     assert "make reproduce" in text[first_section:]
     assert "make test" in text[first_section:]
 

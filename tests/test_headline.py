@@ -11,18 +11,16 @@ from matplotlib import image
 from imports import STAGES
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
-from sustainable.reporting.headline import (
+from sustainable.reporting.documents import (
     BLOCKS,
-    EXPERIMENTS,
-    PICTURE,
-    README,
-    _searchers_sentences,
-    headline_markdown,
     rendered_block,
+    rendered_blocks,
+    stages_markdown,
     verdicts_markdown,
     with_block,
-    write_headline,
+    write_documents,
 )
+from sustainable.reporting.headline import PICTURE, _searchers_sentences, headline_markdown
 from sustainable.reporting.pages import report_on
 
 ROOT = STAGES.parent
@@ -40,12 +38,23 @@ def report():
     return report_on(REFERENCE, ROOT / "paper/published.yaml", ROOT / "params.yaml")
 
 
-@pytest.mark.parametrize(
-    ("document", "render"), [(README, headline_markdown), (EXPERIMENTS, verdicts_markdown)]
-)
-def test_a_document_holds_what_the_claims_say(claims, document, render):
-    text = (ROOT / document).read_text(encoding="utf-8")
-    assert rendered_block(document, text) == render(claims), RENEW
+def test_the_documents_hold_what_the_shipped_run_says(claims):
+    for name, block in rendered_blocks(claims, read_json(REFERENCE / "effort.json")).items():
+        text = (ROOT / BLOCKS[name]).read_text(encoding="utf-8")
+        assert rendered_block(name, text) == block, RENEW
+
+
+def test_the_times_of_a_stages_parts_are_added_and_its_memory_is_the_largest():
+    efforts = [
+        {"stage": "train@sea", "wall_s": 60.0, "memory_mib": 1200.4},
+        {"stage": "report", "wall_s": 3.0, "memory_mib": 10.0},
+        {"stage": "train@lake", "wall_s": 90.0, "memory_mib": 900.0},
+    ]
+    assert stages_markdown(efforts).splitlines()[2:] == [
+        "| `train` | 2.5 | sea 1.0, lake 1.5 | 1,200 |",
+        "| `report` | 0.1 |  | 10 |",
+        "| all | 2.5 | | |",
+    ]
 
 
 def test_every_claim_has_a_line_with_its_verdict_and_parts(claims):
@@ -103,18 +112,18 @@ def test_the_sentences_are_refused_for_other_verdicts(claims, name):
 
 
 def test_a_missing_marker_is_named():
-    begin, end = (f"<!-- {BLOCKS[README]}:{which} -->" for which in ("begin", "end"))
-    assert with_block(README, f"a {begin} old {end} b", "new") == f"a {begin}\nnew\n{end} b"
-    with pytest.raises(UserError, match="restore them from git"):
-        rendered_block(README, f"{begin} no end")
+    begin, end = "<!-- headline:begin -->", "<!-- headline:end -->"
+    assert with_block("headline", f"a {begin} old {end} b", "new") == f"a {begin}\nnew\n{end} b"
+    with pytest.raises(UserError, match=r"README\.md: .*restore them from git"):
+        rendered_block("headline", f"{begin} no end")
 
 
 def test_the_figure_is_drawn_from_the_shipped_rows(report, tmp_path):
     (tmp_path / "paper").mkdir()
-    for document in BLOCKS:
+    for document in BLOCKS.values():
         shutil.copy(ROOT / document, tmp_path / document)
-    write_headline(tmp_path, report)
-    for document in BLOCKS:
+    write_documents(tmp_path, REFERENCE, report)
+    for document in BLOCKS.values():
         assert (tmp_path / document).read_bytes() == (ROOT / document).read_bytes(), RENEW
     drawn, kept = (image.imread(folder / PICTURE) for folder in (tmp_path, ROOT))
     assert drawn.shape == kept.shape, RENEW
@@ -131,4 +140,4 @@ def test_rows_that_are_no_evidence_make_no_headline(tmp_path):
         found = Stamped()
 
     with pytest.raises(UserError, match="smoke run"):
-        write_headline(tmp_path, StampedReport())
+        write_documents(tmp_path, REFERENCE, StampedReport())

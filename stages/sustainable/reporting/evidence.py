@@ -40,9 +40,8 @@ def minutes_of(run: Run, policies_run: PoliciesRun) -> dict[str, float]:
             f"pruning and fine-tuning, {name}": task.metrics["shrinking_cost"],
             f"candidates, {name}": task.metrics["candidates_cost"],
             f"windows, {name}": task.rows,
+            f"fresh seeds, {name}": task.metrics["confirmation_cost"],
         }
-        if "confirmation_cost" in task.metrics:
-            parts[f"fresh seeds, {name}"] = task.metrics["confirmation_cost"]
     parts |= {
         "training policies": policies_run.costs["training"],
         "compressing policies": policies_run.costs["compress"],

@@ -1,11 +1,10 @@
 """The README's headline: one figure, a few sentences and six numbers, all of them from a run's rows.
 
-The report stage draws the figure beside the others. `write_headline` puts figure and text into the project's
-own files (`paper/headline.png` and the README, between two markers), when the shipped run is renewed.
+The report stage draws the figure beside the others. `documents` puts figure and text into the project's own
+files when the shipped run is renewed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import replacing, write_text
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.forecasting.audited import AuditedLine
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.task import TITLES, Task
 from sustainable.reporting.measured_rows import TWIN
-from sustainable.reporting.pages import Report
 from sustainable.reporting.policies.costs import PolicyLine
 from sustainable.reporting.policies.figures import environment_colours, plain_ticks
 from sustainable.reporting.policies.summary import Policies, shown
-from sustainable.reporting.style import BLUE, GREY, NO_TRACES, ORANGE, draw_interval, save_figures, styled
+from sustainable.reporting.style import BLUE, GREY, ORANGE, draw_interval, save_figures, styled
 from sustainable.statistics import Ratio
 
-README, EXPERIMENTS = "README.md", "paper/EXPERIMENTS.md"
-BLOCKS = {README: "headline", EXPERIMENTS: "verdicts"}
-"""Documents, and the name of the block in them that is rendered."""
 PICTURE = Path("paper/headline.png")
 FORECASTERS = (
     TWIN, "onnxruntime", "openvino", "numba", "manual_pruning", "manual_quantization", "published_choice",
@@ -317,51 +311,3 @@ def _text(interval: Mapping[str, float], form: str = "#.3g") -> str:
     return "{:{form}} [{:{form}}, {:{form}}]".format(
         *(interval[name] for name in ("estimate", "low", "high")), form=form
     )
-
-
-def verdicts_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The claims of claims.json as a table: what each says, its verdict with those on its parts, and why."""
-    lines = ["| claim | verdict | why |", "|---|---|---|"]
-    for claim in claims:
-        parts = "; ".join(f"{name}: {verdict}" for name, verdict in sorted(claim["parts"].items()))
-        verdict = f"**{claim['verdict']}**" + (f" ({parts})" if parts else "")
-        cells = (f"{claim['id']}: {claim['statement']}", verdict, claim["reason"])
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
-    return "\n".join(lines)
-
-
-def rendered_block(document: str, text: str) -> str:
-    """The rendered block in the `text` of a document; raises `UserError` if it has no markers."""
-    begin, end = _markers(document)
-    parts = text.split(begin)
-    if len(parts) != 2 or parts[1].count(end) != 1:
-        raise UserError(f"{document}: needs {begin} and then {end}, once each; restore them from git")
-    return parts[1].split(end)[0].strip()
-
-
-def with_block(document: str, text: str, block: str) -> str:
-    """The `text` of a document with a new block."""
-    rendered_block(document, text)
-    begin, end = _markers(document)
-    before, after = text.split(begin)[0], text.split(end)[1]
-    return f"{before}{begin}\n{block}\n{end}{after}"
-
-
-def _markers(document: str) -> tuple[str, str]:
-    return f"<!-- {BLOCKS[document]}:begin -->", f"<!-- {BLOCKS[document]}:end -->"
-
-
-def write_headline(root: Path, report: Report) -> None:
-    """Renew `paper/headline.png`, the README's headline and the table of verdicts in the project `root`."""
-    found = report.found
-    if found.stamp:
-        raise UserError(f"headline: these rows are no evidence ({found.stamp}); use a run of profile paper")
-    claims = [asdict(claim) for claim in found.judged]
-    blocks = {README: headline_markdown(claims), EXPERIMENTS: verdicts_markdown(claims)}
-    for document, block in blocks.items():
-        text = (root / document).read_text(encoding="utf-8")
-        write_text(root / document, with_block(document, text, block))
-    figure = headline_figure(found.forecasting.tasks, found.policies)
-    with replacing(root / PICTURE) as temporary:
-        figure.savefig(temporary, format="png", metadata=NO_TRACES["png"])
-    plt.close(figure)

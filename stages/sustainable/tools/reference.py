@@ -19,7 +19,7 @@ import pandas as pd
 from sustainable.core.effort import LOG
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.files import read_json, write_json
-from sustainable.reporting.headline import write_headline
+from sustainable.reporting.documents import write_documents
 from sustainable.reporting.pages import report_on
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import read_lock, read_yaml
@@ -53,7 +53,8 @@ def main() -> None:
         print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums)}")
     else:
         take(root)
-    write_headline(root, report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml"))
+    report = report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml")
+    write_documents(root, root / REFERENCE, report)
     print("now `make verify`, and commit data/reference, data/metrics, dvc.lock and paper/claims.json")
 
 

@@ -115,11 +115,9 @@ def judge_searchers(task: Task, parameters: ReportParameters) -> Judgement:
     if regret:
         reason = f"Mean regret over {searching.budget} evaluations: {regret.estimate:.3f} nats. "
         reason += f"Minus that of the others, with the p adjusted by Holm's method: {compared}."
-    if not searching.tuned_on:
-        reason += " These settings were not tuned on another task, so they decide nothing."
     searched = [*searching.of(RANKED), *searching.of(ABLATION)]
     return Judgement(
-        verdict=searching.verdict if regret and searching.tuned_on else INCONCLUSIVE,
+        verdict=searching.verdict if regret else INCONCLUSIVE,
         reason=reason,
         evidence="exact count on the table of candidates",
         values={line.name: _searched(line) for line in searched},

@@ -300,7 +300,8 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
 
 def _searcher_rows(task: Task, columns: Sequence[Column], first: bool) -> list[Row]:
     searching, rows = task.searching, list[Row]()
-    about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle, {_settings(searching)}"
+    about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle"
+    about += f", tuned on {searching.tuned_on}"
     for group, title in GROUP_TITLES.items():
         lines = searching.of(group)
         if lines:
@@ -339,13 +340,7 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
 
 
 def _searched_with(task: Task) -> str:
-    searching = task.searching
-    untested = "" if searching.tested else ", no test accuracy in this table"
-    return f"{searching.best.seeds} seeds, {_settings(searching)}{untested}"
-
-
-def _settings(searching: Searching) -> str:
-    return f"tuned on {searching.tuned_on}" if searching.tuned_on else "settings as declared, not tuned"
+    return f"{task.searching.best.seeds} seeds, tuned on {task.searching.tuned_on}"
 
 
 def _budget_rows(searching: Searching) -> list[Row]:

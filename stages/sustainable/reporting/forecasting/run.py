@@ -23,7 +23,7 @@ ACTION_COLUMNS = (
 )  # fmt: skip
 CANDIDATE_COLUMNS = (
     "family", "width_0", "width_1", "precision", "runtime", "flops", "parameters", "size_bytes", "sparsity",
-    "proxy_flops", "proxy_parameters", "validation_accuracy",
+    "proxy_flops", "proxy_parameters", "validation_accuracy", "refused",
 )  # fmt: skip
 NARROW_COLUMNS = ("method", "width_0", "width_1", "seed", "validation_loss_before", "validation_loss")
 REPAIR_COLUMNS = ("variant", "seed", "names", "ties", "models", "test_accuracy_difference")
@@ -36,13 +36,14 @@ IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct", "
 
 
 PREPARED = ("preprocess", "baseline", "training_cost")
-TASK_METRICS = (*PREPARED, "shrinking_cost", "candidates_cost", "searchers_cost")
-CONFIRMED = ("confirmed", "confirmation_cost")
+TASK_METRICS = (
+    *PREPARED, "shrinking_cost", "candidates_cost", "searchers_cost", "confirmed", "confirmation_cost",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TaskRun:
-    """The files of one audited task; `metrics` by name, without those of fresh seeds if it has none."""
+    """The files of one audited task; `metrics` by name."""
 
     rows: pd.DataFrame
     hits: pd.DataFrame
@@ -96,13 +97,11 @@ def read_run(folder: Path, tasks: Iterable[str]) -> Run:
 
 def _read_task(folder: Path, task: str) -> TaskRun:
     measured, searched = folder / "benchmark", folder / "search" / task
-    metrics = folder / "metrics" / task
-    fresh = [name for name in CONFIRMED if (metrics / f"{name}.json").is_file()]
     return TaskRun(
         rows=read_rows(measured / f"{task}.csv", ROW_COLUMNS),
         hits=read_rows(measured / f"{task}.hits.csv", HIT_COLUMNS),
         conditions=read_json(measured / f"{task}.conditions.json"),
-        metrics=_metrics(metrics, (*TASK_METRICS, *fresh)),
+        metrics=_metrics(folder / "metrics" / task, TASK_METRICS),
         narrow=read_rows(folder / "training" / task / "narrow.csv", NARROW_COLUMNS),
         candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATE_COLUMNS)),
         refused=read_json(searched / "candidates.conditions.json")["refused"],
@@ -116,7 +115,5 @@ def _metrics(folder: Path, names: Iterable[str]) -> dict[str, Any]:
 
 
 def accepted(candidates: pd.DataFrame) -> pd.DataFrame:
-    """Return the measured candidates; a table without refusals may lack the column."""
-    if "refused" not in candidates.columns:
-        return candidates
+    """Return the measured candidates: those that were not refused."""
     return candidates[candidates["refused"].isna()].reset_index(drop=True)

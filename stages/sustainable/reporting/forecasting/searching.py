@@ -27,7 +27,7 @@ class AtBudget:
     regret: Estimate  # the oracle's reward minus the best found, in nats
     normalised: Estimate  # regret as a share of the range of the grid's rewards
     rank: Estimate | None  # among the ranked searchers, by regret; None for the others
-    test_regret: Estimate | None  # None if the table has no test accuracy
+    test_regret: Estimate
     tied: Estimate
     """Share of seeds whose choice the noise cannot tell from the oracle, with Wilson's interval."""
 
@@ -80,10 +80,9 @@ class Searching:
         return str(self.choices["task"])
 
     @property
-    def tuned_on(self) -> str | None:
-        """The task on whose table the settings were tuned; None if they are only declared."""
-        tuned_on: str | None = self.choices["tuned_on"]
-        return tuned_on
+    def tuned_on(self) -> str:
+        """The task on whose table the settings were tuned."""
+        return str(self.choices["tuned_on"])
 
     @property
     def budgets(self) -> Mapping[int, float]:
@@ -94,11 +93,6 @@ class Searching:
     def ties(self) -> int:
         """Candidates that the noise cannot tell from the oracle, the oracle included."""
         return len(self.choices["space"]["ties"])
-
-    @property
-    def tested(self) -> bool:
-        """Whether the table has test accuracies."""
-        return self.choices["space"]["best_test_reward"] is not None
 
     @property
     def best(self) -> SearcherLine:
@@ -229,8 +223,7 @@ def _at_budgets(own: Runs, ranks: np.ndarray | None, parameters: ReportParameter
         return [Estimate(float(mean), float(low), float(high), curve.n) for mean, low, high in ends]
 
     scale = space["best_reward"] - space["worst_reward"]
-    tested = space["best_test_reward"]
-    test_regret = None if tested is None else tested - own.at_budgets("test_reward")
+    test_regret = space["best_test_reward"] - own.at_budgets("test_reward")
     columns = (regret, regret / scale if scale else regret, ranks, test_regret)
     tied = [_share(column, parameters.confidence) for column in own.at_budgets("tie").T]
     values = zip(*map(over_seeds, columns), tied, strict=True)

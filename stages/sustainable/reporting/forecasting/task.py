@@ -71,9 +71,8 @@ class Task:
 
     @property
     def test_accuracies(self) -> list[float]:
-        """The network's test accuracy by training seed, of fresh seeds if there are any."""
-        trained = self.run.metrics.get("confirmed", self.run.metrics["baseline"])
-        return [float(seed["test"]["accuracy"]) for seed in trained["seeds"].values()]
+        """The network's test accuracy by fresh training seed."""
+        return [float(seed["test"]["accuracy"]) for seed in self.run.metrics["confirmed"]["seeds"].values()]
 
 
 def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Task:
