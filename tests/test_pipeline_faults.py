@@ -127,7 +127,7 @@ UPSTREAM = [
     ("tune_searchers", "data/search/weather/candidates.csv", "candidates: "),
     ("compare_searchers", "data/search/weather/candidates.csv", "candidates: "),
     ("compare_searchers", "data/search/mnist1d/tuned.json", "cut"),
-    ("confirm", "data/search/mnist1d/choices.json", "cut"),
+    ("confirm", "data/search/weather/choices.json", "cut"),
     ("repair_search", "data/search/weather/candidates.csv", "candidates: "),
     ("benchmark", "data/search/published/best_action.json", "cut"),
     ("report", "paper/published.yaml", "cut"),
