@@ -82,7 +82,9 @@ def run_pipeline(folder: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         runs = [
             pool.submit(checked_repro, max, folder, *audited, "repair_search"),
-            pool.submit(checked_repro, min, other, *rest, "layerwise_search", "benchmark_policies"),
+            pool.submit(
+                checked_repro, min, other, *rest, "layerwise_search", "benchmark_policies", "notebook"
+            ),
         ]
     for run in runs:
         run.result()

@@ -1,6 +1,7 @@
 """The meter interface, its readings and their evidence classes, and the clock that all meters share."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypedDict
 
@@ -33,6 +34,18 @@ def carries_energy_claims(evidence: str) -> bool:
     return evidence in (COUNTER, REPLAYED_COUNTER)
 
 
+WEAKEST_FIRST = (FAKE, REPLAYED, REPLAYED_COUNTER, MODELLED_CONSTANT, MODELLED_LOAD, SAMPLED, COUNTER)
+
+
+def weakest_evidence(classes: Iterable[str | None]) -> str:
+    """Return the class of a sum of energies: that of its weakest part. None stands for a part not metered.
+
+    An empty string means that nothing was metered.
+    """
+    known = set(classes) - {None}
+    return next((name for name in WEAKEST_FIRST if name in known), "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """The cost of one metered span. Energy that was not measured is None, and `note` gives the reason.
@@ -51,6 +64,12 @@ class Reading:
     gpu_evidence: str | None = None
     meter: str
     note: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every component that the meter covers has a value."""
+        parts = (("cpu_j", "cpu_evidence"), ("ram_j", "ram_evidence"), ("gpu_j", "gpu_evidence"))
+        return all(getattr(self, value) is not None for value, kind in parts if getattr(self, kind))
 
     @property
     def total_j(self) -> float | None:

@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from sustainable.energy.meter import Meter, Reading
+from sustainable.energy.meter import Meter, Reading, weakest_evidence
 
 ENERGY_COMPONENTS = ("cpu", "ram", "gpu")
 
@@ -28,10 +28,11 @@ def power_trace(readings: list[Reading]) -> list[dict[str, float]]:
     """Return the watts of each component between successive readings, one row per step.
 
     `readings` are totals since one start. `time_s` is the middle of the step. Components that were not
-    measured are left out.
+    measured are left out. A reading without the value of a component is skipped, which makes a step longer: a
+    model of power has none for very short spans.
     """
     rows = []
-    for before, after in pairwise(readings):
+    for before, after in pairwise(reading for reading in readings if reading.complete):
         step = after.wall_time_s - before.wall_time_s
         if step <= 0:
             continue
@@ -64,6 +65,7 @@ class PowerSampler:
     def __init__(self, make_meter: Callable[[], Meter], interval_s: float = 0.5) -> None:
         self._make_meter, self._interval_s = make_meter, interval_s
         self.idle_w: dict[str, float] = {}
+        self.evidence = ""  # class of the energy of all components together
         self._readings: list[Reading] = []
 
     def calibrate(self, seconds: float) -> dict[str, float]:
@@ -80,7 +82,7 @@ class PowerSampler:
         """Start sampling."""
         self._meter, self._done = self._make_meter(), threading.Event()
         self._meter.start()
-        self._readings = [self._meter.read()]
+        self._readings = [_at_start(self._meter.read())]
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -89,9 +91,23 @@ class PowerSampler:
         self._done.set()
         self._thread.join()
         self._readings.append(self._meter.stop())
+        last = self._readings[-1]
+        self.evidence = weakest_evidence([last.cpu_evidence, last.ram_evidence, last.gpu_evidence])
         trace = power_trace(self._readings)
         return trace, summarise_power(trace, self.idle_w)
 
     def _run(self) -> None:
         while not self._done.wait(self._interval_s):
             self._readings.append(self._meter.read())
+
+
+def _at_start(reading: Reading) -> Reading:
+    """Return the first reading, with an energy of 0 where a model has no value for so short a span."""
+    if reading.complete:
+        return reading
+    return replace(
+        reading,
+        cpu_j=0.0 if reading.cpu_evidence else None,
+        ram_j=0.0 if reading.ram_evidence else None,
+        gpu_j=0.0 if reading.gpu_evidence else None,
+    )

@@ -23,7 +23,9 @@ EXACT_COUNT = "exact count"
 HIT_TABLES = {
     name: f"data/benchmark/{name}.hits.csv" for name in ("published", "remeasured", "layerwise", *TITLES)
 }
-ROW_FILES = {name: f"data/benchmark/{name}.csv" for name in (*HIT_TABLES, "policies", "workload", "memory")}
+ROW_FILES = {
+    name: f"data/benchmark/{name}.csv" for name in (*HIT_TABLES, "policies", "workload", "memory", "notebook")
+}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from sustainable.reporting.forecasting import summary as study_a
 from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.parameters import ReportParameters
+from sustainable.policies.published.rule import NotebookRule
+from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
@@ -61,7 +63,8 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     sources = read_published(published), read_published_policies(published)
     run, policies_run = read_run(data, read_tasks(params)), read_policies_run(data)
     study = study_a.summarise_forecasting(run, sources[0], parameters)
-    policies = study_b.summarise_policies(policies_run, parameters)
+    rule = NotebookRule(**sources[1]["notebook"])
+    policies = study_b.summarise_policies(policies_run, rule, parameters)
     computed = (study.results, run.actions, run.best, study.tasks)
     source = study.source, study.discovery, study.layerwise
     analysis = Analysis(*computed, policies, *source, parameters)
@@ -69,6 +72,7 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     declared = [
         *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
         *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
+        *notebook_tables(policies.notebook, rule, parameters),
     ]
     tables = {table.name: replace(table, stamp=found.stamp) for table in declared}
     values = {

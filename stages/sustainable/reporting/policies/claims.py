@@ -17,6 +17,7 @@ from sustainable.reporting.formats import declared_percent, interval_text
 from sustainable.reporting.measured_rows import BASELINE, TWIN
 from sustainable.reporting.parameters import PoliciesParameters, ReportParameters
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
+from sustainable.reporting.policies.notebook import judge_notebook
 from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
@@ -181,7 +182,22 @@ def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgemen
     )
 
 
-POLICY_CLAIMS = (step_claim, episode_claim, memory_claim, overhead_claim)
+@declare(
+    "B6",
+    rule="the notebook's own rule is applied to each seed's experiment; refuted if it also prints CONFIRMED "
+    "for most seeds when nothing is compressed (Wilson's interval of the share above one half), because a "
+    "rule that cannot fail validates nothing; confirmed if it prints CONFIRMED for most seeds as published, "
+    "and not for most when nothing is compressed",
+    decided_by=(ROW_FILES["notebook"],),
+    needs=("CPU time",),
+    cut={"notebook": {"repaired_seeds": 0}},
+)
+def notebook_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """The notebook's rule, with and without compression."""
+    return Judgement(*judge_notebook(policies.notebook))
+
+
+POLICY_CLAIMS = (step_claim, episode_claim, memory_claim, overhead_claim, notebook_claim)
 
 
 def decided_on(policies: Policies, outcome: str) -> str:

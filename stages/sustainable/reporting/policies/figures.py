@@ -15,6 +15,7 @@ from sustainable.energy.meter import COUNTER
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
+from sustainable.reporting.policies import notebook_figures
 from sustainable.reporting.policies.costs import STEP_PARTS, PolicyLine
 from sustainable.reporting.policies.run import CELL, PoliciesRun
 from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
@@ -54,6 +55,8 @@ def draw_policies(
             "policies_doses": doses_figure(policies),
             "policies_survival": survival_figure(policies, published),
             "policies_learning": learning_figure(run),
+            "notebook_panels": notebook_figures.panels_figure(policies.notebook),
+            "notebook_power": notebook_figures.power_figure(policies.notebook),
         }
     return save_figures(figures, folder, stamp)
 

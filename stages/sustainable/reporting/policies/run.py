@@ -10,6 +10,7 @@ import pandas as pd
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows
 from sustainable.reporting.measured_rows import IDLE, check_blocks
+from sustainable.reporting.policies.notebook import NotebookRun, read_notebook
 from sustainable.reporting.published import read_source
 
 RETURN_COLUMNS = (
@@ -32,7 +33,7 @@ TABLE_KEYS = (
     "environment", "algorithm", "seeds", "total_steps", "reference_return", "reference_source",
     "random_return", "policies",
 )  # fmt: skip
-POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "pruning_survival")
+POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "notebook", "pruning_survival")
 CELL = ["environment", "algorithm"]
 NO_METHOD = "none"  # the method of an uncompressed policy
 
@@ -47,6 +48,7 @@ class PoliciesRun:
     rows: pd.DataFrame
     workload: pd.DataFrame
     memory: pd.DataFrame
+    notebook: NotebookRun
     conditions: Mapping[str, Any]
     costs: Mapping[str, Mapping[str, Any]]
 
@@ -65,6 +67,7 @@ def read_policies_run(folder: Path) -> PoliciesRun:
         rows=rows,
         workload=workload,
         memory=read_rows(measured / "memory.csv", MEMORY_COLUMNS),
+        notebook=read_notebook(measured),
         conditions=read_json(measured / "policies.conditions.json"),
         costs={name: read_json(metrics / f"{name}_cost.json") for name in ("training", "compress")},
     )

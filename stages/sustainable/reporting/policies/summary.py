@@ -13,6 +13,8 @@ from sustainable.reporting.measured_rows import describe_evidence
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import costs, returns
 from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell, MemoryLine, PolicyLine
+from sustainable.policies.published.rule import NotebookRule
+from sustainable.reporting.policies.notebook import Notebook, summarise_notebook
 from sustainable.reporting.policies.returns import Quantizers, Survival, Trained
 from sustainable.reporting.policies.run import CELL, PoliciesRun, by_cell, learned_seeds
 from sustainable.statistics import Estimate
@@ -43,6 +45,7 @@ class Policies:
     survival: Sequence[Survival]
     quantizers: Quantizers | None
     steps: pd.DataFrame
+    notebook: Notebook
     unlearned: Sequence[str]  # cells or seeds that claims leave out
     known: int  # variants whose mean return reached the requested precision
     variants: int
@@ -74,8 +77,8 @@ class Policies:
         return min((cell.blocks for cell in self.learned), default=0)
 
 
-def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Policies:
-    """Compute every summary of study B from its rows."""
+def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportParameters) -> Policies:
+    """Compute every summary of study B from its rows; `rule` is that of its source's notebook."""
     models, early = costs.with_outcomes(run.rows), returns.environments_ending_early(run.returns)
     exact = run.returns.groupby([*CELL, "seed", "variant"])["return_known"].first()
     rows, kept = dict(list(models.groupby(CELL))), returns.kept_returns(run.returns, run.table)
@@ -94,6 +97,7 @@ def summarise_policies(run: PoliciesRun, parameters: ReportParameters) -> Polici
         survival=returns.survival_curves(kept, parameters.confidence),
         quantizers=returns.best_quantizers(kept, parameters.confidence),
         steps=returns.spread_of_steps(returns.of_learned_policies(run.returns, run.table)),
+        notebook=summarise_notebook(run.notebook, rule, parameters),
         known=int(exact.sum()),
         variants=len(exact),
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),

@@ -1,0 +1,94 @@
+"""The tables of study B's teaching notebook."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from sustainable.policies.published.rule import FINDINGS, NotebookRule
+from sustainable.reporting.formats import declared_percent, share_text
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED, ArmLine, Notebook
+from sustainable.reporting.tables import Column, ReportTable, Row
+from sustainable.statistics import Estimate
+from sustainable.reporting.formats import interval_text
+
+CHANGES = {
+    "size": "size",
+    "energy": "net energy",
+    "gross": "energy with idle",
+    "performance": "return",
+    "policy_time": "policy time",
+    "steps": "steps",
+}
+CHANGE_TEXT = partial(interval_text, digits=0, as_percent=True, sign=True)
+REPAIRED = {
+    PUBLISHED: "nothing: repaired only so far that it runs",
+    CONTROL: "every model is a copy of the baseline",
+    "real compression": "int8 kernels (PTDQ), and units that are removed",
+    "real size": "bytes as stored, in place of four per parameter",
+    "cleared history": "each test counts its own episodes",
+    "real environment": "Hopper and a trained policy",
+    "real meter": "this host's meter",
+    "all repaired": "all five repairs",
+}
+
+
+def notebook_tables(
+    notebook: Notebook, rule: NotebookRule, parameters: ReportParameters
+) -> Sequence[ReportTable]:
+    """Declare what the rule says by arm, and the changes of every test."""
+    return arms_table(notebook, rule, parameters), tests_table(notebook, parameters)
+
+
+def arms_table(notebook: Notebook, rule: NotebookRule, parameters: ReportParameters) -> ReportTable:
+    caption = (
+        "The notebook's rule, by what was changed: for how many seeds its findings hold (size: smaller "
+        "models do not save energy; drop: energy falls where the return falls by "
+        f"{declared_percent(rule.return_drop)}; overhead: a compressed policy takes longer), and for how "
+        f"many it prints CONFIRMED ({rule.findings} findings hold), with Wilson's "
+        f"{declared_percent(parameters.confidence)} interval. For nothing: the first finding holds only "
+        "because no model is smaller. Idle above: tests whose energy is not above that of the idle host."
+    )
+    seeds = partial(Column, group="Seeds for which it holds")
+    columns = (
+        Column("Arm", of=lambda line: line.arm),
+        Column("What is changed", of=lambda line: REPAIRED.get(line.arm, ""), width=0.2),
+        Column("Seeds", of=lambda line: line.seeds),
+        *(seeds(name, of=partial(_held, name=name)) for name in FINDINGS),
+        seeds("for nothing", of=lambda line: line.vacuous),
+        Column("CONFIRMED", format=_share, of=lambda line: line.validated),
+        Column("Idle above", of=lambda line: f"{line.idle_above} of {line.tests}"),
+        Column("Evidence", page="html", of=lambda line: notebook.evidence[line.arm]),
+    )
+    rows = [Row([column.of(line) for column in columns if column.of]) for line in notebook.arms.values()]
+    return ReportTable("notebook_arms", caption, columns, rows)
+
+
+def _held(line: ArmLine, name: str) -> int:
+    return line.holding(name)
+
+
+def _share(found: Estimate | None) -> str:
+    return share_text(found) if found is not None else ""
+
+
+def tests_table(notebook: Notebook, parameters: ReportParameters) -> ReportTable:
+    caption = (
+        "Change of each test of the notebook relative to its baseline, as it computes them: means over "
+        f"seeds, with {declared_percent(parameters.confidence)} intervals (Student's t). The return is that "
+        "of all episodes so far, unless the history is cleared. Net energy: without that of the idle host. "
+        "Energies are estimates, unless a counter measured them."
+    )
+    columns = (
+        Column("Arm"),
+        Column("Test"),
+        *(Column(header, format=CHANGE_TEXT) for header in CHANGES.values()),
+    )
+    rows: list[Row] = []
+    before = ""
+    for line in notebook.tests:
+        arm = line.arm if line.arm != before else ""
+        rows.append(
+            Row([arm, line.test, *(line.changes[name] for name in CHANGES)], space=bool(arm and rows))
+        )
+        before = line.arm
+    return ReportTable("notebook_tests", caption, columns, rows)
