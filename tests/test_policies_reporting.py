@@ -26,7 +26,14 @@ from sustainable.reporting.policies.costs import summarise_memory
 from sustainable.reporting.policies.figures import draw_policies
 from sustainable.reporting.policies.findings import POLICY_FINDINGS, Models, _of_enough_models
 from sustainable.reporting.policies.notebook_tables import notebook_tables
-from sustainable.reporting.policies.pooling import large_savings, pooled_lines, pooled_twin
+from sustainable.reporting.policies.pooling import (
+    LargeSaving,
+    Pooled,
+    large_savings,
+    pooled_lines,
+    pooled_twin,
+    saves_nothing,
+)
 from sustainable.reporting.policies.returns import beside_published
 from sustainable.reporting.policies.run import PoliciesRun, checked_table
 from sustainable.reporting.policies.summary import (
@@ -356,6 +363,23 @@ def test_episodes_that_cost_less_only_because_they_end_early():
     cheap = make_rows(kept={"unstructured_l1_50": 1.0}, calls={"unstructured_l1_50": 8.0})
     assert claims_of(rows=cheap)["B2"].verdict == REFUTED
     assert claims_of(learned=("HalfCheetah-v5",))["B2"].verdict == INCONCLUSIVE  # no episode ends early
+
+
+def test_a_configuration_with_too_few_policies_is_no_tendency():
+    def pooled(low, high, n, kept=1.0):
+        return Pooled("ptdq", Estimate((low + high) / 2, low, high, n), Estimate(kept, kept, kept, n), 1)
+
+    for lines, verdict in (
+        ([pooled(1.0, 1.1, 3)], CONFIRMED),
+        ([pooled(1.0, 1.1, 3), pooled(0.5, 1.5, 2)], CONFIRMED),
+        ([pooled(1.0, 1.1, 3), pooled(0.5, 1.5, 3)], INCONCLUSIVE),
+        ([pooled(1.0, 1.1, 3), pooled(0.8, 0.9, 3)], REFUTED),
+        ([pooled(1.0, 1.1, 3), pooled(0.8, 0.9, 3, kept=0.5)], INCONCLUSIVE),
+        ([pooled(1.0, 1.1, 2)], INCONCLUSIVE),
+    ):
+        assert saves_nothing(lines, [], PARAMETERS) == verdict
+    alone = [LargeSaving("Hopper-v5 PPO", "ptdq", Estimate(0.8, 0.79, 0.81, 3), 0.001, keeps=True)]
+    assert saves_nothing([pooled(1.0, 1.1, 3)], alone, PARAMETERS) == REFUTED
 
 
 def test_lengths_are_counted_by_what_is_left_of_the_return():

@@ -64,10 +64,11 @@ on_windows = partial(declare, decided_by=(ROW_FILES["policies"],), also_reads=RE
     "B1",
     rule="bytes: every policy with int8 weights or without some of its units is smaller than the "
     "uncompressed one (masked weights, which the source rejects, are not counted); cost of a step relative "
-    "to the uncompressed policy under the same runtime, each configuration pooled over policies and training "
-    "seeds: confirmed if every interval excludes a saving of {saving_percent:g} %; refuted if one lies "
-    "wholly beyond it, or that of a single policy by a one-sided t test with Holm's correction over all, and "
-    "keeps {kept_percent:g} % of the return by its whole interval; otherwise inconclusive",
+    "to the uncompressed policy under the same runtime, each configuration with at least {minimum_models} "
+    "policies pooled over them: confirmed if every interval excludes a saving of {saving_percent:g} %; "
+    "refuted if one lies wholly beyond it, or that of a single policy by a one-sided t test with Holm's "
+    "correction over all, and keeps {kept_percent:g} % of the return by its whole interval; otherwise "
+    "inconclusive",
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:

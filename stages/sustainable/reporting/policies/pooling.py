@@ -95,13 +95,19 @@ def _p_below(logs: Sequence[float], bound: float) -> float:
 def saves_nothing(
     lines: Sequence[Pooled], single: Sequence[LargeSaving], parameters: ReportParameters
 ) -> str:
-    """Verdict on "compression does not save": see the rules of claims B1 and B2."""
+    """Verdict on "compression does not save": see the rules of claims B1 and B2.
+
+    A configuration with too few policies is no tendency: there only `single` policies count.
+    """
     bound = 1 / (1 + parameters.policies.saving_of_interest)
-    ratios = [line.ratio for line in lines if line.ratio is not None]
-    saving = [line for line in lines if line.ratio is not None and line.ratio.high < bound and line.keeps]
-    if saving or any(one.keeps for one in single):
+    enough = [
+        (line.ratio, line.keeps)
+        for line in lines
+        if line.ratio is not None and line.ratio.n >= parameters.policies.minimum_models
+    ]
+    if any(ratio.high < bound and keeps for ratio, keeps in enough) or any(one.keeps for one in single):
         return REFUTED
-    return CONFIRMED if ratios and all(ratio.low > bound for ratio in ratios) else INCONCLUSIVE
+    return CONFIRMED if enough and all(ratio.low > bound for ratio, _ in enough) else INCONCLUSIVE
 
 
 @dataclass(frozen=True)
