@@ -41,7 +41,13 @@ PARAMETERS = ReportParameters(
         accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
     ),
     layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
-    policies=PoliciesParameters(memory_change=0.01, memory_fall=(0.005, 0.015), prediction_margin=0.05),
+    policies=PoliciesParameters(
+        saving_of_interest=0.05,
+        minimum_models=6,
+        memory_change=0.01,
+        memory_fall=(0.005, 0.015),
+        prediction_margin=0.05,
+    ),
     comparisons=["manual_pruning"],
     confidence=0.95,
     bootstrap_resamples=500,

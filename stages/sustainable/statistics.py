@@ -371,7 +371,12 @@ def ratio_over_units(
     than two units.
     """
     logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(reference, dtype=float))
-    mean = student_interval(unit_means(logs, units), confidence)
+    return ratio_of_logs(unit_means(logs, units), confidence)
+
+
+def ratio_of_logs(logs: Numbers, confidence: float = 0.95) -> Ratio | None:
+    """Return the ratio whose logarithm is the mean of `logs` [n], with Student's interval; None if n < 2."""
+    mean = student_interval(logs, confidence)
     return mean and _exponential(mean)
 
 

@@ -33,7 +33,9 @@ def declaration_of(name: str) -> Declaration:
 
 def claim_ranges() -> str:
     """`A1 to A5, C1 to C5, ...`, from the declarations."""
-    groups = [list(group) for _, group in groupby(DECLARATIONS, key=lambda claim_id: claim_id[0])]
+    places = enumerate(DECLARATIONS)
+    runs = groupby(places, key=lambda pair: (pair[1][0], int(pair[1][1:]) - pair[0]))
+    groups = [[claim_id for _, claim_id in run] for _, run in runs]
     return ", ".join(f"{group[0]} to {group[-1]}" if len(group) > 1 else group[0] for group in groups)
 
 

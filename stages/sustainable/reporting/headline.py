@@ -48,7 +48,7 @@ SEARCHER_NAMES = {
     "cmaes": "CMA-ES",
     "nsga2": "NSGA-II",
 }
-ASSUMED_VERDICTS = {"C2": "confirmed", "B4": "confirmed"}
+ASSUMED_VERDICTS = {"C2": "confirmed", "F8": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
 
@@ -230,7 +230,7 @@ def _table(by_id: Mapping[str, Any]) -> str:
         (
             "One call of an int8 policy / fp32, PyTorch",
             f"{calls[0]:.2f} to {calls[-1]:.2f}",
-            _verdict(by_id, "B4"),
+            _verdict(by_id, "F8"),
         ),
         _regret_row(by_id),
     ]

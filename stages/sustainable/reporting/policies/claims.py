@@ -1,4 +1,4 @@
-"""Claims B1 to B4: what the second source says, judged on whole episodes and fresh processes.
+"""Claims of the second source, B1 to B4, and of its course notebook, B6.
 
 Modelled energy restates CPU time, so a claim about energy is then decided on CPU time, and its reason says
 that energy itself cannot be tested. Policies that have not learned are named and left out.
@@ -13,19 +13,20 @@ from typing import Any
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.declaration import ROW_FILES, Analysis, Declaration, Judgement
-from sustainable.reporting.formats import declared_percent, interval_text
-from sustainable.reporting.measured_rows import BASELINE, TWIN
+from sustainable.reporting.formats import declared_percent, interval_text, share_text
+from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import PoliciesParameters, ReportParameters
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.notebook import judge_notebook
+from sustainable.reporting.policies.pooling import Pairs, costs_as_much
 from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
-from sustainable.statistics import Ratio, noise_floor, verdict_on_ratio, weakest
+from sustainable.statistics import Estimate, noise_floor, verdict_on_ratio, weakest
 
-Pairs = Sequence[tuple[MeasuredCell, PolicyLine]]
 PoliciesJudge = Callable[[Policies, ReportParameters], Judgement]
-LIBRARY = ("ptdq", "ptsq")
+LIBRARY, IN_ONNX = ("ptdq", "ptsq"), "ptdq_onnxruntime"
+MASKS = "unstructured"
 READ_FOR_RETURNS = ("data/policies/table.json", "data/policies/returns.csv")
 NO_WINDOWS: Mapping[str, Any] = {"cells": {"PPO": [], "TRPO": []}}
 TWO_POLICIES = {"cells": {"PPO": ["SimulatedWorkload-v0"], "TRPO": ["Hopper-v5"]}}
@@ -61,62 +62,67 @@ on_windows = partial(declare, decided_by=(ROW_FILES["policies"],), also_reads=RE
 
 @on_windows(
     "B1",
-    rule="bytes: every compressed policy is smaller than the uncompressed one; cost: refuted if a "
-    "compressed policy costs less per step than the uncompressed one under the same runtime (interval "
-    "over training seeds below 1, effect above the A/A noise floor, the same without flagged windows; "
-    "not corrected for the number of comparisons) and keeps {kept_percent:g} % of the return by its "
-    "whole interval; confirmed if every interval excludes a saving of {equivalence_percent:g} %; "
-    "otherwise inconclusive",
+    rule="bytes: every policy with int8 weights or without some of its units is smaller than the "
+    "uncompressed one (masked weights, which the source rejects, are not counted); cost of a step relative "
+    "to the uncompressed policy under the same runtime, each configuration with at least {minimum_models} "
+    "policies pooled over them: confirmed if every interval excludes a saving of {saving_percent:g} %; "
+    "refuted if one lies wholly beyond it, or that of a single policy by a one-sided t test with Holm's "
+    "correction over all, and keeps {kept_percent:g} % of the return by its whole interval; otherwise "
+    "inconclusive",
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
-    """Bytes are counted; the cost of a step is compared under one runtime."""
+    """A tendency: bytes are counted; the cost of a step is pooled over policies, under one runtime."""
     outcome, pairs = decided_on(policies, "step"), policies.pairs
     name, decided, evidence = basis(policies, "bytes: exact count")
-    whole = sorted({line.key for _, line in pairs if line.to_reference_size >= 1})
-    saved = certain(pairs, outcome, "lower", parameters)
-    keeping = [(cell, line) for cell, line in saved if keeps(line)]
-    excluded = [pair for pair in pairs if excludes_saving(*pair, outcome, parameters)]
-    size = INCONCLUSIVE if not pairs else (REFUTED if whole else CONFIRMED)
-    cost = REFUTED if keeping else (CONFIRMED if pairs and len(excluded) == len(pairs) else INCONCLUSIVE)
+    counted = [line for _, line in pairs if line.method != MASKS]
+    whole = sorted({line.key for line in counted if line.to_reference_size >= 1})
+    size = INCONCLUSIVE if not counted else (REFUTED if whole else CONFIRMED)
     larger = f" (not smaller: {', '.join(policies.labels[key] for key in whole)})" if whole else ""
+    cost = costs_as_much(policies, pairs, outcome, parameters)
     return Judgement(
-        weakest([size, cost]),
-        f"{decided} Bytes: {size}{larger}. {name} of a step: {cost}; {len(saved)} of {len(pairs)} "
-        f"comparisons show a saving, {len(keeping)} of them with the return kept"
-        f"{_best(policies, keeping, outcome)}.{left_out(policies)}",
-        _values(policies, outcome, {"bytes": size, "cost": cost}, keeping),
+        weakest([size, cost.verdict]),
+        f"{decided} Bytes: {size}{larger}. {name} of a step: {cost.verdict}; {cost.reason}"
+        f"{left_out(policies)}",
+        {"bytes": size, "cost": cost.verdict, **cost.values},
         evidence,
+        {"bytes": size, "cost of a step": cost.verdict},
     )
 
 
 @on_windows(
     "B2",
-    rule="the cost of an episode falls if its ratio to the uncompressed policy under the same runtime "
-    "lies below 1 (as in B1); refuted if it falls for a policy that keeps {kept_percent:g} % of the "
-    "return by its whole interval; confirmed if every policy for which it falls has lost that return and "
-    "ends its episodes sooner, each by its whole interval",
+    rule="over the variants of learned policies whose episodes can end early: most of those that do not "
+    "keep {kept_percent:g} % of the return have episodes over {saving_percent:g} % shorter, and most of "
+    "those that keep it do not (Wilson's intervals of the shares, against one half); and the cost of an "
+    "episode with the return kept does not fall (pooled as in B1). Confirmed if all three hold, refuted if "
+    "one fails",
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
-    """Whether an episode costs less for any reason other than its early end."""
-    outcome, pairs = decided_on(policies, "episode"), policies.pairs
+    """A tendency: shorter episodes where the return is lost, and no cheaper ones where it is kept."""
+    outcome = decided_on(policies, "episode")
     name, decided, evidence = basis(policies, "returns and steps: exact count")
-    fallen = certain(pairs, outcome, "lower", parameters)
-    against = [(cell, line) for cell, line in fallen if keeps(line)]
-    shorter = sum(collapsed(line) and ends_sooner(line) for _, line in fallen)
-    unexplained = sum(not ends_sooner(line) and not keeps(line) for _, line in fallen)
-    never = sum(not cell.ends_early for cell, _ in fallen)
-    verdict = REFUTED if against else INCONCLUSIVE
+    lengths = policies.lengths
+    lost, kept = (above(share, 0.5) for share in (lengths.lost_shorter, lengths.kept_as_long))
+    keeping = [(cell, line) for cell, line in policies.pairs if keeps(line)]
+    cost = costs_as_much(policies, keeping, outcome, parameters)
+    parts = {
+        "return lost, episodes shorter": lost,
+        "return kept, episodes as long": kept,
+        "return kept, cost of an episode": cost.verdict,
+    }
+    shares = [
+        share_text(share) if share else "none" for share in (lengths.lost_shorter, lengths.kept_as_long)
+    ]
     return Judgement(
-        CONFIRMED if fallen and shorter == len(fallen) else verdict,
-        f"{decided} {name} of an episode falls in {len(fallen)} of "
-        f"{len(pairs)} comparisons: {shorter} with the return lost and shorter episodes, "
-        f"{len(against)} with the return kept{_best(policies, against, outcome)}, "
-        f"{unexplained} with the return lost or in doubt, but without shorter episodes; {never} in "
-        f"environments whose episodes never end early.{left_out(policies)}",
-        _values(policies, outcome, {"fallen": len(fallen), "shorter": shorter}, against),
+        weakest(list(parts.values())),
+        f"{decided} Of {_n(lengths.lost_shorter)} variants that lost the return, episodes are shorter in "
+        f"{shares[0]}; of {_n(lengths.kept_as_long)} that kept it, they are as long in {shares[1]}. {name} "
+        f"of an episode with the return kept: {cost.reason}{left_out(policies)}",
+        {"lengths": asdict(lengths), **cost.values},
         evidence,
+        parts,
     )
 
 
@@ -151,34 +157,27 @@ def memory_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
 
 @declare(
     "B4",
-    rule="time: the CPU time per call of PTDQ and PTSQ divided by that of the fp32 policy in eager "
-    "torch, meter off, is above 1 for every learned policy (as in B1); memory: resident memory of a "
-    "fresh process divided by the baseline's lies above 1 beyond the A/A control; refuted if one lies "
-    "below",
+    rule="memory: resident memory of a fresh process with PTDQ or PTSQ, divided by that of the uncompressed "
+    "policy under the same runtime, lies above 1 beyond the A/A control; refuted if one lies below. "
+    "Runtimes: torch.ao, and ONNX Runtime (PTDQ), which is the source's. The time of a call is ours, and is "
+    "printed beside",
     decided_by=(ROW_FILES["policies"], ROW_FILES["memory"]),
     also_reads=READ_FOR_RETURNS,
     needs=("CPU time", "exact counts", "resident memory of processes"),
 )
 def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
-    """What the library's own int8 modules cost per call, and per process."""
+    """What the libraries' own int8 modules cost per process, and per call."""
     pairs = [(cell, line) for cell, line in policies.pairs if line.key in LIBRARY]
-    verdicts = [compared(*pair, "policy", "higher", parameters) for pair in pairs]
-    lines = [policies.memory[key] for key in LIBRARY if key in policies.memory]
+    lines = [policies.memory[key] for key in (*LIBRARY, IN_ONNX) if key in policies.memory]
     floor = _memory_floor(policies.memory)
-    time, memory = _all_of(verdicts), _all_of([raised(line, floor) for line in lines])
     calls = {f"{cell.name}: {line.key}": line.effects["policy"].same_runtime for cell, line in pairs}
     known = [ratio.estimate for ratio in calls.values() if ratio is not None]
-    span = f", ratios {min(known):.2f} to {max(known):.2f}" if known else ""
+    span = f"{min(known):.2f} to {max(known):.2f} times" if known else "not measured"
     return Judgement(
-        weakest([time, memory]),
-        f"Time per call: {time}; higher in {verdicts.count(CONFIRMED)} of {len(pairs)} comparisons{span}. "
-        f"Memory: {memory} ({_memory_text(policies, lines)}).{left_out(policies)}",
-        {
-            "time": time,
-            "memory": memory,
-            "calls": {name: ratio and asdict(ratio) for name, ratio in calls.items()},
-        },
-        "time: clock, meter off; resident memory: operating system's count",
+        _all_of([raised(line, floor) for line in lines]),
+        f"Memory: {_memory_text(policies, lines)}. A call with torch.ao takes {span} the CPU time.",
+        {"calls": {name: ratio and asdict(ratio) for name, ratio in calls.items()}},
+        "resident memory: operating system's count; time: clock, meter off",
     )
 
 
@@ -216,6 +215,17 @@ def basis(policies: Policies, also: str) -> tuple[str, str, str]:
     return "CPU time", decided, f"CPU time: clock; energy: {evidence}, {NOT_TESTABLE}; {also}"
 
 
+def above(share: Estimate | None, bound: float) -> str:
+    """Confirmed if the whole interval lies above the bound, refuted if below."""
+    if share is None:
+        return INCONCLUSIVE
+    return CONFIRMED if share.low > bound else (REFUTED if share.high < bound else INCONCLUSIVE)
+
+
+def _n(share: Estimate | None) -> int:
+    return share.n if share else 0
+
+
 def left_out(policies: Policies) -> str:
     """The policies that have not learned, by name."""
     names = policies.unlearned
@@ -242,13 +252,6 @@ def certain(pairs: Pairs, outcome: str, claimed: str, parameters: ReportParamete
     return [pair for pair in pairs if compared(*pair, outcome, claimed, parameters) == CONFIRMED]
 
 
-def excludes_saving(cell: MeasuredCell, line: PolicyLine, outcome: str, parameters: ReportParameters) -> bool:
-    """Whether the whole interval excludes a saving of the equivalence margin."""
-    ratio = line.effects[outcome].same_runtime
-    enough = cell.blocks >= parameters.minimum_blocks
-    return enough and ratio is not None and ratio.low > 1 / (1 + parameters.equivalence_margin)
-
-
 def keeps(line: PolicyLine) -> bool:
     """Whether the return is kept, by its whole interval."""
     return line.kept is not None and line.kept.low >= SURVIVES
@@ -257,12 +260,6 @@ def keeps(line: PolicyLine) -> bool:
 def collapsed(line: PolicyLine) -> bool:
     """Whether the return is lost, by its whole interval."""
     return line.kept is not None and line.kept.high < SURVIVES
-
-
-def ends_sooner(line: PolicyLine) -> bool:
-    """Whether episodes are shorter, by the whole interval."""
-    steps = line.effects["steps"].same_runtime
-    return steps is not None and steps.high < 1
 
 
 def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) -> str:
@@ -286,8 +283,8 @@ def lowered_as_claimed(line: MemoryLine, declared: PoliciesParameters) -> str:
 
 
 def raised(line: MemoryLine, floor: float) -> str:
-    """Verdict on whether memory has risen above the baseline's."""
-    found = line.process
+    """Verdict on whether memory has risen above that of the uncompressed policy under the same runtime."""
+    found = line.same_runtime
     if found is None or (found.low <= 1 <= found.high) or abs(math.log(found.estimate)) <= floor:
         return INCONCLUSIVE
     return CONFIRMED if found.low > 1 else REFUTED
@@ -306,44 +303,6 @@ def _memory_text(policies: Policies, lines: Sequence[MemoryLine]) -> str:
     )
 
 
-def _best(policies: Policies, savings: Pairs, outcome: str) -> str:
-    """The largest of some savings, in brackets."""
-    ratios = [(line.effects[outcome].same_runtime, cell, line) for cell, line in savings]
-    known = [(ratio, cell, line) for ratio, cell, line in ratios if ratio is not None]
-    if not known:
-        return ""
-    ratio, cell, line = min(known, key=lambda saving: saving[0].estimate)
-    kept = f"{line.kept.estimate:.2f}" if line.kept is not None else "unknown"
-    return (
-        f" (the largest: {policies.labels[line.key]} in {cell.name}, ratio {interval_text(ratio)}, A/A "
-        f"control {interval_text(cell.twin(outcome))}, normalised return {kept})"
-    )
-
-
 def _all_of(verdicts: Sequence[str]) -> str:
     """The verdict on all of some parts; inconclusive if there are none."""
     return weakest(verdicts) if verdicts else INCONCLUSIVE
-
-
-def _values(policies: Policies, outcome: str, parts: Mapping[str, Any], deciding: Pairs) -> dict[str, Any]:
-    return {
-        **parts,
-        "outcome": outcome,
-        "baseline": BASELINE,
-        "left_out": policies.unlearned,
-        "deciding": [f"{cell.name}: {line.key}" for cell, line in deciding],
-        "comparisons": {
-            f"{cell.name}: {line.key}": _comparison(cell.twin(outcome), line, outcome)
-            for cell, line in policies.pairs
-        },
-    }
-
-
-def _comparison(twin: Ratio | None, line: PolicyLine, outcome: str) -> dict[str, Any]:
-    ratio = line.effects[outcome].same_runtime
-    return {
-        "ratio": ratio and asdict(ratio),
-        "control": twin and asdict(twin),
-        "size_ratio": line.to_reference_size,
-        "kept": line.kept and asdict(line.kept),
-    }

@@ -29,6 +29,7 @@ class Effect:
     same_runtime: Ratio | None  # to the uncompressed policy under the same runtime
     clean: Ratio | None  # `same_runtime` without flagged windows
     detectable: float | None  # smallest effect found with `POWER`
+    logs: Sequence[float]  # natural logarithm of `same_runtime`, one mean per training seed
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class PolicyLine(Deployment):
     size_ratio: float
     to_reference_size: float
     return_mean: float
+    kept_by_seed: Sequence[float]  # normalised return of each training seed; NaN if it is not defined
     kept: Estimate | None  # return relative to the baseline's, both counted from a random policy's
     steps_per_episode: float
     costs: Mapping[str, float]  # CPU time per step in µs, in total (`step`) and by part
@@ -206,6 +208,7 @@ def _line(
         size_ratio=float(sizes[key] / sizes[BASELINE]),
         to_reference_size=float(sizes[key] / sizes[reference]),
         return_mean=float(np.mean(list(own.values()))),
+        kept_by_seed=tuple(kept),
         kept=statistics.student_interval(list(filter(math.isfinite, kept)), measures.confidence),
         steps_per_episode=float(tables["steps"][key].mean()),
         costs={name: float(tables[name][key].mean()) for name in ("step", *STEP_PARTS)},
@@ -226,6 +229,7 @@ def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effec
         same_runtime=measures.ratio(outcome, key, reference),
         clean=measures.ratio(outcome, key, reference, clean=True),
         detectable=statistics.detectable_ratio(logs, twin, power=POWER),
+        logs=tuple(float(log) for log in logs if math.isfinite(log)),
     )
 
 

@@ -6,7 +6,7 @@ learned are left out.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from sustainable.policies.returns import share_of
@@ -15,6 +15,7 @@ from sustainable.reporting.formats import interval_text, share_text, small_ratio
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import claims
 from sustainable.reporting.policies.costs import STEP_PARTS, PolicyLine
+from sustainable.reporting.policies.pooling import costs_as_much
 from sustainable.reporting.policies.returns import QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
@@ -32,21 +33,13 @@ on_episodes = partial(
 @claims.on_windows(
     "F1",
     statement="Energy efficiency is not model size reduction: do not assume that compression saves energy.",
-    rule="share of the smaller compressed policies that do not certainly cost less per step than the "
-    "uncompressed one under the same runtime: confirmed if its Wilson interval lies above one half, refuted "
-    "if below",
+    rule="as the cost of a step in claim B1, over the policies whose weights take fewer bytes",
     needs=("CPU time", "exact counts"),
 )
 def size_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     smaller = [(cell, line) for cell, line in policies.pairs if line.to_reference_size < 1]
-    saved = len(claims.certain(smaller, claims.decided_on(policies, "step"), "lower", parameters))
-    share = share_of(len(smaller) - saved, len(smaller), parameters.confidence)
-    return Judgement(
-        _enough(policies, parameters, _against(share, 0.5)),
-        f"{len(smaller) - saved} of {len(smaller)} smaller policies save nothing for certain"
-        f"{_share_text(share)}.",
-        {"smaller": len(smaller), "saved": saved, "share": share and asdict(share)},
-    )
+    cost = costs_as_much(policies, smaller, claims.decided_on(policies, "step"), parameters)
+    return Judgement(cost.verdict, f"{len(smaller)} smaller policies: {cost.reason}", cost.values)
 
 
 @claims.on_windows(
@@ -65,7 +58,7 @@ def environment_finding(policies: Policies, parameters: ReportParameters) -> Jud
     share = share_of(most, len(shares), parameters.confidence)
     each = "; ".join(f"{name} {100 * parts['environment']:.0f} %" for name, parts in shares.items())
     return Judgement(
-        _enough(policies, parameters, _against(share, 0.5)),
+        _enough(policies, parameters, claims.above(share, 0.5)),
         f"{most} of {len(shares)} environments dominate{_share_text(share)}: {each}.",
         {"shares": shares},
     )
@@ -76,14 +69,14 @@ def environment_finding(policies: Policies, parameters: ReportParameters) -> Jud
     statement="Better performance means longer episodes, and so more energy in total.",
     rule="Spearman's correlation of mean return with mean steps over the variants of a model, in "
     "environments whose episodes can end early: confirmed if the interval of its mean over models lies above "
-    "0, refuted if below",
+    "0, refuted if below; at least {minimum_models} models of two environments",
 )
 def coupling_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
-    correlation, where = _over_models(policies, "correlation", parameters)
+    correlation, models = _over_models(policies, "correlation", parameters)
     return Judgement(
-        _against(correlation, 0.0),
-        f"Correlation {interval_text(correlation)} over models of {where}; if no episode ends early, its "
-        "length never changes.",
+        _of_enough_models(correlation, models, parameters, 0.0),
+        f"Correlation {interval_text(correlation)} over {models}; if no episode ends early, its length "
+        "never changes.",
         {"correlation": correlation and asdict(correlation)},
     )
 
@@ -120,13 +113,13 @@ def accumulation_finding(policies: Policies, parameters: ReportParameters) -> Ju
     statement="Episode lengths vary by chance, and total energy with them.",
     rule="coefficient of variation of the steps of an uncompressed policy's episodes, in environments whose "
     "episodes can end early: confirmed if its interval over models lies above {equivalence_percent:g} %, "
-    "refuted if below",
+    "refuted if below; at least {minimum_models} models of two environments",
 )
 def spread_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
-    variation, where = _over_models(policies, "variation", parameters)
+    variation, models = _over_models(policies, "variation", parameters)
     return Judgement(
-        _against(variation, parameters.equivalence_margin),
-        f"Coefficient of variation {interval_text(variation)} over models of {where}.",
+        _of_enough_models(variation, models, parameters, parameters.equivalence_margin),
+        f"Coefficient of variation {interval_text(variation)} over {models}.",
         {"variation": variation and asdict(variation)},
     )
 
@@ -145,7 +138,7 @@ def whole_finding(policies: Policies, parameters: ReportParameters) -> Judgement
     distance = student_interval(gaps, parameters.confidence)
     factor = f" (a factor of {math.exp(distance.estimate):.2f})" if distance else ""
     return Judgement(
-        _enough(policies, parameters, _against(distance, math.log1p(parameters.equivalence_margin))),
+        _enough(policies, parameters, claims.above(distance, math.log1p(parameters.equivalence_margin))),
         f"The ratio of only the call is off by {interval_text(distance)} nats on average{factor}.",
         {"distance": distance and asdict(distance)},
     )
@@ -163,7 +156,7 @@ def length_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
     lengths = [abs(part.estimate) for part in parts if part is not None]
     length = student_interval(lengths, parameters.confidence)
     return Judgement(
-        _enough(policies, parameters, _against(length, math.log1p(parameters.equivalence_margin))),
+        _enough(policies, parameters, claims.above(length, math.log1p(parameters.equivalence_margin))),
         f"Length changes an episode's cost by {interval_text(length)} nats on average over {len(lengths)} "
         "compressed policies.",
         {"length": length and asdict(length)},
@@ -182,7 +175,7 @@ def overhead_finding(policies: Policies, parameters: ReportParameters) -> Judgem
     costlier, cheaper = (len(claims.certain(pairs, "policy", way, parameters)) for way in ("higher", "lower"))
     share = share_of(costlier, len(pairs), parameters.confidence)
     return Judgement(
-        _enough(policies, parameters, _against(share, 0.5)),
+        _enough(policies, parameters, claims.above(share, 0.5)),
         f"{costlier} of {len(pairs)} quantized policies cost more per call{_share_text(share)}, "
         f"{cheaper} less.",
         {"dearer": costlier, "cheaper": cheaper, "of": len(pairs)},
@@ -302,15 +295,35 @@ def _differing_between_runtimes(policies: Policies) -> tuple[list[str], int]:
     return differing, len(compared)
 
 
+@dataclass(frozen=True)
+class Models:
+    """The learned models whose episodes can end early."""
+
+    count: int
+    environments: Sequence[str]
+
+    def __str__(self) -> str:
+        return f"{self.count} models of {', '.join(self.environments) or 'no environment'}"
+
+
 def _over_models(
     policies: Policies, column: str, parameters: ReportParameters
-) -> tuple[Estimate | None, str]:
-    """The mean of a column of `steps` over learned models whose episodes can end early, and where."""
+) -> tuple[Estimate | None, Models]:
+    """The mean of a column of `steps` over learned models whose episodes can end early, and these models."""
     cells = [cell for cell in policies.learned if cell.ends_early]
     steps = policies.steps
     own = steps[(steps["environment"] + " " + steps["algorithm"]).isin([cell.name for cell in cells])]
-    where = ", ".join(sorted({cell.environment for cell in cells})) or "no environment"
-    return student_interval(own[column].dropna().to_list(), parameters.confidence), where
+    known = own[own[column].notna()]
+    models = Models(len(known), sorted(set(known["environment"])))
+    return student_interval(known[column].to_list(), parameters.confidence), models
+
+
+def _of_enough_models(
+    found: Estimate | None, models: Models, parameters: ReportParameters, bound: float
+) -> str:
+    """As `claims.above`; inconclusive for too few models, or models of one environment."""
+    enough = models.count >= parameters.policies.minimum_models and len(models.environments) > 1
+    return claims.above(found, bound) if enough else INCONCLUSIVE
 
 
 def _share_text(share: Estimate | None) -> str:
@@ -319,13 +332,6 @@ def _share_text(share: Estimate | None) -> str:
 
 def _enough(policies: Policies, parameters: ReportParameters, verdict: str) -> str:
     return verdict if policies.blocks >= parameters.minimum_blocks else INCONCLUSIVE
-
-
-def _against(value: Estimate | None, bound: float) -> str:
-    """Confirmed if the whole interval lies above the bound, refuted if below."""
-    if value is None:
-        return INCONCLUSIVE
-    return CONFIRMED if value.low > bound else (REFUTED if value.high < bound else INCONCLUSIVE)
 
 
 def _apart(ratios: Sequence[Ratio | None]) -> bool:

@@ -1,7 +1,7 @@
 """Summaries of study B's episodes: the return of the policies, and what compression keeps of it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,32 @@ def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> p
     return means.assign(kept=kept)
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """Shares of variants in environments that can end early, with Wilson's intervals."""
+
+    lost_shorter: Estimate | None  # of those that have lost their return: episodes shorter by the margin
+    kept_as_long: Estimate | None  # of those that keep it: episodes that are not
+
+
+def lengths_by_return(
+    kept: pd.DataFrame, early: Collection[str], margin: float, confidence: float
+) -> Lengths:
+    """Compare the mean length of each variant's episodes with the uncompressed policy's.
+
+    `kept` is from `kept_returns`. Episodes are shorter if their length is below 1 / (1 + `margin`) of it.
+    """
+    own = kept[kept["environment"].isin(early) & kept["kept"].notna()]
+    plain = own[own["variant"] == NO_METHOD].set_index([*CELL, "seed"])["steps"]
+    own = own[own["variant"] != NO_METHOD].join(plain, on=[*CELL, "seed"], rsuffix="_plain")
+    shorter = own["steps"] / own["steps_plain"] < 1 / (1 + margin)
+    lost = own["kept"] < SURVIVES
+    return Lengths(
+        share_of(int((lost & shorter).sum()), int(lost.sum()), confidence),
+        share_of(int((~lost & ~shorter).sum()), int((~lost).sum()), confidence),
+    )
+
+
 def survival_curves(kept: pd.DataFrame, confidence: float) -> list[Survival]:
     """Compute one curve per pruning method and norm, over models of every cell and seed.
 
@@ -113,16 +139,48 @@ def survival_curves(kept: pd.DataFrame, confidence: float) -> list[Survival]:
     return found
 
 
+def largest_surviving(kept: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the largest share by which each policy can be pruned and survives, as the source counts it.
+
+    The unit is a learned policy, whichever norm ranks its units or weights; it survives if it keeps
+    `SURVIVES` of its raw return (of a negative return r: if it is not below r - (1 - `SURVIVES`) |r|). By
+    method of pruning; 0 for a policy that survives none.
+    """
+    model = [*CELL, "seed"]
+    plain = kept[kept["variant"] == NO_METHOD].set_index(model)["episode_return"]
+    bar = (plain - (1 - SURVIVES) * plain.abs()).rename("bar")
+    pruned = kept[kept["method"].isin(PRUNERS)].join(bar, on=model)
+    surviving = pruned[pruned["episode_return"] >= pruned["bar"]]
+    return {
+        method: surviving[surviving["method"] == method]
+        .groupby(model)["share"]
+        .max()
+        .reindex(bar.index, fill_value=0.0)
+        for method in PRUNERS
+    }
+
+
+def lost_of(largest: pd.Series, said: Mapping[str, Any], confidence: float) -> Estimate | None:
+    """Return the share of policies that do not survive the share (or more than it) of one published line."""
+    share = float(said["share"])
+    lost = largest <= share + 1e-9 if said["more_than"] else largest < share - 1e-9
+    return share_of(int(lost.sum()), len(lost), confidence)
+
+
 def beside_published(
-    curves: Sequence[Survival], published: Sequence[Mapping[str, Any]]
+    curves: Sequence[Survival],
+    largest: Mapping[str, pd.Series],
+    published: Sequence[Mapping[str, Any]],
+    confidence: float,
 ) -> list[dict[str, Any]]:
-    """Pair the source's shares of lost models with ours over all ways of pruning."""
+    """Pair the source's shares of lost models with ours: counted as it does, by method, and over all ways."""
     lines = []
     for said in published:
+        counted = {method: lost_of(own, said, confidence) for method, own in largest.items()}
         found = curves[0].at(float(said["share"]), bool(said["more_than"])) if curves else None
         tested, kept = found or (None, None)
         lost = kept and Estimate(1 - kept.estimate, 1 - kept.high, 1 - kept.low, kept.n)
-        lines.append({**said, "tested": tested, "measured": lost})
+        lines.append({**said, **counted, "tested": tested, "measured": lost})
     return lines
 
 

@@ -15,7 +15,7 @@ from sustainable.reporting.policies import costs, returns
 from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell, MemoryLine, PolicyLine
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.notebook import Notebook, summarise_notebook
-from sustainable.reporting.policies.returns import Quantizers, Survival, Trained
+from sustainable.reporting.policies.returns import Lengths, Quantizers, Survival, Trained
 from sustainable.reporting.policies.run import CELL, PoliciesRun, by_cell, learned_seeds
 from sustainable.statistics import Estimate
 
@@ -43,8 +43,10 @@ class Policies:
     doses: Sequence[Dose]
     memory: Mapping[str, MemoryLine]
     survival: Sequence[Survival]
+    largest: Mapping[str, pd.Series]  # see `largest_surviving`
     quantizers: Quantizers | None
     steps: pd.DataFrame
+    lengths: Lengths
     notebook: Notebook
     unlearned: Sequence[str]  # cells or seeds that claims leave out
     known: int  # variants whose mean return reached the requested precision
@@ -95,8 +97,12 @@ def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportP
         doses=costs.summarise_doses(run.workload, parameters),
         memory=costs.summarise_memory(run.memory, parameters.confidence),
         survival=returns.survival_curves(kept, parameters.confidence),
+        largest=returns.largest_surviving(kept),
         quantizers=returns.best_quantizers(kept, parameters.confidence),
         steps=returns.spread_of_steps(returns.of_learned_policies(run.returns, run.table)),
+        lengths=returns.lengths_by_return(
+            kept, early, parameters.policies.saving_of_interest, parameters.confidence
+        ),
         notebook=summarise_notebook(run.notebook, rule, parameters),
         known=int(exact.sum()),
         variants=len(exact),

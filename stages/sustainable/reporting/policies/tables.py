@@ -14,7 +14,7 @@ from sustainable.reporting.formats import declared_percent, interval_text, perce
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, MemoryLine, PolicyLine
-from sustainable.reporting.policies.returns import Trained, beside_published
+from sustainable.reporting.policies.returns import PRUNERS, Trained, beside_published
 from sustainable.reporting.policies import summary
 from sustainable.reporting.policies.summary import Policies, part_share
 from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, NOTHING, UNCHANGED
@@ -300,29 +300,37 @@ def survival_table(
     policies: Policies, published: Mapping[str, Any], parameters: ReportParameters
 ) -> ReportTable:
     rows = []
-    for line in beside_published(policies.survival, published["pruning_survival"]):
+    said = published["pruning_survival"]
+    for line in beside_published(policies.survival, policies.largest, said, parameters.confidence):
         more = "more than " if line["more_than"] else ""
-        tested = "" if line["tested"] is None else f" (tested at {percent(line['tested'])})"
+        tested = "" if line["tested"] is None else f" (all ways: tested at {percent(line['tested'])})"
         what = f"do not survive {more}{percent(line['share'])} pruning{tested}"
-        rows.append(Row([what, line["lost"], *_measured(line["measured"])]))
+        counted = [value for name in (*PRUNERS, "measured") for value in _measured(line[name])]
+        rows.append(Row([what, line["lost"], *counted]))
     best = policies.quantizers.best if policies.quantizers else {}
     for place, name in enumerate(("ptdq", "qat", "ptsq")):
         share = published["best_quantizer_share"].get(name.upper())
         what = f"{name.upper()} keeps the most return"
-        rows.append(Row([what, share, *_measured(best.get(name))], rule=not place))
+        values = [what, share, BLANK, BLANK, BLANK, BLANK, *_measured(best.get(name))]
+        rows.append(Row(values, rule=not place))
     columns = (
         Column("Models that"),
         Column("Published", format=percent),
-        Column("Measured", format=formats.share_text),
-        Column("Models"),
+        *(
+            Column(header, format=form, group=group)
+            for group in ("Units, raw return", "Masked weights, raw return", "All ways, from random")
+            for header, form in (("measured", formats.share_text), ("models", str))
+        ),
     )
     ties = policies.quantizers.ties if policies.quantizers else None
     tied = f" {ties} models, for which quantizers tie, are not counted." if ties else ""
     caption = (
-        "Survival of pruning, and the quantizer that keeps the most return, beside the published figures. A "
-        f"model survives if it keeps {declared_percent(SURVIVES)} of its return, counted from the random "
-        "policy's. Measured: share of learned models, with Wilson's "
-        f"{declared_percent(parameters.confidence)} interval.{tied}"
+        "Survival of pruning, and the quantizer that keeps the most return, beside the published figures. As "
+        "the source counts: a learned policy and its largest pruned share that keeps "
+        f"{declared_percent(SURVIVES)} of the raw return. The source removes units; masks stand apart. "
+        "All ways: every policy and way of pruning is a model, and its return is counted from the random "
+        "policy's. Wilson's "
+        f"{declared_percent(parameters.confidence)} intervals.{tied}"
     )
     return ReportTable("policies_survival", caption, columns, rows)
 

@@ -26,7 +26,7 @@ EFFORT = "effort.json"
 REFERENCE_TRAINING = "train_baseline@published"
 """The training whose metered CPU time tells the speed of the shipped run's host. It runs on one core, so that
 CPU time is also what its wall time would have been on an idle host."""
-MEASURING = ("benchmark", "benchmark_policies")
+MEASURING = ("benchmark", "benchmark_policies", "notebook")
 """Stages that measure for as long as params.yaml says, on every host."""
 DVC_S = 5.0
 """What DVC takes to start and to hash, per stage."""

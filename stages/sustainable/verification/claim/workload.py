@@ -18,6 +18,8 @@ EPOCH_S, FINE_TUNE_EPOCH_S = 3.4, 2.3
 """An epoch of a network of 256 units per layer on the weather: trained as published, and fine-tuned."""
 SCORING_S, EPISODE_S, PREPARING_S, PROCESS_S = 0.5, 0.03, 3.0, 3.0
 """Scoring a network; an episode; preparing a policy for int8; a process whose memory is read."""
+TEST_EPISODE_S = 0.18
+"""An episode of the course notebook."""
 TARGET_COUNT = 7
 """Pairs of precision and runtime of a candidate: the length of `TARGETS`, whose module loads torch."""
 FEWEST_PASSES, MOST_PASSES, STEPS_PER_PASS = 40, 800, 300
@@ -132,6 +134,15 @@ def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
     )
 
 
+def notebook_work(params: Params, part: str, cores: int) -> float:
+    """Seconds of all experiments: the idle host, and the episodes of every test."""
+    asked = params["notebook"]
+    experiments = 2 * asked["seeds"] + 6 * asked["repaired_seeds"]
+    return float(
+        experiments * (asked["monitor"]["idle_s"] + len(asked["tests"]) * asked["episodes"] * TEST_EPISODE_S)
+    )
+
+
 WORK: Mapping[str, Callable[[Params, str, int], float]] = {
     "train_baseline": baseline_work,
     "shrink": shrink_work,
@@ -146,6 +157,7 @@ WORK: Mapping[str, Callable[[Params, str, int], float]] = {
     "train_policies": policy_training_work,
     "compress_policies": compression_work,
     "benchmark_policies": policy_benchmark_work,
+    "notebook": notebook_work,
 }
 """By stage; the work of the others (preprocess, report) does not depend on the parameters."""
 

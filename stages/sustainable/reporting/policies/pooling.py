@@ -1,0 +1,157 @@
+"""Configurations pooled over environments, algorithms and training seeds, for claims about tendencies.
+
+A source that says "generally do not" is not refuted by one small exception, so that the mean over all
+policies decides; single policies count if their effect is large enough to survive Holm's correction.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from sustainable import statistics
+from sustainable.policies.returns import SURVIVES
+from sustainable.reporting.formats import interval_text
+from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.policies.costs import MeasuredCell, PolicyLine
+from sustainable.reporting.policies.summary import Policies
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio
+
+Pairs = Sequence[tuple[MeasuredCell, PolicyLine]]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One configuration over all policies: cost to the uncompressed policy under the same runtime."""
+
+    key: str
+    ratio: Ratio | None  # over every cell and training seed
+    kept: Estimate | None  # normalised return, over the same
+    cells: int
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the return is kept, by the whole interval."""
+        return self.kept is not None and self.kept.low >= SURVIVES
+
+
+@dataclass(frozen=True)
+class LargeSaving:
+    """One policy whose cost certainly lies below the smallest saving of interest."""
+
+    cell: str
+    key: str
+    ratio: Ratio
+    p: float  # one-sided, adjusted by Holm's method over all comparisons
+    keeps: bool  # its return, by the whole interval
+
+
+def pooled_lines(pairs: Pairs, outcome: str, parameters: ReportParameters) -> list[Pooled]:
+    """Pool every configuration of `pairs` over cells and training seeds."""
+    by_key: dict[str, list[PolicyLine]] = {}
+    for _, line in pairs:
+        by_key.setdefault(line.key, []).append(line)
+    found = []
+    for key, lines in by_key.items():
+        logs = [log for line in lines for log in line.effects[outcome].logs]
+        kept = [value for line in lines for value in line.kept_by_seed if math.isfinite(value)]
+        ratio = statistics.ratio_of_logs(logs, parameters.confidence)
+        mean = statistics.student_interval(kept, parameters.confidence)
+        found.append(Pooled(key, ratio, mean, len(lines)))
+    return found
+
+
+def pooled_twin(cells: Sequence[MeasuredCell], outcome: str, parameters: ReportParameters) -> Ratio | None:
+    """Pool the A/A control: the baseline measured again, over the baseline."""
+    logs = [log for cell in cells for log in cell.lines[TWIN].effects[outcome].logs]
+    return statistics.ratio_of_logs(logs, parameters.confidence)
+
+
+def large_savings(pairs: Pairs, outcome: str, parameters: ReportParameters) -> list[LargeSaving]:
+    """Return the policies that certainly save more than what is of interest, after Holm's correction."""
+    bound = -math.log1p(parameters.policies.saving_of_interest)
+    tested = [(cell, line) for cell, line in pairs if len(line.effects[outcome].logs) > 1]
+    p_values = [_p_below(line.effects[outcome].logs, bound) for _, line in tested]
+    found = []
+    for (cell, line), p in zip(tested, statistics.holm(p_values), strict=True):
+        ratio = line.effects[outcome].same_runtime
+        if p < 1 - parameters.confidence and ratio is not None:
+            keeps = line.kept is not None and line.kept.low >= SURVIVES
+            found.append(LargeSaving(cell.name, line.key, ratio, p, keeps))
+    return found
+
+
+def _p_below(logs: Sequence[float], bound: float) -> float:
+    """One-sided p of Student's t test that the mean lies below `bound`."""
+    if np.ptp(logs) == 0:
+        return 0.0 if logs[0] < bound else 1.0
+    return float(stats.ttest_1samp(logs, bound, alternative="less").pvalue)
+
+
+def saves_nothing(
+    lines: Sequence[Pooled], single: Sequence[LargeSaving], parameters: ReportParameters
+) -> str:
+    """Verdict on "compression does not save": see the rules of claims B1 and B2.
+
+    A configuration with too few policies is no tendency: there only `single` policies count.
+    """
+    bound = 1 / (1 + parameters.policies.saving_of_interest)
+    enough = [
+        (line.ratio, line.keeps)
+        for line in lines
+        if line.ratio is not None and line.ratio.n >= parameters.policies.minimum_models
+    ]
+    if any(ratio.high < bound and keeps for ratio, keeps in enough) or any(one.keeps for one in single):
+        return REFUTED
+    return CONFIRMED if enough and all(ratio.low > bound for ratio, _ in enough) else INCONCLUSIVE
+
+
+@dataclass(frozen=True)
+class CostVerdict:
+    """Whether compression leaves a cost as it is."""
+
+    verdict: str
+    reason: str
+    values: Mapping[str, Any]
+
+
+def costs_as_much(
+    policies: Policies, pairs: Pairs, outcome: str, parameters: ReportParameters
+) -> CostVerdict:
+    """Judge "compression does not save" on configurations pooled over policies; list single exceptions."""
+    lines = pooled_lines(pairs, outcome, parameters)
+    single = large_savings(pairs, outcome, parameters)
+    twin = pooled_twin(policies.learned, outcome, parameters)
+    enough = policies.blocks >= parameters.minimum_blocks
+    verdict = saves_nothing(lines, single, parameters) if enough else INCONCLUSIVE
+    values = {
+        "outcome": outcome,
+        "pooled": {line.key: asdict(line) for line in lines},
+        "control": twin and asdict(twin),
+        "single": [asdict(one) for one in single],
+        "left_out": policies.unlearned,
+    }
+    some = "; ".join(_described(one, policies) for one in single) or "none"
+    reason = f"{_span(lines, policies)} (A/A control {interval_text(twin)}); single policies beyond: {some}."
+    return CostVerdict(verdict, reason, values)
+
+
+def _span(lines: Sequence[Pooled], policies: Policies) -> str:
+    known = {line.key: line.ratio for line in lines if line.ratio is not None}
+    if not known:
+        return "no rows"
+    estimates = [ratio.estimate for ratio in known.values()]
+    key = min(known, key=lambda name: known[name].estimate)
+    return (
+        f"pooled ratios {min(estimates):.3f} to {max(estimates):.3f}, the lowest {policies.labels[key]} "
+        f"{interval_text(known[key])}"
+    )
+
+
+def _described(one: LargeSaving, policies: Policies) -> str:
+    kept = "kept" if one.keeps else "lost or in doubt"
+    return f"{policies.labels[one.key]} in {one.cell} {interval_text(one.ratio)}, return {kept}"
