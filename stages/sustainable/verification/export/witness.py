@@ -31,9 +31,10 @@ MEDIA_TYPES = {
 NUMBERS = {
     "A2": ("*/cpu_time_ms/ratio/*", "*/energy_mwh/ratio/*"),
     "A3": ("*/cpu_time_ms/ratio/*", "*/latency_ms/ratio/*"),
-    "B1": ("comparisons/*/ratio/[!n]*",),
-    "B2": ("comparisons/*/ratio/[!n]*",),
+    "B1": ("pooled/*/ratio/[!n]*",),
+    "B2": ("lengths/*/[!n]*", "pooled/*/ratio/[!n]*"),
     "B3": ("lines/*/process/[!n]*",),
+    "F1": ("pooled/*/ratio/[!n]*",),
     "C1": ("*/choice/accuracy", "*/choice/by_batch_size/*/ratio/*", "*/choice/over_*"),
     "C2": ("*/choice/by_batch_size/*/to_uncompressed/*",),
     "C3": ("*/against/[!n]*", "*/mean_regret/*"),
