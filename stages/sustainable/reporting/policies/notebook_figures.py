@@ -51,7 +51,7 @@ def _components(axis: Axes, rows: pd.DataFrame) -> None:
     places = np.arange(len(rows))
     axis.bar(places, rows["cpu_net_j"], color=BLUE, label="processor")
     axis.bar(places, rows["ram_net_j"], bottom=rows["cpu_net_j"], color=ORANGE, label="memory")
-    axis.set_xticks(places, rows["test"], fontsize=7)
+    axis.set_xticks(places, rows["test"], fontsize=6)
     axis.set_ylabel("net energy, J")
     axis.legend(fontsize=6, frameon=False)
 
