@@ -24,11 +24,11 @@ REPAIRED = {
     PUBLISHED: "nothing: repaired only so far that it runs",
     CONTROL: "every model is a copy of the baseline",
     "real compression": "int8 kernels (PTDQ), and units that are removed",
-    "real size": "bytes as stored, in place of four per parameter",
+    "real size": "bytes as stored, in place of counted parameters",
     "cleared history": "each test counts its own episodes",
     "real environment": "Hopper and a trained policy",
     "real meter": "this host's meter",
-    "all repaired": "all five repairs",
+    "all repaired": "all of these repairs",
 }
 
 
@@ -45,8 +45,8 @@ def arms_table(notebook: Notebook, rule: NotebookRule, parameters: ReportParamet
         "models do not save energy; drop: energy falls where the return falls by "
         f"{declared_percent(rule.return_drop)}; overhead: a compressed policy takes longer), and for how "
         f"many it prints CONFIRMED ({rule.findings} findings hold), with Wilson's "
-        f"{declared_percent(parameters.confidence)} interval. For nothing: the first finding holds only "
-        "because no model is smaller. Idle above: tests whose energy is not above that of the idle host."
+        f"{declared_percent(parameters.confidence)} interval. For nothing: the first finding holds although "
+        "no model has shrunk. Idle: tests without any net energy."
     )
     seeds = partial(Column, group="Seeds for which it holds")
     columns = (
@@ -56,7 +56,7 @@ def arms_table(notebook: Notebook, rule: NotebookRule, parameters: ReportParamet
         *(seeds(name, of=partial(_held, name=name)) for name in FINDINGS),
         seeds("for nothing", of=lambda line: line.vacuous),
         Column("CONFIRMED", format=_share, of=lambda line: line.validated),
-        Column("Idle above", of=lambda line: f"{line.idle_above} of {line.tests}"),
+        Column("Idle", of=lambda line: f"{line.idle_above} of {line.tests}"),
         Column("Evidence", page="html", of=lambda line: notebook.evidence[line.arm]),
     )
     rows = [Row([column.of(line) for column in columns if column.of]) for line in notebook.arms.values()]

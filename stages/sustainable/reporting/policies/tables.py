@@ -326,7 +326,7 @@ def survival_table(
     tied = f" {ties} models, for which quantizers tie, are not counted." if ties else ""
     caption = (
         "Survival of pruning, and the quantizer that keeps the most return, beside the published figures. As "
-        "the source counts: a learned policy and its largest pruned share that keeps "
+        "the source counts: a learned policy and the pruned share up to which it keeps "
         f"{declared_percent(SURVIVES)} of the raw return. The source removes units; masks stand apart. "
         "All ways: every policy and way of pruning is a model, and its return is counted from the random "
         "policy's. Wilson's "
