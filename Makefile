@@ -19,7 +19,7 @@ setup: .venv/ready ## create the virtual environment .venv from requirements.txt
 doctor: .venv/ready ## show what this host supports and how long reproduce will take here (a few seconds)
 	@python -m sustainable.tools.doctor --profile $(PROFILE)
 
-reproduce: .venv/ready ## run the whole pipeline and print where the results are (about 4 hours on 2 cores)
+reproduce: .venv/ready ## run the whole pipeline and print where the results are (about 5 hours on 2 cores)
 	@if [ "$(PROFILE)" != paper ]; then exec python -m sustainable.tools.profiles $(PROFILE); fi; dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"
