@@ -270,6 +270,18 @@ def test_scores_by_hand():
     assert scores["cpu_us_per_return"].estimate == pytest.approx(50_000 / 4200, rel=0.01)
 
 
+def test_the_idle_hosts_energy_is_subtracted_and_its_class_is_the_weakest():
+    rows = make_rows(environments=["HalfCheetah-v5"])
+    idle = rows[rows["configuration"] == "baseline"].assign(
+        configuration="idle", wall_time_s=0.5, cpu_j=0.0, ram_j=0.25
+    )
+    policies = summarised(rows=pd.concat([rows, idle]))
+    scores = cell_of(policies, "HalfCheetah-v5").lines["baseline"].scores
+    assert scores["energy_uj_per_step"].estimate == pytest.approx(6 * 50, rel=0.01)
+    assert scores["net_energy_uj_per_step"].estimate == pytest.approx(5.5 * 50, rel=0.01)  # idle: 0.5 W
+    assert (policies.cpu_evidence, policies.energy_evidence) == ("modelled-load", "modelled-constant")
+
+
 def test_the_twin_is_the_same_model_and_names_the_noise():
     cell = cell_of(summarised(), "Hopper-v5")
     assert cell.lines["baseline_twin"].same_as == "baseline"

@@ -16,7 +16,8 @@ from sustainable import statistics
 from sustainable.statistics import Estimate, Ratio
 
 STEP_PARTS = ("policy", "environment", "remainder")
-EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode")
+EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode", "net_energy_step")
+"""Outcomes; energies are of all metered components, with the idle host's or net of it."""
 EAGER = "torch-eager"
 MIB, MICRO = 2**20, 1e6
 
@@ -121,13 +122,17 @@ class Measures:
 
 
 def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add one column per outcome to measured windows; energies are NaN if a metered part is missing."""
-    models = rows[rows["configuration"] != IDLE]
+    """Add one column per outcome to measured windows; energies are NaN if a metered part is missing.
+
+    The power of the idle host is the mean over the idle windows of the same cell.
+    """
+    joules, cells = joules_of(rows), rows["environment"] + " " + rows["algorithm"]
+    idle = rows["configuration"] == IDLE
+    by_cell = [values[idle].groupby(cells[idle]).sum(min_count=1) for values in (joules, rows["wall_time_s"])]
+    idle_j = cells.map(by_cell[0] / by_cell[1]) * rows["wall_time_s"]
+    models = rows[~idle]
     steps, episodes = models["steps"], models["episodes"]
-    joules = pd.Series(0.0, index=models.index)
-    for part in ("cpu", "ram", "gpu"):
-        joules += models[f"{part}_j"].astype(float).where(models[f"{part}_evidence"].notna(), 0.0)
-    joules = joules.where(models["cpu_evidence"].notna())
+    joules, idle_j = joules[~idle], idle_j[~idle]
     return models.assign(
         step=models["cpu_time_per_step_us"],
         episode=models["cpu_time_s"] / episodes,
@@ -135,8 +140,17 @@ def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
         policy=models["policy_us"],
         energy_step=joules / steps,
         energy_episode=joules / episodes,
+        net_energy_step=((joules - idle_j) / steps).where(joules > idle_j),
         flagged=models["flags"].notna(),
     )
+
+
+def joules_of(rows: pd.DataFrame) -> pd.Series:
+    """Sum the metered components of each window; NaN if one is missing, or if nothing is metered."""
+    joules = pd.Series(0.0, index=rows.index)
+    for part in ("cpu", "ram", "gpu"):
+        joules += rows[f"{part}_j"].astype(float).where(rows[f"{part}_evidence"].notna(), 0.0)
+    return joules.where(rows["cpu_evidence"].notna())
 
 
 def measures_of(own: pd.DataFrame, confidence: float) -> Measures:
@@ -250,14 +264,15 @@ def efficiency(measures: Measures, key: str, size_bytes: float, random: float) -
     Returns are counted from the random policy's, because a negative return has no cost per unit. A cost per
     unit of return is missing if a seed's return is not above random.
     """
-    names = ("step", "episode", "energy_step", "energy_episode", "return_mean")
-    step_us, episode_s, step_j, episode_j, returns = (measures.tables[name][key] for name in names)
+    names = ("step", "episode", "energy_step", "net_energy_step", "energy_episode", "return_mean")
+    step_us, episode_s, step_j, net_j, episode_j, returns = (measures.tables[name][key] for name in names)
     earned, mib = returns - random, size_bytes / MIB
     positive = earned.where(earned > 0)
     scores = {
         "cpu_us_per_return": MICRO * episode_s / positive,
         "cpu_us_per_step_and_mib": step_us / mib,
         "energy_uj_per_step": MICRO * step_j,
+        "net_energy_uj_per_step": MICRO * net_j,
         "energy_uj_per_return": MICRO * episode_j / positive,
         "energy_uj_per_step_and_mib": MICRO * step_j / mib,
         "steps_per_joule": 1 / step_j,

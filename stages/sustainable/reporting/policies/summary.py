@@ -13,6 +13,7 @@ from sustainable.reporting.measured_rows import describe_evidence
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import costs, returns
 from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell, MemoryLine, PolicyLine
+from sustainable.energy.meter import weakest_evidence
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.notebook import Notebook, summarise_notebook
 from sustainable.reporting.policies.returns import Lengths, Quantizers, Survival, Trained
@@ -55,6 +56,7 @@ class Policies:
     windows: int
     stamps: Sequence[str]
     cpu_evidence: str
+    energy_evidence: str  # of all metered components together: that of the weakest
     meter: str
 
     @property
@@ -109,6 +111,9 @@ def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportP
         flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
         windows=len(run.rows) + len(run.workload),
         unlearned=unlearned_names(run.table),
+        energy_evidence=weakest_evidence(
+            {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
+        ),
         **describe_evidence(models),
     )
 

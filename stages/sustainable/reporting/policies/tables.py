@@ -109,6 +109,7 @@ def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParamet
         rows.append(Row(values, f"same model as {policies.labels[line.same_as]}" if line.same_as else ""))
     cost = partial(Column, format=ONE_DIGIT, group="CPU time per step (µs)")
     step = partial(Column, format=interval_text, group="CPU time per step, ratio")
+    energy = partial(Column, format=interval_text, group="Energy per step, to baseline")
     columns = (
         Column("Configuration"),
         Column("bytes", format=formats.grouped, group="Weights"),
@@ -125,7 +126,8 @@ def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParamet
         Column("policy call, to same runtime", format=interval_text),
         Column("steps", format=interval_text, group="Episode, to baseline"),
         Column("CPU time", format=interval_text, group="Episode, to baseline"),
-        Column(f"Energy per step, to baseline ({policies.cpu_evidence})", format=interval_text),
+        energy(f"with idle ({policies.energy_evidence})"),
+        energy(f"net of idle ({policies.cpu_evidence})"),
     )
     learned = "" if cell.learned else " (not learned)"
     early = "can end early" if cell.ends_early else "always have full length"
@@ -139,9 +141,11 @@ def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParamet
 
 def _effects(line: PolicyLine) -> list[Any]:
     if line.key == BASELINE:
-        return [Spanning(UNCHANGED, columns=8)]
+        return [Spanning(UNCHANGED, columns=9)]
     step, policy = line.effects["step"], line.effects["policy"]
-    others = [line.effects[name].to_baseline for name in ("steps", "episode", "energy_step")]
+    others = [
+        line.effects[name].to_baseline for name in ("steps", "episode", "energy_step", "net_energy_step")
+    ]
     if line.reference == line.key:
         return [step.to_baseline, UNCHANGED, BLANK, BLANK, UNCHANGED, *others]
     return [step.to_baseline, step.same_runtime, step.detectable, step.clean, policy.same_runtime, *others]
@@ -380,6 +384,7 @@ def scores_table(
         "cpu_us_per_return": ("CPU time (µs)", "per return"),
         "cpu_us_per_step_and_mib": ("CPU time (µs)", "per step and MiB"),
         "energy_uj_per_step": ("Energy (µJ)", "per step"),
+        "net_energy_uj_per_step": ("Energy (µJ)", "per step, net"),
         "energy_uj_per_return": ("Energy (µJ)", "per return"),
         "energy_uj_per_step_and_mib": ("Energy (µJ)", "per step and MiB"),
         "steps_per_joule": ("Per joule", "steps"),
@@ -387,8 +392,8 @@ def scores_table(
     }
     caption = (
         "Efficiency: means over training seeds. Returns are counted from the random policy's. "
-        f"{_over_seeds(parameters)} CPU time is read from the clock; energy is of evidence class "
-        f"{policies.cpu_evidence}."
+        f"{_over_seeds(parameters)} CPU time is read from the clock. Energy with that of the idle "
+        f"host is of evidence class {policies.energy_evidence}; net of it, {policies.cpu_evidence}."
     )
     columns = (
         Column("Policy", of=lambda pair: pair[0].name),
