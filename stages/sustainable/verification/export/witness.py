@@ -34,7 +34,6 @@ NUMBERS = {
     "B1": ("pooled/*/ratio/[!n]*",),
     "B2": ("lengths/*/[!n]*", "pooled/*/ratio/[!n]*"),
     "B3": ("lines/*/process/[!n]*",),
-    "F1": ("pooled/*/ratio/[!n]*",),
     "C1": ("*/choice/accuracy", "*/choice/by_batch_size/*/ratio/*", "*/choice/over_*"),
     "C2": ("*/choice/by_batch_size/*/to_uncompressed/*",),
     "C3": ("*/against/[!n]*", "*/mean_regret/*"),
