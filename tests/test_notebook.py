@@ -1,6 +1,7 @@
 """Study B's course notebook: simulated and real compression, its monitor, its rule, its arms."""
 
 import math
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -26,12 +27,13 @@ from sustainable.policies.published.experiment import (
     RealParameters,
     RealParts,
     experiment_rows,
+    power_columns,
     power_rows,
     run_arms,
     run_experiment,
 )
 from sustainable.policies.published.models import SimulatedInt8, SimulatedSparse, compressed, notebook_agent
-from sustainable.policies.published.monitors import MonitorParameters, integrated
+from sustainable.policies.published.monitors import MeteredMonitor, MonitorParameters, integrated
 from sustainable.policies.published.rule import changes, judge
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED, judge_notebook, summarise_notebook
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED
@@ -165,6 +167,22 @@ def test_the_notebooks_integral_by_hand():
     assert found.net_j["total"] == 12.5  # of 0, 5 and 15 W: below the idle power counts as zero
     assert (found.average_w["total"], found.peak_w["total"]) == (pytest.approx(20 / 3), 15.0)
     assert found.net_j["cpu"] == 0.0
+
+
+def test_a_test_too_short_for_the_meter_has_no_energy():
+    class Slow(FakeMeter):
+        """Has no value for any span, as a model for a very short one."""
+
+        def read(self):
+            return replace(super().read(), cpu_j=None, ram_j=None)
+
+        stop = read
+
+    monitor = MeteredMonitor(Slow, idle_s=0.01, interval_s=1.0)
+    monitor.start()
+    found = monitor.stop()
+    assert (found.net_j, found.trace, found.evidence) == ({}, [], "fake")
+    assert power_columns(found)["total_net_j"] is None
 
 
 def test_every_arm_changes_what_it_names():

@@ -130,9 +130,11 @@ class MeteredMonitor:
         self._sampler.start()
 
     def stop(self) -> Monitored:
-        """Stop sampling, and sum the energy of the steps."""
+        """Stop sampling, and sum the energy of the steps; a test too short for the meter has no energy."""
         trace, summaries = self._sampler.stop()
         duration_s = time.perf_counter() - self._begun
+        if not trace:
+            return Monitored(duration_s, {}, {}, {}, {}, {}, self._sampler.evidence, [])
         idle = {name: one.idle_w for name, one in summaries.items()}
         gross = {name: one.gross_j for name, one in summaries.items()}
         net = {name: one.net_j for name, one in summaries.items()}
