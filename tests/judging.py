@@ -6,6 +6,15 @@ from types import SimpleNamespace
 
 from sustainable.reporting.claims import judge_claim
 from sustainable.reporting.declaration import Analysis
+from sustainable.reporting.parameters import PoliciesParameters
+
+POLICIES_THRESHOLDS = PoliciesParameters(
+    saving_of_interest=0.05,
+    minimum_models=6,
+    memory_change=0.01,
+    memory_fall=(0.005, 0.015),
+    prediction_margin=0.05,
+)
 
 
 def analysis_of(**given):

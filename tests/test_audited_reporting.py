@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from judging import judged
+from judging import POLICIES_THRESHOLDS, judged
 from sustainable.core.errors import UserError
 from sustainable.reporting import formats
 from sustainable.reporting.forecasting.accuracy_gate import hits_by_seed, role_of, summarise_gate
@@ -29,7 +29,6 @@ from sustainable.reporting.forecasting.searching import summarise_searches
 from sustainable.reporting.parameters import (
     AuditedParameters,
     LayerwiseMargins,
-    PoliciesParameters,
     ReportParameters,
 )
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio
@@ -41,13 +40,7 @@ PARAMETERS = ReportParameters(
         accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
     ),
     layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
-    policies=PoliciesParameters(
-        saving_of_interest=0.05,
-        minimum_models=6,
-        memory_change=0.01,
-        memory_fall=(0.005, 0.015),
-        prediction_margin=0.05,
-    ),
+    policies=POLICIES_THRESHOLDS,
     comparisons=["manual_pruning"],
     confidence=0.95,
     bootstrap_resamples=500,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -18,7 +19,7 @@ from sustainable.core.journal import RowJournal
 from sustainable.energy.stand_ins import FakeMeter
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, Recipe
 from sustainable.policies.policy import Actor, ActorArchitecture, linear_layers
-from sustainable.policies.published import experiment
+from sustainable.policies.published import experiment, monitors
 from sustainable.policies.published.environments import MockEnvironment, MockParameters, RealEnvironment
 from sustainable.policies.published.experiment import (
     ARMS,
@@ -33,7 +34,7 @@ from sustainable.policies.published.experiment import (
     run_experiment,
 )
 from sustainable.policies.published.models import SimulatedInt8, SimulatedSparse, compressed, notebook_agent
-from sustainable.policies.published.monitors import MeteredMonitor, MonitorParameters, integrated
+from sustainable.policies.published.monitors import MeteredMonitor, MonitorParameters, gpu_sensor, integrated
 from sustainable.policies.published.rule import changes, judge
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED, judge_notebook, summarise_notebook
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED
@@ -159,30 +160,36 @@ def test_a_real_episode_may_end_in_its_first_step():
 
 
 def test_the_notebooks_integral_by_hand():
-    trace = [
-        {"time_s": t, "cpu": 1.0, "ram": 0.0, "total": watts} for t, watts in enumerate((10.0, 20.0, 30.0))
-    ]
-    found = integrated(trace, {"cpu": 1.0, "ram": 0.0, "total": 15.0}, interval_s=1.0, duration_s=2.5)
+    quiet = {"cpu": 1.0, "ram": 0.0, "gpu": 0.0}
+    trace = [{"time_s": w / 10, **quiet, "total": w} for w in (10.0, 20.0, 30.0)]
+    found = integrated(trace, quiet | {"total": 15.0}, interval_s=1.0, duration_s=2.5)
     assert found.gross_j["total"] == 40.0
     assert found.net_j["total"] == 12.5  # of 0, 5 and 15 W: below the idle power counts as zero
     assert (found.average_w["total"], found.peak_w["total"]) == (pytest.approx(20 / 3), 15.0)
     assert found.net_j["cpu"] == 0.0
 
 
+class Late(FakeMeter):
+    """Has values only for long spans, as a model of power."""
+
+    def read(self):
+        reading = super().read()
+        return reading if reading.wall_time_s > 0.05 else replace(reading, cpu_j=None, ram_j=None)
+
+    stop = read
+
+
 def test_a_test_too_short_for_the_meter_has_no_energy():
-    class Slow(FakeMeter):
-        """Has no value for any span, as a model for a very short one."""
-
-        def read(self):
-            return replace(super().read(), cpu_j=None, ram_j=None)
-
-        stop = read
-
-    monitor = MeteredMonitor(Slow, idle_s=0.01, interval_s=1.0)
+    monitor = MeteredMonitor(Late, idle_s=0.06, interval_s=1.0)
     monitor.start()
     found = monitor.stop()
     assert (found.net_j, found.trace, found.evidence) == ({}, [], "fake")
     assert power_columns(found)["total_net_j"] is None
+
+
+def test_an_idle_power_that_was_not_measured_is_no_zero():
+    with pytest.raises(UserError, match=r"idle power: the meter has no value for 0\.01 s .*longer"):
+        MeteredMonitor(Late, idle_s=0.01, interval_s=1.0)
 
 
 def test_every_arm_changes_what_it_names():
@@ -218,6 +225,19 @@ def test_a_killed_run_goes_on_and_its_rows_are_those_of_all_seeds(tmp_path, monk
     rows = experiment_rows(journal.rows, {"study": "B"})
     assert len(rows) == 2 * (2 * 2 + 6) and "trace" not in rows[0] and rows[0]["study"] == "B"
     assert len(power_rows(journal.rows)) == 2 * len(ARMS)  # the first seed's
+
+
+def test_discrete_actions_are_one_line():
+    with pytest.raises(UserError, match=r"notebook\.real: its actions are Discrete\(2\); name an"):
+        RealEnvironment(gymnasium.make("CartPole-v1"), seed=0)
+
+
+def test_a_gpu_is_read_where_torch_sees_one(monkeypatch):
+    assert gpu_sensor()() == 0.0  # torch sees none here
+    library = SimpleNamespace(nvmlDeviceGetHandleByIndex=str, nvmlDeviceGetPowerUsage={"0": 45_000}.get)
+    monkeypatch.setattr(monitors, "load_library", lambda: library)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert gpu_sensor()() == 45.0  # NVML counts milliwatts
 
 
 def test_a_policy_that_returns_nan_is_one_line():

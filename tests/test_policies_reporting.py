@@ -9,8 +9,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
-from judging import judged
+from judging import POLICIES_THRESHOLDS, judged
 from notebooks import RULE, make_notebook
 from sustainable.core.errors import UserError
 from sustainable.reporting.measured_rows import check_blocks
@@ -18,7 +19,6 @@ from sustainable.reporting.pages import latex_sources
 from sustainable.reporting.parameters import (
     AuditedParameters,
     LayerwiseMargins,
-    PoliciesParameters,
     ReportParameters,
 )
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
@@ -44,7 +44,15 @@ from sustainable.reporting.policies.summary import (
 )
 from sustainable.reporting.policies.tables import policies_tables
 from sustainable.reporting.templates import render_html, render_latex
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Estimate
+from sustainable.statistics import (
+    CONFIRMED,
+    INCONCLUSIVE,
+    NOT_TESTABLE,
+    REFUTED,
+    Estimate,
+    holm,
+    ratio_of_logs,
+)
 
 PARAMETERS = ReportParameters(
     minimum_blocks=12,
@@ -53,13 +61,7 @@ PARAMETERS = ReportParameters(
         accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
     ),
     layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
-    policies=PoliciesParameters(
-        saving_of_interest=0.05,
-        minimum_models=3,
-        memory_change=0.01,
-        memory_fall=(0.005, 0.015),
-        prediction_margin=0.05,
-    ),
+    policies=replace(POLICIES_THRESHOLDS, minimum_models=3),
     comparisons=["manual_pruning"],
     confidence=0.95,
     bootstrap_resamples=200,
@@ -390,8 +392,41 @@ def test_a_configuration_with_too_few_policies_is_no_tendency():
         ([pooled(1.0, 1.1, 2)], INCONCLUSIVE),
     ):
         assert saves_nothing(lines, [], PARAMETERS) == verdict
-    alone = [LargeSaving("Hopper-v5 PPO", "ptdq", Estimate(0.8, 0.79, 0.81, 3), 0.001, keeps=True)]
-    assert saves_nothing([pooled(1.0, 1.1, 3)], alone, PARAMETERS) == REFUTED
+    single = [LargeSaving("Hopper-v5 PPO", "ptdq", Estimate(0.8, 0.79, 0.81, 3), 0.001, keeps=True)]
+    assert saves_nothing([pooled(1.0, 1.1, 3)], single, PARAMETERS) == REFUTED
+
+
+def test_flagged_windows_and_a_loud_control_decide_nothing():
+    rows = make_rows(calls={"structured_l1_50": 8.0}, kept={"structured_l1_50": 0.97})
+    assert claims_of(rows=rows)["B1"].values["cost"] == REFUTED
+    rows.loc[(rows["configuration"] == "structured_l1_50") & (rows["block"] > 0), "flags"] = "neighbours"
+    assert claims_of(rows=rows)["B1"].values["cost"] == INCONCLUSIVE
+    loud = make_rows(calls={"baseline_twin": 22.0})
+    assert claims_of(rows=loud)["B1"].values["cost"] == INCONCLUSIVE
+
+
+def test_the_rates_of_the_pooled_rule():
+    """Ten configurations in four cells with three seeds; the seeds' SD is 1.2 %, the cells' 2 %."""
+
+    def rate(verdict, logarithm, runs=15):
+        return sum(simulated(rng, logarithm) == verdict for _ in range(runs)) / runs
+
+    rng = np.random.default_rng(0)
+    assert rate(CONFIRMED, 0.0) > 0.8
+    assert rate(REFUTED, 0.0) < 0.1
+    assert rate(REFUTED, math.log(0.9)) > 0.9
+
+
+def simulated(rng, logarithm):
+    """The verdict if one configuration's logarithm of the cost ratio is so large, and that of others is 0."""
+    kept, lines, savings = Estimate(1.0, 0.99, 1.01, 12), [], []
+    for mean in (logarithm, *[0.0] * 9):
+        logs = mean + 0.02 * rng.standard_normal((4, 1)) + 0.012 * rng.standard_normal((4, 3))
+        lines.append(Pooled("ptdq", ratio_of_logs(list(logs.ravel())), kept, 4))
+        savings += [float(p) for p in ttest_1samp(logs, -math.log(1.05), axis=1, alternative="less").pvalue]
+    single = [LargeSaving("cell", "ptdq", kept, p, keeps=True) for p in holm(savings) if p < 0.05]
+    wanted = replace(PARAMETERS, policies=replace(PARAMETERS.policies, minimum_models=6))
+    return saves_nothing(lines, single, wanted)
 
 
 def test_lengths_are_counted_by_what_is_left_of_the_return():

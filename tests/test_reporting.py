@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judging import analysis_of, judged
+from judging import POLICIES_THRESHOLDS, analysis_of, judged
 from sustainable.core.errors import UserError
 from sustainable.reporting import latex
 from sustainable.reporting.forecasting.discovery import summarise_discovery
@@ -42,7 +42,6 @@ from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.parameters import (
     AuditedParameters,
     LayerwiseMargins,
-    PoliciesParameters,
     ReportParameters,
 )
 from sustainable.reporting.tables import (
@@ -74,13 +73,7 @@ PARAMETERS = ReportParameters(
         accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
     ),
     layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
-    policies=PoliciesParameters(
-        saving_of_interest=0.05,
-        minimum_models=6,
-        memory_change=0.01,
-        memory_fall=(0.005, 0.015),
-        prediction_margin=0.05,
-    ),
+    policies=POLICIES_THRESHOLDS,
     comparisons=["manual_pruning", "manual_quantization"],
     confidence=0.95,
     bootstrap_resamples=200,

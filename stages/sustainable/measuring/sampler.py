@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from sustainable.core.errors import UserError
 from sustainable.energy.meter import Meter, Reading, weakest_evidence
 
 ENERGY_COMPONENTS = ("cpu", "ram", "gpu")
@@ -69,11 +70,18 @@ class PowerSampler:
         self._readings: list[Reading] = []
 
     def calibrate(self, seconds: float) -> dict[str, float]:
-        """Measure the idle power: return the watts of each component while sleeping for `seconds`."""
+        """Measure the idle power: return the watts of each component while sleeping for `seconds`.
+
+        Raises `UserError` if the meter has no value for such a span: without it, nothing could be subtracted.
+        """
         meter = self._make_meter()
         meter.start()
         time.sleep(seconds)
         reading = meter.stop()
+        if not reading.complete:
+            raise UserError(
+                f"idle power: the meter has no value for {seconds:g} s ({reading.note}); idle longer"
+            )
         energy = {name: getattr(reading, f"{name}_j") for name in ENERGY_COMPONENTS}
         self.idle_w = {name: j / reading.wall_time_s for name, j in energy.items() if j is not None}
         return self.idle_w

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
+from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.policies.environments.rollout import Environment
 
@@ -94,7 +95,11 @@ class RealEnvironment:
 
     def __init__(self, environment: Environment, seed: int) -> None:
         space = environment.action_space
-        assert isinstance(space, gymnasium.spaces.Box)
+        if not isinstance(space, gymnasium.spaces.Box):
+            raise UserError(
+                f"params.yaml: notebook.real: its actions are {space}; name an environment with "
+                "continuous actions"
+            )
         self._environment, self._seed = environment, seed
         self._low, self._high = space.low, space.high
         self.history: list[Ended] = []

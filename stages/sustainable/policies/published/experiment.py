@@ -15,8 +15,11 @@ from torch import nn
 from sustainable.core.errors import UserError
 from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import STRICT
+from sustainable.energy.meter import Meter
 from sustainable.policies.compression.accounting import size_bytes
+from sustainable.policies.environments.rollout import Environment
 from sustainable.policies.learning.recipes import Algorithm, PolicyTrainingParameters, TrainingRun, plan
+from sustainable.policies.policy import Actor
 from sustainable.policies.published.environments import (
     MockEnvironment,
     MockParameters,
@@ -32,9 +35,6 @@ from sustainable.policies.published.monitors import (
     Monitored,
     MonitorParameters,
 )
-from sustainable.policies.environments.rollout import Environment
-from sustainable.policies.policy import Actor
-from sustainable.energy.meter import Meter
 
 Deviation = Literal[
     "real compression", "real size", "cleared history", "real environment", "real meter", "nothing compressed"

@@ -11,14 +11,16 @@ from typing import Annotated, Protocol
 
 import numpy as np
 import psutil
+import torch
 from pydantic import Field, PositiveFloat
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from sustainable.core.parameters import STRICT
 from sustainable.energy.meter import MODELLED_LOAD, Meter
+from sustainable.energy.nvml import load_library
 from sustainable.measuring.sampler import PowerSampler
 
-COMPONENTS = ("cpu", "ram", "total")
+COMPONENTS = ("cpu", "ram", "gpu", "total")
 Watts = Annotated[float, Field(ge=0.0)]
 
 
@@ -56,6 +58,15 @@ class Monitor(Protocol):
     def stop(self) -> Monitored: ...
 
 
+def gpu_sensor() -> Callable[[], float]:
+    """Return the power of the first GPU in watts, from NVML; 0 if torch sees none, as in the notebook."""
+    if not torch.cuda.is_available():
+        return lambda: 0.0
+    library = load_library()
+    device = library.nvmlDeviceGetHandleByIndex(0)
+    return lambda: float(library.nvmlDeviceGetPowerUsage(device)) / 1000.0
+
+
 class AssumedPowerMonitor:
     """Watts that follow the utilisation of all cores and of memory, as the notebook assumes them.
 
@@ -64,7 +75,7 @@ class AssumedPowerMonitor:
     """
 
     def __init__(self, parameters: MonitorParameters) -> None:
-        self._parameters = parameters
+        self._parameters, self._gpu_watts = parameters, gpu_sensor()
         samples, end = [], time.perf_counter() + parameters.idle_s
         while time.perf_counter() < end:
             samples.append(self._watts())
@@ -75,7 +86,8 @@ class AssumedPowerMonitor:
         own = self._parameters
         cpu = own.cpu_idle_w + own.cpu_busy_w * psutil.cpu_percent(interval=None) / 100
         ram = own.ram_idle_w + own.ram_busy_w * psutil.virtual_memory().percent / 100
-        return {"cpu": cpu, "ram": ram, "total": cpu + ram}
+        gpu = self._gpu_watts()
+        return {"cpu": cpu, "ram": ram, "gpu": gpu, "total": cpu + ram + gpu}
 
     def start(self) -> None:
         """Start sampling."""

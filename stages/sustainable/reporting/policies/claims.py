@@ -68,7 +68,8 @@ on_windows = partial(declare, decided_by=(ROW_FILES["policies"],), also_reads=RE
     "policies pooled over them: confirmed if every interval excludes a saving of {saving_percent:g} %; "
     "refuted if one lies wholly beyond it, or that of a single policy by a one-sided t test with Holm's "
     "correction over all, and keeps {kept_percent:g} % of the return by its whole interval; otherwise "
-    "inconclusive",
+    "inconclusive, also if the verdict differs without flagged windows, or if the pooled A/A control may "
+    "differ by {saving_percent:g} %",
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:

@@ -31,6 +31,7 @@ class Effect:
     clean: Ratio | None  # `same_runtime` without flagged windows
     detectable: float | None  # smallest effect found with `POWER`
     logs: Sequence[float]  # natural logarithm of `same_runtime`, one mean per training seed
+    clean_logs: Sequence[float]  # the same without flagged windows
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,15 @@ class Measures:
 
     def ratio(self, outcome: str, key: str, reference: str, clean: bool = False) -> Ratio | None:
         """Return the ratio of two configurations; `clean`: without flagged windows."""
+        return statistics.ratio_of_logs(self.logs(outcome, key, reference, clean), self.confidence)
+
+    def logs(self, outcome: str, key: str, reference: str, clean: bool = False) -> list[float]:
+        """Return the mean logarithm of that ratio for each training seed that has one."""
         values, base = self.tables[outcome][key], self.tables[outcome][reference]
         if clean:
             values = values.mask(self.tables["flagged"][[key, reference]].astype(bool).any(axis=1))
-        return statistics.ratio_over_units(values.to_list(), base.to_list(), self.units, self.confidence)
+        logs = np.log(values.to_numpy(dtype=float)) - np.log(base.to_numpy(dtype=float))
+        return statistics.unit_means(list(logs), self.units)
 
     def mean(self, values: Iterable[float]) -> Estimate | None:
         """Return the mean of one value per block, with Student's interval over units."""
@@ -243,7 +249,8 @@ def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effec
         same_runtime=measures.ratio(outcome, key, reference),
         clean=measures.ratio(outcome, key, reference, clean=True),
         detectable=statistics.detectable_ratio(logs, twin, power=POWER),
-        logs=tuple(float(log) for log in logs if math.isfinite(log)),
+        logs=measures.logs(outcome, key, reference),
+        clean_logs=measures.logs(outcome, key, reference, clean=True),
     )
 
 

@@ -209,8 +209,8 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
         f"Over {len({dose.dose_us for dose in policies.doses})} doses and {len(errors)} predictions the mean "
         f"error is {100 * _mean(sizes):.1f} %, the largest {100 * max(sizes):.1f} % "
         f"({policies.labels[dose.key]} at {dose.dose_us:g} us: measured over predicted "
-        f"{small_ratio_text(worst)}); measured below predicted in "
-        f"{sum(error.estimate < 1 for _, error in errors)}.",
+        f"{small_ratio_text(worst)}); "
+        f"{sum(error.estimate < 1 for _, error in errors)} steps cost less than predicted.",
         {"errors": {f"{dose.dose_us:g} us: {dose.key}": asdict(error) for dose, error in errors}},
     )
 

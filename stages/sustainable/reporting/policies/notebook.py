@@ -138,7 +138,7 @@ def _reason(notebook: Notebook) -> str:
     ]
     vacuous, published = notebook.arms[PUBLISHED].vacuous, notebook.arms[PUBLISHED]
     return (
-        f"Its rule prints CONFIRMED for so many seeds: {'; '.join(said)}. As published, its first finding "
+        f"Seeds for which its rule prints CONFIRMED: {'; '.join(said)}. As published, its first finding "
         f"holds without a single smaller model in {vacuous} of {published.seeds}; its third holds if one of "
         "the tests is slower by any amount."
     )

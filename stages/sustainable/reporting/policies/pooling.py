@@ -50,14 +50,16 @@ class LargeSaving:
     keeps: bool  # its return, by the whole interval
 
 
-def pooled_lines(pairs: Pairs, outcome: str, parameters: ReportParameters) -> list[Pooled]:
-    """Pool every configuration of `pairs` over cells and training seeds."""
+def pooled_lines(
+    pairs: Pairs, outcome: str, parameters: ReportParameters, clean: bool = False
+) -> list[Pooled]:
+    """Pool every configuration of `pairs` over cells and training seeds; `clean`: without flagged windows."""
     by_key: dict[str, list[PolicyLine]] = {}
     for _, line in pairs:
         by_key.setdefault(line.key, []).append(line)
     found = []
     for key, lines in by_key.items():
-        logs = [log for line in lines for log in line.effects[outcome].logs]
+        logs = [log for line in lines for log in _logs(line, outcome, clean)]
         kept = [value for line in lines for value in line.kept_by_seed if math.isfinite(value)]
         ratio = statistics.ratio_of_logs(logs, parameters.confidence)
         mean = statistics.student_interval(kept, parameters.confidence)
@@ -71,11 +73,13 @@ def pooled_twin(cells: Sequence[MeasuredCell], outcome: str, parameters: ReportP
     return statistics.ratio_of_logs(logs, parameters.confidence)
 
 
-def large_savings(pairs: Pairs, outcome: str, parameters: ReportParameters) -> list[LargeSaving]:
+def large_savings(
+    pairs: Pairs, outcome: str, parameters: ReportParameters, clean: bool = False
+) -> list[LargeSaving]:
     """Return the policies that certainly save more than what is of interest, after Holm's correction."""
     bound = -math.log1p(parameters.policies.saving_of_interest)
-    tested = [(cell, line) for cell, line in pairs if len(line.effects[outcome].logs) > 1]
-    p_values = [_p_below(line.effects[outcome].logs, bound) for _, line in tested]
+    tested = [(cell, line) for cell, line in pairs if len(_logs(line, outcome, clean)) > 1]
+    p_values = [_p_below(_logs(line, outcome, clean), bound) for _, line in tested]
     found = []
     for (cell, line), p in zip(tested, statistics.holm(p_values), strict=True):
         ratio = line.effects[outcome].same_runtime
@@ -83,6 +87,11 @@ def large_savings(pairs: Pairs, outcome: str, parameters: ReportParameters) -> l
             keeps = line.kept is not None and line.kept.low >= SURVIVES
             found.append(LargeSaving(cell.name, line.key, ratio, p, keeps))
     return found
+
+
+def _logs(line: PolicyLine, outcome: str, clean: bool) -> Sequence[float]:
+    effect = line.effects[outcome]
+    return effect.clean_logs if clean else effect.logs
 
 
 def _p_below(logs: Sequence[float], bound: float) -> float:
@@ -110,6 +119,12 @@ def saves_nothing(
     return CONFIRMED if enough and all(ratio.low > bound for ratio, _ in enough) else INCONCLUSIVE
 
 
+def within(twin: Ratio, parameters: ReportParameters) -> bool:
+    """Whether the whole interval of the A/A control lies within the smallest saving of interest."""
+    bound = 1 + parameters.policies.saving_of_interest
+    return 1 / bound < twin.low and twin.high < bound
+
+
 @dataclass(frozen=True)
 class CostVerdict:
     """Whether compression leaves a cost as it is."""
@@ -122,12 +137,20 @@ class CostVerdict:
 def costs_as_much(
     policies: Policies, pairs: Pairs, outcome: str, parameters: ReportParameters
 ) -> CostVerdict:
-    """Judge "compression does not save" on configurations pooled over policies; list single exceptions."""
+    """Judge "compression does not save" on configurations pooled over policies; list single exceptions.
+
+    Inconclusive if the A/A control differs by the saving of interest, or if flagged windows decide.
+    """
     lines = pooled_lines(pairs, outcome, parameters)
     single = large_savings(pairs, outcome, parameters)
     twin = pooled_twin(policies.learned, outcome, parameters)
-    enough = policies.blocks >= parameters.minimum_blocks
-    verdict = saves_nothing(lines, single, parameters) if enough else INCONCLUSIVE
+    cleaned = (
+        pooled_lines(pairs, outcome, parameters, clean=True),
+        large_savings(pairs, outcome, parameters, clean=True),
+    )
+    verdicts = {saves_nothing(lines, single, parameters), saves_nothing(*cleaned, parameters)}
+    sound = policies.blocks >= parameters.minimum_blocks and twin is not None and within(twin, parameters)
+    verdict = verdicts.pop() if sound and len(verdicts) == 1 else INCONCLUSIVE
     values = {
         "outcome": outcome,
         "pooled": {line.key: asdict(line) for line in lines},
