@@ -42,7 +42,7 @@ from sustainable.reporting.policies.summary import (
     policies_values,
     summarise_policies,
 )
-from sustainable.reporting.policies.tables import policies_tables
+from sustainable.reporting.policies.tables import policies_tables, survival_table
 from sustainable.reporting.templates import render_html, render_latex
 from sustainable.statistics import (
     CONFIRMED,
@@ -318,6 +318,19 @@ def test_survival_stands_beside_the_published_shares():
     for method in ("structured", "unstructured"):  # one policy of three survives half, all survive a tenth
         assert (five[method].estimate, five[method].n) == (0, 6)
         assert fifty[method].estimate == pytest.approx(2 / 3)
+
+
+def test_every_way_of_counting_survival_stands_below_its_header():
+    run = make_run()
+    returns = run.returns
+    masked = (returns["method"] == "unstructured") & (returns["share"] == 0.5)
+    returns = returns.assign(episode_return=returns["episode_return"].mask(masked, -1e6))
+    policies = summarise_policies(replace(run, returns=returns), RULE, PARAMETERS)
+    table = survival_table(policies, PUBLISHED, PARAMETERS)
+    headers = [(column.group, column.header) for column in table.columns]
+    shares = dict(zip(headers, table.rows[1].values, strict=True))
+    assert shares["Units, raw return", "measured"].estimate == pytest.approx(2 / 3)
+    assert shares["Masked weights, raw return", "measured"].estimate == 1.0
 
 
 def test_the_best_quantizer_is_counted_by_model():

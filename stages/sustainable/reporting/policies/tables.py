@@ -14,7 +14,7 @@ from sustainable.reporting.formats import declared_percent, interval_text, perce
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, MemoryLine, PolicyLine
-from sustainable.reporting.policies.returns import PRUNERS, Trained, beside_published
+from sustainable.reporting.policies.returns import Trained, beside_published
 from sustainable.reporting.policies import summary
 from sustainable.reporting.policies.summary import Policies, part_share
 from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, NOTHING, UNCHANGED
@@ -28,6 +28,12 @@ WHOLE = partial(formats.fixed, digits=0)
 ONE_DIGIT = partial(formats.fixed, digits=1)
 THREE = partial(formats.fixed, digits=3)
 SPLIT = ("length", *STEP_PARTS)
+SURVIVAL = {
+    "structured": "Units, raw return",
+    "unstructured": "Masked weights, raw return",
+    "measured": "All ways, from random",
+}
+"""Ways of counting the policies that pruning breaks (see `beside_published`), and their headers."""
 CAUSES = ("total", "length", "step", *STEP_PARTS)
 
 
@@ -309,7 +315,7 @@ def survival_table(
         more = "more than " if line["more_than"] else ""
         tested = "" if line["tested"] is None else f" (all ways: tested at {percent(line['tested'])})"
         what = f"do not survive {more}{percent(line['share'])} pruning{tested}"
-        counted = [value for name in (*PRUNERS, "measured") for value in _measured(line[name])]
+        counted = [value for name in SURVIVAL for value in _measured(line[name])]
         rows.append(Row([what, line["lost"], *counted]))
     best = policies.quantizers.best if policies.quantizers else {}
     for place, name in enumerate(("ptdq", "qat", "ptsq")):
@@ -322,7 +328,7 @@ def survival_table(
         Column("Published", format=percent),
         *(
             Column(header, format=form, group=group)
-            for group in ("Units, raw return", "Masked weights, raw return", "All ways, from random")
+            for group in SURVIVAL.values()
             for header, form in (("measured", formats.share_text), ("models", str))
         ),
     )
