@@ -13,8 +13,9 @@ from sustainable.core.files import write_json, write_rows
 from sustainable.core.parameters import read_profile, read_section
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.measuring.host import describe_host
-from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters, PolicyFolders
+from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters
 from sustainable.policies.benchmark.bench import refuse_short_policy_windows
+from sustainable.policies.benchmark.deployments import PolicyFolders
 from sustainable.policies.environments.guarded import refuse_faults
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 

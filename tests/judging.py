@@ -12,7 +12,7 @@ POLICIES_THRESHOLDS = PoliciesParameters(
     saving_of_interest=0.05,
     minimum_models=6,
     memory_change=0.01,
-    memory_fall=(0.005, 0.015),
+    negligible_fall=0.015,
     prediction_margin=0.05,
 )
 

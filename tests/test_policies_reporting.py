@@ -168,16 +168,22 @@ def make_returns():
     return pd.DataFrame(rows)
 
 
-def make_memory(megabytes=MEGABYTES, noise=0.0005):
+LARGE = {"baseline": 317.0, "ptdq": 304.0, "structured_l1_50": 303.0}
+
+
+def make_memory(megabytes=MEGABYTES, noise=0.0005, large=LARGE):
+    sizes = [("policy", key, size) for key, size in megabytes.items()]
+    sizes += [("large", key, size) for key, size in large.items()]
     rng, rows = np.random.default_rng(1), []
     for repeat in range(8):
-        for key, size in megabytes.items():
+        for network, key, size in sizes:
             method, norm, share, runtime, *_ = CONFIGURATIONS[key]
             process = size * 2**20 * (1 + noise * rng.standard_normal())
             rows.append(
                 {
-                    "environment": "Hopper-v5", "algorithm": "PPO", "configuration": key, "method": method,
-                    "norm": norm, "share": share, "runtime": runtime, "repeat": repeat,
+                    "network": network, "environment": "Hopper-v5", "algorithm": "PPO",
+                    "configuration": key, "method": method, "norm": norm, "share": share, "runtime": runtime,
+                    "repeat": repeat,
                     "policy_rss_bytes": process - 290 * 2**20, "process_rss_bytes": process,
                     "weights_bytes_disk": 20_000, "weights_bytes_memory": 20_000,
                 }
@@ -306,7 +312,7 @@ def test_memory_is_compared_over_processes():
     assert lines["ptdq"].process.estimate == pytest.approx(306 / 300, rel=0.001)
     assert lines["ptdq"].policy_difference_mib.estimate == pytest.approx(6, abs=0.5)
     assert lines["ptdq"].precise(0.01)
-    assert not summarise_memory(make_memory(noise=0.05), 0.95)["ptdq"].precise(0.01)
+    assert not summarise_memory(make_memory(noise=0.05), "policy", 0.95)["ptdq"].precise(0.01)
 
 
 def test_survival_stands_beside_the_published_shares():
@@ -464,6 +470,15 @@ def test_the_memory_claim_needs_an_interval_below_one_percent(megabytes, noise, 
     assert claims_of(memory=make_memory(MEGABYTES | megabytes, noise))["B3"].verdict == verdict
 
 
+def test_memory_is_the_same_only_if_the_control_shows_that_a_fall_would_be_seen():
+    blind = LARGE | {"ptdq": 316.0}
+    claim = claims_of(memory=make_memory(large=blind))["B3"]
+    assert claim.parts == {"quantization": INCONCLUSIVE, "pruning": CONFIRMED}
+    assert claim.verdict == INCONCLUSIVE
+    fallen = claims_of(memory=make_memory(MEGABYTES | {"ptdq": 290.0}, large=blind))["B3"]
+    assert fallen.verdict == REFUTED  # a fall that was seen needs no control
+
+
 def test_the_librarys_overhead_is_in_memory():
     claim = claims_of()["B4"]
     assert claim.verdict == CONFIRMED
@@ -561,7 +576,7 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
     values["tables"] = {table.name: table for table in tables}
     pages = latex_sources(values)
-    assert len(pages) == 13  # twelve tables and the paper
+    assert len(pages) == 14  # thirteen tables and the paper
     for name, (template, printed) in pages.items():
         text = render_latex(folder, template.replace("paper", "policies"), printed)
         assert name == "paper.tex" or stamp in text

@@ -15,11 +15,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import torch.ao.quantization as torch_ao
     from torch.ao.nn import intrinsic, quantized
+    from torch.ao.nn.intrinsic import quantized as intrinsic_quantized
     from torch.ao.nn.quantized import dynamic
     from torch.ao.quantization import quantize_dynamic
 
 QUANTIZED_GRU, QUANTIZED_LINEAR = dynamic.GRU, dynamic.Linear
-STATIC_LINEAR, STATIC_INPUT, LINEAR_RELU = quantized.Linear, quantized.Quantize, intrinsic.LinearReLU
+STATIC_LINEAR, STATIC_INPUT, STATIC_OUTPUT = quantized.Linear, quantized.Quantize, quantized.DeQuantize
+LINEAR_RELU, STATIC_LINEAR_RELU = intrinsic.LinearReLU, intrinsic_quantized.LinearReLU
 STATIC = torch_ao
 
 

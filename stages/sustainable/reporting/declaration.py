@@ -100,7 +100,6 @@ class Declaration:
 def thresholds(parameters: ReportParameters, published_action: int) -> dict[str, float]:
     """The numbers that rules and statements print, by name; declared before anything was measured."""
     audited, policies, margin = parameters.audited, parameters.policies, parameters.equivalence_margin
-    least, most = policies.memory_fall
     return {
         "published_action": published_action,
         "chance": CHANCE,
@@ -118,8 +117,7 @@ def thresholds(parameters: ReportParameters, published_action: int) -> dict[str,
         "saving_percent": 100 * policies.saving_of_interest,
         "minimum_models": policies.minimum_models,
         "memory_percent": 100 * policies.memory_change,
-        "least_fall_percent": 100 * least,
-        "most_fall_percent": 100 * most,
+        "negligible_percent": 100 * policies.negligible_fall,
         "prediction_percent": 100 * policies.prediction_margin,
     }
 

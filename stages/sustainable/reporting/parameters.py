@@ -39,8 +39,7 @@ class PoliciesParameters:
     saving_of_interest: Share  # smallest saving of cost that a claim about tendencies is about
     minimum_models: Annotated[int, Field(ge=2)]  # with fewer, a statement about models is not decided
     memory_change: Share  # relative change that the claim is about; only a narrower interval can decide it
-    # Smallest and largest fall of memory that still count as "about" that change.
-    memory_fall: tuple[Annotated[float, Field(gt=0.0)], Annotated[float, Field(lt=1.0)]]
+    negligible_fall: Share  # of memory: the largest that still counts as about that change
     prediction_margin: Share  # largest relative error that Amdahl's prediction may have
 
 

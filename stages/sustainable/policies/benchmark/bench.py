@@ -5,58 +5,32 @@ Every seed of a trained policy is deployed in every configuration, ready to act.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from dataclasses import dataclass as plain_dataclass
-from itertools import product
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
+from pathlib import Path
+
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import fingerprint
 from sustainable.core.journal import RowJournal
-from sustainable.core.parallel import in_parallel
 from sustainable.core.parameters import STRICT
 from sustainable.energy.meter import Meter
 from sustainable.measuring.blocks import last_tries
 from sustainable.measuring.clock import ClockMeter
 from sustainable.measuring.process import on_all_cores
-from sustainable.policies.benchmark.episodes import (
-    EpisodesParameters,
-    LabelledPolicy,
-    Measurement,
-    measure_episodes,
-)
-from sustainable.policies.benchmark.memory import read_memory
-from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor
-from sustainable.policies.compression.static_int8 import load_prepared
-from sustainable.policies.compression.variants import Method, Norm, Variant
+from sustainable.policies.benchmark.deployments import PolicyConfiguration, PolicyFolders
+from sustainable.policies.benchmark.episodes import EpisodesParameters, Measurement, measure_episodes
+from sustainable.policies.benchmark.footprint import MemoryParameters, memory_rows
 from sustainable.policies.environments.guarded import Record, caught, make_environment
 from sustainable.policies.environments.rollout import Environment
 from sustainable.policies.learning.recipes import Algorithm, TrainingRun
-from sustainable.policies.policy import check_fits, load_policy
 
 SHORTEST_POLICY_WINDOW_S = 0.4
 """CPU time is read from a clock of nanoseconds; a modelled energy counts it in ticks of 10 ms, which is 2.5 %
 of the shortest window."""
 Group = tuple[str, str]  # an environment and an algorithm
-
-
-@dataclass(frozen=True, config=STRICT)
-class PolicyConfiguration:
-    """A variant of a policy in a runtime; `method`, `norm` and `share` are those of `Variant`."""
-
-    runtime: ActorRuntime
-    method: Method = "none"
-    norm: Norm | None = None
-    share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-
-    @property
-    def variant(self) -> Variant:
-        return Variant(self.method, self.norm, self.share)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -75,17 +49,6 @@ class WorkloadParameters:
 
 
 @dataclass(frozen=True, config=STRICT)
-class MemoryParameters:
-    """The memory measurement of one policy."""
-
-    environment: str
-    algorithm: Algorithm
-    repeats: Annotated[int, Field(ge=2, le=1000)]
-    """Fresh processes per configuration."""
-    configurations: Annotated[list[str], Field(min_length=2)]
-
-
-@dataclass(frozen=True, config=STRICT)
 class PolicyBenchmarkParameters:
     """Section `benchmark_policies` of params.yaml."""
 
@@ -98,60 +61,14 @@ class PolicyBenchmarkParameters:
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "PolicyBenchmarkParameters":
-        for part in ("workload", "memory"):
-            unknown = sorted(set(getattr(self, part).configurations) - self.configurations.keys())
+        memory = self.memory
+        used = {"workload": self.workload.configurations, "memory": memory.configurations}
+        used["memory.large"] = memory.large.configurations
+        for name, configurations in used.items():
+            unknown = sorted(set(configurations) - self.configurations.keys())
             if unknown:
-                raise ValueError(f"{part}.configurations: {unknown[0]!r} is not among configurations")
+                raise ValueError(f"{name}.configurations: {unknown[0]!r} is not among configurations")
         return self
-
-
-@plain_dataclass(frozen=True)
-class PolicyFolders:
-    """Folders from which policies are deployed."""
-
-    policies: Path  # trained policies
-    prepared: Path  # ranges and QAT weights (see `static_int8.Prepared`)
-    cache: Path  # exported ONNX models
-
-    def deploy(
-        self, run: TrainingRun, configurations: Mapping[str, PolicyConfiguration], environment: Environment
-    ) -> dict[str, LabelledPolicy]:
-        """Deploy one trained policy in every configuration.
-
-        Raises `UserError` if the policy does not fit the environment, or a configuration is not supported.
-        """
-        policy = load_policy(self.policies / run.file)
-        check_fits(policy, environment)
-        prepared = load_prepared(self.prepared / run.file)
-        policies = {}
-        for name, configuration in configurations.items():
-            variant, runtime = configuration.variant, configuration.runtime
-            try:
-                deployed = deploy_actor(policy.actor, variant, runtime, prepared, self.cache)
-            except CompressionError as error:
-                raise UserError(
-                    f"params.yaml: benchmark_policies.configurations.{name}: {error}; change or remove it"
-                ) from None
-            labels = {
-                "environment": run.environment,
-                "algorithm": run.algorithm,
-                **asdict(variant),
-                "runtime": runtime,
-                "weights_sha256": deployed.weights_sha256,
-                "size_bytes": deployed.size_bytes,
-            }
-            policies[name] = LabelledPolicy(deployed.act, labels)
-        return policies
-
-    def memory_request(self, run: TrainingRun, configuration: PolicyConfiguration) -> dict[str, Any]:
-        """Return the argument of `memory.read_memory`, which must be JSON-like to reach another process."""
-        return {
-            "policy": str(self.policies / run.file),
-            "prepared": str(self.prepared / run.file),
-            "cache": str(self.cache),
-            "variant": asdict(configuration.variant),
-            "runtime": configuration.runtime,
-        }
 
 
 def refuse_short_policy_windows(window_s: float, profile: str) -> None:
@@ -245,23 +162,12 @@ class Bench:
         return {"frozen": frozen, "rows": [named | row for row in last_tries(journal.rows[1:])]}
 
     def measure_memory(self, parameters: PolicyBenchmarkParameters) -> Record:
-        """Read the memory of every configuration of one policy, each in fresh processes, in random order."""
+        """Read the memory of one policy in every configuration, and of a large network; see `memory_rows`."""
         memory = parameters.memory
         cell = self.cells_of((memory.environment, memory.algorithm))[0]
-        pairs = list(product(range(memory.repeats), memory.configurations))
-        order = np.random.default_rng(parameters.windows.seed).permutation(len(pairs))
-        requests = [
-            (self.sources.memory_request(cell, parameters.configurations[pairs[index][1]]),)
-            for index in order
-        ]
-        readings = in_parallel(read_memory, requests, "memory")
         named = {"environment": cell.environment, "algorithm": cell.algorithm, "training_seed": cell.seed}
-        rows = []
-        for index, reading in sorted(zip(order, readings, strict=True)):
-            repeat, name = pairs[index]
-            about = asdict(parameters.configurations[name])
-            rows.append({**named, "configuration": name, **about, "repeat": repeat, **reading})
-        return {"rows": rows}
+        rows = memory_rows(cell, self.sources, memory, parameters.configurations, parameters.windows.seed)
+        return {"rows": [named | row for row in rows]}
 
     def cells_of(self, group: Group) -> list[TrainingRun]:
         """Return the trained seeds of an environment and algorithm; raises `UserError` if there are none."""

@@ -1,8 +1,9 @@
-"""Measure the memory of a deployed policy, each time in a fresh process (`python -m` of this module).
+"""Measure the memory of a saved deployment, each time in a fresh process (`python -m` of this module).
 
-The process reads the stored policy and its own resident memory, deploys the policy in its runtime, acts for a
-while, and reads its memory again; the result is the difference. Compression happens in the process, as in the
-libraries that are measured: memory that they leave allocated is part of their cost.
+The process loads its libraries and reads its own resident memory, loads the deployment, acts for a while, and
+reads its memory again; the result is the difference. It neither compresses nor exports: memory that these
+leave allocated is not part of it. torch is loaded under every runtime, as it is in the processes of
+Stable-Baselines3's users.
 """
 
 import gc
@@ -10,9 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -21,15 +20,14 @@ from sustainable.core.errors import UserError
 CALLS = 1000  # calls of the policy before the second reading: runtimes allocate buffers when they first act
 
 
-def read_memory(request: Mapping[str, Any]) -> dict[str, int]:
-    """Measure once in a fresh process; all values are in bytes.
+def read_memory(saved: str, observations: int, name: str) -> dict[str, int]:
+    """Measure the deployment in the file `saved` once in a fresh process; all values are in bytes.
 
-    `request` has `policy`, `prepared` and `cache` (paths as text), `variant` (its fields) and `runtime`.
-    Raises `UserError` if the process fails.
+    `observations`: numbers that the policy observes. Raises `UserError` with `name` if the process fails.
     """
     stages = Path(__file__).resolve().parents[3]
     done = subprocess.run(
-        [sys.executable, "-m", __spec__.name, json.dumps(dict(request))],
+        [sys.executable, "-m", __spec__.name, saved, str(observations)],
         env=os.environ | {"PYTHONPATH": str(stages)},
         capture_output=True,
         text=True,
@@ -37,44 +35,29 @@ def read_memory(request: Mapping[str, Any]) -> dict[str, int]:
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"memory of {request['variant']['method']} on {request['runtime']}: {last}")
+        raise UserError(f"memory of {name}: {last}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure_memory(request: Mapping[str, Any]) -> dict[str, int]:
+def measure_memory(saved: Path, observations: int) -> dict[str, int]:
     """Measure once in this process; see `read_memory`."""
     # Imported here: the parent process starts this module for each reading and needs none of them.
     import numpy as np
     import torch
 
-    from sustainable.policies.compression.accounting import memory_bytes
-    from sustainable.policies.compression.static_int8 import load_prepared
-    from sustainable.policies.compression.runtimes import deploy_actor
-    from sustainable.policies.compression.variants import Variant
-    from sustainable.policies.policy import load_policy
+    from sustainable.policies.compression.saved import load_saved
 
     torch.set_num_threads(1)
-    policy = load_policy(Path(request["policy"]))
-    prepared = load_prepared(Path(request["prepared"]))
-    states = np.random.default_rng(0).standard_normal((CALLS, policy.actor.architecture.observations))
+    states = np.random.default_rng(0).standard_normal((CALLS, observations))
     gc.collect()
     before = psutil.Process().memory_info().rss
-    deployed = deploy_actor(
-        policy.actor, Variant(**request["variant"]), request["runtime"], prepared, Path(request["cache"])
-    )
+    act = load_saved(saved)
     for state in states:
-        deployed.act(state)
+        act(state)
     gc.collect()
     after = psutil.Process().memory_info().rss
-    return {
-        "rss_before_bytes": before,
-        "rss_after_bytes": after,
-        "policy_rss_bytes": after - before,
-        "process_rss_bytes": after,
-        "weights_bytes_disk": deployed.size_bytes,
-        "weights_bytes_memory": memory_bytes(deployed.module),
-    }
+    return {"rss_before_bytes": before, "policy_rss_bytes": after - before, "process_rss_bytes": after}
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_memory(json.loads(sys.argv[1]))))
+    print(json.dumps(measure_memory(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,35 +17,51 @@ from sustainable.policies.policy import CLIP, Actor
 OPSET, IR_VERSION = 17, 9
 INPUT, OUTPUT = "observations", "outputs"
 FLOAT_PRODUCTS = {"MatMul", "Gemm"}
-INT8_PRODUCTS = {"MatMulInteger", "DynamicQuantizeMatMul"}
+INT8_PRODUCTS = {"MatMulInteger", "DynamicQuantizeMatMul", "QGemm"}
+CONTRIBUTED = "com.microsoft"  # the domain of ONNX Runtime's own operators
 
 
 def to_onnx(actor: Actor) -> bytes:
     """Return an ONNX model with input `observations` [n, observations] and output `outputs` [n, outputs]."""
     constants = {"mean": actor.mean, "scale": actor.scale}
     constants |= {name: value.detach() for name, value in actor.named_parameters()}
-    arrays = {name: value.numpy() for name, value in constants.items()}
-    arrays |= {"low": np.array(-CLIP, np.float32), "high": np.array(CLIP, np.float32)}
-    nodes = [
-        helper.make_node("Sub", [INPUT, "mean"], ["centred"]),
-        helper.make_node("Mul", ["centred", "scale"], ["spread"]),
-        helper.make_node("Clip", ["spread", "low", "high"], ["values_0"]),
-    ]
     activation, last = {"tanh": "Tanh", "relu": "Relu"}[actor.architecture.activation], len(actor.layers) - 1
+    nodes = scaling_nodes()
     for depth in range(last + 1):
         result = OUTPUT if depth == last else f"sum_{depth}"
         operands = [f"values_{depth}", f"layers.{depth}.weight", f"layers.{depth}.bias"]
         nodes.append(helper.make_node("Gemm", operands, [result], transB=1))
         if depth < last:
             nodes.append(helper.make_node(activation, [result], [f"values_{depth + 1}"]))
+    arrays = {name: value.numpy() for name, value in constants.items()}
+    return checked_model(nodes, arrays, (actor.architecture.observations, actor.architecture.outputs))
+
+
+def scaling_nodes() -> list[onnx.NodeProto]:
+    """Return the nodes that make `values_0` of the observations: scaled and clipped."""
+    return [
+        helper.make_node("Sub", [INPUT, "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "scale"], ["spread"]),
+        helper.make_node("Clip", ["spread", "low", "high"], ["values_0"]),
+    ]
+
+
+def checked_model(
+    nodes: Sequence[onnx.NodeProto], arrays: Mapping[str, np.ndarray], widths: tuple[int, int]
+) -> bytes:
+    """Return the model of `nodes` (`scaling_nodes` first) and constants; `widths`: observations, outputs."""
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width])
-        for name, width in ((INPUT, actor.architecture.observations), (OUTPUT, actor.architecture.outputs))
+        for name, width in zip((INPUT, OUTPUT), widths, strict=True)
     ]
-    values = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()]
+    bounds = {"low": np.array(-CLIP, np.float32), "high": np.array(CLIP, np.float32)}
+    constants = {**arrays, **bounds}
+    values = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()]
     graph = helper.make_graph(nodes, "actor", ends[:1], ends[1:], values)
-    opset = helper.make_opsetid("", OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+    operators = [helper.make_opsetid("", OPSET)]
+    if any(node.domain == CONTRIBUTED for node in nodes):
+        operators.append(helper.make_opsetid(CONTRIBUTED, 1))
+    model = helper.make_model(graph, opset_imports=operators, ir_version=IR_VERSION)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
 

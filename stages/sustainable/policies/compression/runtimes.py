@@ -17,8 +17,8 @@ from torch import nn
 
 from sustainable.core.files import write_bytes
 from sustainable.compression import CompressionError
-from sustainable.policies.compression.accounting import size_bytes, module_sha256
-from sustainable.policies.compression.static_int8 import Prepared
+from sustainable.policies.compression.accounting import module_sha256, size_bytes
+from sustainable.policies.compression.static_int8 import Prepared, StaticActor
 from sustainable.policies.compression.variants import INT8, Method, Variant, compress
 from sustainable.policies.policy import CLIP, Act, Actor, ActorArchitecture, to_action
 
@@ -28,10 +28,10 @@ _FP32: tuple[Method, ...] = tuple(method for method in get_args(Method) if metho
 SUPPORTED: dict[ActorRuntime, tuple[Method, ...]] = {
     "torch-eager": (*_FP32, *INT8),
     "sb3-predict": _FP32,
-    "onnxruntime": (*_FP32, "ptdq", "mixed"),
+    "onnxruntime": (*_FP32, *INT8),
     "numpy": _FP32,
 }
-"""Methods of each runtime. PTSQ and QAT are torch.ao formats; NumPy has no fast int8 products."""
+"""Methods of each runtime. NumPy has no fast int8 products."""
 
 TOLERANCE = {"fp32": 1e-4, "int8": 0.5}
 """Largest allowed difference from an output of eager PyTorch, as a share of the largest output (at least 1).
@@ -39,7 +39,7 @@ ONNX Runtime rounds int8 weights and activations differently from torch.ao."""
 
 EXAMPLES = 64  # number of observations on which a deployment is checked
 
-EXPORT = "v1"  # part of the names of exported models: change it if the graphs are written differently
+EXPORT = "v2"  # part of the names of exported models: change it if the graphs are written differently
 
 Infer = Callable[[np.ndarray], np.ndarray]
 """Maps one observation [observations] to the outputs [outputs] that `to_action` makes an action of."""
@@ -56,6 +56,8 @@ class DeployedActor:
     size_bytes: int  # size on disk of what the runtime loads
     weights_sha256: str  # hash of the numbers that determine the outputs
     module: nn.Module  # the torch module that was deployed
+    architecture: ActorArchitecture  # after compression
+    content: bytes | None  # the exported model that the runtime loads, if it is not torch's
 
     def outputs(self, observations: np.ndarray) -> np.ndarray:
         """Return the outputs [n, outputs] for observations [n, observations], one call each, as in `act`.
@@ -78,12 +80,13 @@ def deploy_actor(
         raise CompressionError(f"{runtime} does not support {variant.name} (it supports: {supported})")
     module = compress(actor, variant, prepared)
     # An export starts from the floating-point actor: the runtime quantizes it.
-    source = actor if variant.precision == "int8" else module
+    source: Any = actor if variant.precision == "int8" else module
     if variant.method == "mixed":
         source = compress(actor, Variant("structured", variant.norm, variant.share))
     infer, act, content = _load(module, source, variant.precision, runtime, cache)
-    # An int8 export is quantized by the runtime, so that its numbers are not those of the torch module.
-    requantized = content is not None and variant.precision == "int8"
+    # A dynamic int8 export is quantized by the runtime: its numbers are not those of the torch module.
+    dynamic = variant.precision == "int8" and not isinstance(module, StaticActor)
+    requantized = content is not None and dynamic
     deployed = DeployedActor(
         act=act or make_act(actor.architecture, infer),
         infer=infer,
@@ -92,6 +95,8 @@ def deploy_actor(
         size_bytes=size_bytes(module) if content is None else len(content),
         weights_sha256=hashlib.sha256(content or b"").hexdigest() if requantized else module_sha256(module),
         module=module,
+        architecture=source.architecture,
+        content=content,
     )
     check_deployed(deployed, actor, examples_of(actor))
     return deployed
@@ -214,7 +219,8 @@ def _load(
     if runtime == "torch-eager":
         return in_torch(module, source.architecture), None, None
     if runtime == "onnxruntime":
-        content = exported(source, precision, cache)
+        written = module if isinstance(module, StaticActor) else source
+        content = exported(written, source.architecture, precision, cache)
         return in_onnxruntime(content, source.architecture), None, content
     if runtime == "numpy":
         return in_numpy(source), None, None
@@ -224,18 +230,33 @@ def _load(
     return predicting.infer, predicting.act, None
 
 
-def exported(actor: Actor, precision: str, cache: Path) -> bytes:
-    """Return the actor as an ONNX model, cached under a name that contains everything that determines it."""
+def exported(
+    source: Actor | StaticActor, architecture: ActorArchitecture, precision: str, cache: Path
+) -> bytes:
+    """Return an ONNX model, cached under a name that contains everything that determines it.
+
+    `source` is the actor in floating point, which ONNX Runtime quantizes if `precision` is int8, or an actor
+    with static ranges, which is exported as it is.
+    """
     import onnxruntime
 
-    version = f"-{onnxruntime.__version__}" if precision == "int8" else ""  # the library quantizes
-    name = f"{module_sha256(actor)}-{actor.architecture.activation}-{precision}{version}-{EXPORT}.onnx"
+    static = isinstance(source, StaticActor)
+    version = f"-{onnxruntime.__version__}" if precision == "int8" and not static else ""
+    name = f"{module_sha256(source)}-{architecture.activation}-{precision}{version}-{EXPORT}.onnx"
     path = cache / name
     if not path.is_file():
-        from sustainable.policies.compression.onnx_models import to_int8_onnx, to_onnx
-
-        write_bytes(path, to_int8_onnx(actor) if precision == "int8" else to_onnx(actor))
+        write_bytes(path, _export(source, architecture, precision))
     return path.read_bytes()
+
+
+def _export(source: Actor | StaticActor, architecture: ActorArchitecture, precision: str) -> bytes:
+    if isinstance(source, StaticActor):
+        from sustainable.policies.compression.onnx_static import to_static_onnx
+
+        return to_static_onnx(source, architecture)
+    from sustainable.policies.compression.onnx_models import to_int8_onnx, to_onnx
+
+    return to_int8_onnx(source) if precision == "int8" else to_onnx(source)
 
 
 def _agree(architecture: ActorArchitecture, action: Any, expected: Any, outputs: np.ndarray) -> bool:

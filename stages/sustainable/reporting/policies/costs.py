@@ -339,13 +339,18 @@ def _dose(dose: float, key: str, measures: Measures) -> Dose:
 class MemoryLine(Deployment):
     """Resident memory of fresh processes with one configuration; intervals over processes."""
 
+    network: str
     processes: int
     rss_mib: float
     process: Ratio | None  # to the baseline
-    same_runtime: Ratio | None  # to the uncompressed policy under the same runtime
+    same_runtime: Ratio | None  # to the uncompressed network under the same runtime
     policy_difference_mib: Estimate | None  # the policy's part, minus the baseline's
     weights_bytes_disk: float
     weights_bytes_memory: float
+
+    def falls_beyond(self, share: float) -> bool:
+        """Return whether memory is certainly lower, under the same runtime, by more than `share`."""
+        return self.same_runtime is not None and self.same_runtime.high < 1 - share
 
     def precise(self, width: float) -> bool:
         """Return whether the interval to the same runtime is narrower than `width` (0.01: 1 %)."""
@@ -353,8 +358,9 @@ class MemoryLine(Deployment):
         return found is not None and found.high - found.low < width
 
 
-def summarise_memory(memory: pd.DataFrame, confidence: float) -> dict[str, MemoryLine]:
-    """Summarise memory by configuration, comparing processes of the same repeat and cell."""
+def summarise_memory(memory: pd.DataFrame, network: str, confidence: float) -> dict[str, MemoryLine]:
+    """Summarise a network's memory by configuration, comparing processes of the same repeat and cell."""
+    memory = memory[memory["network"] == network]
     processes = memory.assign(unit=memory.groupby(["environment", "algorithm", "repeat"]).ngroup())
     by_key = {str(key): own.set_index("unit") for key, own in processes.groupby("configuration")}
     described = memory.drop_duplicates("configuration").set_index("configuration")
@@ -377,6 +383,7 @@ def _memory_line(
     difference = (own["policy_rss_bytes"] - by_key[BASELINE]["policy_rss_bytes"]).dropna() / MIB
     return MemoryLine(
         **_described(about),
+        network=str(about["network"]),
         processes=len(own),
         rss_mib=float(own["process_rss_bytes"].mean() / MIB),
         process=ratio(BASELINE),

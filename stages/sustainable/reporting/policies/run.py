@@ -26,7 +26,7 @@ WINDOW_COLUMNS = (
     "flags",
 )  # fmt: skip
 MEMORY_COLUMNS = (
-    "environment", "algorithm", "configuration", "method", "norm", "share", "runtime", "repeat",
+    "network", "environment", "algorithm", "configuration", "method", "norm", "share", "runtime", "repeat",
     "policy_rss_bytes", "process_rss_bytes", "weights_bytes_disk", "weights_bytes_memory",
 )  # fmt: skip
 TABLE_KEYS = (
@@ -35,6 +35,7 @@ TABLE_KEYS = (
 )  # fmt: skip
 POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "notebook", "pruning_survival")
 CELL = ["environment", "algorithm"]
+POLICY, LARGE = "policy", "large"  # the networks whose memory was read
 NO_METHOD = "none"  # the method of an uncompressed policy
 
 

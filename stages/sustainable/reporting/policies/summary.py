@@ -17,7 +17,7 @@ from sustainable.energy.meter import weakest_evidence
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.notebook import Notebook, summarise_notebook
 from sustainable.reporting.policies.returns import Lengths, Quantizers, Survival, Trained
-from sustainable.reporting.policies.run import CELL, PoliciesRun, by_cell, learned_seeds
+from sustainable.reporting.policies.run import CELL, LARGE, POLICY, PoliciesRun, by_cell, learned_seeds
 from sustainable.statistics import Estimate
 
 CONFIGURATION_LABELS = {
@@ -30,6 +30,8 @@ CONFIGURATION_LABELS = {
     "ptsq": "PTSQ",
     "qat": "QAT",
     "ptdq_onnxruntime": "PTDQ, ONNX Runtime",
+    "ptsq_onnxruntime": "PTSQ, ONNX Runtime",
+    "qat_onnxruntime": "QAT, ONNX Runtime",
 }
 PRUNED_LABELS = {"unstructured": "weights", "structured": "units", "mixed": "units"}
 RUNTIME_LABELS = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": ", SB3 predict()"}
@@ -42,7 +44,8 @@ class Policies:
     cells: Sequence[MeasuredCell]  # with the seeds that have learned, or all of them if none has
     trained: Sequence[Trained]
     doses: Sequence[Dose]
-    memory: Mapping[str, MemoryLine]
+    memory: Mapping[str, MemoryLine]  # of a policy
+    large: Mapping[str, MemoryLine]  # of a network whose weights are a visible share of a process
     survival: Sequence[Survival]
     largest: Mapping[str, pd.Series]  # see `largest_surviving`
     quantizers: Quantizers | None
@@ -97,7 +100,8 @@ def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportP
         cells=cells,
         trained=returns.trained_policies(run.returns, run.table, parameters),
         doses=costs.summarise_doses(run.workload, parameters),
-        memory=costs.summarise_memory(run.memory, parameters.confidence),
+        memory=costs.summarise_memory(run.memory, POLICY, parameters.confidence),
+        large=costs.summarise_memory(run.memory, LARGE, parameters.confidence),
         survival=returns.survival_curves(kept, parameters.confidence),
         largest=returns.largest_surviving(kept),
         quantizers=returns.best_quantizers(kept, parameters.confidence),

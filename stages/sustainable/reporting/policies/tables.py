@@ -4,7 +4,7 @@ Captions, headers and rows may not type a number or a comparison: they print val
 in paper/templates/static.yaml, each with a reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,8 @@ from sustainable.reporting import formats
 from sustainable.reporting.formats import declared_percent, interval_text, percent
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, MemoryLine, PolicyLine
+from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, PolicyLine
+from sustainable.reporting.policies.deployment_tables import libraries_table, memory_table
 from sustainable.reporting.policies.returns import Trained, beside_published
 from sustainable.reporting.policies import summary
 from sustainable.reporting.policies.summary import Policies, part_share
@@ -68,6 +69,7 @@ def policies_tables(
         causes_table(policies, parameters),
         doses_table(policies, parameters),
         survival_table(policies, published, parameters),
+        libraries_table(policies, parameters),
         memory_table(policies, parameters),
         scores_table("policies_scores", policies, split, "latex", parameters),
         scores_table("policies_scores_all", policies, policies.cells, "html", parameters),
@@ -347,40 +349,6 @@ def survival_table(
 
 def _measured(share: Estimate | None) -> list[Any]:
     return [NOT_AVAILABLE, NOTHING] if share is None else [share, share.n]
-
-
-def memory_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    width = parameters.policies.memory_change
-    caption = (
-        "Resident memory of fresh processes: mean, and its ratio to the baseline and to the uncompressed "
-        f"policy under the same runtime, with {declared_percent(parameters.confidence)} intervals (Student's "
-        f"t over processes). An interval resolves {declared_percent(width)}, and so can decide a claim about "
-        "it, if it is narrower than that. Memory is read from the operating system."
-    )
-    process = partial(Column, group="Resident memory")
-    weights = partial(Column, format=formats.grouped, group="Weights (bytes)")
-
-    def unless_baseline(
-        value: Callable[[MemoryLine], Any], instead: str = UNCHANGED
-    ) -> Callable[[MemoryLine], Any]:
-        return lambda line: instead if line.key == BASELINE else value(line)
-
-    columns = (
-        Column("Configuration", of=lambda line: policies.labels[line.key]),
-        Column("Processes", of=lambda line: line.processes),
-        process("MiB", format=ONE_DIGIT, of=lambda line: line.rss_mib),
-        process("to baseline", format=FINE, of=unless_baseline(lambda line: line.process)),
-        process("to same runtime", format=FINE, of=unless_baseline(lambda line: line.same_runtime)),
-        process(f"resolves {declared_percent(width)}", of=lambda line: ("no", "yes")[line.precise(width)]),
-        Column(
-            "Policy's part, minus baseline's (MiB)",
-            format=formats.difference_text,
-            of=unless_baseline(lambda line: line.policy_difference_mib, NOTHING),
-        ),
-        weights("on disk", of=lambda line: line.weights_bytes_disk),
-        weights("in memory", of=lambda line: line.weights_bytes_memory),
-    )
-    return ReportTable("policies_memory", caption, columns, rows_of(policies.memory.values(), columns))
 
 
 def scores_table(
