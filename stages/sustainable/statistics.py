@@ -454,7 +454,7 @@ def _counts(n: int, resamples: int, seed: int) -> np.ndarray:
     return np.stack([np.bincount(draw, minlength=n) for draw in draws]).astype(float)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _ranks(column: tuple[float, ...], resamples: int, seed: int) -> np.ndarray:
     """Return the rank [r, n] of every value in the r samples of `_counts`; ties share their mean rank.
 
@@ -511,11 +511,16 @@ def mean_curve(
     The intervals are pointwise and slightly too narrow for few curves (see `mean_interval`): use them in
     figures, not for verdicts.
     """
-    n = len(curves)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
     tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(drawn @ curves, [tail, 100 - tail], axis=0)
-    return Curve(curves.mean(axis=0), low, high, n)
+    means = _weights(len(curves), resamples, seed) @ curves
+    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
+    return Curve(curves.mean(axis=0), low, high, len(curves))
+
+
+@lru_cache(maxsize=2)
+def _weights(n: int, resamples: int, seed: int) -> np.ndarray:
+    """Return the share [resamples, n] that each of n values has in each sample with replacement."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
 
 
 def share_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -153,15 +153,15 @@ def _timing(
     logs = np.log(own["cpu_time_ms"] / base["cpu_time_ms"])
     mean_ms = float(np.exp(np.mean(np.log(own["cpu_time_ms"]))))
 
-    def ratio(values: pd.DataFrame, to: pd.DataFrame, column: str = "cpu_time_ms") -> statistics.Ratio | None:
-        return statistics.ratio_over_units(values[column], to[column], seeds, parameters.confidence)
+    def ratio(values: pd.Series, to: pd.DataFrame) -> statistics.Ratio | None:
+        return statistics.ratio_over_units(values, to[values.name], seeds, parameters.confidence)
 
     return Timing(
         cpu_time_ms=mean_ms,
-        ratio=ratio(own, base),
-        to_uncompressed=ratio(own, quickest),
-        clean=ratio(own.mask(doubtful), base),
-        energy=ratio(own, base, "energy_mwh"),
+        ratio=ratio(own["cpu_time_ms"], base),
+        to_uncompressed=ratio(own["cpu_time_ms"], quickest),
+        clean=ratio(own["cpu_time_ms"].mask(doubtful), base),
+        energy=ratio(own["energy_mwh"], base),
         detectable=statistics.detectable_ratio(statistics.unit_means(logs, seeds), power=POWER),
         attained=_attained(own.iloc[0], mean_ms, peaks),
     )

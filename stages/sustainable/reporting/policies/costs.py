@@ -101,16 +101,20 @@ class Measures:
     units: Sequence[int]
     confidence: float
 
-    def ratio(self, outcome: str, key: str, reference: str, clean: bool = False) -> Ratio | None:
-        """Return the ratio of two configurations; `clean`: without flagged windows."""
-        return statistics.ratio_of_logs(self.logs(outcome, key, reference, clean), self.confidence)
+    def ratio(self, outcome: str, key: str, reference: str) -> Ratio | None:
+        """Return the ratio of two configurations."""
+        return statistics.ratio_of_logs(self.logs(outcome, key, reference), self.confidence)
 
     def logs(self, outcome: str, key: str, reference: str, clean: bool = False) -> list[float]:
-        """Return the mean logarithm of that ratio for each training seed that has one."""
-        values, base = self.tables[outcome][key], self.tables[outcome][reference]
+        """Return the mean logarithm of that ratio for each training seed that has one.
+
+        `clean`: without flagged windows.
+        """
+        values, base = (self.tables[outcome][name].to_numpy(dtype=float) for name in (key, reference))
+        logs = np.log(values) - np.log(base)
         if clean:
-            values = values.mask(self.tables["flagged"][[key, reference]].astype(bool).any(axis=1))
-        logs = np.log(values.to_numpy(dtype=float)) - np.log(base.to_numpy(dtype=float))
+            flagged = self.tables["flagged"]
+            logs[flagged[key].to_numpy(dtype=bool) | flagged[reference].to_numpy(dtype=bool)] = math.nan
         return statistics.unit_means(list(logs), self.units)
 
     def mean(self, values: Iterable[float]) -> Estimate | None:
@@ -244,13 +248,14 @@ def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effec
         pd.Series(np.log(table[own] / table[other])).groupby(np.array(measures.units)).mean()
         for own, other in ((key, reference), (TWIN, BASELINE))
     )
+    all_logs, clean_logs = (measures.logs(outcome, key, reference, clean) for clean in (False, True))
     return Effect(
         to_baseline=measures.ratio(outcome, key, BASELINE),
-        same_runtime=measures.ratio(outcome, key, reference),
-        clean=measures.ratio(outcome, key, reference, clean=True),
+        same_runtime=statistics.ratio_of_logs(all_logs, measures.confidence),
+        clean=statistics.ratio_of_logs(clean_logs, measures.confidence),
         detectable=statistics.detectable_ratio(logs, twin, power=POWER),
-        logs=measures.logs(outcome, key, reference),
-        clean_logs=measures.logs(outcome, key, reference, clean=True),
+        logs=all_logs,
+        clean_logs=clean_logs,
     )
 
 
