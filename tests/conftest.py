@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,13 +55,51 @@ def project() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def shared_reports(shared_folder: Path) -> Iterator[None]:
+    """Compute the report on equal rows once for all tests and processes: it takes many seconds."""
+    import cloudpickle
+
+    from sustainable.core.hashing import file_sha256, fingerprint
+    from sustainable.verification.tiers import shipped
+
+    def shared(data: Path, published: Path, params: Path) -> object:
+        rows = [path for folder in shipped.ROW_FOLDERS for path in (data / folder).rglob("*.*")]
+        read = {str(path.relative_to(data)): file_sha256(path) for path in rows}
+        others = [file_sha256(path) for path in (published, params)]
+        stored = shared_folder / f"report-{fingerprint([read, others])[:16]}"
+        with FileLock(f"{stored}.lock"):
+            if not stored.exists():
+                stored.write_bytes(cloudpickle.dumps(report_on(data, published, params)))
+        return cloudpickle.loads(stored.read_bytes())
+
+    report_on = shipped.report_on
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shipped, "report_on", shared)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shipped_report(shared_reports: None) -> Any:
+    """The report on the shipped rows; not to be changed."""
+    from sustainable.verification.place import Place
+    from sustainable.verification.tiers.shipped import report_of
+
+    place = Place(ROOT)
+    return report_of(place, place.reference)
+
+
+@pytest.fixture(scope="session")
+def pipeline(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This process's copy of a folder in which the whole pipeline, small, has run once (without git)."""
-    session = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        session = session.parent  # shared by all processes
-    built, folder = session / "built", tmp_path_factory.mktemp("pipeline") / "copy"
-    with FileLock(session / "built.lock"):
+    built, folder = shared_folder / "built", tmp_path_factory.mktemp("pipeline") / "copy"
+    with FileLock(shared_folder / "built.lock"):
         if not (built / "dvc.lock").exists():
             run_pipeline(built)
     shutil.copytree(built, folder, symlinks=True)

@@ -493,13 +493,13 @@ def test_controls_are_compared_at_their_widths_alone():
     assert lines[0]["loss"].estimate == pytest.approx(0.615)
 
 
-def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
+def test_every_figure_is_drawn(tmp_path):
     factor = Factor("widths", "8x8 fp32 torch-eager", Ratio(2.0, 1.9, 2.1, 5), 0.5)
     way = Waterfall(64, ("widths",), [factor], factor.factor)
     run = SimpleNamespace(candidates=make_candidates())
     study = study_of(task_of(decomposition=[way], run=run))
-    for folder in ("one", "two"):
-        names = draw_audited(tmp_path / folder, study, "")
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    names = draw_audited(tmp_path, study, "")
     assert len(names) == 6
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{kind}" for name in names for kind in ("pdf", "png")
+    }

@@ -21,7 +21,6 @@ from sustainable.reporting.documents import (
     write_documents,
 )
 from sustainable.reporting.headline import PICTURE, _searchers_sentences, headline_markdown
-from sustainable.reporting.pages import report_on
 
 ROOT = STAGES.parent
 REFERENCE = ROOT / "data/reference"
@@ -33,9 +32,9 @@ def claims():
     return read_json(REFERENCE / "claims.json")
 
 
-@pytest.fixture(scope="module")
-def report():
-    return report_on(REFERENCE, ROOT / "paper/published.yaml", ROOT / "params.yaml")
+@pytest.fixture
+def report(shipped_report):
+    return shipped_report
 
 
 def test_the_documents_hold_what_the_shipped_run_says(claims):

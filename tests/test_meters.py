@@ -206,6 +206,28 @@ def test_the_sampler_subtracts_the_calibrated_idle_power():
     assert summary["cpu"].net_j == pytest.approx(summary["cpu"].gross_j * 10 / 12)
 
 
+class Idle:
+    """A meter whose idle host used no CPU time: RAM has a value, the CPU has none."""
+
+    evidence = "modelled-load"
+
+    def start(self):
+        """Nothing to begin."""
+
+    def stop(self):
+        return reading(
+            2.0, cpu_j=None, cpu_evidence=self.evidence, ram_j=6.0, ram_evidence="modelled-constant"
+        )
+
+
+def test_no_load_is_no_power_where_the_load_is_modelled_and_only_there(monkeypatch):
+    sampler = PowerSampler(Idle)
+    assert sampler.calibrate(0.0) == {"cpu": 0.0, "ram": 3.0}
+    monkeypatch.setattr(Idle, "evidence", "counter")
+    with pytest.raises(UserError, match="idle power: the meter has no value"):
+        sampler.calibrate(0.0)
+
+
 def write_trace(path, evidence):
     rows = [reading(1, cpu_j=joules, cpu_evidence=evidence, cpu_time_s=0.5) for joules in (3.0, 5.0)]
     pd.DataFrame([asdict(row) for row in rows]).to_csv(path, index=False)

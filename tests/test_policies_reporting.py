@@ -552,14 +552,13 @@ def test_a_lost_row_or_an_unknown_policy_is_named():
         checked_table([{k: v for k, v in run.table[0].items() if k != "random_return"}], run.rows)
 
 
-def test_figures_are_the_same_bytes_for_the_same_rows(tmp_path):
+def test_every_figure_is_drawn(tmp_path):
     run = make_run()
-    policies = summarise_policies(run, RULE, PARAMETERS)
-    for folder in ("one", "two"):
-        names = draw_policies(tmp_path / folder, run, policies, PUBLISHED["pruning_survival"], "")
-    for path in (tmp_path / "one").iterdir():
-        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    names = draw_policies(tmp_path, run, summarised(), PUBLISHED["pruning_survival"], "")
     assert len(names) == 9
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{kind}" for name in names for kind in ("pdf", "png")
+    }
 
 
 @pytest.mark.parametrize("learned", [("Hopper-v5", "HalfCheetah-v5"), ()])

@@ -142,7 +142,7 @@ def test_bad_policies_are_named_and_when_they_are_repaired_nothing_else_is_done_
     for ending in ("safetensors", "json"):  # of another environment: its sizes do not fit
         shutil.copy(policies / f"Hopper-v5/TRPO/seed_1.{ending}", policies / f"{POLICY}.{ending}")
     (policies / "Hopper-v5/TRPO/seed_2.safetensors").write_bytes(b"cut")
-    spoilt = policies / "HalfCheetah-v5/TRPO/seed_1.safetensors"
+    spoilt = policies / "Pendulum-v1/TRPO/seed_1.safetensors"
     tensors, _ = read_tensors(spoilt)
     write_tensors(spoilt, tensors | {"mean": tensors["mean"] * float("nan")})
     replaced = {
@@ -153,7 +153,7 @@ def test_bad_policies_are_named_and_when_they_are_repaired_nothing_else_is_done_
         "data/metrics/policies/compress_cost.json": str(tmp_path / "cost.json"),
     }
     done = run(pipeline, "compress_policies", replaced)
-    refused(done, "3 of 8 policies failed", "does not fit CartPole-v1", "seed_2.safetensors", "HalfCheetah")
+    refused(done, "3 of 8 policies failed", "does not fit CartPole-v1", "seed_2.safetensors", "Pendulum")
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("record.json")}
     assert len(records) == 5
     assert not (tmp_path / "returns.csv").exists()
@@ -186,7 +186,7 @@ def test_the_table_tells_what_was_trained(pipeline, tmp_path):
         ("CartPole-v1", "PPO"),
         ("SimulatedWorkload-v0", "PPO"),
         ("Hopper-v5", "TRPO"),
-        ("HalfCheetah-v5", "TRPO"),
+        ("Pendulum-v1", "TRPO"),
     ]
     assert all(entry["reference_source"] for entry in table)
     write_json(tmp_path / "again.json", table)

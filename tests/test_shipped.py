@@ -1,15 +1,15 @@
 """The shipped artifact: `verify` accepts it, and notices what is forged in a copy of it."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from imports import STAGES
-from sustainable.core.errors import UserError
+from sustainable.core.errors import UserError, exit_on_error
+from sustainable.tools.verify import main
 from sustainable.verification.items import counts
 from sustainable.verification.place import Place
 from sustainable.verification.rerender import refuse_other_verdicts, rerender
@@ -18,6 +18,7 @@ from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.tiers.shipped import check_shipped
 
 ROOT = STAGES.parent
+pytestmark = pytest.mark.usefixtures("shared_reports")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +67,23 @@ def test_a_damaged_file_does_not_hide_the_other_items(watch):
     assert counts(items)["T0"]["ok"] > 300
 
 
-def verify(folder, *arguments):
-    command = [sys.executable, "-m", "sustainable.tools.verify", "--root", folder, *arguments]
-    environment = os.environ | {"PYTHONPATH": str(STAGES)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture
+def verify(monkeypatch, capsys):
+    """The command, in this process."""
+
+    def run(folder, *arguments):
+        monkeypatch.setattr(sys, "argv", ["verify", "--root", str(folder), *map(str, arguments)])
+        monkeypatch.chdir(folder)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            exit_on_error(main)
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=stopped.value.code, stdout=said.out, stderr=said.err)
+
+    return run
 
 
-def test_the_command_reports_for_people_and_machines(watch, tmp_path):
+def test_the_command_reports_for_people_and_machines(watch, verify, tmp_path):
     done = verify(watch.folder, "--out", tmp_path / "verify.json")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     report = json.loads((tmp_path / "verify.json").read_text())
@@ -89,7 +100,7 @@ def edited(path, old, new):
     return lambda: path.write_text(content)
 
 
-def test_an_edit_of_code_or_parameters_is_stale_in_a_development_version(watch, tmp_path):
+def test_an_edit_of_code_or_parameters_is_stale_in_a_development_version(watch, verify, tmp_path):
     undo = [
         edited(watch.folder / "CITATION.cff", "0.2.0", "0.2.0.dev"),
         edited(watch.folder / "stages/shrink.py", '"""', '"""Now: '),
@@ -198,7 +209,7 @@ def test_an_own_run_with_other_ratios_fails(own_run):
     assert failed(items, "T4")  # claims.json no longer follows from the rows
 
 
-def test_a_smoke_run_is_refused(own_run):
+def test_a_smoke_run_is_refused(own_run, verify):
     path = own_run / "data/benchmark/weather.csv"
     content = path.read_text()
     path.write_text(content.replace(",paper,", ",smoke,"))

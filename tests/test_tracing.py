@@ -7,7 +7,7 @@ import pytest
 
 from sustainable.core.errors import UserError
 from sustainable.reporting.formats import fixed
-from sustainable.reporting.pages import latex_pages, report_on
+from sustainable.reporting.pages import latex_pages
 from sustainable.reporting.tables import Column, ReportTable, Row
 from sustainable.verification.tiers.marked import in_full, render_traced
 from sustainable.verification.tiers.tracing import check_reasons, check_rendered, check_static, trace
@@ -245,11 +245,8 @@ def test_the_project_types_no_result(project):
     assert check_reasons(judges) == []
 
 
-def test_the_shipped_pages_trace_and_one_edited_digit_is_seen(project, tmp_path):
-    templates = project / "paper/templates"
-    values = report_on(
-        project / "data/reference", project / "paper/published.yaml", project / "params.yaml"
-    ).values
+def test_the_shipped_pages_trace_and_one_edited_digit_is_seen(project, shipped_report, tmp_path):
+    templates, values = project / "paper/templates", shipped_report.values
     pages, pieces = latex_pages(templates, values), render_traced(templates, values)
     assert {page: "".join(piece.text for piece in found) for page, found in pieces.items()} == pages
     for page, text in pages.items():

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 CONFIRMED = "confirmed"
@@ -137,7 +136,7 @@ def holm(p_values: Numbers) -> list[float]:
     """Adjust the p values [k] of a family of tests (Holm 1979)."""
     if not p_values:
         return []
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    return [float(p) for p in _holm_rows(np.array([p_values], dtype=float))[0]]
 
 
 def paired_p(differences: np.ndarray) -> np.ndarray:
@@ -196,7 +195,7 @@ def false_refutations(
 
 
 def _holm_rows(p_values: np.ndarray) -> np.ndarray:
-    """Adjust each row of `p_values` [n, k] as `holm` does, which takes 0.1 s per call."""
+    """Adjust each row of `p_values` [n, k] as `holm` does; statsmodels takes 0.1 s for each."""
     k = p_values.shape[1]
     order = np.argsort(p_values, axis=1)
     scaled = np.take_along_axis(p_values, order, axis=1) * np.arange(k, 0, -1)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from sustainable.core.errors import UserError
-from sustainable.energy.meter import Meter, Reading, weakest_evidence
+from sustainable.energy.meter import MODELLED_LOAD, Meter, Reading, weakest_evidence
 
 ENERGY_COMPONENTS = ("cpu", "ram", "gpu")
 
@@ -72,12 +72,15 @@ class PowerSampler:
     def calibrate(self, seconds: float) -> dict[str, float]:
         """Measure the idle power: return the watts of each component while sleeping for `seconds`.
 
-        Raises `UserError` if the meter has no value for such a span: without it, nothing could be subtracted.
+        A meter that models the load has no value for the CPU where there was none, and that is 0 W. Raises
+        `UserError` if a value is missing otherwise: without it, nothing could be subtracted.
         """
         meter = self._make_meter()
         meter.start()
         time.sleep(seconds)
         reading = meter.stop()
+        if reading.cpu_evidence == MODELLED_LOAD and reading.cpu_j is None and reading.ram_j is not None:
+            reading = replace(reading, cpu_j=0.0)
         if not reading.complete:
             raise UserError(
                 f"idle power: the meter has no value for {seconds:g} s ({reading.note}); idle longer"
