@@ -33,8 +33,8 @@ verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RU
 
 tables: .venv/ready ## render the paper's tables and figures from the shipped rows into the folder shipped (20 seconds)
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
-		--references paper/references.bib --data data/reference --out shipped --claims shipped/claims.json \
-		--summary shipped/benchmark.json
+		--references paper/references.bib --data data/reference --hosts data/hosts --out shipped \
+		--claims shipped/claims.json --summary shipped/benchmark.json
 
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*

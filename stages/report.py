@@ -17,8 +17,10 @@ from sustainable.reporting.policies.figures import draw_policies
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "params published templates references data out claims summary")
-    report = report_on(arguments.data, arguments.published, arguments.params)
+    arguments = stage_arguments(
+        __doc__, "params published templates references data hosts out claims summary"
+    )
+    report = report_on(arguments.data, arguments.published, arguments.params, arguments.hosts)
     found, folder = report.found, arguments.out / "figures"
     pictures = draw_published(folder, report.run, found.forecasting, found.stamp)
     pictures += draw_source(folder, report.run, found.forecasting, found.stamp)

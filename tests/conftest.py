@@ -69,14 +69,14 @@ def shared_reports(shared_folder: Path) -> Iterator[None]:
     from sustainable.core.hashing import file_sha256, fingerprint
     from sustainable.verification.tiers import shipped
 
-    def shared(data: Path, published: Path, params: Path) -> object:
+    def shared(data: Path, published: Path, params: Path, hosts: Path) -> object:
         rows = [path for folder in shipped.ROW_FOLDERS for path in (data / folder).rglob("*.*")]
         read = {str(path.relative_to(data)): file_sha256(path) for path in rows}
-        others = [file_sha256(path) for path in (published, params)]
+        others = [file_sha256(path) for path in (published, params, *sorted(hosts.rglob("*.*")))]
         stored = shared_folder / f"report-{fingerprint([read, others])[:16]}"
         with FileLock(f"{stored}.lock"):
             if not stored.exists():
-                stored.write_bytes(cloudpickle.dumps(report_on(data, published, params)))
+                stored.write_bytes(cloudpickle.dumps(report_on(data, published, params, hosts)))
         return cloudpickle.loads(stored.read_bytes())
 
     report_on = shipped.report_on

@@ -18,6 +18,8 @@ from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.policies.published.rule import NotebookRule
+from sustainable.reporting.policies.hosts import judge_hosts
+from sustainable.reporting.policies.hosts_tables import hosts_table
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.policies import summary as study_b
@@ -57,8 +59,11 @@ class Report:
     values: Mapping[str, Any]  # by the names that the templates use; `tables` among them
 
 
-def report_on(data: Path, published: Path, params: Path) -> Report:
-    """Read the run in the folder `data`, judge it, and collect what is printed."""
+def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
+    """Read the run in the folder `data`, judge it, and collect what is printed.
+
+    `hosts`: folder of rows from other hosts, see `judge_hosts`.
+    """
     parameters = read_section(params, "report", ReportParameters)
     sources = read_published(published), read_published_policies(published)
     run, policies_run = read_run(data, read_tasks(params)), read_policies_run(data)
@@ -68,10 +73,13 @@ def report_on(data: Path, published: Path, params: Path) -> Report:
     computed = (study.results, run.actions, run.best, study.tasks)
     source = study.source, study.discovery, study.layerwise
     analysis = Analysis(*computed, policies, *source, parameters)
-    found = Findings(study, policies, judge_claims(analysis, sources[0]["claims"] | sources[1]["claims"]))
+    statements = sources[0]["claims"] | sources[1]["claims"]
+    found = Findings(study, policies, judge_claims(analysis, statements))
+    others = judge_hosts(hosts, policies_run, analysis, statements)
     declared = [
         *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
         *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
+        hosts_table(found.claims("BF"), others),
         *notebook_tables(policies.notebook, rule, parameters),
     ]
     tables = {table.name: replace(table, stamp=found.stamp) for table in declared}

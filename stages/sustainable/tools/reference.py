@@ -24,7 +24,7 @@ from sustainable.reporting.pages import report_on
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import read_lock, read_yaml
 from sustainable.verification.manifest import SETTINGS, host_of, manifest_of
-from sustainable.verification.place import MANIFEST, REFERENCE, ROOT, Place, read_claims
+from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, ROOT, Place, read_claims
 from sustainable.verification.rerender import rerender, write_descriptions
 from sustainable.verification.taking import refuse_changed, take_stages
 from sustainable.verification.tiers.integrity import root_sha256, shipped_name
@@ -53,7 +53,7 @@ def main() -> None:
         print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums)}")
     else:
         take(root)
-    report = report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml")
+    report = report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml", root / HOSTS)
     write_documents(root, root / REFERENCE, report)
     print("now `make verify`, and commit data/reference, data/metrics, dvc.lock and paper/claims.json")
 

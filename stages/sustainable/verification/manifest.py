@@ -13,7 +13,7 @@ from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_yaml
-from sustainable.verification.place import MANIFEST, REFERENCE, TASKS, Place, read_claims
+from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, TASKS, Place, read_claims
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
 PAPER = "paper/paper.pdf"
@@ -41,13 +41,14 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
         "version": 1,
         "artifacts": entries_of(root, stages, declared_tiers(root)),
         "claims": claim_entries(root / "paper/claims.json"),
-        "sources": {name: file_sha256(root / name) for name in (*SOURCES, *raw_tables(root))},
+        "sources": {name: file_sha256(root / name) for name in (*SOURCES, *raw_files(root))},
     }
 
 
-def raw_tables(root: Path) -> list[str]:
-    """The CSVs that params.yaml names."""
-    return sorted({str(csv) for csv in read_protocols(root / "params.yaml").values()})
+def raw_files(root: Path) -> list[str]:
+    """The CSVs that params.yaml names, and the rows that were measured on other hosts."""
+    tables = {str(csv) for csv in read_protocols(root / "params.yaml").values()}
+    return sorted(tables | {str(Path(HOSTS, name)) for name in files_in(root / HOSTS)})
 
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ from sustainable.verification.lock import Stage, declared_stages, files_in, read
 ROOT = Path(__file__).resolve().parents[3]
 """The folder of this project."""
 REFERENCE = "data/reference"
+HOSTS = "data/hosts"  # rows that were measured elsewhere, a folder per host
 TASKS = ("weather", "mnist1d")
 """The audited tasks of params.yaml; the files of each lie in folders of its name."""
 SUMS, MANIFEST = "SHA256SUMS", "manifest.json"

@@ -23,6 +23,7 @@ from sustainable.verification.export.witness import CRATE, WITNESS, write_witnes
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, comparable, files_in, inside, md5_of, read_yaml
 from sustainable.verification.manifest import PAPER, claim_entries, declared_of, declared_tiers, entries_of
+from sustainable.verification.manifest import raw_files
 from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, UNLISTED, Place, read_claims
 from sustainable.verification.tiers import integrity
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
@@ -117,7 +118,7 @@ def with_recorded_inputs(place: Place, stage: Stage) -> Stage:
     inputs = {}
     for path, declared in stage.inputs.items():
         md5 = declared or recorded_md5(place.artifacts, path)
-        if md5 is None and not (place.root / path).is_file():
+        if md5 is None and not (place.root / path).exists():
             problem = f"{stage.name} reads {path}, which the shipped run does not have"
             raise UserError(f"dvc.yaml: {problem}; run `make reproduce`")
         inputs[path] = md5 or md5_of(place.root / path)
@@ -161,7 +162,7 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
     if PAPER not in artifacts:
         print(f"{PAPER}: no TeX here, so the manifest no longer lists the PDF")
     before = place.manifest["sources"]
-    sources = {name: file_sha256(place.root / name) for name in before}
+    sources = {name: file_sha256(place.root / name) for name in sorted({*before, *raw_files(place.root)})}
     if pins(place.root) != read_json(place.reference / "host.json")["packages"]:
         sources["requirements.txt"] = before["requirements.txt"]
     claims = claim_entries(rendered / "paper/claims.json")

@@ -57,10 +57,7 @@ class PoliciesRun:
 def read_policies_run(folder: Path) -> PoliciesRun:
     """Read study B. Raises `UserError` for the first file that is missing or malformed."""
     learned, measured, metrics = folder / "policies", folder / "benchmark", folder / "metrics/policies"
-    rows = read_rows(measured / "policies.csv", WINDOW_COLUMNS)
-    workload = read_rows(measured / "workload.csv", (*WINDOW_COLUMNS, "dose_us"))
-    check_blocks(rows[rows["configuration"] != IDLE], "policies.csv", CELL)
-    check_blocks(workload[workload["configuration"] != IDLE], "workload.csv", [*CELL, "dose_us"])
+    rows, workload = read_windows(measured)
     return PoliciesRun(
         returns=read_rows(learned / "returns.csv", RETURN_COLUMNS),
         learning=read_rows(learned / "learning.csv", LEARNING_COLUMNS),
@@ -72,6 +69,15 @@ def read_policies_run(folder: Path) -> PoliciesRun:
         conditions=read_json(measured / "policies.conditions.json"),
         costs={name: read_json(metrics / f"{name}_cost.json") for name in ("training", "compress")},
     )
+
+
+def read_windows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the windows of acting policies, and those at several doses. Raises `UserError` if malformed."""
+    rows = read_rows(folder / "policies.csv", WINDOW_COLUMNS)
+    workload = read_rows(folder / "workload.csv", (*WINDOW_COLUMNS, "dose_us"))
+    check_blocks(rows[rows["configuration"] != IDLE], "policies.csv", CELL)
+    check_blocks(workload[workload["configuration"] != IDLE], "workload.csv", [*CELL, "dose_us"])
+    return rows, workload
 
 
 def checked_table(table: Any, rows: pd.DataFrame) -> Sequence[Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """Study B as it is printed: every summary of its rows, and the values that the paper's sentences need."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -86,20 +86,11 @@ class Policies:
 
 def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportParameters) -> Policies:
     """Compute every summary of study B from its rows; `rule` is that of its source's notebook."""
-    models, early = costs.with_outcomes(run.rows), returns.environments_ending_early(run.returns)
+    early = returns.environments_ending_early(run.returns)
     exact = run.returns.groupby([*CELL, "seed", "variant"])["return_known"].first()
-    rows, kept = dict(list(models.groupby(CELL))), returns.kept_returns(run.returns, run.table)
-    cells = [
-        costs.summarise_cell(
-            rows[cell], learned_seeds(entry), cell[0] in early, float(entry["random_return"]), parameters
-        )
-        for cell, entry in by_cell(run.table).items()
-        if cell in rows
-    ]
+    kept = returns.kept_returns(run.returns, run.table)
     return Policies(
-        cells=cells,
         trained=returns.trained_policies(run.returns, run.table, parameters),
-        doses=costs.summarise_doses(run.workload, parameters),
         memory=costs.summarise_memory(run.memory, POLICY, parameters.confidence),
         large=costs.summarise_memory(run.memory, LARGE, parameters.confidence),
         survival=returns.survival_curves(kept, parameters.confidence),
@@ -112,14 +103,36 @@ def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportP
         notebook=summarise_notebook(run.notebook, rule, parameters),
         known=int(exact.sum()),
         variants=len(exact),
-        flagged=int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
-        windows=len(run.rows) + len(run.workload),
         unlearned=unlearned_names(run.table),
-        energy_evidence=weakest_evidence(
-            {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
-        ),
-        **describe_evidence(models),
+        **_of_windows(run, parameters),
     )
+
+
+def with_windows(policies: Policies, run: PoliciesRun, parameters: ReportParameters) -> Policies:
+    """Return the same summary with what follows from other windows, those of `run`."""
+    return replace(policies, **_of_windows(run, parameters))
+
+
+def _of_windows(run: PoliciesRun, parameters: ReportParameters) -> dict[str, Any]:
+    """Return the fields of `Policies` that follow from windows, doses included."""
+    models, early = costs.with_outcomes(run.rows), returns.environments_ending_early(run.returns)
+    rows = dict(list(models.groupby(CELL)))
+    cells = [
+        costs.summarise_cell(
+            rows[cell], learned_seeds(entry), cell[0] in early, float(entry["random_return"]), parameters
+        )
+        for cell, entry in by_cell(run.table).items()
+        if cell in rows
+    ]
+    evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
+    return {
+        "cells": cells,
+        "doses": costs.summarise_doses(run.workload, parameters),
+        "flagged": int(run.rows["flags"].notna().sum() + run.workload["flags"].notna().sum()),
+        "windows": len(run.rows) + len(run.workload),
+        "energy_evidence": weakest_evidence(evidence),
+        **describe_evidence(models),
+    }
 
 
 def unlearned_names(table: Sequence[Mapping[str, Any]]) -> list[str]:

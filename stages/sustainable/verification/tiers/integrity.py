@@ -94,8 +94,8 @@ def check_inputs(place: Place) -> Iterator[Item]:
 
 
 def _recorded(place: Place, path: str) -> str | None:
-    """The MD5 that the manifest gives an input; of a source, that of the file."""
-    if path in place.manifest["sources"]:
+    """The MD5 that the manifest gives an input; of sources, that of the file or folder."""
+    if any(Path(path) in (Path(name), *Path(name).parents) for name in place.manifest["sources"]):
         return md5_of(place.root / path) if (place.root / path).exists() else None
     return recorded_md5(place.artifacts, path)
 

@@ -14,7 +14,7 @@ from sustainable.reporting.pages import Report, report_on
 from sustainable.verification.export.witness import check_crate, check_repro
 from sustainable.verification.items import RESTORE, Item, Tier, skipped
 from sustainable.verification.manifest import check_manifest
-from sustainable.verification.place import MANIFEST, REFERENCE, Place
+from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, Place
 from sustainable.verification.tiers import exact, integrity, verdicts
 
 ROW_FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
@@ -65,13 +65,16 @@ def report_of(place: Place, data: Path) -> Report:
     """
     published, params = place.root / "paper/published.yaml", place.root / "params.yaml"
     rows = [path for folder in ROW_FOLDERS for path in sorted((data / folder).rglob("*"))]
+    hosts = place.root / HOSTS
+    rows += sorted(hosts.rglob("*"))
     read = [published, params, *(path for path in rows if path.suffix in (".csv", ".json"))]
-    return _report(fingerprint({str(path): file_sha256(path) for path in read}), data, published, params)
+    state = fingerprint({str(path): file_sha256(path) for path in read})
+    return _report(state, data, published, params, hosts)
 
 
 @lru_cache(maxsize=4)
-def _report(state: str, data: Path, published: Path, params: Path) -> Report:
-    return report_on(data, published, params)
+def _report(state: str, data: Path, published: Path, params: Path, hosts: Path) -> Report:
+    return report_on(data, published, params, hosts)
 
 
 def safely(tier: Tier, name: str, check: Callable[[], Iterable[Item]]) -> list[Item]:
