@@ -48,7 +48,7 @@ SEARCHER_NAMES = {
     "cmaes": "CMA-ES",
     "nsga2": "NSGA-II",
 }
-ASSUMED_VERDICTS = {"C2": "confirmed", "F8": "confirmed"}
+ASSUMED_VERDICTS = {"C2": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
 
@@ -164,8 +164,8 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
         "**Compression saves CPU time in a forecaster.** Of the eager baseline's CPU time, the chosen "
         f"forecaster takes {'; '.join(_saving(by_id, task, title) for task, title in _tasks(by_id))}. That "
         f"its accuracy is not inferior is {' and '.join(accuracy)}. "
-        f"For DRL policies, int8 in PyTorch makes a call {calls[0]:.1f} to {calls[-1]:.1f} times as "
-        "expensive. "
+        f"A call of an int8 DRL policy in PyTorch takes {calls[0]:.1f} to {calls[-1]:.1f} times the CPU time "
+        "of fp32. "
         f"{_searchers_sentences(by_id)}"
     )
 
