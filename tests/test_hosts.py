@@ -51,7 +51,7 @@ def test_the_table_has_a_column_per_host(judged):
     assert [column.header for column in table.columns] == ["", "Claim", "This run", "equal", "quick"]
     assert len(table.rows) == len(ON_WINDOWS)
     assert "equal: A CPU, AVX2" in table.caption
-    assert "none measured the policies" in hosts_table(list(hosts[0].judged.values()), []).caption
+    assert hosts_table(list(hosts[0].judged.values()), []).caption.endswith("Other hosts: n/a.")
 
 
 def test_rows_of_other_policies_are_told_apart():

@@ -26,7 +26,7 @@ Quantized = tuple[MeasuredCell, str]  # a cell, and a method
 
 def libraries_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     caption = (
-        "Quantization in two libraries, each relative to the uncompressed policy under the same runtime: "
+        "Quantization by library, each relative to the uncompressed policy under the same runtime: "
         "bytes, the return that is kept, and the CPU time of a call of the policy and of a whole step. "
         f"{declared_percent(parameters.confidence)} intervals over training seeds. In ONNX Runtime, PTDQ is "
         "the library's own; PTSQ and QAT hold the numbers of torch.ao's, except that the outputs of a tanh "
@@ -59,12 +59,12 @@ def _of_line(ending: str, value: Callable[[PolicyLine], Any], pair: Quantized) -
 def memory_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
     width = parameters.policies.memory_change
     caption = (
-        "Resident memory of fresh processes that load a saved model, compressed or not: mean, and its ratio "
-        "to the baseline and to the uncompressed network under the same runtime, with "
+        "Resident memory of fresh processes that load a model from a file, compressed or not: mean, and its "
+        "ratio to the baseline and to the uncompressed network under the same runtime, with "
         f"{declared_percent(parameters.confidence)} intervals (Student's t over processes). An interval "
         f"resolves {declared_percent(width)}, and so can decide a claim about it, if it is narrower than "
-        "that. The large network is untrained; it is the control that must show what compression can save "
-        "where weights are a visible share of the process. Memory is read from the operating system."
+        "that. The large network is untrained; it is the control, in which weights are a visible share of "
+        "the process. Memory is read from the operating system."
     )
     process = partial(Column, group="Resident memory")
     weights = partial(Column, format=formats.grouped, group="Weights (bytes)")

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.policies.hosts import ON_WINDOWS, OtherHost
-from sustainable.reporting.tables import Column, ReportTable, Row, VerdictText
+from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, VerdictText
 
 
 def hosts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> ReportTable:
     """Declare the verdicts on this run's windows, and on those of other hosts."""
     measured = "; ".join(f"{host.name}: {host.cpu}{_missing(host)}" for host in hosts)
-    caption = (
-        "Verdicts on windows of the same policies, measured on several hosts, by the same rules. "
-        f"Other hosts: {measured or 'none measured the policies of this run'}."
-    )
+    caption = f"Verdicts by host, on windows of the same policies. Other hosts: {measured or NOT_AVAILABLE}."
     columns = (
         Column(""),
         Column("Claim", width=0.4),
