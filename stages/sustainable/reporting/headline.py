@@ -118,8 +118,10 @@ def _policies(axis: Axes, policies: Policies) -> None:
     axis.set_yticks(range(len(keys)), [_policy_label(lines[key]) for key in keys])
     axis.set_xlabel("CPU time of a step (PyTorch fp32 = 1)")
     axis.set_title("B. Reinforcement-learning policies", fontsize=9, loc="left")
-    axis.set_xlim(right=4.2)  # room for the legend
-    axis.legend(fontsize=7, frameon=False, loc="upper right", handlelength=1.2, borderaxespad=0)
+    corner = (1.0, 1.0)  # beside the rows, which have points from end to end
+    axis.legend(
+        fontsize=7, frameon=False, handlelength=1.2, borderaxespad=0, loc="upper left", bbox_to_anchor=corner
+    )
 
 
 def _policy_label(line: PolicyLine) -> str:
