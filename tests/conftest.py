@@ -77,7 +77,7 @@ def shared_reports(shared_folder: Path) -> Iterator[None]:
         with FileLock(f"{stored}.lock"):
             if not stored.exists():
                 stored.write_bytes(cloudpickle.dumps(report_on(data, published, params, hosts)))
-        return cloudpickle.loads(stored.read_bytes())
+        return cloudpickle.loads(stored.read_bytes())  # of this session, not an artifact
 
     report_on = shipped.report_on
     with pytest.MonkeyPatch.context() as patch:

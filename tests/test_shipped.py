@@ -151,7 +151,7 @@ def test_a_verdict_may_change_with_its_rule_alone(tmp_path):
         refuse_other_verdicts(tmp_path / "old", tmp_path / "same", ["A1"])
 
 
-def test_a_run_that_is_not_there_is_one_line(watch):
+def test_a_run_that_is_not_there_is_one_line(watch, verify):
     done = verify(watch.folder, "--run")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

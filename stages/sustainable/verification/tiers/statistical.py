@@ -24,6 +24,7 @@ from sustainable.verification.place import TASKS
 CANDIDATE_TABLES = tuple(f"data/search/{task}/candidates.csv" for task in TASKS)
 CANDIDATE_KEYS = ["family", "width_0", "width_1", "masked_share", "scope", "precision", "runtime"]
 """The columns that name a candidate."""
+CELL = ("environment", "algorithm")
 WINDOW_KEYS = ["training_seed", "first_day"]
 """The columns that name a window in a table of hits (1: the forecast of the window is right)."""
 
@@ -46,9 +47,9 @@ MEASURED = (
     MeasuredTable("data/benchmark/step_windows.csv", "cpu_time_ms", ("batch_size",)),
     MeasuredTable("data/benchmark/layerwise.csv", "cpu_time_ms", ("batch_size",)),
     *(MeasuredTable(f"data/benchmark/{task}.csv", "cpu_time_ms", ("batch_size",)) for task in TASKS),
-    MeasuredTable("data/benchmark/policies.csv", "cpu_time_per_step_us", ("environment", "algorithm")),
+    MeasuredTable("data/benchmark/policies.csv", "cpu_time_per_step_us", CELL),
     MeasuredTable("data/benchmark/workload.csv", "cpu_time_per_step_us", ("dose_us",)),
-    MeasuredTable("data/benchmark/memory.csv", "process_rss_bytes", ("environment", "algorithm"), "repeat"),
+    MeasuredTable("data/benchmark/memory.csv", "process_rss_bytes", ("network", *CELL), "repeat"),
 )
 
 
