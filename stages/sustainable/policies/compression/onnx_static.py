@@ -1,8 +1,8 @@
 """Write int8 actors with static ranges (PTSQ, exported QAT) as ONNX models.
 
 A model holds the weights, scales and zero points of the torch.ao network, in the integer operators that ONNX
-Runtime makes of pairs of QuantizeLinear and DequantizeLinear. Both runtimes so compute the same numbers, and
-differ only in their kernels.
+Runtime makes of pairs of QuantizeLinear and DequantizeLinear. The outputs differ from torch.ao's by rounding,
+and where a tanh follows a layer, because its outputs have fewer bits here (`TANH`).
 """
 
 from collections.abc import Mapping

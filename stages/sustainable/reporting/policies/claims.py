@@ -41,7 +41,10 @@ MEMORY_ONLY = {
 }
 DOSES_ONLY = {
     "train_policies": TWO_POLICIES,
-    "benchmark_policies": {**NO_WINDOWS, "memory": {"repeats": 2, "configurations": FEWEST}},
+    "benchmark_policies": {
+        **NO_WINDOWS,
+        "memory": {"repeats": 2, "configurations": FEWEST, "large": {"configurations": FEWEST}},
+    },
 }
 
 
