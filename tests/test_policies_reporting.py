@@ -69,7 +69,7 @@ PARAMETERS = ReportParameters(
     seed=0,
 )
 PUBLISHED = {
-    "claims": {f"B{place}": f"Statement {place}." for place in (1, 2, 3, 4, 6)},
+    "claims": {f"B{place}": f"Statement {place}." for place in range(1, 7)},
     "best_quantizer_share": {"PTDQ": 0.40, "QAT": 0.36, "PTSQ": 0.24},
     "pruning_survival": [
         {"share": 0.05, "more_than": True, "lost": 0.40},

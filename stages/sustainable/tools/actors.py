@@ -1,4 +1,4 @@
-"""Train the actors that are shipped as pinned inputs in data/actors (`train_policies.pinned` in params.yaml).
+"""Train the actors that are shipped as inputs in data/actors: every recipe of SAC and TD3 in params.yaml.
 
 Needs SBX (`pip install sbx-rl`), and an hour or two on two cores. Actors that are there and were trained by
 the same recipe are kept.
@@ -16,7 +16,7 @@ from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parallel import in_parallel
 from sustainable.core.parameters import read_section
 from sustainable.policies.learning.pinned import is_shipped, write_actor
-from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun, pinned_runs
+from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun, runs_of
 from sustainable.verification.place import ROOT
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "data/actors")
     arguments = parser.parse_args()
     parameters = read_section(arguments.params, "train_policies", PolicyTrainingParameters)
-    missing = [run for run in pinned_runs(parameters) if not is_shipped(run, arguments.out)]
+    missing = [run for run in runs_of(parameters, ("SAC", "TD3")) if not is_shipped(run, arguments.out)]
     tasks = [(run, parameters.curve_steps, arguments.out) for run in missing]
     for line in in_parallel(_train, tasks, "training actors"):
         print(line, flush=True)

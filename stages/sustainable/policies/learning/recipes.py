@@ -1,11 +1,11 @@
 """Training runs: environments, algorithms, seeds and recipes (section `train_policies` of params.yaml)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -102,6 +102,13 @@ def plan(parameters: PolicyTrainingParameters) -> list[TrainingRun]:
 def pinned_runs(parameters: PolicyTrainingParameters) -> list[TrainingRun]:
     """Return the policies that are not trained but taken from data/actors."""
     return _runs(parameters, parameters.pinned, "pinned")
+
+
+def runs_of(parameters: PolicyTrainingParameters, algorithms: Collection[str]) -> list[TrainingRun]:
+    """Return the runs of all recipes of some algorithms, whether a cell names them or not."""
+    recipes = parameters.recipes.items()
+    named = {name: [key for key, recipe in recipes if name in recipe] for name in get_args(Algorithm)}
+    return _runs(parameters, {name: named[name] for name in named if name in algorithms}, "recipes")
 
 
 def _runs(
