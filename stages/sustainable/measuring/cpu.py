@@ -1,13 +1,14 @@
 """The processor as the system reports it, and the kind of CPU that it is.
 
-CPUs of one kind have the same vector units, private caches and decoders, so ratios of CPU time may be compared
-between them. The name does not tell kinds apart: virtual machines on Zen 3 and on Zen 4 both say "AMD EPYC".
+CPUs of one kind have the same vector units, decoders and private caches, so ratios of CPU time may be
+compared between them. The name does not tell kinds apart: virtual machines on Zen 3 and on Zen 4 both say
+"AMD EPYC".
 """
 
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ INSTRUCTIONS = {
 }
 """The instructions that decide how fast a network is computed, by their flag in /proc/cpuinfo."""
 VENDORS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
-MICROARCHITECTURES: Mapping[tuple[str, int], Mapping[str, tuple[Iterable[int], ...]]] = {
+MICROARCHITECTURES: Mapping[tuple[str, int], Mapping[str, tuple[Container[int], ...]]] = {
     ("AuthenticAMD", 23): {
         "Zen": (range(0x00, 0x30), range(0x50, 0x60)),
         "Zen 2": (range(0x30, 0x50), range(0x60, 0x80), range(0x90, 0x92), range(0xA0, 0xB0)),
@@ -85,7 +86,7 @@ def microarchitecture(host: Mapping[str, Any]) -> str | None:
     vendor, family, model = (host.get(key) for key in ("vendor", "family", "model"))
     if (vendor, family, model) == ("GenuineIntel", 6, 0x55):
         stepping = host.get("stepping")
-        return next((name for name, steppings in SKYLAKE_SERVERS.items() if stepping in [*steppings]), None)
+        return next((name for name, steppings in SKYLAKE_SERVERS.items() if stepping in steppings), None)
     models = MICROARCHITECTURES.get((str(vendor), family or 0), {})
     return next((name for name, groups in models.items() if any(model in group for group in groups)), None)
 
