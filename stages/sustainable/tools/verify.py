@@ -4,7 +4,7 @@ Without --run nothing is trained or measured. With it, the run that `make reprod
 reference. Exit status: 0 if everything is ok, 1 if anything failed, 3 if nothing failed but rows are stale
 (measured by other code or parameters than this checkout's). At a release version a stale item is a failure.
 Skipped items are listed and never count as a pass. Between kinds of CPU, ratios are printed (`other CPU`),
-and so are verdicts on claims that are declared to depend on the host; they count neither as ok nor as a failure.
+and so are verdicts on claims that are declared to depend on the host. They count neither as ok nor as FAIL.
 """
 
 import argparse
