@@ -13,7 +13,7 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.reporting.pages import Report, report_on
 from sustainable.verification.export.witness import check_crate, check_repro
 from sustainable.verification.items import RESTORE, Item, Tier, skipped
-from sustainable.verification.manifest import check_manifest
+from sustainable.verification.manifest import check_host, check_manifest
 from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, Place
 from sustainable.verification.sent_rows import check_hosts
 from sustainable.verification.tiers import exact, integrity, orders, verdicts
@@ -107,6 +107,7 @@ MECHANISMS = (
     Mechanism("T0", "tracked copies", integrity.check_tracked),
     Mechanism("T0", "installed packages", integrity.check_packages, ("requirements.txt",)),
     Mechanism("T0", "RO-Crate", check_crate, SHIPPED),
+    Mechanism("T0", "hosts of the shipped rows", check_host, SHIPPED),
     Mechanism("T0", "other hosts", check_hosts, (f"{HOSTS}/*",)),
     Mechanism("T1", "splits", exact.check_splits, ("data/raw/*", "params.yaml", MANIFEST_FILE)),
     Mechanism("T1", "weights", exact.check_weights, tuple(f"{REFERENCE}/{name}" for name in (
