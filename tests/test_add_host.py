@@ -100,10 +100,11 @@ def test_rows_are_taken_under_the_kind_of_their_cpu(project, sent):
     entry = Place(project).artifacts["data/benchmark/policies.csv"]
     assert stated["measured_by"] == {key: entry[key] for key in ("code", "parameters")}
     assert [item.status for item in check_hosts(Place(project))] == ["ok"] * 3
-    with pytest.raises(UserError, match="amd-zen5: this name is taken; choose another with NAME="):
-        take_host(project, sent)
     with pytest.raises(UserError, match="these are the rows of amd-zen5"):
         take_host(project, sent, "mine")
+    edit(sent, lambda rows: rows.__setitem__("meter", "another"))
+    with pytest.raises(UserError, match="amd-zen5: this name is taken; choose another with NAME="):
+        take_host(project, sent)
 
 
 def test_a_checkout_is_a_folder_too_and_may_be_named(project, sent, tmp_path):

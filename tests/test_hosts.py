@@ -47,7 +47,7 @@ def judged(tmp_path_factory):
     saving = quick["configuration"].isin(["ptdq", "qat"])
     quick.loc[saving, ["cpu_time_per_step_us", "cpu_time_s"]] *= 0.3
     part.loc[part["environment"] == "HalfCheetah-v5", "weights_sha256"] += " retrained"
-    part = part[part["configuration"] != "qat"]
+    part = part[part["configuration"] != "ptsq"]
     other = run.rows.assign(weights_sha256="other")
     for name, windows in (("equal", run.rows), ("part", part), ("quick", quick), ("stranger", other)):
         write_host(folder / name, replace(run, rows=windows))
@@ -69,7 +69,7 @@ def test_a_host_is_judged_on_the_cells_whose_policies_are_the_same(judged):
     cells = judged[0]["equal"].cells
     assert (len(cells), len(part.cells), len(stranger.cells)) == (part.of, part.of - 1, 0)
     assert set(cells) - set(part.cells) == {"HalfCheetah-v5 PPO"}
-    assert part.missing == ["qat"]
+    assert part.missing == ["ptsq"]
     assert (
         "HalfCheetah-v5" in part.judged["F2"].reason
         or "HalfCheetah-v5" in judged[0]["equal"].judged["F2"].reason
@@ -90,7 +90,7 @@ def test_the_tables_have_a_column_and_a_row_per_host(judged):
     notes = {row.values[0]: row.note for row in described.rows}
     assert notes["equal"] == ""
     assert "judged only on the cells with equal weights: Hopper-v5 PPO" in notes["part"]
-    assert "not measured there: qat" in notes["part"]
+    assert "not measured there: ptsq" in notes["part"]
     assert "other weights in every cell, so it is left out" in notes["stranger"]
     alone = hosts_tables(list(hosts[0].judged.values()), [], {})
     assert "claims: n/a." in alone[0].caption

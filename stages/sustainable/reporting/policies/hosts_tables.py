@@ -14,7 +14,6 @@ from sustainable.reporting.policies.hosts import AGREE, DEPENDS, DIFFER, ON_WIND
 from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, Code, Column, ReportTable, Row, VerdictText
 
 THIS_RUN = "This run"
-HASH_LETTERS = 12
 
 
 def hosts_tables(
@@ -83,7 +82,7 @@ def described_table(hosts: Sequence[OtherHost], host: Mapping[str, Any]) -> Repo
                 other.name,
                 *_described(other.description),
                 f"{len(other.cells)} of {other.of}",
-                other.rows_sha256[:HASH_LETTERS],
+                other.rows_sha256[:8],
             ],
             note=_notes(other),
         )
@@ -96,7 +95,7 @@ def _described(host: Mapping[str, Any]) -> list[Any]:
     """Kind, name, instructions, caches and hypervisor, as far as they were recorded."""
     sizes: Mapping[str, int] = host.get("caches_kib") or {}
     caches = ", ".join(f"{name} {size}" for name, size in sizes.items()) or NOT_AVAILABLE
-    virtual = (host["hypervisor"] or "none") if "hypervisor" in host else NOT_AVAILABLE
+    virtual = (host["hypervisor"] or BLANK) if "hypervisor" in host else NOT_AVAILABLE
     return [
         kind_of(host),
         host.get("cpu") or NOT_AVAILABLE,
