@@ -95,7 +95,7 @@ def _described(host: Mapping[str, Any]) -> list[Any]:
     """Kind, name, instructions, caches and hypervisor, as far as they were recorded."""
     sizes: Mapping[str, int] = host.get("caches_kib") or {}
     caches = ", ".join(f"{name} {size}" for name, size in sizes.items()) or NOT_AVAILABLE
-    virtual = (host["hypervisor"] or BLANK) if "hypervisor" in host else NOT_AVAILABLE
+    virtual = (host["hypervisor"] or "bare metal") if "hypervisor" in host else NOT_AVAILABLE
     return [
         kind_of(host),
         host.get("cpu") or NOT_AVAILABLE,
