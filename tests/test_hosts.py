@@ -81,7 +81,7 @@ def test_a_host_is_judged_on_the_cells_whose_policies_are_the_same(judged):
 
 def test_the_tables_have_a_column_and_a_row_per_host(judged):
     hosts = list(judged[0].values())
-    verdicts, described = hosts_tables(list(hosts[0].judged.values()), hosts, ZEN3)
+    verdicts, described = hosts_tables(list(hosts[0].judged.values()), hosts, {"policies": {"host": ZEN3}})
     headers = [column.header for column in verdicts.columns]
     assert headers == ["", "Claim", "This run", "equal", "part", "quick", "Hosts"]
     assert len(verdicts.rows) == len(ON_WINDOWS)
@@ -92,9 +92,16 @@ def test_the_tables_have_a_column_and_a_row_per_host(judged):
     assert "judged only on the cells with equal weights: Hopper-v5 PPO" in notes["part"]
     assert "not measured there: ptsq" in notes["part"]
     assert "other weights in every cell, so it is left out" in notes["stranger"]
-    alone = hosts_tables(list(hosts[0].judged.values()), [], {})
-    assert "claims: n/a." in alone[0].caption
-    assert alone[1].rows[0].values[1] == "unknown"
+
+
+def test_a_run_of_several_hosts_has_a_row_for_each(judged):
+    claims = list(judged[0]["equal"].judged.values())
+    conditions = {"weather": {}, "mnist1d": {}, "policies": {"host": ZEN3 | {"caches_kib": {"L2": 512}}}}
+    verdicts, described = hosts_tables(claims, [], conditions)
+    assert "claims: n/a." in verdicts.caption
+    assert [row.values[1] for row in described.rows] == ["unknown", "amd-zen3"]
+    assert described.rows[0].note == "This run: measured weather, mnist1d."
+    assert described.rows[1].values[4] == "L2 512"
 
 
 @pytest.mark.parametrize(

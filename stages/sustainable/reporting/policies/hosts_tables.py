@@ -17,10 +17,14 @@ THIS_RUN = "This run"
 
 
 def hosts_tables(
-    judged: Sequence[Claim], hosts: Sequence[OtherHost], host: Mapping[str, Any]
+    judged: Sequence[Claim], hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping[str, Any]]
 ) -> list[ReportTable]:
-    """Declare the table of verdicts by host and that of the hosts; `host` measured this run."""
-    return [verdicts_table(judged, [other for other in hosts if other.cells]), described_table(hosts, host)]
+    """Declare the table of verdicts by host and that of the hosts.
+
+    `conditions` describe the host of each table of this run.
+    """
+    judging = [other for other in hosts if other.cells]
+    return [verdicts_table(judged, judging), described_table(hosts, conditions)]
 
 
 def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> ReportTable:
@@ -59,7 +63,7 @@ def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> Repor
     return ReportTable("policies_hosts", caption, columns, rows)
 
 
-def described_table(hosts: Sequence[OtherHost], host: Mapping[str, Any]) -> ReportTable:
+def described_table(hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping[str, Any]]) -> ReportTable:
     """Declare what the hosts are, and what each measured of this run."""
     caption = (
         "The hosts. Cells: environments and algorithms whose policies have the weights of this run. Rows: "
@@ -75,7 +79,7 @@ def described_table(hosts: Sequence[OtherHost], host: Mapping[str, Any]) -> Repo
         Column("Cells"),
         Column("Rows", format=Code),
     )
-    rows = [Row([THIS_RUN, *_described(host), BLANK, BLANK])]
+    rows = [Row([THIS_RUN, *host, BLANK, BLANK], note=note) for host, note in _of_this_run(conditions)]
     rows += [
         Row(
             [
@@ -89,6 +93,18 @@ def described_table(hosts: Sequence[OtherHost], host: Mapping[str, Any]) -> Repo
         for other in hosts
     ]
     return ReportTable("hosts", caption, columns, rows)
+
+
+def _of_this_run(conditions: Mapping[str, Mapping[str, Any]]) -> list[tuple[list[Any], str]]:
+    """The hosts of this run, each with the tables that it measured, if there are several hosts."""
+    tables: dict[tuple[Any, ...], list[str]] = {}
+    for name, described in conditions.items():
+        tables.setdefault(tuple(_described(described.get("host", {}))), []).append(name)
+    notes = [f"{THIS_RUN}: measured {', '.join(names)}." for names in tables.values()]
+    return [
+        (list(host), "" if names == list(conditions) else note)
+        for (host, names), note in zip(tables.items(), notes, strict=True)
+    ]
 
 
 def _described(host: Mapping[str, Any]) -> list[Any]:
