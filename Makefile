@@ -9,7 +9,7 @@ export PYTHONPATH := $(abspath stages)
 PROFILE ?= paper
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor reproduce verify tables tamper reference test test-cpu smoke lint clean
+.PHONY: help setup doctor reproduce verify tables add-host tamper reference test test-cpu smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ tables: .venv/ready ## render the paper's tables and figures from the shipped ro
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
 		--references paper/references.bib --data data/reference --hosts data/hosts --out shipped \
 		--claims shipped/claims.json --summary shipped/benchmark.json
+
+add-host: .venv/ready ## check the rows of another machine and take them into data/hosts: make add-host FOLDER=... (NAME=...: of the new folder)
+	@python -m sustainable.tools.add_host "$(FOLDER)" $(if $(NAME),--name "$(NAME)")
 
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*

@@ -25,7 +25,7 @@ from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
 from sustainable.reporting.policies.figures import draw_policies
 from sustainable.reporting.policies.findings import POLICY_FINDINGS, Models, _of_enough_models
-from sustainable.reporting.policies.hosts_tables import hosts_table
+from sustainable.reporting.policies.hosts_tables import hosts_tables
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.pooling import (
     LargeSaving,
@@ -571,12 +571,12 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     findings = list(judge_on(POLICY_FINDINGS, policies).values())
     stamp, folder = "smoke run, not evidence", project / "paper/templates"
     declared = policies_tables(policies, claims, findings, PUBLISHED, PARAMETERS)
-    declared += [hosts_table(claims, []), *notebook_tables(policies.notebook, RULE, PARAMETERS)]
+    declared += [*hosts_tables(claims, [], {}), *notebook_tables(policies.notebook, RULE, PARAMETERS)]
     tables = [replace(table, stamp=stamp) for table in declared]
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
     values["tables"] = {table.name: table for table in tables}
     pages = latex_sources(values)
-    assert len(pages) == 15  # fourteen tables and the paper
+    assert len(pages) == 16  # fourteen tables and the paper
     for name, (template, printed) in pages.items():
         text = render_latex(folder, template.replace("paper", "policies"), printed)
         assert name == "paper.tex" or stamp in text

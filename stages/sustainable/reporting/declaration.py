@@ -94,6 +94,8 @@ class Declaration:
     needs: tuple[Need, ...] = ()  # what the host must be able to count or measure
     cut: Mapping[str, Any] = field(default_factory=dict)
     """Changes of params.yaml for `make claim-X`: what decides is measured as always, the rest is left out."""
+    host_dependent: str | None = None
+    """Why the verdict may differ between kinds of CPU. None: a claim about the method, so it must not."""
     untestable: str | None = None  # why no run of this pipeline can test the claim
 
 

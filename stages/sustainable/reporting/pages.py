@@ -19,7 +19,7 @@ from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.hosts import judge_hosts
-from sustainable.reporting.policies.hosts_tables import hosts_table
+from sustainable.reporting.policies.hosts_tables import hosts_tables
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.policies import summary as study_b
@@ -76,10 +76,12 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     statements = sources[0]["claims"] | sources[1]["claims"]
     found = Findings(study, policies, judge_claims(analysis, statements))
     others = judge_hosts(hosts, policies_run, analysis, statements)
+    conditions = {**run.conditions, **{name: task.conditions for name, task in run.tasks.items()}}
+    conditions["policies"] = policies_run.conditions
     declared = [
         *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
         *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
-        hosts_table(found.claims("BF"), others),
+        *hosts_tables(found.claims("BF"), others, conditions),
         *notebook_tables(policies.notebook, rule, parameters),
     ]
     tables = {table.name: replace(table, stamp=found.stamp) for table in declared}
