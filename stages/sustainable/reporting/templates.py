@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sustainable.reporting.formats import ceiling_share, declared_percent, fixed, grouped, interval_text
-from sustainable.reporting.formats import percent, words
+from sustainable.reporting.formats import percent, significant, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -31,6 +31,7 @@ FILTERS: dict[str, Any] = {
     "fixed": fixed,
     "grouped": grouped,
     "percent": percent,
+    "significant": significant,
     "ceiling_share": ceiling_share,
     "declared": declared_percent,
     "words": words,

@@ -14,13 +14,14 @@ from typing import Any
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parameters import read_section, read_tasks
 from sustainable.reporting.forecasting.recommendation import (
+    DEFAULT_RATE_PER_S,
     Choices,
     Offer,
     Recommendation,
-    Saving,
     choices_of,
     default_floor,
     recommend,
+    saving_text,
 )
 from sustainable.reporting.forecasting.run import read_task
 from sustainable.reporting.formats import estimated, fixed, grouped, significant
@@ -37,7 +38,9 @@ def main() -> None:
         type=float,
         help="lowest validation accuracy (default: the baseline's less the margin)",
     )
-    parser.add_argument("--rate", type=float, default=1.0, help="requests per second (default: 1)")
+    parser.add_argument(
+        "--rate", type=float, default=DEFAULT_RATE_PER_S, help="requests per second (default: 1)"
+    )
     parser.add_argument("--batch-size", type=int, default=1, help="requests per call (default: 1)")
     parser.add_argument(
         "--data", type=Path, default=ROOT / REFERENCE, help="a run (default: the shipped one)"
@@ -137,16 +140,6 @@ def _offer_lines(answer: Recommendation, offer: Offer, choices: Choices) -> Iter
     yield f"                  {saving_text(offer.over_uncompressed)} of that of {other}"
     yield f"  break-even      {pay_back_text(answer, offer, sum(choices.invested_cpu_s.values()))}"
     yield f"  load            {bound}{cores} cores (eager baseline: {base_cores})"
-
-
-def saving_text(saving: Saving) -> str:
-    """As in `at least 99.5 % [99.4 %, 99.6 %]`."""
-    ends = (
-        ""
-        if saving.interval is None
-        else " [{:.2f} %, {:.2f} %]".format(*(100 * one for one in saving.interval))
-    )
-    return f"{'at least ' if saving.at_least else ''}{100 * saving.share:.2f} %{ends}"
 
 
 def pay_back_text(answer: Recommendation, offer: Offer, invested_s: float) -> str:

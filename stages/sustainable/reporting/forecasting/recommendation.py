@@ -21,6 +21,7 @@ from sustainable.reporting.measured_rows import BASELINE
 from sustainable.statistics import BreakEven, ratio_over_units
 
 SECONDS_PER_DAY = 86_400
+DEFAULT_RATE_PER_S = 1.0
 UNTIMED = ("majority", "persistence")
 """Forecasters that compute nothing. They cost at most what `BOUND` costs, which reads the same day."""
 BOUND = "logistic_last_day"
@@ -327,12 +328,12 @@ def default_floor(choices: Choices, margin: float) -> float:
 
 
 def steps_of(choices: Choices, size: int) -> Iterator[tuple[float, Recommendation]]:
-    """Yield the answers for all floors, ascending: (highest floor at which it holds, answer for 1 request/s).
+    """Yield the answers for all floors, ascending: (highest floor at which it holds, answer).
 
-    Only a candidate's accuracy can change the answer, so these are all answers that there are.
+    The answers are those for the default rate. Only a candidate's accuracy can change the answer, so these are all answers that there are.
     """
     for accuracy in sorted({one.validation_accuracy for one in choices.candidates}):
-        yield accuracy, recommend(choices, accuracy, 1.0, size)
+        yield accuracy, recommend(choices, accuracy, DEFAULT_RATE_PER_S, size)
 
 
 def front_of(choices: Choices, size: int) -> list[Candidate]:
@@ -342,3 +343,13 @@ def front_of(choices: Choices, size: int) -> list[Candidate]:
         if not front or one.validation_accuracy > front[-1].validation_accuracy:
             front.append(one)
     return front
+
+
+def saving_text(saving: Saving) -> str:
+    """As in `at least 99.5 % [99.4 %, 99.6 %]`."""
+    ends = (
+        ""
+        if saving.interval is None
+        else " [{:.2f} %, {:.2f} %]".format(*(100 * one for one in saving.interval))
+    )
+    return f"{'at least ' if saving.at_least else ''}{100 * saving.share:.2f} %{ends}"
