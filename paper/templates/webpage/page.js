@@ -142,7 +142,7 @@
   const precisions = () => distinct(data.tasks.flatMap((one) => one.candidates.map((c) => c.precision)));
   const GLYPHS = { circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", cross: "✚" };
 
-  function front(points) { // the cheapest first; the front rises with each point
+  function front(points) { // the cheapest first; each is more accurate than the one before
     const kept = [];
     for (const one of [...points].sort((a, b) => a.ms - b.ms || b.accuracy - a.accuracy))
       if (!kept.length || one.accuracy > kept[kept.length - 1].accuracy) kept.push(one);
@@ -157,7 +157,9 @@
     const floor = Math.min(...networks), top = Math.max(...everything.map((one) => one.accuracy));
     const pad = (top - floor) / 20, shown = points.filter((one) => one.accuracy >= floor);
     const below = points.filter((one) => one.accuracy < floor);
-    const edge = front(shown);
+    const edge = front(shown), inner = front(shown.filter((one) => one.precision !== "none"));
+    const most = Math.max(...shown.map((one) => one.ms));
+    const drawn = (line) => line.length ? [...line, { ...line[line.length - 1], ms: most }] : [];
     $("space-count").textContent = `${points.length} of ${everything.length} candidates shown, ${edge.length} on the front.` +
       (below.length ? ` Below the axis: ${below.map((one) => `${one.role} (${one.accuracy})`).join(", ")}.` : "");
     const x = { field: "ms", type: "quantitative", scale: { type: "log", nice: false, padding: 12 },
@@ -172,8 +174,10 @@
     const marked = shown.filter((one) => one.role);
     return draw("space-chart", {
       layer: [
-        { data: { values: edge }, mark: { type: "line", interpolate: "step-after", color: colour("--quiet"), strokeWidth: 1.5 },
-          encoding: { x, y } },
+        { data: { values: drawn(inner) }, encoding: { x, y }, mark: { type: "line", interpolate: "step-after",
+          color: colour("--quiet"), strokeWidth: 1.5, strokeDash: [4, 3], tooltip: null } },
+        { data: { values: drawn(edge) }, encoding: { x, y }, mark: { type: "line", interpolate: "step-after",
+          color: colour("--ink"), strokeWidth: 1.5, tooltip: null } },
         { data: { values: shown }, mark: { type: "point", filled: true, size: 52, opacity: 0.75 },
           encoding: { x, y, tooltip: hint,
             color: { field: "runtime", type: "nominal", legend: null,

@@ -29,7 +29,7 @@ from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
 from sustainable.reporting.tables import ReportTable
 from sustainable.reporting.templates import Latex, render_html, render_latex
-from sustainable.reporting.webpage.claims import claim_groups
+from sustainable.reporting.webpage.entries import claim_groups
 from sustainable.reporting.webpage.values import webpage_values
 
 ASSETS = (

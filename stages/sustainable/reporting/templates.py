@@ -101,6 +101,11 @@ def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     return latex_environment(folder).get_template(name).render(values)
 
 
+def html_environment(folder: Path) -> jinja2.Environment:
+    """Create the environment of HTML templates, which escapes what it prints."""
+    return _environment(folder, cell_html, autoescape=True)
+
+
 def render_html(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     """Render an HTML template; Jinja2 escapes what it prints."""
-    return _environment(folder, cell_html, autoescape=True).get_template(name).render(values)
+    return html_environment(folder).get_template(name).render(values)

@@ -330,7 +330,8 @@ def default_floor(choices: Choices, margin: float) -> float:
 def steps_of(choices: Choices, size: int) -> Iterator[tuple[float, Recommendation]]:
     """Yield the answers for all floors, ascending: (highest floor at which it holds, answer).
 
-    The answers are those for the default rate. Only a candidate's accuracy can change the answer, so these are all answers that there are.
+    The answers are those for the default rate. Only a candidate's accuracy can change the choice, so these
+    are all choices that there are.
     """
     for accuracy in sorted({one.validation_accuracy for one in choices.candidates}):
         yield accuracy, recommend(choices, accuracy, DEFAULT_RATE_PER_S, size)

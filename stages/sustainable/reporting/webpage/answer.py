@@ -51,7 +51,7 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
         if (key := f"{task.title}, accuracy") in parts
     ]
     kept = f"; that it keeps its accuracy is {' and '.join(accuracy)}" if accuracy else ""
-    return f"{quantity}; in CPU time, {said} (of the eager baseline's it takes {shares}){kept}."
+    return f"{quantity}; in CPU time, {said} (a forecast takes {shares} of the eager baseline's){kept}."
 
 
 def _share(task: Task) -> str:
@@ -77,16 +77,16 @@ def _policies(claim: Claim) -> str:
     if not ratios:
         return f"{said}."
     return (
-        f"{said}: pooled over policies, the {len(ratios)} compressed configurations take {min(ratios):.2f} to "
-        f"{max(ratios):.2f} times the CPU time of the uncompressed policy under the same runtime."
+        f"{said}: pooled over policies, the {len(ratios)} compressed configurations take {min(ratios):.2f} "
+        f"to {max(ratios):.2f} times the CPU time of the uncompressed policy under the same runtime."
     )
 
 
 def _agent(study: Forecasting, verdict: str) -> str:
     said = {
-        CONFIRMED: "A reinforcement-learning agent finds the compression with fewer evaluations than others",
-        REFUTED: "A reinforcement-learning agent does not find the compression with fewer evaluations than others",
-    }.get(verdict, f"That a reinforcement-learning agent needs fewer evaluations than others is {verdict}")
+        CONFIRMED: "A reinforcement-learning agent finds the compression with the fewest evaluations",
+        REFUTED: "A reinforcement-learning agent does not find the compression with the fewest evaluations",
+    }.get(verdict, f"That a reinforcement-learning agent needs the fewest evaluations is {verdict}")
     compared = "; ".join(f"on {task.title} {_against(task)}" for task in study.tasks.values())
     return f"{said}: {compared}."
 
@@ -96,9 +96,8 @@ def _against(task: Task) -> str:
     found = []
     for direction in ("lower", "higher", "undecided"):
         names = [words(line.name) for line in task.searching.rivals if line.ours_is == direction]
-        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
-        if listed:
-            found.append(
-                f"undecided against {listed}" if direction == "undecided" else f"{direction} than {listed}"
-            )
+        if names:
+            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            relation = "against" if direction == "undecided" else "than that of"
+            found.append(f"{direction} {relation} {listed}")
     return f"its regret is {', '.join(found)}" if found else "it has no rival"

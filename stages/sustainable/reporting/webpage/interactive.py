@@ -62,8 +62,7 @@ def drawn(value: float) -> float:
 
 
 def _candidates(choices: Choices, task: Task) -> list[dict[str, Any]]:
-    line = task.audited.lines.get(CHOICE)
-    chosen = line and line.name.replace(" ", "|")
+    chosen = task.audited.lines[CHOICE].name if CHOICE in task.audited.lines else None
     fronts = {size: [id(one) for one in front_of(choices, size)] for size in choices.batch_sizes}
     return [
         {
@@ -87,7 +86,7 @@ def _role(one: Candidate, choices: Choices, chosen: str | None) -> str:
         return "baseline"
     if one.trivial:
         return one.name.split(" (")[0]
-    return "the PPO searcher's choice" if one.name.replace(" on ", " ").replace(" ", "|") == chosen else ""
+    return "the PPO searcher's choice" if one.name.replace(" on ", " ") == chosen else ""
 
 
 def _steps(choices: Choices, size: int) -> list[dict[str, Any]]:
@@ -137,7 +136,7 @@ def _forecasts(offer: Offer) -> str:
 
 
 def answer_by_steps(data: Mapping[str, Any], answer: Recommendation, task: str) -> Mapping[str, Any]:
-    """Look an answer up as the page's script does: the first step whose floor is not below the one asked for."""
+    """Look an answer up as the page's script does: the first step whose floor is not below the answer's."""
     own = next(one for one in data["tasks"] if one["key"] == task)
     steps = own["aid"][str(answer.batch_size)]
     found: Mapping[str, Any] = next(step for step in steps if answer.floor <= step["upto"])

@@ -10,7 +10,7 @@ from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.parameters import ReportParameters, timing_rounds
 from sustainable.reporting.webpage.answer import answer_of
-from sustainable.reporting.webpage.claims import verdict_counts
+from sustainable.reporting.webpage.entries import verdict_counts
 from sustainable.reporting.webpage.interactive import interactive_data
 
 

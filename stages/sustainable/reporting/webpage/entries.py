@@ -1,4 +1,4 @@
-"""What the page shows of each claim: besides rule and verdict, the rows that decide it and how to repeat it."""
+"""What the page shows of each claim: its rule and verdict, the rows that decide it, and how to repeat it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ GROUPS = {
 }
 """What the letter of a claim's id stands for; any other letter is its own title."""
 MARKS = {CONFIRMED: "✓", REFUTED: "✗", INCONCLUSIVE: "?"}
-UNTESTED = "–"
+UNTESTED = "-"
 """The mark of a claim that this host cannot test."""
 OF_TASK = {
     "data/benchmark/{}.csv": (("audited", "decomposition"), ("audited_{}", "decomposition_{}")),
