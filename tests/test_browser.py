@@ -38,7 +38,8 @@ const marks = (id) => document.querySelectorAll(`#${id} svg path`).length;
 const later = (done) => setTimeout(done, 400);
 later(() => {
   const before = [marks("space-chart"), marks("regret-chart")];
-  for (const id of ["space-runtimes", "regret-searchers"]) document.querySelector(`#${id} input:checked`).click();
+  for (const id of ["space-runtimes", "regret-searchers"])
+    document.querySelector(`#${id} input:checked`).click();
   document.querySelector("#claims details").open = true;
   later(() => {
     const after = [marks("space-chart"), marks("regret-chart")];
@@ -67,7 +68,9 @@ def said(project, shipped_report, tmp_path_factory):
         for _ in range(QUERIES // len(values["choices"]))
     ]
     text = html_page(project / "paper/templates", folder, values, [])
-    text = text.replace("<head>", f"<head>{FIRST}", 1).replace("</body>", f"{LAST % json.dumps(queries)}</body>")
+    text = text.replace("<head>", f"<head>{FIRST}", 1).replace(
+        "</body>", f"{LAST % json.dumps(queries)}</body>"
+    )
     page = folder / "report.html"
     page.write_text(text, encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom"]

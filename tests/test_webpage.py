@@ -64,7 +64,12 @@ def test_the_answer_prints_what_was_measured():
     assert "the 2 compressed configurations take 1.02 to 1.74 times" in policies.text
     assert "lower than that of random, higher than that of local search and tpe" in agent.text
     assert "undecided against nsga2" in agent.text
-    assert {claim for one in (forecasters, policies, agent) for claim in one.claims} == {"C1", "C2", "C3", "B1"}
+    assert {claim for one in (forecasters, policies, agent) for claim in one.claims} == {
+        "C1",
+        "C2",
+        "C3",
+        "B1",
+    }
 
 
 def test_every_sentence_turns_with_its_verdict():

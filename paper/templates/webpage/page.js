@@ -23,6 +23,8 @@
       const copy = source.cloneNode(true);
       copy.removeAttribute("id");
       all("[id]", copy).forEach((one) => one.removeAttribute("id"));
+      const named = all("[aria-label]", copy), of = claim.querySelector("b").textContent;
+      named.forEach((one) => one.setAttribute("aria-label", `${one.getAttribute("aria-label")}, in claim ${of}`));
       place.append(copy);
     }
   }
@@ -30,9 +32,9 @@
   const follow = () => location.hash && reveal($(decodeURIComponent(location.hash.slice(1))));
   addEventListener("hashchange", follow);
 
-  const printed = [];
+  const printed = []; // every claim is printed open, without its table and figure
   addEventListener("beforeprint", () => {
-    for (const one of all("details.claim:not([open])")) { fill(one); one.open = true; printed.push(one); }
+    for (const one of all("details.claim:not([open])")) { one.open = true; printed.push(one); }
   });
   addEventListener("afterprint", () => printed.splice(0).forEach((one) => { one.open = false; }));
 
@@ -155,7 +157,7 @@
     const points = everything.filter((one) => kept.includes(one.runtime) && allowed.includes(one.precision));
     const networks = everything.filter((one) => one.precision !== "none").map((one) => one.accuracy);
     const floor = Math.min(...networks), top = Math.max(...everything.map((one) => one.accuracy));
-    const pad = (top - floor) / 20, shown = points.filter((one) => one.accuracy >= floor);
+    const pad = (top - floor) / 12, shown = points.filter((one) => one.accuracy >= floor);
     const below = points.filter((one) => one.accuracy < floor);
     const edge = front(shown), inner = front(shown.filter((one) => one.precision !== "none"));
     const most = Math.max(...shown.map((one) => one.ms));

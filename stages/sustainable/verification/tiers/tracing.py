@@ -1,8 +1,8 @@
 """Check that every number and every comparison in the rendered pages comes from a value.
 
 A number or comparison word that is typed in a template or in a table declaration is a problem, unless
-`static.yaml` beside the templates allows that text, with a reason. Of the HTML report, only what a reader sees
-counts. A LaTeX page must be what the templates render from the values. Everything else traces to an expression.
+`static.yaml` beside the templates allows that text, with a reason. Of HTML templates, only what a reader sees
+counts. A LaTeX page must be what the templates render from the values. All else traces to an expression.
 """
 
 import ast
