@@ -583,7 +583,9 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
         assert not re.search(r"nan|None", text), name
     shown = values | {"tables": {table.name: table.on("html") for table in tables}}
     (tmp_path / "page").write_text(
-        '{% from "table.html.j2" import show %}' + (folder / "policies.html.j2").read_text()
+        '{% from "table.html.j2" import show %}'
+        + (folder / "policies.html.j2").read_text()
+        + "{% for table in tables.values() %}{{ show(table) }}{% endfor %}"
     )
     (tmp_path / "table.html.j2").write_text((folder / "table.html.j2").read_text())
     for text in (render_latex(folder, "policies.tex.j2", values), render_html(tmp_path, "page", shown)):

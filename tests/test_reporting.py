@@ -469,7 +469,7 @@ def test_a_table_in_html(project, tmp_path):
         (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "page").write_text('{% from "table.html.j2" import show %}{{ show(table) }}')
     text = render_html(tmp_path, "page", {"table": small_table().on("html")})
-    assert "<caption>A caption.</caption>" in text
+    assert '<p class="caption">A caption.</p>' in text
     assert '<th colspan="2">Time</th>' in text
     assert "<td>a_b</td><td>1.23</td><td>1</td><td>x</td><td>5 % of it</td>" in text
     assert "<td>d, <code>ff00</code></td>" in text

@@ -1,12 +1,15 @@
 """The report: both studies computed from their rows, and the pages that print them."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sustainable.core.files import write_text
+from markupsafe import Markup
+
+from sustainable.core.files import existing, write_text
 from sustainable.core.parameters import read_section, read_tasks
 from sustainable.reporting.claims import judge_claims
 from sustainable.reporting.declaration import Analysis, Claim
@@ -26,6 +29,19 @@ from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
 from sustainable.reporting.tables import ReportTable
 from sustainable.reporting.templates import Latex, render_html, render_latex
+from sustainable.reporting.webpage.entries import claim_groups
+from sustainable.reporting.webpage.values import webpage_values
+
+ASSETS = (
+    "webpage/page.css",
+    "webpage/page.js",
+    "vega/vega.min.js",
+    "vega/vega-lite.min.js",
+    "vega/LICENSES.txt",
+)
+"""Files beside the templates that the HTML report embeds as they are."""
+SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
+"""A comment for which a browser's tools would request a file."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,7 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     values = {
         **study_a.forecasting_values(run, study, sources[0], parameters),
         **study_b.policies_values(policies_run, policies),
+        **webpage_values(run, study, found.judged, params, parameters),
         "tables": tables,
         "stamp": found.stamp,
         "rows_sha256": rows_sha256(data),
@@ -106,8 +123,16 @@ def write_pages(templates: Path, out: Path, values: Mapping[str, Any], pictures:
 def html_page(templates: Path, figures: Path, values: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """Render the HTML report; its tables and pictures are in the page itself."""
     shown = {name: base64.b64encode((figures / f"{name}.png").read_bytes()).decode() for name in pictures}
-    tables = {name: table.on("html") for name, table in values["tables"].items()}
-    return render_html(templates, "report.html.j2", {**values, "tables": tables, "pictures": shown})
+    tables = {name: table.on("html") for name, table in values["tables"].items() if table.page != "latex"}
+    groups = claim_groups(values["judged"], list(tables), pictures)
+    printed = {"tables": tables, "pictures": shown, "claim_groups": groups, "assets": read_assets(templates)}
+    return render_html(templates, "report.html.j2", {**values, **printed})
+
+
+def read_assets(templates: Path) -> dict[str, Markup]:
+    """Read `ASSETS` by file name, for a page that requests nothing. Raises `UserError` if one is missing."""
+    texts = {path: existing(templates / path).read_text(encoding="utf-8") for path in ASSETS}
+    return {Path(path).name: Markup(SOURCE_MAP.sub("", text)) for path, text in texts.items()}
 
 
 def latex_pages(templates: Path, values: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The section `report` of params.yaml."""
 
+from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -62,3 +64,11 @@ class ReportParameters:
     def bootstrap(self) -> tuple[float, int, int]:
         """Confidence, resamples and seed, in the order in which the interval functions take them."""
         return self.confidence, self.bootstrap_resamples, self.seed
+
+
+def timing_rounds(params: Path) -> int:
+    """Return how often every candidate was timed: `candidates.rounds` of params.yaml.
+
+    The section belongs to another stage, whose module loads every runtime; the report needs one number of it.
+    """
+    return int(yaml.safe_load(params.read_text(encoding="utf-8"))["candidates"]["rounds"])

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sustainable.reporting.formats import ceiling_share, declared_percent, fixed, grouped, interval_text
-from sustainable.reporting.formats import percent, words
+from sustainable.reporting.formats import percent, significant, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -31,6 +31,7 @@ FILTERS: dict[str, Any] = {
     "fixed": fixed,
     "grouped": grouped,
     "percent": percent,
+    "significant": significant,
     "ceiling_share": ceiling_share,
     "declared": declared_percent,
     "words": words,
@@ -100,6 +101,11 @@ def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     return latex_environment(folder).get_template(name).render(values)
 
 
+def html_environment(folder: Path) -> jinja2.Environment:
+    """Create the environment of HTML templates, which escapes what it prints."""
+    return _environment(folder, cell_html, autoescape=True)
+
+
 def render_html(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     """Render an HTML template; Jinja2 escapes what it prints."""
-    return _environment(folder, cell_html, autoescape=True).get_template(name).render(values)
+    return html_environment(folder).get_template(name).render(values)
