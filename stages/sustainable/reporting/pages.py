@@ -17,6 +17,7 @@ from sustainable.reporting.forecasting import summary as study_a
 from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.published import read_citation
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.hosts import judge_hosts
 from sustainable.reporting.policies.hosts_tables import hosts_table
@@ -24,8 +25,25 @@ from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
-from sustainable.reporting.tables import ReportTable
+from sustainable.reporting.tables import ReportTable, verdicts_table
 from sustainable.reporting.templates import Latex, render_html, render_latex
+from sustainable.reporting.wording import story_values
+
+TURNED = (
+    "blocks", "audited_latex", "repairs", "searchers", "layerwise", "policies", "policies_savings",
+    "policies_split", "policies_survival", "policies_libraries", "policies_memory", "policies_scores",
+    "policies_hosts", "notebook_tests",
+)  # fmt: skip
+"""Tables that are too wide for an upright page of the paper."""
+VERDICTS_CAPTION = (
+    "Study A: what its source and its later version claim (A), and what this artifact claims (C), with the "
+    "verdict that a rule computes from the rows, and the verdicts on the parts of a claim. Rules and reasons "
+    "are in the appendix."
+)
+POLICY_VERDICTS_CAPTION = (
+    "Study B: what its source claims, with the verdict that a rule computes from the rows, and the verdicts "
+    "on the parts of a claim. Rules and reasons are in the appendix."
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,8 @@ class Report:
 def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     """Read the run in the folder `data`, judge it, and collect what is printed.
 
-    `hosts`: folder of rows from other hosts, see `judge_hosts`.
+    `hosts`: folder of rows from other hosts, see `judge_hosts`. CITATION.cff stands above the folder of
+    `published`.
     """
     parameters = read_section(params, "report", ReportParameters)
     sources = read_published(published), read_published_policies(published)
@@ -76,16 +95,32 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     statements = sources[0]["claims"] | sources[1]["claims"]
     found = Findings(study, policies, judge_claims(analysis, statements))
     others = judge_hosts(hosts, policies_run, analysis, statements)
-    declared = [
+    by_id = {claim.id: claim for claim in found.judged}
+    forecaster = [
+        verdicts_table("verdicts", VERDICTS_CAPTION, found.claims("AC")),
         *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
+    ]
+    others_b = [
+        verdicts_table("policies_verdicts", POLICY_VERDICTS_CAPTION, found.claims("B")),
         *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
         hosts_table(found.claims("BF"), others),
         *notebook_tables(policies.notebook, rule, parameters),
     ]
-    tables = {table.name: replace(table, stamp=found.stamp) for table in declared}
+    forecaster, others_b = (
+        [replace(table, stamp=found.stamp, turned=table.name in TURNED) for table in part]
+        for part in (forecaster, others_b)
+    )
+    tables = {table.name: table for table in (*forecaster, *others_b)}
     values = {
         **study_a.forecasting_values(run, study, sources[0], parameters),
         **study_b.policies_values(policies_run, policies),
+        "claims": by_id,
+        "a_claims": found.claims("AC"),
+        "b_claims": found.claims("B"),
+        "turned_a": [table.name for table in forecaster if table.turned],
+        "turned_b": [table.name for table in others_b if table.turned],
+        **story_values(study, policies),
+        "citation": read_citation(published.parents[1] / "CITATION.cff"),
         "tables": tables,
         "stamp": found.stamp,
         "rows_sha256": rows_sha256(data),
@@ -119,8 +154,7 @@ def latex_sources(values: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str
     for table in values["tables"].values():
         if table.page != "html":
             shown = table.on("latex")
-            environment = "longtable" if table.long else "tabular"
-            printed = {"table": shown, "alignment": Latex(shown.alignment), "environment": environment}
+            printed = {"table": shown, "alignment": Latex(shown.alignment)}
             pages[f"tables/{table.name}.tex"] = ("table.tex.j2", printed)
     return pages | {"paper.tex": ("paper.tex.j2", values)}
 
