@@ -70,7 +70,11 @@ class Column:
 
     @property
     def latex(self) -> str:
-        return self.align if self.width is None else rf">{{\raggedright\arraybackslash}}p{{{self.width}\linewidth}}"
+        return (
+            self.align
+            if self.width is None
+            else rf">{{\raggedright\arraybackslash}}p{{{self.width}\linewidth}}"
+        )
 
 
 @dataclass(frozen=True)

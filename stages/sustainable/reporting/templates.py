@@ -41,7 +41,7 @@ FILTERS: dict[str, Any] = {
     "interval": interval_text,
     "ratio": small_ratio_text,
     "difference": difference_text,
-    "significant": significant,
+    "rounded": significant,
     "fraction": fraction_text,
     "relation": relation,
     "listed": listed,

@@ -21,6 +21,14 @@ from sustainable.statistics import Ratio
 FRACTION_BELOW = 0.5
 INT8_LIBRARY, INT8_ONNX = ("ptdq", "ptsq", "qat"), ("ptdq_onnxruntime", "ptsq_onnxruntime", "qat_onnxruntime")
 
+CITED = {
+    "PPO": "schulman2017ppo",
+    "TRPO": "schulman2015trpo",
+    "SAC": "haarnoja2018sac",
+    "TD3": "fujimoto2018td3",
+}
+"""Keys of the bibliography by algorithm."""
+
 
 def fraction_text(ratio: Ratio | None) -> str:
     """Print `1/190` for a ratio of 0.00526, and `0.69` for one of 0.694."""
@@ -97,12 +105,13 @@ def inline(label: str) -> str:
 def story_values(study: Forecasting, policies: Policies) -> dict[str, Any]:
     """Collect what only the paper's sentences print."""
     arms = policies.notebook.arms
+    algorithms = dict.fromkeys(one.entry["algorithm"] for one in policies.trained)
     phrases = {PUBLISHED: "as published", CONTROL: "with nothing compressed"}
     tasks = study.tasks
     return {
         "policy_numbers": policy_numbers(policies),
         "shown_seeds": max((cell.seeds for cell in shown(policies)), default=0),
-        "algorithms": list(dict.fromkeys(one.entry["algorithm"] for one in policies.trained)),
+        "algorithms": [{"name": name, "key": CITED.get(name)} for name in algorithms],
         "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
         "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
         "notebook_arms": [

@@ -175,8 +175,8 @@ def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable
     caption = (
         "Bytes of the weights, normalised return, and CPU time per step, for every learned policy. Return "
         "kept: on a scale from the random policy's return to the baseline's. Step to baseline: ratio of CPU "
-        "time per step within blocks; for the baseline, its CPU time in brackets. To same runtime: ratio to the "
-        f"uncompressed policy under that runtime. {_over_seeds(parameters)} CPU time is read from the clock."
+        "time per step within blocks; for the baseline, its CPU time in brackets. To same runtime: ratio to "
+        f"the uncompressed policy under that runtime. {_over_seeds(parameters)} CPU time is read from the clock."
     )
     return ReportTable("policies_costs", caption, columns, rows, long=True)
 
