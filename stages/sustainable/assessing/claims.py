@@ -7,6 +7,7 @@ from typing import Any
 from sustainable.assessing.results import CLOCK, Line, Results
 from sustainable.assessing.windows import BASELINE
 from sustainable.reporting.declaration import EXACT_COUNT, Claim
+from sustainable.reporting.forecasting.results import Comparison
 from sustainable.reporting.formats import MISSING, difference_text, percent, small_ratio_text
 from sustainable.statistics import CONFIRMED, NOT_TESTABLE, REFUTED, noise_floor
 
@@ -51,8 +52,8 @@ def _cpu_time(results: Results, line: Line) -> Claim:
     floor = percent(noise_floor(twin)) if twin else MISSING
     reason = (
         f"Ratio {small_ratio_text(compared.ratio)} over {results.blocks} blocks; noise floor (A/A) {floor}; "
-        f"without flagged windows {small_ratio_text(compared.clean)}; an effect of "
-        f"{percent(compared.detectable)} would have been found."
+        f"without flagged windows {_clean(compared)}; an effect of {percent(compared.detectable)} would have "
+        "been found."
     )
     return Claim(
         id="T",
@@ -68,14 +69,20 @@ def _cpu_time(results: Results, line: Line) -> Claim:
     )
 
 
+def _clean(compared: Comparison) -> str:
+    return small_ratio_text(compared.clean) if compared.clean else "too few are left"
+
+
 def _quality(results: Results, line: Line) -> Claim:
     quality = line.quality
     assert quality is not None
-    of = "points of accuracy" if quality.measure == "accuracy" else "of the baseline's error"
+    if quality.measure == "accuracy":
+        allowed = f"{100 * (results.margin or 0):g} points"
+    else:
+        allowed = f"{percent(results.margin)} of it"
     return Claim(
         id="Q",
-        statement=f"The {quality.measure} of {line.key} is not worse than the baseline's by {of}: "
-        f"{percent(results.margin)}",
+        statement=f"The {quality.measure} of {line.key} is at most {allowed} worse than the baseline's",
         rule="confirmed if the whole interval lies within the margin, refuted if it lies outside",
         verdict=quality.verdict,
         reason=f"Difference {difference_text(quality.difference)}, paired by example.",
@@ -93,7 +100,7 @@ def _energies(results: Results, rows: list[Line]) -> Iterator[Claim]:
             statement="A call takes less energy than one of the baseline",
             rule="decided as for CPU time, from a hardware counter only",
             verdict=NOT_TESTABLE,
-            reason=f"{results.meter_reason[:1].upper()}{results.meter_reason[1:]}.",
+            reason=f"Energy was not measured: {results.meter_reason}.",
             evidence=results.evidence or "none",
         )
         return

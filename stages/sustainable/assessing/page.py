@@ -1,6 +1,7 @@
 """The pages of an assessment: tables, a figure, and a self-contained HTML report."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -21,7 +22,7 @@ from sustainable.reporting.style import BLUE, GREY, draw_interval, save_figures,
 from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, UNCHANGED, Code, Column, ReportTable, Row
 from sustainable.reporting.tables import VerdictText, claims_table, rows_of
 from sustainable.reporting.templates import Latex, render_html, render_latex
-from sustainable.statistics import noise_floor
+from sustainable.statistics import Ratio, noise_floor
 
 OWN_TEMPLATES = Path(__file__).parent
 FIGURE = "cpu_time"
@@ -42,11 +43,12 @@ def write_pages(
     """
     tables = {table.name: table for table in tables_of(results, claims)}
     write_rows(folder / "rows.csv", rows)
-    write_json(folder / "claims.json", [_plain(asdict(claim)) for claim in claims])
-    write_json(folder / "host.json", _plain(host))
+    write_json(folder / "claims.json", [plain(asdict(claim)) for claim in claims])
+    write_json(folder / "host.json", plain(host))
     save_figures({FIGURE: ratios_figure(results)}, folder, "not evidence" if results.stamp else "")
     write_text(folder / "table.tex", latex_table(templates, tables["rows"]))
     shown = {
+        "stamp": results.stamp,
         "results": results,
         "tables": {name: table.on("html") for name, table in tables.items()},
         "host": host,
@@ -97,7 +99,7 @@ def rows_table(results: Results) -> ReportTable:
         Column("Row", of=lambda line: line.key),
         Column("ms per call", format=formats.small_ratio_text, of=lambda line: line.cpu_time_ms),
         Column("to baseline", format=formats.small_ratio_text, of=_unless_baseline(_ratio)),
-        Column("to fastest fp32", format=formats.small_ratio_text, of=lambda line: line.to_fastest),
+        Column("to fastest", format=formats.small_ratio_text, of=partial(_to_fastest, results.fastest)),
         Column("Detectable", format=formats.percent, of=_unless_baseline(_detectable, BLANK)),
         Column("p (Holm)", format=formats.p_value, of=_unless_baseline(_p_holm, BLANK), page="html"),
         Column("of ceiling", format=formats.ceiling_share, of=lambda line: line.attained),
@@ -119,6 +121,10 @@ def _unless_baseline(of: Any, instead: Any = UNCHANGED) -> Any:
 
 def _ratio(line: Line) -> Any:
     return line.to_baseline.ratio
+
+
+def _to_fastest(fastest: str, line: Line) -> Any:
+    return UNCHANGED if line.key == fastest else line.to_fastest
 
 
 def _detectable(line: Line) -> Any:
@@ -258,24 +264,28 @@ def refused_table(results: Results) -> ReportTable:
     return ReportTable("refused", caption, columns, rows_of(results.refused, columns))
 
 
-@styled()
 def ratios_figure(results: Results) -> Figure:
-    """Plot CPU time relative to the baseline with intervals, on a logarithmic axis; grey: the noise floor."""
-    lines = [line for line in results.lines.values() if line.key != BASELINE]
-    figure, axis = plt.subplots(figsize=(5.6, MARGINS_IN + ROW_HEIGHT_IN * (len(lines) + 1)))
+    """Plot the CPU time of every row relative to the baseline."""
     twin = results.twin.to_baseline.ratio
-    if twin is not None:
-        floor = 1 + noise_floor(twin)
-        axis.axvspan(1 / floor, floor, color=GREY, alpha=0.3, linewidth=0, label="noise (A/A)")
+    ratios = {line.key: line.to_baseline.ratio for line in results.lines.values() if line.key != BASELINE}
+    ratios["baseline again (A/A)"] = twin
+    label = f"CPU time of a call, relative to the baseline ({results.lines[BASELINE].runtime})"
+    return ratio_points_figure(ratios, noise_floor(twin) if twin else None, label)
+
+
+@styled()
+def ratio_points_figure(ratios: Mapping[str, Ratio | None], floor: float | None, label: str) -> Figure:
+    """Plot ratios with intervals on a logarithmic axis, one row each; grey: the noise floor."""
+    figure, axis = plt.subplots(figsize=(5.6, MARGINS_IN + ROW_HEIGHT_IN * len(ratios)))
+    if floor is not None:
+        axis.axvspan(math.exp(-floor), math.exp(floor), color=GREY, alpha=0.3, linewidth=0)
     axis.axvline(1, color="black", linewidth=0.6)
-    for place, line in enumerate(lines):
-        draw_interval(axis, line.to_baseline.ratio, place, BLUE if line.verdict else GREY)
-    draw_interval(axis, twin, len(lines), GREY)
-    labels = [*(line.key for line in lines), "baseline again (A/A)"]
-    axis.set_yticks(range(len(labels)), labels)
+    for place, ratio in enumerate(ratios.values()):
+        draw_interval(axis, ratio, place, BLUE)
+    axis.set_yticks(range(len(ratios)), list(ratios))
     axis.invert_yaxis()
     _label_ratios(axis)
-    axis.set_xlabel(f"CPU time of a call, relative to the baseline ({results.lines[BASELINE].runtime})")
+    axis.set_xlabel(label)
     return figure
 
 
@@ -288,12 +298,12 @@ def _label_ratios(axis: Any) -> None:
     axis.minorticks_off()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return `value` with what JSON has: no NumPy numbers, no infinity."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return None
     return value.item() if hasattr(value, "item") else value

@@ -120,6 +120,8 @@ def deploy_variants(
     }
     for function in request.compressors:
         name = function.rpartition(":")[2]
+        if name in makers:
+            raise UserError(f"{function}: there is a variant {name} already; rename one of them")
         makers[name] = lambda function=function, name=name: _compress(baseline.model, function, name, arrays)  # type: ignore[misc]
     for name, make in makers.items():
         start = time.process_time()
@@ -167,7 +169,10 @@ def _add_variant(
         (baseline.outputs, native.outputs),
     )
     if change.same_model and not is_file:
-        raise UserError(f"{model.source}: the compressor changed nothing: {change.sentence}")
+        hint = "; an exported program has no layers such as nn.Linear: give the model as module:function"
+        raise UserError(
+            f"the compressor changed nothing: {change.sentence}{hint if baseline.model.kind == 'pt2' else ''}"
+        )
     if change.difference == float("inf"):
         raise UserError(
             f"{model.source}: its output has another shape than the baseline's; compare like with like"

@@ -1,5 +1,6 @@
 """Run an assessment: prepare its rows, measure them in blocks, and write the report."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -48,6 +49,7 @@ def measure_and_report(request: Request, out: Path) -> Results:
 
     Raises `UserError` if the baseline cannot be measured; other rows are refused with the reason.
     """
+    warnings.simplefilter("ignore", FutureWarning)  # PyTorch's notes to its own developers
     refuse_old_processors()
     settings = request.settings
     parameters = read_section(ROOT / "params.yaml", "report", ReportParameters)
@@ -135,7 +137,9 @@ def choose_counter(energy: bool) -> Chosen:
     if not energy:
         return Chosen(ClockMeter, "clock", "energy was switched off")
     chosen = choose_meter(METERING)
-    return chosen if chosen.whole_machine else Chosen(ClockMeter, "clock", chosen.reason)
+    return (
+        chosen if chosen.whole_machine else Chosen(ClockMeter, "clock", chosen.reason.removeprefix("auto: "))
+    )
 
 
 def results_of(

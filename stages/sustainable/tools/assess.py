@@ -7,6 +7,7 @@ continues where it stopped.
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.measuring.process import start_afresh
@@ -22,7 +23,6 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--inputs",
         type=Path,
-        required=True,
         help=".npz with one array [n, ...] per input of the model, or .npy",
     )
     add("--target", type=Path, help=".npy [n]: classes as integers, or numbers; judges accuracy or error")
@@ -56,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=float, help="requests per second, for the break-even in days")
     add("--invested", type=float, default=0.0, help="CPU seconds that making the variants took (default: 0)")
     add("--output", help="the output of an ONNX model that counts")
+    policy = made.add_argument_group("policies", "--model is a Stable-Baselines3 zip archive or an ONNX file")
+    policy.add_argument("--environment", help="the Gymnasium environment in which the policy acts, by its id")
+    policy.add_argument("--activation", choices=("tanh", "relu"), help="of the actor's hidden units")
+    policy.add_argument("--statistics", type=Path, help=".npz with mean and var of VecNormalize")
     add("--no-energy", action="store_true", help="read CPU time only, even if there is an energy counter")
     return made
 
@@ -92,8 +96,27 @@ def main() -> None:
     runtimes = tuple(filter(None, arguments.runtimes.split(",")))
     if unknown := sorted(set(runtimes) - set(RUNTIMES)):
         raise UserError(f"--runtimes {unknown[0]}: choose among {', '.join(RUNTIMES)}")
+    if arguments.inputs is None and arguments.environment is None:
+        raise UserError("--inputs is missing: example inputs for a model; or --environment, for a policy")
     start_afresh(arguments.threads, keep_memory=True)  # before the libraries read the environment
+    if arguments.environment:
+        run_policy(arguments)
+    else:
+        run_model(arguments, variants, runtimes)
+    print(f"report (open in a browser)  {arguments.out / 'report.html'}")
+    for name in ("rows.csv", "claims.json", "table.tex", "cpu_time.png", "cpu_time.pdf", "host.json"):
+        print(f"{'':28}{arguments.out / name}")
 
+
+def run_policy(arguments: argparse.Namespace) -> None:
+    from sustainable.assessing.policies import assess_policy
+
+    mode: Literal["quick", "thorough"] = "thorough" if arguments.thorough else "quick"
+    path, folder = Path(arguments.model), arguments.out
+    assess_policy(path, arguments.environment, folder, mode, arguments.activation, arguments.statistics)
+
+
+def run_model(arguments: argparse.Namespace, variants: dict[str, str], runtimes: tuple[str, ...]) -> None:
     from sustainable.assessing.rows import Request
     from sustainable.assessing.run import measure_and_report
     from sustainable.assessing.settings import AssessSettings
@@ -114,9 +137,6 @@ def main() -> None:
         arguments.model, arguments.inputs, arguments.target, variants, arguments.compressor, settings
     )
     measure_and_report(request, arguments.out)
-    print(f"report (open in a browser)  {arguments.out / 'report.html'}")
-    for name in ("rows.csv", "claims.json", "table.tex", "cpu_time.png", "cpu_time.pdf", "host.json"):
-        print(f"{'':28}{arguments.out / name}")
 
 
 if __name__ == "__main__":
