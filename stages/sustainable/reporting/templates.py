@@ -4,7 +4,7 @@ Printed values are escaped; an unknown name is an error. Filters format the numb
 holds one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,9 @@ def latex_environment(folder: Path) -> jinja2.Environment:
     )
 
 
-def _environment(folder: Path, cell: Callable[[Text], str], **options: Any) -> jinja2.Environment:
+def _environment(
+    folder: Path | Sequence[Path], cell: Callable[[Text], str], **options: Any
+) -> jinja2.Environment:
     loader, undefined = jinja2.FileSystemLoader(folder), jinja2.StrictUndefined
     blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, undefined=undefined, **blocks, **options)
@@ -130,11 +132,11 @@ def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     return latex_environment(folder).get_template(name).render(values)
 
 
-def html_environment(folder: Path) -> jinja2.Environment:
-    """Create the environment of HTML templates, which escapes what it prints."""
+def html_environment(folder: Path | Sequence[Path]) -> jinja2.Environment:
+    """Create the environment of HTML templates of one or several folders; it escapes what it prints."""
     return _environment(folder, cell_html, autoescape=True)
 
 
-def render_html(folder: Path, name: str, values: Mapping[str, Any]) -> str:
+def render_html(folder: Path | Sequence[Path], name: str, values: Mapping[str, Any]) -> str:
     """Render an HTML template; Jinja2 escapes what it prints."""
     return html_environment(folder).get_template(name).render(values)
