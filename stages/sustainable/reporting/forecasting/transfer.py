@@ -22,7 +22,7 @@ Deployment = tuple[int, int, str, str]  # hidden units of both layers, precision
 
 @dataclass(frozen=True)
 class Transfer:
-    """The deployment that the reward prefers on one host, on another. An estimate: tables time a candidate briefly."""
+    """What the reward prefers on one host, on another. An estimate: tables time a candidate briefly."""
 
     chosen_on: str
     measured_on: str
