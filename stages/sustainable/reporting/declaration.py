@@ -120,6 +120,7 @@ def thresholds(parameters: ReportParameters, published_action: int) -> dict[str,
         "minimum_models": policies.minimum_models,
         "memory_percent": 100 * policies.memory_change,
         "negligible_percent": 100 * policies.negligible_fall,
+        "split_percent": 100 * policies.split_of_interest,
         "prediction_percent": 100 * policies.prediction_margin,
     }
 

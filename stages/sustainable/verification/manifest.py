@@ -13,7 +13,8 @@ from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_yaml
-from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, TASKS, Place, read_claims
+from sustainable.verification.place import ACTORS, HOST, HOSTS, MANIFEST, REFERENCE, TASKS
+from sustainable.verification.place import Place, read_claims
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
 PAPER = "paper/paper.pdf"
@@ -46,9 +47,9 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
 
 
 def raw_files(root: Path) -> list[str]:
-    """The CSVs that params.yaml names, and the rows that were measured on other hosts."""
+    """The CSVs that params.yaml names, rows that were measured on other hosts, and the pinned actors."""
     tables = {str(csv) for csv in read_protocols(root / "params.yaml").values()}
-    return sorted(tables | {str(Path(HOSTS, name)) for name in files_in(root / HOSTS)})
+    return sorted(tables.union(str(Path(at, name)) for at in (HOSTS, ACTORS) for name in files_in(root / at)))
 
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:

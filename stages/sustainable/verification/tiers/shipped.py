@@ -68,7 +68,12 @@ def report_of(place: Place, data: Path) -> Report:
     rows = [path for folder in ROW_FOLDERS for path in sorted((data / folder).rglob("*"))]
     hosts = place.root / HOSTS
     rows += sorted(hosts.rglob("*"))
-    read = [published, params, *(path for path in rows if path.suffix in (".csv", ".json"))]
+    read = [
+        published,
+        params,
+        place.root / "CITATION.cff",
+        *(path for path in rows if path.suffix in (".csv", ".json")),
+    ]
     state = fingerprint({str(path): file_sha256(path) for path in read})
     return _report(state, data, published, params, hosts)
 
