@@ -165,7 +165,7 @@ def _refuse_other_candidates(place: Place, sent: Sent, task: str) -> None:
 
 
 def _float_weights(candidates: pd.DataFrame) -> set[tuple[Any, ...]]:
-    """Candidates with their weights; without int8, whose weights are packed as the CPU's kernels want them."""
+    """Candidates with their weights; without int8, whose weights are packed as a CPU's kernels want them."""
     table = candidates[candidates["precision"] != "int8"][[*CANDIDATE_KEYS, "weights_sha256"]]
     return set(table.astype(str).itertuples(index=False, name=None))
 
