@@ -576,7 +576,7 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
     values["tables"] = {table.name: table for table in tables}
     pages = latex_sources(values)
-    assert len(pages) == 16  # fourteen tables and the paper
+    assert len(pages) == 16  # fifteen tables and the paper
     for name, (template, printed) in pages.items():
         text = render_latex(folder, template.replace("paper", "policies"), printed)
         assert name == "paper.tex" or stamp in text
