@@ -117,8 +117,8 @@ def audited_by_size_table(study: Forecasting, parameters: ReportParameters) -> R
         "Deployments of study A, measured on fresh training seeds. Accuracy: mean over seeds, and difference "
         "to the baseline. CPU time by batch size: geometric mean, and its ratio to the eager baseline and to "
         "the best runtime, which is the uncompressed fp32 deployment with the least CPU time at that batch "
-        f"size. Brackets: {declared_percent(parameters.confidence)} intervals (Student's t: CPU time over training "
-        "seeds, accuracy over seeds and test windows). Detectable: the effect found with a power of "
+        f"size. Brackets: {declared_percent(parameters.confidence)} intervals (Student's t: CPU time over "
+        "training seeds, accuracy over seeds and test windows). Detectable: the effect found with a power of "
         f"{declared_percent(POWER)}. Evidence class: clock."
     )
     rows = under_titles(study, columns, partial(_rows_by_size, study.labels), _measured_on)
