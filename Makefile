@@ -9,7 +9,7 @@ export PYTHONPATH := $(abspath stages)
 PROFILE ?= paper
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor assess reproduce verify tables tamper reference test test-cpu smoke lint clean
+.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper reference test test-cpu smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ setup: .venv/ready ## create the virtual environment .venv from requirements.txt
 
 doctor: .venv/ready ## show what this host supports and how long reproduce will take here (a few seconds)
 	@python -m sustainable.tools.doctor --profile $(PROFILE)
+
+recommend: .venv/ready ## say what to deploy, from the shipped candidates (FLOOR=0.68 RATE=10 BATCH=1 TASK=weather; a few seconds)
+	@python -m sustainable.tools.recommend $(if $(TASK),--task $(TASK)) $(if $(FLOOR),--accuracy-floor $(FLOOR)) \
+		$(if $(RATE),--rate $(RATE)) $(if $(BATCH),--batch-size $(BATCH))
 
 reproduce: .venv/ready ## run the whole pipeline and print where the results are (about 5 hours on 2 cores)
 	@if [ "$(PROFILE)" != paper ]; then exec python -m sustainable.tools.profiles $(PROFILE); fi; dvc repro
@@ -40,6 +44,9 @@ tables: .venv/ready ## render the paper's tables and figures from the shipped ro
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
 		--references paper/references.bib --data data/reference --hosts data/hosts --out shipped \
 		--claims shipped/claims.json --summary shipped/benchmark.json
+
+add-host: .venv/ready ## check the rows of another machine and take them into data/hosts: make add-host FOLDER=... (NAME=...: of the new folder)
+	@python -m sustainable.tools.add_host "$(FOLDER)" $(if $(NAME),--name "$(NAME)")
 
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*

@@ -31,7 +31,8 @@ from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import read_section
 from sustainable.energy.choice import Chosen, choose_meter
 from sustainable.measuring.clock import ClockMeter
-from sustainable.measuring.host import describe_host, instruction_sets
+from sustainable.measuring.cpu import instruction_sets
+from sustainable.measuring.host import describe_host
 from sustainable.measuring.process import settle
 from sustainable.measuring.roofline import measure_roofline
 from sustainable.reporting.measured_rows import joined

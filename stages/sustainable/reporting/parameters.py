@@ -1,7 +1,9 @@
 """The section `report` of params.yaml."""
 
+from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -40,6 +42,7 @@ class PoliciesParameters:
     minimum_models: Annotated[int, Field(ge=2)]  # with fewer, a statement about models is not decided
     memory_change: Share  # relative change that the claim is about; only a narrower interval can decide it
     negligible_fall: Share  # of memory: the largest that still counts as about that change
+    split_of_interest: Share  # smallest difference between two shares of policies that a claim is about
     prediction_margin: Share  # largest relative error that Amdahl's prediction may have
 
 
@@ -61,3 +64,11 @@ class ReportParameters:
     def bootstrap(self) -> tuple[float, int, int]:
         """Confidence, resamples and seed, in the order in which the interval functions take them."""
         return self.confidence, self.bootstrap_resamples, self.seed
+
+
+def timing_rounds(params: Path) -> int:
+    """Return how often every candidate was timed: `candidates.rounds` of params.yaml.
+
+    The section belongs to another stage, whose module loads every runtime; the report needs one number of it.
+    """
+    return int(yaml.safe_load(params.read_text(encoding="utf-8"))["candidates"]["rounds"])

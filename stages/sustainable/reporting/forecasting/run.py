@@ -52,6 +52,7 @@ class TaskRun:
     narrow: pd.DataFrame
     candidates: pd.DataFrame
     refused: Mapping[str, str]
+    candidates_host: Mapping[str, Any]  # the host that timed the candidates
     improvements: pd.DataFrame
     choices: Mapping[str, Any]
 
@@ -91,12 +92,14 @@ def read_run(folder: Path, tasks: Iterable[str]) -> Run:
         searches=read_rows(searched / "layerwise/searches.csv", SEARCH_COLUMNS),
         plans=read_rows(searched / "layerwise/plans.csv", PLAN_COLUMNS),
         repairs=read_rows(searched / "weather/repairs.csv", REPAIR_COLUMNS),
-        tasks={task: _read_task(folder, task) for task in tasks},
+        tasks={task: read_task(folder, task) for task in tasks},
     )
 
 
-def _read_task(folder: Path, task: str) -> TaskRun:
+def read_task(folder: Path, task: str) -> TaskRun:
+    """Read the files of one audited task. Raises `UserError` for the first that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search" / task
+    timed = read_json(searched / "candidates.conditions.json")
     return TaskRun(
         rows=read_rows(measured / f"{task}.csv", ROW_COLUMNS),
         hits=read_rows(measured / f"{task}.hits.csv", HIT_COLUMNS),
@@ -104,7 +107,8 @@ def _read_task(folder: Path, task: str) -> TaskRun:
         metrics=_metrics(folder / "metrics" / task, TASK_METRICS),
         narrow=read_rows(folder / "training" / task / "narrow.csv", NARROW_COLUMNS),
         candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATE_COLUMNS)),
-        refused=read_json(searched / "candidates.conditions.json")["refused"],
+        refused=timed["refused"],
+        candidates_host=timed["host"],
         improvements=read_rows(searched / "improvements.csv", IMPROVEMENT_COLUMNS),
         choices=read_json(searched / "choices.json"),
     )

@@ -79,7 +79,7 @@ def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Tas
     """Compute every summary of a task. Raises `UserError` for rows that do not fit together."""
     peaks = audited_rows.peak_rates(run.conditions["frozen"]["roofline"])
     audited = audited_rows.summarise_audited(run.rows, run.hits, peaks, parameters)
-    sizes, invested = audited.batch_sizes, _invested(run)
+    sizes, invested = audited.batch_sizes, invested_cpu_s(run)
     names = {key: line.name for key, line in audited.lines.items()}
     costs = run.metrics["searchers_cost"]
     return Task(
@@ -96,7 +96,8 @@ def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Tas
     )
 
 
-def _invested(run: TaskRun) -> dict[str, float]:
+def invested_cpu_s(run: TaskRun) -> dict[str, float]:
+    """Return the CPU seconds that it took to find the searched deployment, by purpose."""
     return {
         "training": run.metrics["training_cost"]["cpu_time_s"],
         "pruning and fine-tuning": run.metrics["shrinking_cost"]["cpu_time_s"],

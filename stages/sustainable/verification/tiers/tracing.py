@@ -1,8 +1,8 @@
-"""Check that every number and every comparison in the rendered LaTeX comes from a value.
+"""Check that every number and every comparison in the rendered pages comes from a value.
 
 A number or comparison word that is typed in a template or in a table declaration is a problem, unless
-`static.yaml` beside the templates allows that text, with a reason. A page must be what the templates render
-from the values. Everything else traces to an expression.
+`static.yaml` beside the templates allows that text, with a reason. Of HTML templates, only what a reader sees
+counts. A LaTeX page must be what the templates render from the values. All else traces to an expression.
 """
 
 import ast
@@ -17,10 +17,14 @@ import yaml
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
-from sustainable.reporting.templates import latex_environment
-from sustainable.verification.tiers.marked import SUFFIX, Piece, places_of, render_traced, source_of
+from sustainable.reporting.templates import html_environment, latex_environment
+from sustainable.verification.tiers.marked import SUFFIX, Piece, Stretch, places_of, render_traced, source_of
 
 ALLOWED = "static.yaml"
+HTML_SUFFIX = ".html.j2"
+TAG = re.compile(r"<[^<>]*>")
+READ_IN_TAG = re.compile(r'\b(?:alt|aria-label|data-[\w-]*problem|data-unreached|title)="([^"]*)"')
+"""Attributes whose text a reader sees or hears."""
 NUMBER_WORDS = """
     one two three four five six seven eight nine ten eleven twelve twenty fifty hundred thousand million half
     halves third thirds quarter tenth hundredth once twice thrice double triple dozen none never zero
@@ -144,7 +148,8 @@ def check_static(templates: Path, declarations: Iterable[Path] = ()) -> list[Pro
     entries = read_allowed(templates / ALLOWED)
     used: set[Allowed] = set()
     problems = []
-    for name, line, source, typed in [*_of_templates(templates), *_of_declarations(declarations)]:
+    files = [*_of_templates(templates), *_of_html(templates), *_of_declarations(declarations)]
+    for name, line, source, typed in files:
         applying = [entry for entry in entries if entry.file in (None, name)]
         spans = [(entry, *span.span()) for entry in applying for span in entry.pattern.finditer(source)]
         for begin, text in typed:
@@ -165,18 +170,51 @@ TracedText = tuple[str, int, str, list[tuple[int, str]]]
 
 
 def _of_templates(templates: Path) -> Iterator[TracedText]:
-    """Find numbers and words in the text of templates, and in the literals of their expressions."""
+    """Find numbers and words in the text of LaTeX templates, and in the literals of their expressions."""
     environment = latex_environment(templates)
     for name in sorted(path.name for path in templates.glob(f"*{SUFFIX}")):
-        typed = []
-        for place in places_of(environment, name):
-            parts = [(0, place.text)]
-            if place.kind != "text":
-                masked = FORMATTING.sub(lambda found: " " * len(found[0]), place.text)
-                parts = [(literal.start(), literal[0]) for literal in LITERAL.finditer(masked)]
-            for start, text in parts:
-                typed += [(place.offset + start + hit.start(), hit[0]) for hit in SIGNIFICANT.finditer(text)]
-        yield name, 1, source_of(environment, name), typed
+        yield name, 1, source_of(environment, name), _typed(places_of(environment, name))
+
+
+def _of_html(templates: Path) -> Iterator[TracedText]:
+    """Find the same in HTML templates, except in tags: only attributes that a reader sees count there."""
+    environment = html_environment(templates)
+    for name in sorted(path.name for path in templates.glob(f"*{HTML_SUFFIX}")):
+        source, places = source_of(environment, name), places_of(environment, name)
+        tags = [span for tag in TAG.finditer(_markup(source, places)) for span in _unread(tag)]
+        hits = _typed(places)
+        yield name, 1, source, [hit for hit in hits if not any(low <= hit[0] < high for low, high in tags)]
+
+
+def _markup(source: str, places: Iterable[Stretch]) -> str:
+    """The text of a template with everything else replaced, so that a tag with expressions is one tag."""
+    text = ["_"] * len(source)
+    for place in places:
+        if place.kind == "text":
+            text[place.offset : place.offset + len(place.text)] = place.text
+    return "".join(text)
+
+
+def _unread(tag: re.Match[str]) -> list[tuple[int, int]]:
+    """The parts of a tag that no reader sees, from and to."""
+    spans, start = [], tag.start()
+    for read in READ_IN_TAG.finditer(tag[0]):
+        spans.append((start, tag.start() + read.start(1)))
+        start = tag.start() + read.end(1)
+    return [*spans, (start, tag.end())]
+
+
+def _typed(places: Iterable[Stretch]) -> list[tuple[int, str]]:
+    """Numbers and words in the text of `places`, and in the literals of expressions, with offsets."""
+    typed = []
+    for place in places:
+        parts = [(0, place.text)]
+        if place.kind != "text":
+            masked = FORMATTING.sub(lambda found: " " * len(found[0]), place.text)
+            parts = [(literal.start(), literal[0]) for literal in LITERAL.finditer(masked)]
+        for start, text in parts:
+            typed += [(place.offset + start + hit.start(), hit[0]) for hit in SIGNIFICANT.finditer(text)]
+    return typed
 
 
 def _of_declarations(modules: Iterable[Path]) -> Iterator[TracedText]:

@@ -1,0 +1,103 @@
+"""The answer to the page's question in three sentences, which turn with the verdicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sustainable.energy.meter import COUNTER
+from sustainable.reporting.declaration import Claim
+from sustainable.reporting.forecasting.audited_claims import CHOICE
+from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.formats import words
+from sustainable.statistics import CONFIRMED, REFUTED
+
+FORECASTER, ACCURACY, POLICIES, AGENT = "C2", "C1", "B1", "C3"
+"""The claims that the sentences say."""
+STEP = "cost of a step"
+"""The part of `POLICIES` that is about cost, not about size."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, and the claims that it follows from."""
+
+    text: str
+    claims: Sequence[str]
+
+
+def answer_of(study: Forecasting, judged: Sequence[Claim]) -> list[Sentence]:
+    """Say whether compression saves in forecasters and in policies, and whether an agent helps to find it."""
+    by_id = {claim.id: claim for claim in judged}
+    return [
+        Sentence(_forecasters(study, by_id), [FORECASTER, ACCURACY]),
+        Sentence(_policies(by_id[POLICIES]), [POLICIES]),
+        Sentence(_agent(study, by_id[AGENT].verdict), [AGENT]),
+    ]
+
+
+def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
+    counted = study.results["remeasured"].cpu_evidence == COUNTER
+    quantity = "Energy was counted, and so was CPU time" if counted else "No energy was counted on this host"
+    verdict = by_id[FORECASTER].verdict
+    said = {
+        CONFIRMED: "compressing a forecaster saves it, against the fastest uncompressed runtime as well",
+        REFUTED: "compressing a forecaster does not save it against the fastest uncompressed runtime",
+    }.get(verdict, f"that compressing a forecaster saves it against the fastest runtime is {verdict}")
+    shares = "; ".join(_share(task) for task in study.tasks.values() if CHOICE in task.audited.lines)
+    parts = by_id[ACCURACY].parts
+    accuracy = [
+        f"{parts[key]} on {task.title}"
+        for task in study.tasks.values()
+        if (key := f"{task.title}, accuracy") in parts
+    ]
+    kept = f"; that it keeps its accuracy is {' and '.join(accuracy)}" if accuracy else ""
+    return f"{quantity}; in CPU time, {said} (a forecast takes {shares} of the eager baseline's){kept}."
+
+
+def _share(task: Task) -> str:
+    """As in `1/190 to 1/78 on Weather`."""
+    ratios = [
+        one.ratio.estimate for one in task.audited.lines[CHOICE].timings.values() if one.ratio is not None
+    ]
+    ends = [f"1/{1 / ratio:.0f}" if ratio < 1 else f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))]
+    return f"{' to '.join(dict.fromkeys(ends))} on {task.title}"
+
+
+def _policies(claim: Claim) -> str:
+    verdict = claim.parts.get(STEP, claim.verdict)
+    said = {
+        CONFIRMED: "Compressing a reinforcement-learning policy saves nothing per step",
+        REFUTED: "Compressing a reinforcement-learning policy can save CPU time per step",
+    }.get(verdict, f"That compressing a reinforcement-learning policy saves nothing per step is {verdict}")
+    ratios = [
+        float(pooled["ratio"]["estimate"])
+        for pooled in claim.values.get("pooled", {}).values()
+        if pooled["ratio"] is not None
+    ]
+    if not ratios:
+        return f"{said}."
+    return (
+        f"{said}: pooled over policies, the {len(ratios)} compressed configurations take {min(ratios):.2f} "
+        f"to {max(ratios):.2f} times the CPU time of the uncompressed policy under the same runtime."
+    )
+
+
+def _agent(study: Forecasting, verdict: str) -> str:
+    said = {
+        CONFIRMED: "A reinforcement-learning agent finds the compression with the fewest evaluations",
+        REFUTED: "A reinforcement-learning agent does not find the compression with the fewest evaluations",
+    }.get(verdict, f"That a reinforcement-learning agent needs the fewest evaluations is {verdict}")
+    compared = "; ".join(f"on {task.title} {_against(task)}" for task in study.tasks.values())
+    return f"{said}: {compared}."
+
+
+def _against(task: Task) -> str:
+    """As in `its regret is higher than that of local search and TPE`."""
+    found = []
+    for direction in ("lower", "higher", "undecided"):
+        names = [words(line.name) for line in task.searching.rivals if line.ours_is == direction]
+        if names:
+            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            relation = "against" if direction == "undecided" else "than that of"
+            found.append(f"{direction} {relation} {listed}")
+    return f"its regret is {', '.join(found)}" if found else "it has no rival"
