@@ -28,7 +28,15 @@ from sustainable.policies.benchmark.episodes import LabelledPolicy
 from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor, in_onnxruntime, make_act
 from sustainable.policies.compression.variants import Variant
 from sustainable.policies.environments.rollout import Environment, record
-from sustainable.policies.policy import CLIP, EPSILON, Act, Actor, ActorArchitecture, action_bounds
+from sustainable.policies.policy import (
+    CLIP,
+    EPSILON,
+    Act,
+    Actor,
+    ActorArchitecture,
+    action_bounds,
+    linear_layers,
+)
 
 Activation = Literal["tanh", "relu"]
 WEIGHTS = "policy.pth"
@@ -111,7 +119,7 @@ def read_actor(
         print(f"assuming {usual} units, the default of Stable-Baselines3; --activation states another")
     actor = Actor(architecture)
     with torch.no_grad():
-        for layer, (weight, bias) in zip(actor.layers, layers, strict=True):
+        for layer, (weight, bias) in zip(linear_layers(actor), layers, strict=True):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
         if statistics is not None:

@@ -95,7 +95,8 @@ def _saved_inputs(inputs: Any, folder: Path) -> Path:
         return Path(inputs)
     arrays = inputs if isinstance(inputs, Mapping) else {"arr_0": inputs}
     path = folder / "inputs.npz"
-    np.savez(path, **{name: np.asarray(array) for name, array in arrays.items()})
+    named: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    np.savez(path, **named)
     return path
 
 

@@ -4,10 +4,12 @@ import contextlib
 import io
 import logging
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sustainable.assessing.model import Batch, Model
 from sustainable.compression import CompressionError
-from sustainable.core.files import one_line, write_bytes
+from sustainable.core.files import one_line, read_json, write_bytes, write_json
 from sustainable.policies.compression.onnx_models import FLOAT_PRODUCTS, INT8_PRODUCTS
 
 OPSET = 18
@@ -28,24 +30,35 @@ UNCOUNTED = {"GRU", "LSTM", "RNN", "Einsum", "Attention", "ConvTranspose", "Scan
 """Operators of an ONNX graph that multiply, and whose operations are not counted here."""
 
 
-def to_onnx(model: Model, batch: Batch, cache: Path) -> onnx.ModelProto:
-    """Return the model as ONNX; an export is stored in the folder `cache` under the hash of the file.
+@dataclass(frozen=True)
+class Exported:
+    """A model as ONNX, and the CPU time that exporting it took."""
+
+    graph: onnx.ModelProto
+    cpu_s: float = 0.0
+
+
+def to_onnx(model: Model, batch: Batch, cache: Path) -> Exported:
+    """Return the model as ONNX; an export is stored in the folder `cache`, with its CPU time.
 
     Raises `CompressionError` if PyTorch cannot export it.
     """
     if model.graph is not None:
-        return model.graph
+        return Exported(model.graph)
     if model.kind == "module" and model.program is None:
         raise CompressionError(f"torch.export cannot trace it: {model.no_program}")
-    path = cache / f"{model.sha256}-{torch.__version__}-{OPSET}.onnx"
-    if not path.is_file():
+    path = cache / f"{model.sha256}-{len(batch[0])}-{torch.__version__}-{OPSET}.onnx"
+    cost = path.with_suffix(".json")
+    if not (path.is_file() and cost.is_file()):
+        start = time.process_time()
         try:
             with _quietly():
                 content = _exported(model, batch)
         except Exception as error:  # of any kind: exporters raise what they like
             raise CompressionError(f"PyTorch cannot export it to ONNX: {one_line(error)[:200]}") from None
+        write_json(cost, {"cpu_s": time.process_time() - start})
         write_bytes(path, content)
-    return onnx.load(path)
+    return Exported(onnx.load(path), float(read_json(cost)["cpu_s"]))
 
 
 def _exported(model: Model, batch: Batch) -> bytes:
@@ -54,17 +67,19 @@ def _exported(model: Model, batch: Batch) -> bytes:
         return bytes(exported.model_proto.SerializeToString(deterministic=True))
     names = [f"input_{place}" for place in range(len(batch))]
     axes = {name: {0: "batch"} for name in names} if model.fixed_batch is None else {}
-    buffer = io.BytesIO()
-    torch.onnx.export(  # only this exporter takes TorchScript
-        model.module,
-        tuple(map(torch.from_numpy, batch)),
-        buffer,
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=names,
-        dynamic_axes=axes,
-    )
-    return buffer.getvalue()
+    script: Any = model.module
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "exported.onnx"
+        torch.onnx.export(  # only this exporter takes TorchScript
+            script,
+            tuple(map(torch.from_numpy, batch)),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=names,
+            dynamic_axes=axes,
+        )
+        return path.read_bytes()
 
 
 @contextmanager

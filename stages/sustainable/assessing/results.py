@@ -165,7 +165,8 @@ def _line(
     rows, target, counts = context.rows[key], deployment.target, context.counts[deployment.model.name]
     logs = statistics.student_interval(np.log(rows[CPU_TIME]), context.parameters.confidence)
     assert logs is not None  # there are at least two blocks
-    cost = Estimate(*(float(np.exp(value)) for value in (logs.estimate, logs.low, logs.high)), logs.n)
+    mean, low, high = (float(np.exp(value)) for value in (logs.estimate, logs.low, logs.high))
+    cost = Estimate(mean, low, high, logs.n)
     change = context.changes.get(deployment.model.name)
     judged = key not in (BASELINE, TWIN) and not (change and change.same_model)
     twin, times, energy = compared[TWIN], compared[key][CPU_TIME], compared[key][ENERGY]

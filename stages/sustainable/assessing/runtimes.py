@@ -20,14 +20,14 @@ from torch.utils._pytree import tree_leaves
 
 from sustainable.assessing.examples import Examples
 from sustainable.assessing.model import Batch, Model
-from sustainable.assessing.onnx_forms import compute_precisions, float_products, to_int8, to_onnx
+from sustainable.assessing.onnx_forms import Exported, compute_precisions, float_products, to_int8, to_onnx
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
 from sustainable.forecasting.compression.runtimes import LOGIT_TOLERANCE, OPENVINO_PRECISION
 from sustainable.measuring.roofline import has_bf16
 
-RUNTIMES = ("torch-eager", "torchscript", "onnxruntime", "openvino")
+TORCH_RUNTIMES = ("torch-eager", "torchscript")
 TORCH_PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float64": "fp64"}
 CHECKED_CALLS = 64
 """Calls on which outputs are compared if no target asks for all examples."""
@@ -147,12 +147,14 @@ def _deployed(
     native: Deployment | None,
     cache: Path,
 ) -> Deployment:
-    start = time.process_time()
     try:
-        session = _load(model, target, examples.batches[0], limits.threads, cache)
+        in_torch = target.runtime in TORCH_RUNTIMES
+        exported = None if in_torch else to_onnx(model, examples.batches[0], cache)
+        start = time.process_time()
+        session = _load(model, target, exported, limits.threads)
         prepared = session.prepare(examples.batches[0])
         first = np.array(session.read(session.run(prepared)))
-        deploying_s = time.process_time() - start
+        deploying_s = time.process_time() - start + (exported.cpu_s if exported else 0.0)
         before = time.perf_counter()
         second = np.array(session.read(session.run(prepared)))
         call_s = time.perf_counter() - before
@@ -217,13 +219,12 @@ def _outputs(session: Session, examples: Examples, everything: bool) -> np.ndarr
     return outputs.astype(np.float64) if outputs.dtype.kind == "f" else outputs
 
 
-def _load(model: Model, target: Target, batch: Batch, threads: int, cache: Path) -> Session:
-    if target.runtime in ("torch-eager", "torchscript"):
+def _load(model: Model, target: Target, exported: Exported | None, threads: int) -> Session:
+    if exported is None:
         return _in_torch(model)
-    graph = to_onnx(model, batch, cache)
     if target.runtime == "openvino":
-        return _in_openvino(graph, target, threads)
-    return _in_onnxruntime(to_int8(graph) if target.converts else graph, threads)
+        return _in_openvino(exported.graph, target, threads)
+    return _in_onnxruntime(to_int8(exported.graph) if target.converts else exported.graph, threads)
 
 
 def _in_torch(model: Model) -> Session:

@@ -104,22 +104,28 @@ def inline(label: str) -> str:
 
 def story_values(study: Forecasting, policies: Policies) -> dict[str, Any]:
     """Collect what only the paper's sentences print."""
+    tasks = study.tasks
+    return policies_story(policies) | {
+        "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
+        "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
+        "relation_to_uncompressed": {name: _against_uncompressed(task) for name, task in tasks.items()},
+    }
+
+
+def policies_story(policies: Policies) -> dict[str, Any]:
+    """Collect what only the paper's sentences on study B print."""
     arms = policies.notebook.arms
     algorithms = dict.fromkeys(one.entry["algorithm"] for one in policies.trained)
     phrases = {PUBLISHED: "as published", CONTROL: "with nothing compressed"}
-    tasks = study.tasks
     return {
         "policy_numbers": policy_numbers(policies),
         "shown_seeds": max((cell.seeds for cell in shown(policies)), default=0),
         "algorithms": [{"name": name, "key": CITED.get(name)} for name in algorithms],
-        "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
-        "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
         "notebook_arms": [
             {"validated": arms[name].validated, "phrase": phrase}
             for name, phrase in phrases.items()
             if name in arms
         ],
-        "relation_to_uncompressed": {name: _against_uncompressed(task) for name, task in tasks.items()},
     }
 
 
@@ -153,7 +159,6 @@ def policy_numbers(policies: Policies) -> dict[str, Any]:
         "numpy_steps": effects(("numpy",), "step", "to_baseline"),
         "memory": memory_ends(policies.memory),
         "large_memory": memory_ends(policies.large),
-        "shares": [cell.lines["baseline"].costs for cell in cells],
     }
 
 
