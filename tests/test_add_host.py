@@ -123,7 +123,7 @@ def add_candidates(folder, host=ZEN5):
         shutil.copyfile(ROOT / "data/reference/search/weather" / name, folder / "search/weather" / name)
     path = folder / "search/weather/candidates.conditions.json"
     path.write_text(json.dumps({"host": json.loads(path.read_text())["host"] | host, "refused": {}}))
-    next(out for out in shipped["outs"] if out["path"].endswith(".json"))["md5"] = md5_of(path)
+    next(out for out in shipped["outs"] if out["path"].endswith("conditions.json"))["md5"] = md5_of(path)
     content["stages"]["candidates@weather"] = shipped
     (folder / "dvc.lock").write_text(yaml.safe_dump(content))
 
