@@ -9,7 +9,7 @@ export PYTHONPATH := $(abspath stages)
 PROFILE ?= paper
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor recommend reproduce verify tables tamper reference test test-cpu smoke lint clean
+.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper reference test test-cpu smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,11 @@ reproduce: .venv/ready ## run the whole pipeline and print where the results are
 	@echo "measured rows                data/benchmark/"
 	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
 
+assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx INPUTS=inputs.npz (about 2 minutes; also TARGET, OUT, RATE, ENVIRONMENT, VARIANTS="a=a.onnx", MORE="--thorough")
+	@python -m sustainable.tools.assess $(if $(MODEL),--model "$(MODEL)") $(if $(INPUTS),--inputs "$(INPUTS)") \
+		$(if $(TARGET),--target "$(TARGET)") $(if $(OUT),--out "$(OUT)") $(if $(RATE),--rate $(RATE)) \
+		$(if $(ENVIRONMENT),--environment "$(ENVIRONMENT)") $(foreach variant,$(VARIANTS),--variant "$(variant)") $(MORE)
+
 verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RUN=1: compare your own run with it)
 	@python -m sustainable.tools.verify $(if $(RUN),--run) $(if $(STRICT),--strict)
 
@@ -39,6 +44,9 @@ tables: .venv/ready ## render the paper's tables and figures from the shipped ro
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
 		--references paper/references.bib --data data/reference --hosts data/hosts --out shipped \
 		--claims shipped/claims.json --summary shipped/benchmark.json
+
+add-host: .venv/ready ## check the rows of another machine and take them into data/hosts: make add-host FOLDER=... (NAME=...: of the new folder)
+	@python -m sustainable.tools.add_host "$(FOLDER)" $(if $(NAME),--name "$(NAME)")
 
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*
@@ -75,6 +83,7 @@ clean: ## remove outputs that the pipeline can rebuild (keeps DVC's cache and .v
 	@$(PYTHON) -m venv .venv
 	@python -m pip install -qq --disable-pip-version-check --requirement requirements.txt
 	@python -m pip check
+	@echo "$(abspath stages)" > "$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sustainable.pth"
 	@touch $@
 
 # In an unpacked archive DVC would ask for git.

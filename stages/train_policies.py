@@ -1,4 +1,4 @@
-"""Stage train_policies: train a policy for every environment, algorithm and seed, or name its fault."""
+"""Stage train_policies: train or take the policy of every environment, algorithm and seed."""
 
 import sustainable.core.determinism  # noqa: F401  isort: skip  (before numpy and torch)
 
@@ -17,14 +17,14 @@ CURVE = ("environment", "algorithm", "seed", "step", "episode_return", "episode_
 
 
 def main() -> None:
-    arguments = stage_arguments(__doc__, "params work models learning table cost")
+    arguments = stage_arguments(__doc__, "params actors work models learning table cost")
     parameters = read_section(arguments.params, "train_policies", PolicyTrainingParameters)
     metering = read_section(arguments.params, "metering", MeterParameters)
     cells = plan(parameters)
     for cell in cells:
         check_settings(cell)  # before anything is trained
     announce_faults(cells)
-    records, files = train_policies(cells, parameters, metering, arguments.work)
+    records, files = train_policies(cells, parameters, metering, arguments.actors, arguments.work)
     points = [point for record in records for point in record["curve"]]
     write_rows(arguments.learning, [{name: point[name] for name in CURVE} for point in points])
     write_json(arguments.cost, total_cost([cost for record in records for cost in record["costs"]]))

@@ -13,6 +13,7 @@ POLICIES_THRESHOLDS = PoliciesParameters(
     minimum_models=6,
     memory_change=0.01,
     negligible_fall=0.015,
+    split_of_interest=0.35,
     prediction_margin=0.05,
 )
 

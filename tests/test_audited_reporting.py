@@ -496,7 +496,8 @@ def test_controls_are_compared_at_their_widths_alone():
 def test_every_figure_is_drawn(tmp_path):
     factor = Factor("widths", "8x8 fp32 torch-eager", Ratio(2.0, 1.9, 2.1, 5), 0.5)
     way = Waterfall(64, ("widths",), [factor], factor.factor)
-    run = SimpleNamespace(candidates=make_candidates())
+    frugal = {"persistence": {"validation": {"accuracy": 0.6}}}
+    run = SimpleNamespace(candidates=make_candidates(), metrics={"baseline": {"forecasters": frugal}})
     study = study_of(task_of(decomposition=[way], run=run))
     names = draw_audited(tmp_path, study, "")
     assert len(names) == 6

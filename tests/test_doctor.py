@@ -27,9 +27,17 @@ def run_doctor(project, monkeypatch, capsys):
 
 def test_the_doctor_tells_what_can_be_tested_and_how_long_it_takes(project, run_doctor):
     told = json.loads(run_doctor("--json"))
-    assert {"processor", "RAPL", "GPU", "frequency", "temperature", "TeX", "disk"} <= {
-        check["name"] for check in told["host"]
-    }
+    assert {
+        "processor",
+        "kind of CPU",
+        "caches",
+        "RAPL",
+        "GPU",
+        "frequency",
+        "temperature",
+        "TeX",
+        "disk",
+    } <= {check["name"] for check in told["host"]}
     assert told["claims"].keys() == DECLARATIONS.keys()
     assert told["minutes"].keys() == shipped_efforts(project / REFERENCE).keys()
     full = json.loads(run_doctor("--json", "--profile", "full"))

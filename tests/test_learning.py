@@ -194,7 +194,7 @@ def test_learned_means_a_share_of_the_distance_from_random_to_the_reference():
     assert has_learned(1e9, random=10.0, reference=None, share=0.5) is None
 
 
-def parameters(cells, recipes):
+def parameters(cells, recipes, pinned=None):
     section = {
         "seeds": [1, 2],
         "evaluation_episodes": 2,
@@ -203,6 +203,7 @@ def parameters(cells, recipes):
         "curve_steps": 64,
         "learned_share": 0.5,
         "cells": cells,
+        "pinned": pinned or {},
         "recipes": recipes,
     }
     return TypeAdapter(PolicyTrainingParameters).validate_json(json.dumps(section))
@@ -221,6 +222,15 @@ def test_a_plan_has_every_seed_of_every_environment_and_algorithm():
         plan(parameters({"PPO": []}, {}))
     with pytest.raises(ValidationError, match="DQN"):
         parameters({"DQN": ["CartPole-v1"]}, {})
+
+
+def test_a_setting_of_the_zoo_falls_linearly_to_zero():
+    schedules = SHORT["PPO"] | {"learning_rate": "lin_0.001", "clip_range": "lin_0.2"}
+    model = new_model(run_of(settings=schedules))
+    assert [model.lr_schedule(left) for left in (1.0, 0.25, 0.0)] == pytest.approx([1e-3, 2.5e-4, 0.0])
+    assert model.clip_range(0.5) == pytest.approx(0.1)
+    with pytest.raises(ValidationError, match="lin_x"):
+        parameters({"PPO": ["A"]}, {"A": {"PPO": asdict(recipe(settings={"learning_rate": "lin_x"}))}})
 
 
 def test_the_reference_return_is_not_part_of_the_identity():
@@ -265,7 +275,7 @@ def test_a_crash_in_one_run_does_not_stop_the_others(fragile, tmp_path, monkeypa
     monkeypatch.setattr(tasks, "in_metered_parallel", lambda do, todo, *_: [do(*task) for task in todo])
     runs = plan(section)
     with pytest.raises(UserError) as raised:
-        tasks.train_policies(runs, section, METERING, tmp_path)
+        tasks.train_policies(runs, section, METERING, tmp_path, tmp_path)
     message = str(raised.value)
     assert "2 of 4 policies failed" in message and "\n" not in message
     assert (
@@ -276,7 +286,7 @@ def test_a_crash_in_one_run_does_not_stop_the_others(fragile, tmp_path, monkeypa
     assert len(kept) == 2 and all("CartPole-v1" in str(path) for path in kept)
 
     monkeypatch.setattr(tasks, "train_and_evaluate", lambda *_: pytest.fail("trained again"))
-    records, _ = tasks.train_policies(runs[2:], section, METERING, tmp_path)
+    records, _ = tasks.train_policies(runs[2:], section, METERING, tmp_path, tmp_path)
     entries = tasks.policies_table(runs[2:], records, section)
     assert [policy["seed"] for policy in entries[0]["policies"]] == [1, 2]
     assert len(entries[0]["policies"][0]["returns"]) == 2

@@ -31,14 +31,8 @@ from sustainable.forecasting.search.environments import (
     continuous_point,
     published_env,
 )
-from sustainable.forecasting.search.landscape import (
-    BudgetSpent,
-    DeploymentReward,
-    Landscape,
-    Ledger,
-    Point,
-    SearchTarget,
-)
+from sustainable.forecasting.search.landscape import BudgetSpent, Landscape, Ledger, Point
+from sustainable.forecasting.search.objective import DeploymentReward, SearchTarget
 from sustainable.forecasting.search.searchers import (
     GROUPS,
     SEARCHERS,

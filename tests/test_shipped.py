@@ -41,7 +41,8 @@ def test_a_release_verifies_without_git_cache_or_tex(watch):
     assert found["T0"]["ok"] > 300
     assert found["T1"]["ok"] > 50
     assert found["T4"]["ok"] > 30
-    assert found["T3"] == {"ok": 0, "FAIL": 0, "stale": 0, "skipped": 1}  # nothing was measured: no pass
+    assert found["T3"]["ok"] > 50  # the declared orders of CPU time
+    assert found["T3"]["skipped"] == 1  # no ratio was measured: no pass
     assert not list(watch.folder.glob("*.json"))
 
 

@@ -238,10 +238,10 @@ def test_items_count_by_tier_and_a_skipped_one_is_no_pass():
     nothing = compared("T1", "gone", "shipped", None, None)
     items = [ok, failed, nothing, skipped("T3", "rows", "not measured")]
     assert [item.status for item in items] == ["ok", "FAIL", "FAIL", "skipped"]
-    assert counts(items)["T1"] == {"ok": 0, "FAIL": 2, "stale": 0, "skipped": 0}
-    assert counts(items)["T3"] == {"ok": 0, "FAIL": 0, "stale": 0, "skipped": 1}
+    assert counts(items)["T1"] == {"ok": 0, "FAIL": 2, "stale": 0, "skipped": 0, "other CPU": 0}
+    assert counts(items)["T3"] == {"ok": 0, "FAIL": 0, "stale": 0, "skipped": 1, "other CPU": 0}
     assert "expected 1, found 2; first stage that differs: train" in failed.line
-    assert skipped("T3", "rows", "why").line.startswith("skipped T3  rows  [shipped]  why")
+    assert skipped("T3", "rows", "why").line.startswith("skipped   T3  rows  [shipped]  why")
 
 
 def test_the_first_pattern_gives_the_tier():

@@ -522,6 +522,18 @@ def _weights(n: int, resamples: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples) / n
 
 
+def difference_of_shares(first: Estimate, second: Estimate) -> Estimate:
+    """Return `first` - `second`, two independent shares with Wilson's intervals, with Newcombe's interval.
+
+    Method 10 of Newcombe, Statistics in Medicine 17 (1998) 873: the distances of each share from its bounds
+    are added in squares.
+    """
+    difference = first.estimate - second.estimate
+    below = math.hypot(first.estimate - first.low, second.high - second.estimate)
+    above = math.hypot(first.high - first.estimate, second.estimate - second.low)
+    return Estimate(difference, difference - below, difference + above, first.n + second.n)
+
+
 def share_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval (1927) of the share `hits` / `n`; it lies in 0..1 and is never empty."""
     low, high = proportion_confint(hits, n, alpha=1 - confidence, method="wilson")

@@ -2,10 +2,12 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from sustainable.measuring.cpu import UNKNOWN
 from sustainable.measuring.host import describe_host
 from sustainable.energy.meter import MeterError
 from sustainable.energy.nvml import load_library
@@ -37,7 +39,9 @@ def check_host(folder: Path, wait: Callable[[], None]) -> list[HostCheck]:
     isa = host["isa"]
     return [
         HostCheck("processor", True, cores),
+        HostCheck("kind of CPU", host["kind"] != UNKNOWN, _kind(host)),
         HostCheck("instructions", "AVX2" in isa, f"{isa}; bitwise reproducible training needs AVX2"),
+        HostCheck("caches", host["caches_kib"] is not None, _caches(host["caches_kib"])),
         *_meters(),
         _governor(),
         HostCheck("temperature", celsius is not None, _or_none(celsius, "C", "no sensor is readable")),
@@ -46,6 +50,17 @@ def check_host(folder: Path, wait: Callable[[], None]) -> list[HostCheck]:
         HostCheck("disk", free_gib > 3, f"{free_gib:.0f} GiB free (3 are needed)"),
         HostCheck("memory", host["memory_gib"] >= 3, f"{host['memory_gib']} GiB (2 are needed)"),
     ]
+
+
+def _kind(host: Mapping[str, Any]) -> str:
+    numbers = ", ".join(f"{name} {host[name]}" for name in ("vendor", "family", "model", "stepping"))
+    name, virtual = host["microarchitecture"] or "no known name", host["hypervisor"]
+    where = f"virtual machine ({virtual})" if virtual else "bare metal"
+    return f"{host['kind']}: {numbers} ({name}); {where}"
+
+
+def _caches(sizes: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{name} {size} KiB" for name, size in (sizes or {}).items()) or "not readable"
 
 
 def _meters() -> Iterator[HostCheck]:

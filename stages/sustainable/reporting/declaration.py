@@ -94,6 +94,8 @@ class Declaration:
     needs: tuple[Need, ...] = ()  # what the host must be able to count or measure
     cut: Mapping[str, Any] = field(default_factory=dict)
     """Changes of params.yaml for `make claim-X`: what decides is measured as always, the rest is left out."""
+    host_dependent: str | None = None
+    """Why the verdict may differ between kinds of CPU. None: a claim about the method, so it must not."""
     untestable: str | None = None  # why no run of this pipeline can test the claim
 
 
@@ -118,6 +120,7 @@ def thresholds(parameters: ReportParameters, published_action: int) -> dict[str,
         "minimum_models": policies.minimum_models,
         "memory_percent": 100 * policies.memory_change,
         "negligible_percent": 100 * policies.negligible_fall,
+        "split_percent": 100 * policies.split_of_interest,
         "prediction_percent": 100 * policies.prediction_margin,
     }
 

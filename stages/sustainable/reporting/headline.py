@@ -11,43 +11,40 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sustainable.core.errors import UserError
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.forecasting.audited import AuditedLine
 from sustainable.reporting.forecasting.audited_claims import CHOICE
+from sustainable.reporting.forecasting.decomposition import WIDTHS_ALONE, WITHOUT_PRECISION
+from sustainable.reporting.forecasting.searching import LEARNS_A_POLICY, SEARCHER_NAMES
 from sustainable.reporting.forecasting.task import TITLES, Task
+from sustainable.reporting.formats import RUNTIME_NAMES
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.policies.costs import PolicyLine
-from sustainable.reporting.policies.figures import environment_colours, plain_ticks
+from sustainable.reporting.policies.figures import cell_colours, cell_marks
 from sustainable.reporting.policies.summary import Policies, shown
-from sustainable.reporting.style import BLUE, GREY, ORANGE, draw_interval, save_figures, styled
-from sustainable.statistics import Ratio
+from sustainable.reporting.style import BLACK, BLUE, GREY, MARKS, ORANGE, PAGE, SMALL, draw_interval
+from sustainable.reporting.style import fraction_ticks, legend_above, name_rows, plain_ticks, save_figures
+from sustainable.reporting.style import shade_noise, spread, styled
 
 PICTURE = Path("paper/headline.png")
-FORECASTERS = (
-    TWIN, "onnxruntime", "openvino", "numba", "manual_pruning", "manual_quantization", "published_choice",
-    CHOICE,
-)  # fmt: skip
+FORECASTERS = {
+    TWIN: "baseline again (A/A)",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "numba": "Numba",
+    WIDTHS_ALONE: "fewer units",
+    WITHOUT_PRECISION: "fewer units, runtime",
+    CHOICE: "the PPO's choice",
+    "oracle": "best of all",
+}
+"""The rows of study A and their labels; those are drawn that every task has."""
 DEPLOYED_POLICIES = (
     TWIN, "onnxruntime", "numpy", "unstructured_l1_50", "structured_l1_50", "ptdq", "ptsq",
     "ptdq_onnxruntime", "structured_l1_50_onnxruntime",
 )  # fmt: skip
-RUNTIME_NAMES = {
-    "torch-eager": "PyTorch",
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "numpy": "NumPy",
-    "numba": "Numba",
-}
-SEARCHER_NAMES = {
-    "random": "random search",
-    "local_search": "local search",
-    "evolution": "evolution",
-    "tpe": "TPE",
-    "cmaes": "CMA-ES",
-    "nsga2": "NSGA-II",
-}
 ASSUMED_VERDICTS = {"C2": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
@@ -60,88 +57,101 @@ def draw_headline(folder: Path, tasks: Mapping[str, Task], policies: Policies, s
 @styled()
 def headline_figure(tasks: Mapping[str, Task], policies: Policies) -> Figure:
     """Plot CPU time relative to the eager baseline on logarithmic axes: the tasks of A, then B."""
-    figure, axes = plt.subplots(1, len(tasks) + 1, figsize=(4.4 * (len(tasks) + 1), 4.0), dpi=160)
-    for axis, task in zip(axes, tasks.values(), strict=False):
-        _forecasters(axis, task)
+    count = len(tasks) + 1
+    figure, axes = plt.subplots(1, count, figsize=(PAGE, 2.9), dpi=300)
+    for place, (axis, task) in enumerate(zip(axes, tasks.values(), strict=False)):
+        _forecasters(axis, task, _common_rows(tasks), named=place == 0)
     _policies(axes[-1], policies)
     for axis in axes:
-        axis.axvline(1, color="black", linewidth=0.6)
+        axis.axvline(1, color=BLACK, linewidth=0.6)
         axis.set_xscale("log")
-        axis.invert_yaxis()
-        axis.tick_params(axis="y", labelsize=7.5)
     for axis in axes[:-1]:
-        axis.set_xticks([0.01, 0.1, 1], ["1/100", "1/10", "1"])
+        fraction_ticks(axis)
     plain_ticks(axes[-1], "x")
+    legend_above(figure, _handles(tasks, policies), 5)
     return figure
 
 
-def _forecasters(axis: Axes, task: Task) -> None:
-    """One row per deployment, one interval per batch size; the grey band is the A/A control."""
+def _common_rows(tasks: Mapping[str, Task]) -> list[str]:
+    """The rows of `FORECASTERS` that were measured on every task."""
+    return [key for key in FORECASTERS if all(key in task.audited.lines for task in tasks.values())]
+
+
+def _handles(tasks: Mapping[str, Task], policies: Policies) -> list[Line2D]:
+    sizes = sorted({size for task in tasks.values() for size in task.audited.batch_sizes})
+    handles = [
+        Line2D([], [], marker=mark, color=colour, label=f"batch {size}")
+        for size, colour, mark in zip(sizes, SIZE_COLOURS, MARKS, strict=False)
+    ]
+    handles.append(Line2D([], [], marker="|", color=BLACK, linestyle="", label="the core's ceiling"))
+    handles.append(Line2D([], [], color=GREY, alpha=0.3, linewidth=6, label="noise (A/A)"))
+    colours, marks = cell_colours(policies), cell_marks(policies)
+    names = [cell.name for cell in shown(policies)]
+    handles += [Line2D([], [], marker=marks[name], color=colours[name], label=name) for name in names]
+    look: Any = {"marker": "o", "color": BLACK, "markerfacecolor": "white", "linestyle": ""}
+    return [*handles, Line2D([], [], label="return may be lost", **look)]
+
+
+SIZE_COLOURS = (ORANGE, BLUE)
+
+
+def _forecasters(axis: Axes, task: Task, keys: Sequence[str], named: bool) -> None:
+    """One row per deployment, one interval per batch size; the grey band is the A/A control.
+
+    A black tick is the time that the deployment's operations would take at the core's peak rate.
+    """
     audited = task.audited
-    lines = [audited.lines[key] for key in FORECASTERS if key in audited.lines]
-    sizes = audited.batch_sizes
-    for index, (size, colour) in enumerate(zip(sizes, (ORANGE, BLUE), strict=False)):
-        offset = 0.3 * (index - (len(sizes) - 1) / 2)
-        for place, line in enumerate(lines):
-            draw_interval(axis, line.timings[size].ratio, place + offset, colour, width=1.4)
-        axis.plot([], [], "o-", color=colour, markersize=4, label=f"batch {size}")
-    _noise_band(axis, [timing.ratio for timing in audited.lines[TWIN].timings.values()])
-    axis.set_yticks(range(len(lines)), [_forecaster_label(line) for line in lines])
-    axis.set_xlabel("CPU time of a forecast (PyTorch fp32 = 1)")
-    axis.set_title(f"A. Forecaster, {task.title}", fontsize=9, loc="left")
-    axis.legend(fontsize=7.5, frameon=False, loc="upper left")
+    looks = zip(
+        spread(len(audited.batch_sizes), 0.36), audited.batch_sizes, SIZE_COLOURS, MARKS, strict=False
+    )
+    for offset, size, colour, mark in looks:
+        for place, key in enumerate(keys):
+            timing = audited.lines[key].timings[size]
+            draw_interval(axis, timing.ratio, place + offset, colour, mark=mark)
+            if timing.ratio is not None and timing.attained is not None:
+                ceiling = timing.ratio.estimate * timing.attained
+                axis.plot(ceiling, place + offset, "|", color=BLACK, markersize=5, markeredgewidth=0.8)
+    shade_noise(axis, [timing.ratio for timing in audited.lines[TWIN].timings.values()])
+    name_rows(axis, [FORECASTERS[key] if named else "" for key in keys])
+    axis.set_xlabel("CPU time of a forecast\n(eager PyTorch = 1)")
+    axis.set_title(f"A. {task.title}\n({_forecaster_label(audited.lines[CHOICE])})", fontsize=SMALL)
 
 
 def _forecaster_label(line: AuditedLine) -> str:
-    """As in `32x16 units, bf16, OpenVINO`."""
+    """As in `32x16 bf16 OpenVINO`."""
     widths, precision, runtime = line.name.split(" ", 2)
-    role = {TWIN: "\n(the baseline again: A/A)", CHOICE: "\n(the PPO searcher's choice)"}.get(line.key, "")
-    return f"{widths} units, {precision}, {RUNTIME_NAMES.get(runtime, runtime)}{role}"
+    return f"{widths} {precision} {RUNTIME_NAMES.get(runtime, runtime)}"
 
 
 def _policies(axis: Axes, policies: Policies) -> None:
-    """One row per deployment, one interval per environment; open: compressed, and the return may be lost."""
-    cells, colours = shown(policies), environment_colours(policies)
+    """One row per deployment, one interval per cell; open: compressed, and the return may be lost."""
+    cells, colours, marks = shown(policies), cell_colours(policies), cell_marks(policies)
     keys = [key for key in DEPLOYED_POLICIES if any(key in cell.lines for cell in cells)]
-    for index, cell in enumerate(cells):
-        offset = 0.16 * (index - (len(cells) - 1) / 2)
+    for offset, cell in zip(spread(len(cells), 0.66), cells, strict=True):
         for place, key in enumerate(keys):
             if key in cell.lines:
-                line, colour = cell.lines[key], colours[cell.environment]
+                line, mark = cell.lines[key], marks[cell.name]
                 kept = not line.compressed or (line.kept is not None and line.kept.low >= SURVIVES)
                 ratio = line.effects["step"].to_baseline
-                draw_interval(axis, ratio, place + offset, colour, width=1.4, filled=kept)
-        axis.plot([], [], "o-", color=colours[cell.environment], markersize=4, label=cell.environment)
-    axis.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=4, label="return may be lost")
-    _noise_band(axis, [cell.twin("step") for cell in cells])
+                draw_interval(axis, ratio, place + offset, colours[cell.name], 1, 3.2, kept, mark)
+    shade_noise(axis, [cell.twin("step") for cell in cells])
     lines = {key: line for cell in cells for key, line in cell.lines.items()}
-    axis.set_yticks(range(len(keys)), [_policy_label(lines[key]) for key in keys])
-    axis.set_xlabel("CPU time of a step (PyTorch fp32 = 1)")
-    axis.set_title("B. Reinforcement-learning policies", fontsize=9, loc="left")
-    corner = (1.0, 1.0)  # beside the rows, which have points from end to end
-    axis.legend(
-        fontsize=7, frameon=False, handlelength=1.2, borderaxespad=0, loc="upper left", bbox_to_anchor=corner
-    )
+    name_rows(axis, [_policy_label(lines[key]) for key in keys])
+    axis.set_xlabel("CPU time of a step\n(eager PyTorch = 1)")
+    axis.set_title("B. Policies", fontsize=SMALL)
 
 
 def _policy_label(line: PolicyLine) -> str:
     """As in `50 % of units removed, NumPy`."""
+    if line.key == TWIN:
+        return "baseline again (A/A)"
     share = f"{100 * line.share:.0f} %"
     change = {
         "none": "fp32",
-        "unstructured": f"{share} of weights zeroed",
-        "structured": f"{share} of units removed",
-    }.get(line.method, f"int8 ({line.method.upper()})")
-    role = "\n(the baseline again: A/A)" if line.key == TWIN else ""
-    return f"{change}, {RUNTIME_NAMES.get(line.runtime, line.runtime)}{role}"
-
-
-def _noise_band(axis: Axes, twins: Sequence[Ratio | None]) -> None:
-    """Shade what two measurements of one model differ by: the hull of the A/A intervals."""
-    known = [twin for twin in twins if twin is not None]
-    if known:
-        low, high = min(twin.low for twin in known), max(twin.high for twin in known)
-        axis.axvspan(low, high, color=GREY, alpha=0.3, linewidth=0)
+        "unstructured": f"{share} of weights zero",
+        "structured": f"{share} of units out",
+    }.get(line.method, f"int8 {line.method.upper()}")
+    return f"{change}, {RUNTIME_NAMES.get(line.runtime, line.runtime)}"
 
 
 def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -211,9 +221,9 @@ def _picture(by_id: Mapping[str, Any]) -> str:
     return (
         f"![CPU time relative to the eager baseline, by deployment]({PICTURE.as_posix()})\n\n"
         "*Each point is a geometric mean over training seeds "
-        f"({_or(seeds)} in study A, {_or(policy_seeds)} in study B), each bar its 95 % interval. The grey "
-        "band is the noise: the baseline measured against itself. Open points: compressed policies that may "
-        f"have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
+        f"({_or(seeds)} in study A, {_or(policy_seeds)} in study B), each bar its 95 % interval. Grey "
+        "band: the baseline measured against itself. Ticks: the core's ceiling. Open points: compressed "
+        f"policies that may have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
         "Evidence: CPU time, by the clock.*"
     )
 
@@ -305,7 +315,11 @@ def _call_ratios(by_id: Mapping[str, Any]) -> list[float]:
 def _other_searchers(by_id: Mapping[str, Any], task: str) -> dict[str, Any]:
     """The searchers that learn no policy, by name in print, on the table of a task."""
     lines = by_id["C3"]["values"][task]
-    return {printed: lines[key] for key, printed in SEARCHER_NAMES.items() if key in lines}
+    return {
+        printed: lines[key]
+        for key, printed in SEARCHER_NAMES.items()
+        if key in lines and not key.startswith(LEARNS_A_POLICY)
+    }
 
 
 def _text(interval: Mapping[str, float], form: str = "#.3g") -> str:

@@ -12,25 +12,31 @@ from markupsafe import Markup
 from sustainable.core.files import existing, write_text
 from sustainable.core.parameters import read_section, read_tasks
 from sustainable.reporting.claims import judge_claims
+from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
 from sustainable.reporting.forecasting.run import Run, read_run
 from sustainable.reporting.forecasting.source import read_published
 from sustainable.reporting.forecasting import summary as study_a
 from sustainable.reporting.forecasting.tables import forecasting_tables
+from sustainable.reporting.forecasting.transfer import candidates_on
+from sustainable.reporting.forecasting.transfer_tables import transfer_tables
 from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.published import read_citation
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.hosts import judge_hosts
-from sustainable.reporting.policies.hosts_tables import hosts_table
+from sustainable.reporting.policies.hosts_tables import hosts_tables
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
-from sustainable.reporting.tables import ReportTable
+from sustainable.reporting.tables import ReportTable, verdicts_table
 from sustainable.reporting.templates import Latex, render_html, render_latex
 from sustainable.reporting.webpage.entries import claim_groups
 from sustainable.reporting.webpage.values import webpage_values
+from sustainable.reporting.wording import story_values
+
 
 ASSETS = (
     "webpage/page.css",
@@ -42,6 +48,21 @@ ASSETS = (
 """Files beside the templates that the HTML report embeds as they are."""
 SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 """A comment for which a browser's tools would request a file."""
+TURNED = (
+    "blocks", "audited_latex", "repairs", "searchers", "layerwise", "policies", "policies_savings",
+    "policies_split", "policies_survival", "policies_libraries", "policies_memory", "policies_scores",
+    "policies_hosts", "notebook_tests", "transfer", "targets_hosts",
+)  # fmt: skip
+"""Tables that are too wide for an upright page of the paper."""
+VERDICTS_CAPTION = (
+    "Study A: what its source and its later version claim (A), and what this artifact claims (C), with the "
+    "verdict that a rule computes from the rows, and the verdicts on the parts of a claim. Rules and reasons "
+    "are in the appendix."
+)
+POLICY_VERDICTS_CAPTION = (
+    "Study B: what its source claims, with the verdict that a rule computes from the rows, and the verdicts "
+    "on the parts of a claim. Rules and reasons are in the appendix."
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +99,8 @@ class Report:
 def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     """Read the run in the folder `data`, judge it, and collect what is printed.
 
-    `hosts`: folder of rows from other hosts, see `judge_hosts`.
+    `hosts`: folder of rows from other hosts, see `judge_hosts`. CITATION.cff stands above the folder of
+    `published`.
     """
     parameters = read_section(params, "report", ReportParameters)
     sources = read_published(published), read_published_policies(published)
@@ -92,23 +114,54 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     statements = sources[0]["claims"] | sources[1]["claims"]
     found = Findings(study, policies, judge_claims(analysis, statements))
     others = judge_hosts(hosts, policies_run, analysis, statements)
-    declared = [
+    forecaster = [
+        verdicts_table("verdicts", VERDICTS_CAPTION, found.claims("AC")),
         *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
+        *_tables_by_host(run, study, params, hosts),
+    ]
+    agents = [
+        verdicts_table("policies_verdicts", POLICY_VERDICTS_CAPTION, found.claims("B")),
         *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
-        hosts_table(found.claims("BF"), others),
+        *hosts_tables(found.claims("BF"), others, _conditions(run, policies_run)),
         *notebook_tables(policies.notebook, rule, parameters),
     ]
-    tables = {table.name: replace(table, stamp=found.stamp) for table in declared}
+    forecaster, agents = (
+        [replace(table, stamp=found.stamp, turned=table.name in TURNED) for table in part]
+        for part in (forecaster, agents)
+    )
     values = {
         **study_a.forecasting_values(run, study, sources[0], parameters),
         **study_b.policies_values(policies_run, policies),
         **webpage_values(run, study, found.judged, params, parameters),
-        "tables": tables,
+        **story_values(study, policies),
+        "claims": {claim.id: claim for claim in found.judged},
+        "a_claims": found.claims("AC"),
+        "b_claims": found.claims("B"),
+        "turned_a": [table.name for table in forecaster if table.turned],
+        "turned_b": [table.name for table in agents if table.turned],
+        "citation": read_citation(published.parents[1] / "CITATION.cff"),
+        "tables": {table.name: table for table in (*forecaster, *agents)},
         "stamp": found.stamp,
         "rows_sha256": rows_sha256(data),
         "minutes": minutes_of(run, policies_run),
     }
-    return Report(run, policies_run, sources[1], found, tables, values)
+    return Report(run, policies_run, sources[1], found, values["tables"], values)
+
+
+def _tables_by_host(run: Run, study: study_a.Forecasting, params: Path, hosts: Path) -> list[ReportTable]:
+    """The tables of candidates on several hosts, of the task that other hosts have timed."""
+    reward = read_section(params, "compare_searchers", DeploymentReward, "reward")
+    by_task = {name: candidates_on(hosts, name) for name in run.tasks}
+    name = max(by_task, key=lambda task: len(by_task[task]))
+    task = study.tasks[name]
+    sizes = task.audited.batch_sizes
+    return transfer_tables(task.title, run.tasks[name].candidates, by_task[name], reward, sizes)
+
+
+def _conditions(run: Run, policies_run: PoliciesRun) -> dict[str, Any]:
+    """The conditions of every table of measurements, by name."""
+    tasks = {name: task.conditions for name, task in run.tasks.items()}
+    return {**run.conditions, **tasks, "policies": policies_run.conditions}
 
 
 def write_pages(templates: Path, out: Path, values: Mapping[str, Any], pictures: Sequence[str]) -> None:
@@ -144,8 +197,7 @@ def latex_sources(values: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str
     for table in values["tables"].values():
         if table.page != "html":
             shown = table.on("latex")
-            environment = "longtable" if table.long else "tabular"
-            printed = {"table": shown, "alignment": Latex(shown.alignment), "environment": environment}
+            printed = {"table": shown, "alignment": Latex(shown.alignment)}
             pages[f"tables/{table.name}.tex"] = ("table.tex.j2", printed)
     return pages | {"paper.tex": ("paper.tex.j2", values)}
 

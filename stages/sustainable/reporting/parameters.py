@@ -42,6 +42,7 @@ class PoliciesParameters:
     minimum_models: Annotated[int, Field(ge=2)]  # with fewer, a statement about models is not decided
     memory_change: Share  # relative change that the claim is about; only a narrower interval can decide it
     negligible_fall: Share  # of memory: the largest that still counts as about that change
+    split_of_interest: Share  # smallest difference between two shares of policies that a claim is about
     prediction_margin: Share  # largest relative error that Amdahl's prediction may have
 
 

@@ -23,3 +23,22 @@ def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, An
     if missing:
         raise UserError(f"{path}: {study}.{min(missing)} is missing; restore the file from git")
     return dict(content)
+
+
+def read_citation(path: Path) -> dict[str, Any]:
+    """Read the title and the authors of this artifact from its CITATION.cff.
+
+    Raises `UserError` if the file cannot be read, or has neither.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        authors = [
+            entry.get("name") or f"{entry['given-names']} {entry['family-names']}"
+            for entry in content["authors"]
+        ]
+        return {"title": str(content["title"]), "authors": authors, "version": str(content["version"])}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: needs a title, authors and a version ({problem}); restore it from git"
+        ) from None

@@ -70,7 +70,11 @@ class Column:
 
     @property
     def latex(self) -> str:
-        return self.align if self.width is None else rf"p{{{self.width}\linewidth}}"
+        return (
+            self.align
+            if self.width is None
+            else rf">{{\raggedright\arraybackslash}}p{{{self.width}\linewidth}}"
+        )
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class ReportTable:
     rows: Sequence[Row]
     stamp: str = ""  # printed across the table if its rows are no evidence
     long: bool = False  # may break across pages
+    turned: bool = False  # too wide for a page of the paper unless turned
     page: Page | None = None  # the only page that shows the table; None: both
 
     def on(self, page: Page) -> "ReportTable":
@@ -131,6 +136,17 @@ class ReportTable:
         columns = [column for column, keep in zip(self.columns, kept, strict=True) if keep]
         rows = [replace(row, values=list(_kept(row.values, kept))) for row in self.rows]
         return replace(self, columns=columns, rows=rows)
+
+    @property
+    def heads(self) -> list[str]:
+        """What ends each copy of the header in LaTeX: a long table has one for its first page and one for the
+        others."""
+        return ["firsthead", "head"] if self.long else [""]
+
+    @property
+    def anchor(self) -> str:
+        """The end of its label in the paper."""
+        return self.name.replace("_", "-")
 
     @property
     def alignment(self) -> str:
@@ -168,6 +184,17 @@ def _kept(values: Sequence[Any], kept: Sequence[bool]) -> Iterator[Any]:
         if visible:
             yield Spanning(value.value, visible) if isinstance(value, Spanning) else value
         place += span
+
+
+def verdicts_table(name: str, caption: str, claims: Sequence[Any]) -> ReportTable:
+    """Declare a short table of judged claims, for the paper's main part: statement, verdict and its parts."""
+    columns = (Column(""), Column("Claim", width=0.5), Column("Verdict"), Column("Parts", width=0.27))
+    rows = []
+    for claim in claims:
+        parts = "; ".join(f"{part}: {verdict}" for part, verdict in claim.parts.items())
+        verdict = VerdictText(claim.verdict.replace(" on this host", ""))
+        rows.append(Row([claim.id, claim.statement, verdict, parts]))
+    return ReportTable(name, caption, columns, rows, page="latex")
 
 
 def claims_table(

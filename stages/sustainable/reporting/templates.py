@@ -4,7 +4,7 @@ Printed values are escaped; an unknown name is an error. Filters format the numb
 holds one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from sustainable.reporting.formats import ceiling_share, declared_percent, fixed, grouped, interval_text
-from sustainable.reporting.formats import percent, significant, words
+from sustainable.reporting.formats import ceiling_share, declared_percent, difference_text, fixed, grouped
+from sustainable.reporting.formats import interval_text, percent, significant, small_ratio_text, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
+from sustainable.reporting.wording import compared_regret, counted_verdicts, fraction_text, inline, listed
+from sustainable.reporting.wording import parts_text, relation
+from sustainable.reporting.forecasting.searching import searcher_name
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "\\": r"\textbackslash{}",
@@ -36,7 +39,23 @@ FILTERS: dict[str, Any] = {
     "declared": declared_percent,
     "words": words,
     "share": partial(interval_text, digits=1, as_percent=True),
+    "interval": interval_text,
+    "ratio": small_ratio_text,
+    "difference": difference_text,
+    "rounded": significant,
+    "fraction": fraction_text,
+    "relation": relation,
+    "listed": listed,
+    "inline": inline,
+    "searcher": searcher_name,
+    "parts": parts_text,
+    "verdicts": counted_verdicts,
+    "regret": compared_regret,
 }
+
+
+HEADER_WIDTH = 12
+"""Letters from which on the header of a column is broken."""
 
 
 class Latex(str):
@@ -58,6 +77,16 @@ def cell_latex(text: Text) -> Latex:
     if isinstance(text, Code):
         return Latex(rf"\texttt{{{escaped}}}")
     return Latex(rf"(struck out) \emph{{{escaped}}}" if isinstance(text, Struck) else escaped)
+
+
+def header_latex(text: str) -> Latex:
+    """Typeset the header of a column, a long one in two lines of about equal length."""
+    words_of = text.split()
+    if len(text) <= HEADER_WIDTH or len(words_of) < 2:
+        return Latex(escape_latex(text))
+    splits = [(" ".join(words_of[:cut]), " ".join(words_of[cut:])) for cut in range(1, len(words_of))]
+    first, second = min(splits, key=lambda parts: max(map(len, parts)))
+    return Latex(rf"\shortstack[l]{{{escape_latex(first)}\\{escape_latex(second)}}}")
 
 
 def cell_html(text: Text) -> Markup:
@@ -88,11 +117,13 @@ def latex_environment(folder: Path) -> jinja2.Environment:
     )
 
 
-def _environment(folder: Path, cell: Callable[[Text], str], **options: Any) -> jinja2.Environment:
+def _environment(
+    folder: Path | Sequence[Path], cell: Callable[[Text], str], **options: Any
+) -> jinja2.Environment:
     loader, undefined = jinja2.FileSystemLoader(folder), jinja2.StrictUndefined
     blocks: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = jinja2.Environment(loader=loader, undefined=undefined, **blocks, **options)
-    environment.filters |= FILTERS | {"cell": cell}
+    environment.filters |= FILTERS | {"cell": cell, "header": header_latex}
     return environment
 
 
@@ -101,11 +132,11 @@ def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     return latex_environment(folder).get_template(name).render(values)
 
 
-def html_environment(folder: Path) -> jinja2.Environment:
-    """Create the environment of HTML templates, which escapes what it prints."""
+def html_environment(folder: Path | Sequence[Path]) -> jinja2.Environment:
+    """Create the environment of HTML templates of one or several folders; it escapes what it prints."""
     return _environment(folder, cell_html, autoescape=True)
 
 
-def render_html(folder: Path, name: str, values: Mapping[str, Any]) -> str:
+def render_html(folder: Path | Sequence[Path], name: str, values: Mapping[str, Any]) -> str:
     """Render an HTML template; Jinja2 escapes what it prints."""
     return html_environment(folder).get_template(name).render(values)

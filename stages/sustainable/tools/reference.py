@@ -24,7 +24,7 @@ from sustainable.reporting.pages import report_on
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import read_lock, read_yaml
 from sustainable.verification.manifest import SETTINGS, host_of, manifest_of
-from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, ROOT, Place, read_claims
+from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, ROOT, Place, read_claims
 from sustainable.verification.rerender import rerender, write_descriptions
 from sustainable.verification.taking import refuse_changed, take_stages
 from sustainable.verification.tiers.integrity import root_sha256, shipped_name
@@ -138,7 +138,7 @@ def fill(root: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
         if entry["shipped"]:
             copy(root / path, folder / shipped_name(path))
     copy(root / "dvc.lock", folder / "dvc.lock")
-    write_json(folder / "host.json", host_of(root))
+    write_json(folder / HOST, host_of(root))
     write_json(folder / "effort.json", latest_efforts((root / LOG).read_text(encoding="utf-8")))
     write_json(folder / MANIFEST, manifest)
     write_descriptions(folder, manifest, root, run_git(root, "log", "-1", "--format=%cs").strip())

@@ -14,8 +14,8 @@ from sustainable.core.files import write_text
 from sustainable.verification.lock import read_yaml
 
 COPIED = (
-    "dvc.yaml", "params.yaml", ".dvcignore", "stages", "data/raw", "data/hosts", "paper/templates",
-    "paper/published.yaml", "paper/references.bib",
+    "dvc.yaml", "params.yaml", ".dvcignore", "stages", "data/raw", "data/hosts", "data/actors",
+    "paper/templates", "paper/published.yaml", "paper/references.bib", "CITATION.cff",
 )  # fmt: skip
 EXTENSIBLE = ("train_policies.cells", "train_policies.recipes")
 """Sections of params.yaml to which a profile may add names; read_section checks what it adds."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 Tier = Literal["T0", "T1", "T2", "T3", "T4"]
-Status = Literal["ok", "FAIL", "stale", "skipped"]
+Status = Literal["ok", "FAIL", "stale", "skipped", "other CPU"]
 Origin = Literal["shipped", "recomputed here"]
 HERE: Origin = "recomputed here"
 
@@ -29,7 +29,7 @@ class Item:
     name: str
     status: Status
     """`stale`: the shipped rows were measured by other code or parameters than this checkout's. `skipped`:
-    not checked, which never counts as a pass."""
+    not checked, which never counts as a pass. `other CPU`: both values are shown, and neither is wrong."""
     origin: Origin
     detail: str = ""
     """For `skipped` the reason."""
@@ -44,7 +44,7 @@ class Item:
     @property
     def line(self) -> str:
         """One line. A failure says what was expected, what was found, and what to do."""
-        text = f"{self.status:<7} {self.tier}  {self.name}  [{self.origin}]"
+        text = f"{self.status:<9} {self.tier}  {self.name}  [{self.origin}]"
         if self.detail:
             text += f"  {self.detail}"
         if self.status == "stale":
@@ -93,6 +93,11 @@ def strictly(items: Sequence[Item]) -> list[Item]:
 def skipped(tier: Tier, name: str, why: str, origin: Origin = "shipped") -> Item:
     """Return an item for something that was not checked, with the reason."""
     return Item(tier, name, "skipped", origin, why)
+
+
+def on_other_cpu(tier: Tier, name: str, kinds: str, values: str) -> Item:
+    """Return an item for values of two kinds of CPU (`kinds` names them), which need not agree."""
+    return Item(tier, name, "other CPU", HERE, f"{values} ({kinds})")
 
 
 def counts(items: Sequence[Item]) -> dict[Tier, dict[Status, int]]:

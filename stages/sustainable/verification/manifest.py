@@ -13,7 +13,8 @@ from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_yaml
-from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, TASKS, Place, read_claims
+from sustainable.verification.place import ACTORS, HOST, HOSTS, MANIFEST, REFERENCE, TASKS
+from sustainable.verification.place import Place, read_claims
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
 PAPER = "paper/paper.pdf"
@@ -46,9 +47,9 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
 
 
 def raw_files(root: Path) -> list[str]:
-    """The CSVs that params.yaml names, and the rows that were measured on other hosts."""
+    """The CSVs that params.yaml names, rows that were measured on other hosts, and the pinned actors."""
     tables = {str(csv) for csv in read_protocols(root / "params.yaml").values()}
-    return sorted(tables | {str(Path(HOSTS, name)) for name in files_in(root / HOSTS)})
+    return sorted(tables.union(str(Path(at, name)) for at in (HOSTS, ACTORS) for name in files_in(root / at)))
 
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:
@@ -124,7 +125,24 @@ def tier_of(path: str, tiers: Mapping[str, str]) -> str:
 
 
 def host_of(root: Path) -> dict[str, Any]:
-    """The host of a run as its measuring stages described it, and every pinned package."""
-    paths = {name: root / f"data/benchmark/{name}.conditions.json" for name in (*TASKS, "policies")}
-    described = {name: read_json(path)["host"] for name, path in paths.items()}
-    return {"measured_on": described, "packages": pins(root)}
+    """The hosts of a run as its measuring stages described them, and every pinned package."""
+    return {"measured_on": measured_on(root / "data"), "packages": pins(root)}
+
+
+def measured_on(data: Path) -> dict[str, Any]:
+    """The host of each measurement, by the name of its table: stages may run on different hosts."""
+    ending = ".conditions.json"
+    paths = sorted((data / "benchmark").glob(f"*{ending}")) + sorted((data / "search").glob(f"*/*{ending}"))
+    names = (
+        path.relative_to(data).as_posix().removeprefix("benchmark/").removesuffix(ending) for path in paths
+    )
+    return {name: read_json(path)["host"] for name, path in zip(names, paths, strict=True)}
+
+
+def check_host(place: Place) -> Iterator[Item]:
+    """Check that host.json describes the hosts of the shipped rows."""
+    stated = dict(read_json(place.reference / HOST)["measured_on"])
+    found = measured_on(place.reference)
+    wrong = [f"{name} has another host" for name in found | stated if found.get(name) != stated.get(name)]
+    advice = "`make reference PAGES=1` writes it again"
+    yield none_wrong("T0", HOST, "shipped", f"hosts of {len(found)} tables", wrong, advice=advice)

@@ -14,9 +14,10 @@ ROOT = Path(__file__).resolve().parents[3]
 """The folder of this project."""
 REFERENCE = "data/reference"
 HOSTS = "data/hosts"  # rows that were measured elsewhere, a folder per host
+ACTORS = "data/actors"  # policies that are not trained but shipped
 TASKS = ("weather", "mnist1d")
 """The audited tasks of params.yaml; the files of each lie in folders of its name."""
-SUMS, MANIFEST = "SHA256SUMS", "manifest.json"
+SUMS, MANIFEST, HOST = "SHA256SUMS", "manifest.json", "host.json"
 UNLISTED = (SUMS, "README.md")
 """Files of the reference that `SHA256SUMS` does not list: itself, and the text that explains it."""
 

@@ -23,8 +23,8 @@ from sustainable.verification.export.witness import CRATE, WITNESS, write_witnes
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, comparable, files_in, inside, md5_of, read_yaml
 from sustainable.verification.manifest import PAPER, claim_entries, declared_of, declared_tiers, entries_of
-from sustainable.verification.manifest import raw_files
-from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, UNLISTED, Place, read_claims
+from sustainable.verification.manifest import measured_on, raw_files
+from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SUMS, UNLISTED, Place, read_claims
 from sustainable.verification.tiers import integrity
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
@@ -135,6 +135,7 @@ def write_reference(place: Place, folder: Path, rendered: Path, stage: Stage) ->
         copy(rendered / path, folder / shipped_name(path))
     write_lock(folder / "dvc.lock", {REPORT: stage}, manifest["artifacts"], place.root)
     write_json(folder / MANIFEST, manifest)
+    write_json(folder / HOST, read_json(folder / HOST) | {"measured_on": measured_on(folder)})
     write_descriptions(folder, manifest, place.root, published_on(folder))
 
 
@@ -163,7 +164,7 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
         print(f"{PAPER}: no TeX here, so the manifest no longer lists the PDF")
     before = place.manifest["sources"]
     sources = {name: file_sha256(place.root / name) for name in sorted({*before, *raw_files(place.root)})}
-    if pins(place.root) != read_json(place.reference / "host.json")["packages"]:
+    if pins(place.root) != read_json(place.reference / HOST)["packages"]:
         sources["requirements.txt"] = before["requirements.txt"]
     claims = claim_entries(rendered / "paper/claims.json")
     return place.manifest | {"artifacts": artifacts, "claims": claims, "sources": sources}

@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from sustainable.forecasting.compression.actions import ACTION_COUNT
-from sustainable.forecasting.search.landscape import BudgetSpent, Landscape, Ledger, Point, SearchTarget
+from sustainable.forecasting.search.landscape import BudgetSpent, Landscape, Ledger, Point
+from sustainable.forecasting.search.objective import SearchTarget
 
 DECISIONS = 4
 EAGER_PRECISIONS = ("fp32", "int8")

@@ -5,40 +5,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass as plain_dataclass
 from itertools import product
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 
 from sustainable.core.errors import UserError
-from sustainable.core.parameters import STRICT
 from sustainable.forecasting.compression.actions import ACTION_COUNT, Configuration
-
-SEARCHED_FAMILIES = ("grid", "diagonal")
-"""The families of candidates that are searched; masked networks save nothing and are left out."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class DeploymentReward:
-    """The reward of a deployment: less CPU time than the baseline, with little loss of accuracy."""
-
-    batch_size: Annotated[int, Field(ge=1)]  # batch size at which CPU time counts
-    accuracy_margin: Annotated[float, Field(ge=0.0, le=1.0)]  # loss of accuracy that has no penalty
-    penalty_per_point: Annotated[float, Field(ge=0.0, le=1000.0)]
-    """Penalty in nats for each percentage point of loss beyond the margin."""
-
-    def of(self, speedup: float, loss: float) -> float:
-        """Return the reward in nats: ln of the speed-up minus the penalty for `loss`, a share."""
-        return math.log(speedup) - self.penalty_per_point * 100 * max(0.0, loss - self.accuracy_margin)
-
-
-class SearchTarget(NamedTuple):
-    """The precision and the runtime of a deployment."""
-
-    precision: str
-    runtime: str
+from sustainable.forecasting.search.objective import BASELINE, SEARCHED_FAMILIES
+from sustainable.forecasting.search.objective import DeploymentReward, SearchTarget
 
 
 class Point(NamedTuple):
@@ -56,9 +31,6 @@ class SearchOutcome(NamedTuple):
     reward: float
     log_cpu_time: float
     accuracy_loss: float
-
-
-BASELINE = SearchTarget("fp32", "torch-eager")
 
 
 @plain_dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from sustainable.core.parameters import STRICT
-from sustainable.forecasting.search.landscape import BudgetSpent, Landscape, Ledger, Point, SearchTarget
+from sustainable.forecasting.search.landscape import BudgetSpent, Landscape, Ledger, Point
+from sustainable.forecasting.search.objective import SearchTarget
 
 Reach = Literal["any", "adjacent"]
 

@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from sustainable.core.parameters import STRICT, Share
 from sustainable.forecasting.search import local, mixed_cmaes, ppo, samplers
-from sustainable.forecasting.search.landscape import BudgetSpent, DeploymentReward, Landscape, Ledger, Point
+from sustainable.forecasting.search.landscape import BudgetSpent, Landscape, Ledger, Point
+from sustainable.forecasting.search.objective import DeploymentReward
 
 
 @dataclass(frozen=True, config=STRICT)

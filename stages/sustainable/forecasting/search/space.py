@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sustainable.forecasting.search.landscape import (
-    SEARCHED_FAMILIES,
-    DeploymentReward,
-    Landscape,
-    Point,
-)
+from sustainable.forecasting.search.landscape import Landscape, Point
+from sustainable.forecasting.search.objective import SEARCHED_FAMILIES, DeploymentReward
 
 TIE_ERRORS = 2.0
 """Standard errors of a difference of rewards within which two candidates are tied."""

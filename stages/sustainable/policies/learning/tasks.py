@@ -1,4 +1,7 @@
-"""Training of all policies side by side: each is kept once it is done, and a failure harms no other."""
+"""Training of all policies side by side: each is kept once it is done, and a failure harms no other.
+
+Pinned actors are not trained but taken from data/actors; their returns are measured like the others'.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -6,6 +9,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
@@ -16,8 +20,9 @@ from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.parallel import in_metered_parallel
 from sustainable.policies.environments.guarded import Record, caught, make_environment, refuse_faults
-from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun
 from sustainable.policies.learning import training
+from sustainable.policies.learning.pinned import take_actor
+from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun, pinned_runs
 from sustainable.policies.policy import save_policy
 
 
@@ -32,19 +37,28 @@ def announce_faults(cells: Sequence[TrainingRun]) -> None:
 
 
 def train_policies(
-    cells: Sequence[TrainingRun], parameters: PolicyTrainingParameters, metering: MeterParameters, work: Path
+    cells: Sequence[TrainingRun],
+    parameters: PolicyTrainingParameters,
+    metering: MeterParameters,
+    actors: Path,
+    work: Path,
 ) -> tuple[list[Record], dict[str | Path, Path]]:
-    """Train and evaluate all cells, except those that an earlier run has.
+    """Train and evaluate all cells, except those that an earlier run has; take the pinned ones.
 
-    Returns their records in the same order, and the files of the policies, weights and description, by their
-    place in a folder of policies. When all are done, raises `UserError` naming those that failed; the others
-    are kept in `work`.
+    Returns their records in the same order, and the files of the policies, weights and description, by
+    their place in a folder of policies. When all are done, raises `UserError` naming those that failed; the
+    others are kept in `work`.
     """
+    pinned = {cell.name for cell in pinned_runs(parameters)}
     longest_first = sorted(cells, key=lambda cell: -cell.recipe.steps)  # so that workers end at the same time
     evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
-    tasks = []
+    tasks: list[tuple[Any, ...]] = []
     files: dict[str | Path, Path] = {}
     for cell in longest_first:
+        if cell.name in pinned:
+            tasks.append((take_and_evaluate, cell, parameters, actors))
+            files |= {path: actors / path for path in (cell.file, cell.file.with_suffix(".json"))}
+            continue
         # Kept until all are done: one folder per recipe and evaluation.
         folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
         weights = folder / cell.file.name
@@ -79,6 +93,18 @@ def train_and_evaluate(
         "costs": log.costs,
         "steps": policy.total_steps,
         "weights_sha256": tensors_sha256(policy.actor.state_dict()),
+        "returns": training.returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
+    }
+
+
+def take_and_evaluate(cell: TrainingRun, parameters: PolicyTrainingParameters, actors: Path) -> Record:
+    """Take a pinned actor, and evaluate it. What its training cost is not known, so no cost is counted."""
+    policy, record = take_actor(cell, actors)
+    return {
+        "curve": record["curve"],
+        "costs": [],
+        "steps": policy.total_steps,
+        "weights_sha256": record["weights_sha256"],
         "returns": training.returns_of(policy, cell.recipe.options, evaluation_seeds(parameters)),
     }
 

@@ -10,7 +10,7 @@ replay buffer with `learning_starts` steps of the policy.
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from sb3_contrib import TRPO
 from stable_baselines3 import DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -26,8 +27,9 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
-from torch import nn
+from torch import Tensor, nn
 
 from sustainable.core.errors import UserError
 from sustainable.core.tensors import read_tensors, write_tensors
@@ -87,8 +89,8 @@ def new_model(run: TrainingRun) -> BaseAlgorithm:
     in the environment.
     """
     check_settings(run)
-    settings: dict[str, Any] = dict(run.recipe.settings)
-    environments = _environments(run, float(settings.get("gamma", 0.99)))
+    settings = {name: scheduled(value) for name, value in run.recipe.settings.items()}
+    environments = scaled_environments(run, float(settings.get("gamma", 0.99)))
     outputs, low, _ = action_bounds(environments.action_space)
     if not low and run.algorithm in SQUASHED:
         raise UserError(f"{run.environment} has discrete actions: {run.algorithm} needs continuous ones")
@@ -101,15 +103,31 @@ def new_model(run: TrainingRun) -> BaseAlgorithm:
     }
     if "log_std_init" in settings:
         network["log_std_init"] = settings.pop("log_std_init")
-    if "action_noise" in settings:
-        deviation = np.full(outputs, settings.pop("action_noise"))
-        settings["action_noise"] = NormalActionNoise(np.zeros(outputs), deviation)
+    settings |= _noise(settings.get("action_noise"), outputs)
     algorithm: Any = ALGORITHMS[run.algorithm]
     model: BaseAlgorithm = algorithm(
         "MlpPolicy", environments, policy_kwargs=network, seed=run.seed, device="cpu", **settings
     )
     _fuse_entropy_optimizer(model)
     return model
+
+
+def scheduled(value: Any) -> Any:
+    """Return a setting as the algorithm takes it: `lin_0.001` becomes a schedule from 0.001 to 0."""
+    return LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0) if isinstance(value, str) else value
+
+
+def off_policy_settings(run: TrainingRun, actions: spaces.Space[Any]) -> dict[str, Any]:
+    """Return the arguments of SAC, TD3 or DDPG that a recipe sets."""
+    settings: dict[str, Any] = dict(run.recipe.settings)
+    return settings | _noise(settings.get("action_noise"), action_bounds(actions)[0])
+
+
+def _noise(deviation: float | None, outputs: int) -> dict[str, Any]:
+    """Return the Gaussian noise of a recipe's `action_noise`, or nothing if it has none."""
+    if deviation is None:
+        return {}
+    return {"action_noise": NormalActionNoise(np.zeros(outputs), np.full(outputs, deviation))}
 
 
 def _fuse_entropy_optimizer(model: BaseAlgorithm) -> None:
@@ -119,7 +137,7 @@ def _fuse_entropy_optimizer(model: BaseAlgorithm) -> None:
         model.ent_coef_optimizer = torch.optim.Adam([model.log_ent_coef], lr=rate, fused=True)
 
 
-def _environments(run: TrainingRun, gamma: float) -> VecNormalize:
+def scaled_environments(run: TrainingRun, gamma: float) -> VecNormalize:
     """Make the copies of the environment, with episode statistics and scaled observations and rewards."""
     recipe = run.recipe
     copies = DummyVecEnv([lambda: make_environment(run.environment, **recipe.options)] * recipe.copies)
@@ -255,13 +273,21 @@ def _resume(model: BaseAlgorithm, run: TrainingRun, log: TrainingLog, checkpoint
 
 def export(model: BaseAlgorithm, run: TrainingRun) -> Policy:
     """Return the model's current actor with the scale of its observations."""
+    layers = linear_layers(*_networks(model))
+    return with_statistics(model, run, [(layer.weight, layer.bias) for layer in layers])
+
+
+def with_statistics(
+    model: BaseAlgorithm, run: TrainingRun, weights: Sequence[tuple[Tensor, Tensor]]
+) -> Policy:
+    """Return an actor with the layers' `weights` ([outputs, inputs] and [outputs]) and the model's scales."""
     assert model.observation_space.shape is not None
     outputs, low, high = action_bounds(model.action_space)
     squashed, inputs = run.algorithm in SQUASHED, model.observation_space.shape[0]
     hidden, activation = run.recipe.hidden, run.recipe.activation
     actor = Actor(ActorArchitecture(inputs, outputs, hidden, activation, low, high, squashed))
-    for target, source in zip(actor.layers, linear_layers(*_networks(model)), strict=True):
-        target.load_state_dict(source.state_dict())
+    for layer, (weight, bias) in zip(actor.layers, weights, strict=True):
+        layer.load_state_dict({"weight": weight, "bias": bias})
     # VecNormalize keeps mean and variance in float64 and divides by sqrt(var + epsilon). The actor multiplies
     # by the reciprocal, computed in float64 and rounded once to float32.
     statistics: Any = scales_of(model).obs_rms

@@ -193,6 +193,7 @@ AUDITED_CLAIMS = (
         judge=judge_saving,
         decided_by=AUDITED_FILES,
         needs=("CPU time", "exact counts"),
+        host_dependent="the deployment is chosen by costs that were measured on the host",
     ),
     Declaration(
         id="C2",

@@ -24,6 +24,7 @@ DIRECTION = (
     "hold without flagged windows"
 )
 SIZE = "size: the published ratio lies within the interval widened by the noise floor, and 1 outside"
+INT8_KERNELS = "what int8 saves depends on the CPU's instructions for it"
 TESTS = ("p", "p_holm", "p_equivalence", "detectable")
 Direction = Literal["lower", "higher"]
 ACCURACY_FILES = (ROW_FILES["published"], HIT_TABLES["published"])
@@ -169,6 +170,7 @@ PUBLISHED_CLAIMS = (
         judge=judge_quantization,
         decided_by=COST_FILES,
         needs=("energy counter",),
+        host_dependent=INT8_KERNELS,
     ),
     _declared(
         id="A3",
@@ -180,6 +182,7 @@ PUBLISHED_CLAIMS = (
         judge=judge_published_saving,
         decided_by=COST_FILES,
         needs=("latency", "energy counter"),
+        host_dependent=INT8_KERNELS,
     ),
     _declared(
         id="A4",

@@ -162,15 +162,19 @@ def _line(
         counts={name: int(first[name]) for name in COUNTS},
         hits=hits,
         outcomes={outcome: statistics.summarise_values(own[outcome]) for outcome in COMPARED},
-        compared={outcome: _compare(own, base, twin, outcome, parameters) for outcome in COMPARED},
+        compared={outcome: compare_outcome(own, base, twin, outcome, parameters) for outcome in COMPARED},
         watts_range=None if key == BASELINE else _watts_range(own, base),
         flagged=int(own["flags"].notna().sum()),
     )
 
 
-def _compare(
+def compare_outcome(
     own: pd.DataFrame, base: pd.DataFrame, twin: pd.DataFrame, outcome: str, parameters: ReportParameters
 ) -> Comparison:
+    """Compare the column `outcome` of a configuration with the baseline's; rows are paired by block.
+
+    `flags` must be missing in rows without a flag.
+    """
     values, reference, control = (part[outcome].astype(float) for part in (own, base, twin))
     logs = statistics.paired_log_ratios(values, reference)
     both = (np.log(values / reference), np.log(control / reference))

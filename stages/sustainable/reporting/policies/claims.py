@@ -1,4 +1,4 @@
-"""Claims of the second source, B1 to B4, and of its course notebook, B6.
+"""Claims of the second source, B1 to B5, and of its course notebook, B6.
 
 Modelled energy restates CPU time, so a claim about energy is then decided on CPU time, and its reason says
 that energy itself cannot be tested. Policies that have not learned are named and left out.
@@ -12,14 +12,14 @@ from typing import Any
 
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.policies.returns import SURVIVES
-from sustainable.reporting.declaration import ROW_FILES, Analysis, Declaration, Judgement
+from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Analysis, Declaration, Judgement
 from sustainable.reporting.formats import interval_text, share_text
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import PoliciesParameters, ReportParameters
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.notebook import judge_notebook
 from sustainable.reporting.policies.pooling import Pairs, costs_as_much
-from sustainable.reporting.policies.returns import PRUNERS, QUANTIZERS
+from sustainable.reporting.policies.returns import OFF_POLICY, ON_POLICY, PRUNERS, QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 from sustainable.statistics import Estimate, noise_floor, verdict_on_ratio, weakest
@@ -29,7 +29,10 @@ LIBRARY, IN_ONNX = ("ptdq", "ptsq"), ("ptdq_onnxruntime", "ptsq_onnxruntime")
 MASKS = "unstructured"
 READ_FOR_RETURNS = ("data/policies/table.json", "data/policies/returns.csv")
 NO_WINDOWS: Mapping[str, Any] = {"cells": {"PPO": [], "TRPO": []}}
-TWO_POLICIES = {"cells": {"PPO": ["SimulatedWorkload-v0"], "TRPO": ["Hopper-v5"]}}
+TWO_POLICIES = {
+    "cells": {"PPO": ["SimulatedWorkload-v0"], "TRPO": ["Hopper-v5"]},
+    "pinned": {algorithm: [] for algorithm in OFF_POLICY},
+}
 """The policy that is measured at several doses, and the one whose memory is read."""
 FEWEST = ["baseline", "baseline_twin"]
 MEMORY_ONLY = {
@@ -197,6 +200,41 @@ def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgemen
 
 
 @declare(
+    "B5",
+    rule="all policies, learned or not, of the environments in which both kinds of algorithms were trained; "
+    "a policy keeps its return if its mean raw return under PTDQ is at least {kept_percent:g} % of the "
+    "uncompressed one; difference of the shares of policies that keep it, PPO and TRPO minus SAC and TD3, "
+    "with Newcombe's interval: refuted if it lies wholly below {split_percent:g} points, half of the "
+    "source's difference; otherwise confirmed if it lies wholly above 0; inconclusive with fewer than "
+    "{minimum_models} policies of a kind",
+    decided_by=READ_FOR_RETURNS[1:],
+    also_reads=READ_FOR_RETURNS[:1],
+    needs=("exact counts",),
+    cut={
+        "train_policies": {"cells": {algorithm: ["Hopper-v5", "HalfCheetah-v5"] for algorithm in ON_POLICY}},
+        "compress_policies": {"others": [{"method": "ptdq"}], "shares": [0.5]},
+    },
+)
+def split_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
+    """Whether dynamic quantization costs the return of off-policy policies rather than of on-policy ones."""
+    split, declared = policies.split, parameters.policies
+    if split is None:
+        return Judgement(INCONCLUSIVE, "No environment has policies of both kinds.")
+    shares, difference = (split.on_policy, split.off_policy), split.difference
+    verdict = CONFIRMED if difference.low > 0 else INCONCLUSIVE
+    verdict = REFUTED if difference.high < declared.split_of_interest else verdict
+    few = min(share.n for share in shares) < declared.minimum_models
+    kept = [f"{round(share.estimate * share.n)} of {share.n}" for share in shares]
+    return Judgement(
+        INCONCLUSIVE if few else verdict,
+        f"{' and '.join(split.environments)}: PTDQ keeps the return of {kept[0]} policies of PPO and TRPO, "
+        f"and of {kept[1]} of SAC and TD3; difference of the shares {interval_text(difference)}.",
+        asdict(split),
+        EXACT_COUNT,
+    )
+
+
+@declare(
     "B6",
     rule="the notebook's own rule is applied to each seed's experiment; refuted if it also prints CONFIRMED "
     "for most seeds when nothing is compressed (Wilson's interval of the share above one half), because a "
@@ -211,7 +249,7 @@ def notebook_claim(policies: Policies, parameters: ReportParameters) -> Judgemen
     return Judgement(*judge_notebook(policies.notebook))
 
 
-POLICY_CLAIMS = (step_claim, episode_claim, memory_claim, overhead_claim, notebook_claim)
+POLICY_CLAIMS = (step_claim, episode_claim, memory_claim, overhead_claim, split_claim, notebook_claim)
 
 
 def decided_on(policies: Policies, outcome: str) -> str:

@@ -14,18 +14,18 @@ from matplotlib.lines import Line2D
 from sustainable.energy.meter import COUNTER
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import declared_percent
-from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
+from sustainable.reporting.measured_rows import BASELINE, IDLE
 from sustainable.reporting.policies import notebook_figures
-from sustainable.reporting.policies.costs import STEP_PARTS, PolicyLine
+from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, PolicyLine
 from sustainable.reporting.policies.run import CELL, PoliciesRun
 from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
-from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, STYLE, draw_interval, save_figures
+from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, PAGE, PALETTE, PINK
+from sustainable.reporting.style import STYLE, draw_interval, legend_above, name_rows, plain_ticks
+from sustainable.reporting.style import save_figures, shade_noise, spread
 
 PART_COLOURS = {"policy": ORANGE, "environment": BLUE, "remainder": GREY, "length": GREEN}
-PART_LABELS = {"remainder": "remainder (loop, resets)", "length": "episode length"}
+PART_LABELS = {"length": "episode length"}
 CAUSES = ("length", *STEP_PARTS)
-SKY, PINK, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#E69F00", "#000000"
-PALETTE = (BLUE, ORANGE, GREEN, PINK, YELLOW, SKY, GREY, BLACK)
 METHODS = {  # mark and label
     "none": ("o", "uncompressed"),
     "ptdq": ("s", "PTDQ"),
@@ -35,8 +35,8 @@ METHODS = {  # mark and label
     "structured": ("P", "units removed"),
     "mixed": ("X", "units removed + PTDQ"),
 }
-EPISODE_COST = "CPU time of an episode\nrelative to the baseline"
-STEP_COST = "CPU time of a step\nrelative to the baseline"
+EPISODE_COST = "CPU time of an episode\n(baseline = 1)"
+STEP_COST = "CPU time of a step\n(baseline = 1)"
 
 
 def draw_policies(
@@ -64,13 +64,13 @@ def draw_policies(
 def panels_figure(run: PoliciesRun, policies: Policies) -> Figure:
     """Plot the source's panels: size, return and length against cost, cost by component, power over the run,
     and size beside cost."""
-    figure, axes = plt.subplots(3, 2, figsize=(6.8, 8.2))
+    figure, axes = plt.subplots(3, 2, figsize=(PAGE, 7.4))
     _scatter(axes[0, 0], policies, lambda line: line.size_ratio, "step")
-    axes[0, 0].set(xlabel="weights' bytes relative to the baseline", ylabel=STEP_COST)
+    axes[0, 0].set(xlabel="weights' bytes (baseline = 1)", ylabel=STEP_COST)
     _scatter(axes[0, 1], policies, _shown_return, "episode")
     axes[0, 1].set(xlabel="return kept (0: random policy, 1: baseline)", ylabel=EPISODE_COST)
-    _scatter(axes[1, 0], policies, _relative_steps, "episode")
-    axes[1, 0].set(xlabel="steps of an episode relative to the baseline", ylabel=EPISODE_COST)
+    _scatter(axes[1, 0], policies, _relative_steps, "episode", only=lambda cell: cell.ends_early)
+    axes[1, 0].set(xlabel="steps of an episode (baseline = 1)", ylabel=EPISODE_COST)
     _components(axes[1, 1], policies)
     _power(axes[2, 0], run, policies)
     _side_by_side(axes[2, 1], policies)
@@ -79,19 +79,31 @@ def panels_figure(run: PoliciesRun, policies: Policies) -> Figure:
 
 
 def _scatter(
-    axis: Axes, policies: Policies, across: Callable[[PolicyLine], float | None], outcome: str
+    axis: Axes,
+    policies: Policies,
+    across: Callable[[PolicyLine], float | None],
+    outcome: str,
+    only: Callable[[MeasuredCell], bool] = lambda cell: True,
 ) -> None:
-    """Plot one point per cell and configuration: colour is the environment, shape the compression."""
-    colours = environment_colours(policies)
-    look: dict[str, Any] = {"markersize": 4, "alpha": 0.65, "markeredgewidth": 0}
-    for cell in shown(policies):
-        for line in cell.lines.values():
+    """Plot one point per cell and compressed configuration: colour is the cell, shape the compression.
+
+    Points of different cells stand a little apart, because many lie at 1 exactly.
+    """
+    colours, cells = cell_colours(policies), shown(policies)
+    look: dict[str, Any] = {"markersize": 3.6, "alpha": 0.75, "markeredgewidth": 0}
+    found = []
+    for shift, cell in zip(spread(len(cells), 0.03), cells, strict=True):
+        for line in cell.compressed if only(cell) else ():
             effect, x = line.effects[outcome].to_baseline, across(line)
-            if effect is not None and x is not None and line.key != TWIN:
-                mark, _ = METHODS[line.method]
-                axis.plot(x, effect.estimate, mark, color=colours[cell.environment], **look)
+            if effect is not None and x is not None:
+                found.append((x, shift, effect, METHODS[line.method][0], colours[cell.name]))
+    width = max((x for x, *_ in found), default=1) - min((x for x, *_ in found), default=0)
+    for x, shift, effect, mark, colour in found:
+        place = x + shift * width
+        axis.plot([place] * 2, [effect.low, effect.high], color=colour, linewidth=0.5, alpha=0.5)
+        axis.plot(place, effect.estimate, mark, color=colour, **look)
     for line_at in (axis.axhline, axis.axvline):
-        line_at(1, color="black", linewidth=0.5, linestyle=":")
+        line_at(1, color=BLACK, linewidth=0.5, linestyle=":")
     axis.set_yscale("log")
     plain_ticks(axis, "y")
 
@@ -105,20 +117,24 @@ def _shown_return(line: PolicyLine) -> float | None:
     return max(line.kept.estimate, -0.5) if line.kept else None
 
 
-def environment_colours(policies: Policies) -> dict[str, str]:
-    names = dict.fromkeys(cell.environment for cell in policies.cells)
-    return {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+def cell_colours(policies: Policies) -> dict[str, str]:
+    """A colour for each environment and algorithm."""
+    return {cell.name: PALETTE[place % len(PALETTE)] for place, cell in enumerate(policies.cells)}
+
+
+def cell_marks(policies: Policies) -> dict[str, str]:
+    """A mark for each environment and algorithm."""
+    return {cell.name: MARKS[place % len(MARKS)] for place, cell in enumerate(policies.cells)}
 
 
 def _scatter_legend(figure: Figure, policies: Policies) -> None:
-    colours = environment_colours(policies)
-    names = dict.fromkeys(cell.environment for cell in shown(policies))
-    methods = {line.method for cell in shown(policies) for line in cell.lines.values()}
-    handles = [_mark("o", colours[name], name) for name in names]
+    colours = cell_colours(policies)
+    methods = {line.method for cell in shown(policies) for line in cell.compressed}
+    handles = [_mark("o", colours[cell.name], cell.name) for cell in shown(policies)]
     handles += [
         _mark(mark, BLACK, label, markersize=4) for name, (mark, label) in METHODS.items() if name in methods
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
+    legend_above(figure, handles, 5)
 
 
 def _mark(mark: str, colour: str, label: str, **look: Any) -> Line2D:
@@ -135,9 +151,9 @@ def _components(axis: Axes, policies: Policies) -> None:
     cells = of_each_environment(policies)
     for place, cell in enumerate(cells):
         _stack(axis, place, cell.lines[BASELINE].costs, STEP_PARTS)
-    _name_rows(axis, [cell.environment for cell in cells], fontsize=7)
+    name_rows(axis, [cell.environment for cell in cells])
     axis.set_xlabel("CPU time of a step, uncompressed, µs")
-    axis.legend(handles=_part_marks(STEP_PARTS), fontsize=6, frameon=False)
+    _legend_on_top(axis, _part_marks(STEP_PARTS))
 
 
 def _stack(axis: Axes, place: float, values: Mapping[str, float], parts: Sequence[str]) -> None:
@@ -152,10 +168,11 @@ def _stack(axis: Axes, place: float, values: Mapping[str, float], parts: Sequenc
         ends[value >= 0] += value
 
 
-def _name_rows(axis: Axes, names: Sequence[str], **look: Any) -> None:
-    """Label rows from the top."""
-    axis.set_yticks(range(len(names)), names, **look)
-    axis.invert_yaxis()
+def _legend_on_top(axis: Axes, handles: Sequence[Any]) -> None:
+    """Put the legend of one panel above it."""
+    corner = (0.0, 1.0)
+    look: dict[str, Any] = {"handletextpad": 0.2, "columnspacing": 0.7, "borderaxespad": 0.1}
+    axis.legend(handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=len(handles), **look)
 
 
 def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
@@ -169,69 +186,67 @@ def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
     for chosen, colour, label in ((~idle, BLUE, "window"), (idle, ORANGE, "idle window")):
         if chosen.any():
             axis.plot(minutes[chosen], watts[chosen], "o", color=colour, markersize=2, alpha=0.6, label=label)
-    nature = "" if policies.cpu_evidence == COUNTER else f"\n({policies.cpu_evidence}: an estimate)"
+    nature = "" if policies.cpu_evidence == COUNTER else f"\n({policies.cpu_evidence})"
     axis.set(xlabel=f"minutes of measured windows, {cell.name}", ylabel=f"CPU power, W{nature}")
     axis.set_ylim(bottom=0)
-    axis.legend(fontsize=6, frameon=False, loc="lower right")
+    _legend_on_top(axis, axis.get_legend_handles_labels()[0])
 
 
 def _side_by_side(axis: Axes, policies: Policies) -> None:
-    """Plot size and cost per step relative to the baseline: geometric means over the environments shown."""
+    """Plot size and cost per step relative to the baseline: geometric means over the cells shown.
+
+    The lines are the range of the cost over the cells.
+    """
     cells = shown(policies)
     keys = [key for key, line in cells[0].lines.items() if line.compressed]
     for place, key in enumerate(keys):
         lines = [cell.lines[key] for cell in cells if key in cell.lines]
         ratios = [line.effects["step"].to_baseline for line in lines]
         costs = [ratio.estimate for ratio in ratios if ratio]
-        axis.barh(place - 0.2, geometric_mean([line.size_ratio for line in lines]), 0.38, color=GREY)
-        axis.barh(place + 0.2, geometric_mean(costs), 0.38, color=ORANGE)
-    axis.axvline(1, color="black", linewidth=0.6)
-    _name_rows(axis, [policies.labels[key] for key in keys], fontsize=6)
-    axis.set_xlabel("relative to the baseline")
-    handles = [_mark("s", GREY, "bytes"), _mark("s", ORANGE, "CPU time of a step")]
-    axis.legend(handles=handles, fontsize=6, edgecolor="none", framealpha=0.8)
+        size = geometric_mean([line.size_ratio for line in lines])
+        axis.plot(size, place, "s", color=BLUE, markersize=3.5)
+        if costs:
+            axis.hlines(place, min(costs), max(costs), color=ORANGE, linewidth=1)
+            axis.plot(geometric_mean(costs), place, "o", color=ORANGE, markersize=3.5)
+    axis.axvline(1, color=BLACK, linewidth=0.6)
+    axis.set_xlim(left=0)
+    name_rows(axis, [policies.labels[key] for key in keys])
+    axis.set_xlabel("baseline = 1")
+    _legend_on_top(axis, [_mark("s", BLUE, "bytes"), _mark("o", ORANGE, "CPU time of a step")])
 
 
 def geometric_mean(values: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(values)))) if values else float("nan")
 
 
-def plain_ticks(axis: Axes, which: str) -> None:
-    """Label a logarithmic axis with plain numbers; half a decade has few powers of ten."""
-    side = axis.yaxis if which == "y" else axis.xaxis
-    low, high = axis.get_ylim() if which == "y" else axis.get_xlim()
-    wanted = [t for t in (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 30, 100) if low <= t <= high]
-    if high / low < 4:
-        step = 0.1 if high - low < 0.8 else 0.2
-        wanted = [tick for tick in np.arange(0.2, 4, step).round(1) if low <= tick <= high]
-    side.set_ticks(wanted, [f"{tick:g}" for tick in wanted])
-    side.set_ticks([], minor=True)
-
-
 def policies_ratios_figure(policies: Policies) -> Figure:
     """Plot CPU time per step relative to the uncompressed policy under the same runtime."""
-    cells, colours = shown(policies), environment_colours(policies)
+    cells, colours, marks = shown(policies), cell_colours(policies), cell_marks(policies)
     keys = list(dict.fromkeys(line.key for cell in cells for line in cell.compressed))
-    figure, axis = plt.subplots(figsize=(6.2, 0.9 + 0.34 * len(keys)))
-    offsets = np.linspace(-0.3, 0.3, len(cells)) if len(cells) > 1 else [0.0]
-    for offset, cell in zip(offsets, cells, strict=True):
+    row = 0.08 + 0.05 * len(cells)
+    figure, axis = plt.subplots(figsize=(PAGE, 0.8 + row * len(keys)))
+    for offset, cell in zip(spread(len(cells), 0.7), cells, strict=True):
         for place, key in enumerate(keys):
             ratio = cell.lines[key].effects["step"].same_runtime if key in cell.lines else None
-            draw_interval(axis, ratio, place + offset, colours[cell.environment], 1.2, 2.5)
-    for name in dict.fromkeys(cell.environment for cell in cells):
-        axis.plot([], [], "o-", color=colours[name], markersize=3, label=name)
-    axis.axvline(1, color="black", linewidth=0.6)
+            draw_interval(axis, ratio, place + offset, colours[cell.name], mark=marks[cell.name], size=3)
+    for place in range(1, len(keys)):
+        axis.axhline(place - 0.5, color=GREY, linewidth=0.3)
+    axis.axvline(1, color=BLACK, linewidth=0.6)
+    shade_noise(axis, [cell.twin("step") for cell in cells])
     axis.set_xscale("log")
     plain_ticks(axis, "x")
-    _name_rows(axis, [policies.labels[key] for key in keys])
-    axis.set_xlabel("CPU time of a step relative to the uncompressed policy under the same runtime")
-    figure.legend(loc="outside upper center", ncols=4, fontsize=7, frameon=False)
+    name_rows(axis, [policies.labels[key] for key in keys])
+    axis.set_xlabel("CPU time of a step (uncompressed, same runtime = 1)")
+    handles = [_mark(marks[cell.name], colours[cell.name], cell.name) for cell in cells]
+    legend_above(figure, handles, 4)
     return figure
 
 
-def _panels(count: int, width: float, heights: Callable[[int], float], **options: Any) -> tuple[Figure, Any]:
-    """Make `count` panels in at most two columns; `heights`: of a figure with so many rows."""
-    columns = min(2, count)
+def _panels(
+    count: int, width: float, heights: Callable[[int], float], columns: int = 2, **options: Any
+) -> tuple[Figure, Any]:
+    """Make `count` panels in at most `columns`; `heights`: of a figure with so many rows."""
+    columns = min(columns, count)
     rows = -(-count // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width, heights(rows)), squeeze=False, **options)
     for axis in axes.flat[count:]:
@@ -243,24 +258,23 @@ def parts_figure(policies: Policies) -> Figure:
     """Plot CPU time per step by part and configuration, one panel per environment."""
     cells = of_each_environment(policies)
     most = max(len(cell.lines) for cell in cells)
-    figure, axes = _panels(len(cells), 6.8, lambda rows: rows * (0.6 + 0.17 * most), sharey=True)
+    figure, axes = _panels(len(cells), PAGE, lambda rows: 0.3 + rows * (0.5 + 0.145 * most), sharey=True)
     for axis, cell in zip(axes.flat, cells, strict=False):
         for place, line in enumerate(cell.lines.values()):
             _stack(axis, place, line.costs, STEP_PARTS)
-        axis.set_yticks(range(len(cell.lines)), [policies.labels[key] for key in cell.lines], fontsize=6)
-        axis.set_title(cell.name, fontsize=8)
-    axes[0, 0].invert_yaxis()
+        name_rows(axis, [policies.labels[key] for key in cell.lines])
+        axis.set_title(cell.name)
     for axis in axes[-1]:
         axis.set_xlabel("CPU time of a step, µs")
     handles = _part_marks(STEP_PARTS)
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=7, frameon=False)
+    legend_above(figure, handles, 3)
     return figure
 
 
 def split_figure(policies: Policies) -> Figure:
     """Plot the change of an episode's cost by cause: bars add up to the total, the black point."""
     cells = split_cells(policies)
-    figure, axes = plt.subplots(1, len(cells), figsize=(6.8, 3.6), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(cells), figsize=(PAGE, 3.2), sharey=True, squeeze=False)
     for axis, cell in zip(axes[0], cells, strict=True):
         lines = [line for key, line in cell.lines.items() if key != BASELINE]
         for place, line in enumerate(lines):
@@ -268,13 +282,12 @@ def split_figure(policies: Policies) -> Figure:
             _stack(axis, place, found, CAUSES)
             total: Any = line.split["total"]
             draw_interval(axis, total, place, BLACK, 1, 2.5)
-        axis.axvline(0, color="black", linewidth=0.6)
-        axis.set_yticks(range(len(lines)), [policies.labels[line.key] for line in lines], fontsize=6.5)
-        axis.set_title(cell.name, fontsize=8)
+        axis.axvline(0, color=BLACK, linewidth=0.6)
+        name_rows(axis, [policies.labels[line.key] for line in lines])
+        axis.set_title(cell.name)
         axis.set_xlabel("change of ln(CPU time of an episode)")
-    axes[0, 0].invert_yaxis()
     handles = [*_part_marks(CAUSES), _mark("o", BLACK, "total, with interval", markersize=3)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
+    legend_above(figure, handles, 5)
     return figure
 
 
@@ -282,50 +295,52 @@ def doses_figure(policies: Policies) -> Figure:
     """Plot each step's cost relative to the baseline against the cost of the environment's step: measured
     points, and lines predicted by Amdahl's law."""
     names = sorted({dose.dose_us for dose in policies.doses})
-    keys = dict.fromkeys(dose.key for dose in policies.doses)
-    figure, axis = plt.subplots(figsize=(6.6, 3.4))
-    for colour, key in zip(PALETTE, keys, strict=False):
+    keys = list(dict.fromkeys(dose.key for dose in policies.doses))
+    figure, axis = plt.subplots(figsize=(COLUMN, 2.6))
+    handles = []
+    for offset, colour, mark, key in zip(spread(len(keys), 0.5), PALETTE, MARKS, keys, strict=False):
         own = sorted((dose for dose in policies.doses if dose.key == key), key=lambda dose: dose.dose_us)
-        axis.plot([dose.predicted for dose in own], "-", color=colour, linewidth=1)
-        for at, dose in enumerate(own):
+        places = np.arange(len(own)) + offset
+        axis.plot(places, [dose.predicted for dose in own], "-", color=colour, linewidth=0.8)
+        for place, dose in zip(places, own, strict=True):
             if dose.measured is not None:
-                ends = [dose.measured.low, dose.measured.high]
-                axis.plot([at, at], ends, color=colour, linewidth=2.5, alpha=0.5)
-                axis.plot(at, dose.measured.estimate, "o", color=colour, markersize=3.5)
-        axis.plot([], [], "o", color=colour, label=policies.labels[key])
-    axis.plot([], [], "-", color=BLACK, linewidth=1, label="Amdahl's law")
+                axis.plot([place] * 2, [dose.measured.low, dose.measured.high], color=colour, linewidth=1.3)
+                axis.plot(place, dose.measured.estimate, mark, color=colour, markersize=3.5)
+        handles.append(_mark(mark, colour, policies.labels[key]))
+    handles.append(Line2D([], [], color=BLACK, linewidth=0.8, label="Amdahl's law"))
     axis.set_xticks(range(len(names)), [f"{name:g}" for name in names])
-    axis.axhline(1, color="black", linewidth=0.5, linestyle=":")
+    axis.axhline(1, color=BLACK, linewidth=0.5, linestyle=":")
     axis.set_yscale("log")
     plain_ticks(axis, "y")
     axis.set(xlabel="added cost of the environment's step, µs", ylabel=STEP_COST)
-    figure.legend(loc="outside right center", fontsize=6.5, frameon=False)
+    legend_above(figure, handles, 2)
     return figure
 
 
 def survival_figure(policies: Policies, published: Sequence[Any]) -> Figure:
     """Plot the share of models that keep their return by pruned share; published figures are crosses."""
-    figure, axis = plt.subplots(figsize=(5.2, 3.0))
-    for colour, curve in zip((BLACK, *PALETTE), policies.survival, strict=False):
+    figure, axis = plt.subplots(figsize=(COLUMN, 2.7))
+    looks = zip((BLACK, BLUE, ORANGE, GREEN, *PALETTE[3:]), MARKS, strict=False)
+    for (colour, mark), curve in zip(looks, policies.survival, strict=False):
         x = [100 * share for share in curve.shares]
         estimates, low, high = (
             [100 * getattr(share, name) for share in curve.survive] for name in ("estimate", "low", "high")
         )
         first = curve is policies.survival[0]
-        look: dict[str, Any] = {"color": colour, "markersize": 2.5, "linewidth": 1.8 if first else 1}
-        axis.plot(x, estimates, "o-", label=f"{curve.label} (n = {curve.survive[0].n})", **look)
+        look: dict[str, Any] = {"color": colour, "markersize": 3, "linewidth": 1.6 if first else 0.8}
+        axis.plot(x, estimates, f"{mark}-", label=f"{curve.label} (n = {curve.survive[0].n})", **look)
         if first:
             axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
     if not policies.survival:
         axis.text(0.5, 0.5, "no policy has learned", ha="center", transform=axis.transAxes)
     for place, said in enumerate(published):
         x, y, label = 100 * said["share"], 100 * (1 - said["lost"]), None if place else "published"
-        axis.plot(x, y, "x", color=ORANGE, markersize=8, label=label, mew=2)
+        axis.plot(x, y, "x", color=PINK, markersize=8, label=label, mew=2, linestyle="")
     axis.set(
         xlabel="pruned share, %", ylabel=f"models that keep {declared_percent(SURVIVES)}\nof their return, %"
     )
     axis.set_ylim(-3, 103)
-    axis.legend(fontsize=6.5, frameon=False)
+    legend_above(figure, axis.get_legend_handles_labels()[0], 2)
     return figure
 
 
@@ -336,25 +351,30 @@ def learning_figure(run: PoliciesRun) -> Figure:
     """
     names = list(dict.fromkeys(run.learning["environment"]))
     colours = dict(zip(dict.fromkeys(run.learning["algorithm"]), PALETTE, strict=False))
-    figure, axes = _panels(len(names), 6.6, lambda rows: 0.4 + 1.9 * rows)
+    figure, axes = _panels(len(names), PAGE, lambda rows: 0.3 + 1.55 * rows, columns=3)
     for axis, name in zip(axes.flat, names, strict=False):
         _curves(axis, run.learning[run.learning["environment"] == name], colours)
         for entry in run.table:
             if entry["environment"] == name and entry["reference_return"] is not None:
                 colour = colours.get(entry["algorithm"], GREY)
                 axis.axhline(entry["reference_return"], color=colour, linestyle="--", linewidth=0.8)
-        axis.set_title(name, fontsize=8)
+        axis.set_title(name)
+        axis.set_xlabel("thousand steps")
     for axis in axes[:, 0]:
         axis.set_ylabel("return")
-    for axis in axes[-1]:
-        axis.set_xlabel("thousand steps")
     handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
     handles.append(Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="reported elsewhere"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=6, fontsize=7, frameon=False)
+    free = axes.flat[len(names) :]
+    if len(free):  # a place without a panel holds the legend
+        free[0].set_visible(True)
+        free[0].axis("off")
+        free[0].legend(handles=handles, loc="center")
+    else:
+        legend_above(figure, handles, len(handles))
     return figure
 
 
 def _curves(axis: Axes, own: pd.DataFrame, colours: dict[str, str]) -> None:
-    look: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.8}
+    look: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.8}
     for (algorithm, _), curve in own.sort_values("step").groupby(["algorithm", "seed"]):
         axis.plot(curve["step"] / 1000, curve["episode_return"], color=colours[str(algorithm)], **look)

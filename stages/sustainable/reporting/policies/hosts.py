@@ -1,78 +1,165 @@
-"""Study B's claims on rows of other hosts, on which the same policies acted."""
+"""Study B's claims on rows of other hosts, on which the same policies acted.
+
+Each folder of `data/hosts` has the windows of one host and `host.json`, which describes it. Only cells whose
+uncompressed policies have equal weights are compared, because another difference would not be the host's. For
+the same reason this run is judged again on those cells and on the configurations that both hosts measured.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.measuring.cpu import kind_of
 from sustainable.reporting.claims import judge_claim
 from sustainable.reporting.declaration import ROW_FILES, Analysis, Claim
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.findings import POLICY_FINDINGS
-from sustainable.reporting.policies.run import CELL, PoliciesRun, read_windows
+from sustainable.reporting.policies.run import CELL, NO_METHOD, PoliciesRun, read_windows
 from sustainable.reporting.policies.summary import with_windows
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED
 
 WINDOWS = {ROW_FILES["policies"], ROW_FILES["workload"]}
 ON_WINDOWS = tuple(
     own for own in (*POLICY_CLAIMS, *POLICY_FINDINGS) if own.decided_by and set(own.decided_by) <= WINDOWS
 )
 """Claims and takeaways that only windows of acting policies decide."""
+DESCRIPTION, CONDITIONS = "host.json", "policies.conditions.json"
+AGREE, DEPENDS, OPEN = "agree", "declared host-dependent", "undecided on a host"
+DIFFER = f"{INCONCLUSIVE}: differs between hosts"
 
 
 @dataclass(frozen=True)
 class OtherHost:
     """Rows of acting policies that were measured on another host, and the claims judged on them."""
 
-    name: str  # of its folder
-    cpu: str
-    judged: Mapping[str, Claim]  # by id
-    missing: Sequence[str]  # configurations of this run that were not measured there
+    name: str
+    """The name of its folder."""
+    description: Mapping[str, Any]
+    """What its stage recorded of the host, and what was noted by hand."""
+    noted: Sequence[str]
+    """The keys of the description that were noted by hand."""
+    rows_sha256: str
+    cells: Sequence[str]
+    """The cells of this run whose policies have equal weights there."""
+    of: int
+    """The number of cells of this run."""
+    missing: Sequence[str] = ()
+    """Configurations of this run that were not measured there."""
+    judged: Mapping[str, Claim] = field(default_factory=dict)
+    """The claims on its rows of these cells, by id; empty without cells."""
+    here: Mapping[str, Claim] = field(default_factory=dict)
+    """The claims on this run's rows of the same cells and configurations."""
 
 
 def judge_hosts(
     folder: Path, run: PoliciesRun, analysis: Analysis, statements: Mapping[str, str]
 ) -> list[OtherHost]:
-    """Judge the claims on the rows of every host in `folder` that measured the policies of this run.
+    """Judge the claims on the rows of every host in `folder`, as far as it measured the policies of this run.
 
-    A host that measured other policies is left out, because a difference would not be the host's. Raises
-    `UserError` if rows are malformed.
+    Raises `UserError` if rows or a description are malformed.
     """
-    hosts = []
+    hosts, known = [], dict[tuple[int, ...], Mapping[str, Claim]]()
     for place in sorted(path for path in folder.glob("*") if path.is_dir()):
         rows, workload = read_windows(place)
-        if not same_policies(rows, run.rows):
-            continue
-        there = replace(run, rows=rows, workload=workload)
-        policies = with_windows(analysis.policies, there, analysis.parameters)
-        on_rows = replace(analysis, policies=policies)
-        hosts.append(
-            OtherHost(
-                name=place.name,
-                cpu=cpu_of(place / "policies.conditions.json"),
-                judged={own.id: judge_claim(own, on_rows, statements) for own in ON_WINDOWS},
-                missing=sorted(set(run.rows["configuration"]) - set(rows["configuration"])),
-            )
-        )
+        host = describe(place, run, rows)
+        if host.cells:
+            there = restricted(replace(run, rows=rows, workload=workload), run)
+            here = restricted(run, there)
+            judged = judge_windows(there, analysis, statements)
+            windows = *here.rows.index, *here.workload.index
+            if windows not in known:  # several hosts often measured the same part
+                known[windows] = judge_windows(here, analysis, statements)
+            host = replace(host, judged=judged, here=known[windows])
+        hosts.append(host)
     return hosts
 
 
-def same_policies(rows: pd.DataFrame, others: pd.DataFrame) -> bool:
-    """Return whether both sets of windows have the same cells, seeds and uncompressed weights."""
-    found = []
-    for windows in (rows, others):
-        plain = windows[windows["method"] == "none"]
-        models = plain[[*CELL, "training_seed", "weights_sha256"]].drop_duplicates()
-        found.append(set(models.itertuples(index=False, name=None)))
-    return found[0] == found[1]
+def describe(place: Path, run: PoliciesRun, rows: pd.DataFrame) -> OtherHost:
+    """Describe the host of a folder, and what of this run it measured. Raises `UserError`."""
+    host, noted = read_description(place)
+    cells = equal_cells(rows, run.rows)
+    return OtherHost(
+        name=place.name,
+        description=host,
+        noted=noted,
+        rows_sha256=fingerprint([file_sha256(place / Path(name).name) for name in sorted(WINDOWS)]),
+        cells=[" ".join(cell) for cell in sorted(cells)],
+        of=len(_by_cell(run.rows)),
+        missing=sorted(set(run.rows["configuration"]) - set(rows["configuration"])),
+    )
 
 
-def cpu_of(conditions: Path) -> str:
-    """Return the CPU and its vector instructions. Raises `UserError` if the conditions lack them."""
+def read_description(place: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read what is known of the host of a folder, and the keys of it that were noted by hand.
+
+    Raises `UserError` if a file is missing or malformed, or if it names another kind of CPU.
+    """
+    path = place / DESCRIPTION
+    stated, conditions = read_json(path), read_json(place / CONDITIONS)
     try:
-        host = read_json(conditions)["host"]
-        return f"{host['cpu']}, {host['isa']}"
-    except (KeyError, TypeError):
-        raise UserError(f"{conditions}: the host's cpu or isa is missing; restore the file") from None
+        noted = dict(stated["noted_by_hand"])
+        host = conditions["host"] | noted
+        found = host["cpu"] and host["isa"] and stated["kind"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a description of a host (at {error}); restore the file") from None
+    if found != kind_of(host):
+        raise UserError(f"{path}: kind {found}, but its numbers say {kind_of(host)}; restore the file")
+    return host, sorted(noted)
+
+
+def judge_windows(run: PoliciesRun, analysis: Analysis, statements: Mapping[str, str]) -> Mapping[str, Claim]:
+    """Judge the claims that windows decide on those of `run`."""
+    policies = with_windows(analysis.policies, run, analysis.parameters)
+    on_rows = replace(analysis, policies=policies)
+    return {own.id: judge_claim(own, on_rows, statements) for own in ON_WINDOWS}
+
+
+def restricted(run: PoliciesRun, other: PoliciesRun) -> PoliciesRun:
+    """Return `run` with only those windows whose cell and configuration the other measured, too."""
+    rows, workload = (_shared(*tables) for tables in ((run.rows, other.rows), (run.workload, other.workload)))
+    return replace(run, rows=rows, workload=workload)
+
+
+def _shared(windows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    cells, configurations = equal_cells(windows, others), set(others["configuration"])
+    names = windows[[*CELL, "configuration"]].itertuples(index=False, name=None)
+    kept = [
+        (environment, algorithm) in cells and key in configurations for environment, algorithm, key in names
+    ]
+    return windows[pd.Series(kept, index=windows.index, dtype=bool)]
+
+
+def equal_cells(windows: pd.DataFrame, others: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the cells that have the same seeds and the same uncompressed weights in both sets of windows."""
+    here, there = _by_cell(windows), _by_cell(others)
+    return {cell for cell in here.keys() & there if here[cell] == there[cell]}
+
+
+def _by_cell(windows: pd.DataFrame) -> dict[tuple[str, str], set[tuple[int, str]]]:
+    """The seeds and weights of the uncompressed policies, by cell."""
+    plain = windows[windows["method"] == NO_METHOD].dropna(subset=["weights_sha256"])
+    models = plain.groupby(CELL)[["training_seed", "weights_sha256"]]
+    cells = ((environment, algorithm, own) for (environment, algorithm), own in models)
+    return {(str(name), str(by)): set(own.itertuples(index=False, name=None)) for name, by, own in cells}
+
+
+def relation(claim: str, hosts: Sequence[OtherHost]) -> str:
+    """Say whether the hosts agree on a claim: each with this run, on the cells that it measured, too.
+
+    A claim about the method must have the same verdict everywhere. A confirmed and a refuted verdict differ;
+    that a host cannot decide is no contradiction.
+    """
+    declaration = next(own for own in ON_WINDOWS if own.id == claim)
+    pairs = [(host.here[claim].verdict, host.judged[claim].verdict) for host in hosts if host.cells]
+    if declaration.host_dependent:
+        return DEPENDS
+    found = {verdict for pair in pairs for verdict in pair}
+    if {CONFIRMED, REFUTED} <= found:
+        return DIFFER
+    return AGREE if all(here == there for here, there in pairs) else OPEN

@@ -1,33 +1,147 @@
-"""The table of study B's verdicts by host.
+"""The tables of study B's verdicts by host, and of the hosts.
 
 Captions, headers and rows may not type a number or a comparison: see `tables`.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from sustainable.measuring.cpu import kind_of
+from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import Claim
-from sustainable.reporting.policies.hosts import ON_WINDOWS, OtherHost
-from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, VerdictText
+from sustainable.reporting.policies.hosts import AGREE, DEPENDS, DIFFER, ON_WINDOWS, OPEN, OtherHost, relation
+from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, Code, Column, ReportTable, Row, VerdictText
+
+THIS_RUN = "This run"
 
 
-def hosts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> ReportTable:
+def hosts_tables(
+    judged: Sequence[Claim], hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping[str, Any]]
+) -> list[ReportTable]:
+    """Declare the table of verdicts by host and that of the hosts.
+
+    `conditions` describe the host of each table of this run.
+    """
+    judging = [other for other in hosts if other.cells]
+    return [verdicts_table(judged, judging), described_table(hosts, conditions)]
+
+
+def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> ReportTable:
     """Declare the verdicts on this run's windows, and on those of other hosts."""
-    measured = "; ".join(f"{host.name}: {host.cpu}{_missing(host)}" for host in hosts)
-    caption = f"Verdicts by host, on windows of the same policies. Other hosts: {measured or NOT_AVAILABLE}."
+    decided = [claim for claim in judged if claim.id in {own.id for own in ON_WINDOWS}]
+    relations = {claim.id: relation(claim.id, hosts) for claim in decided}
+    count = Counter(relations.values())
+    relations_text = "; ".join(f"{name}: {count[name]}" for name in (AGREE, DEPENDS, OPEN, DIFFER))
+    counted = relations_text if hosts else NOT_AVAILABLE
+    dependent = ", ".join(name for name, own in DECLARATIONS.items() if own.host_dependent)
+    caption = (
+        "Verdicts by host, on windows of the same policies. Hosts are compared on the cells and "
+        f"configurations that both measured. Of {len(decided)} claims: {counted}. "
+        f"Of all claims, {dependent} are declared to depend on the host."
+    )
     columns = (
         Column(""),
-        Column("Claim", width=0.4),
-        Column("This run", format=VerdictText),
-        *(Column(host.name, format=VerdictText) for host in hosts),
+        Column("Claim", width=0.32),
+        Column(THIS_RUN, format=_verdict),
+        *(Column(host.name, format=_verdict) for host in hosts),
+        Column("Hosts", width=0.12),
     )
-    decided = {own.id for own in ON_WINDOWS}
     rows = [
-        Row([claim.id, claim.statement, claim.verdict, *(host.judged[claim.id].verdict for host in hosts)])
-        for claim in judged
-        if claim.id in decided
+        Row(
+            [
+                claim.id,
+                claim.statement,
+                claim.verdict,
+                *(host.judged[claim.id].verdict for host in hosts),
+                relations[claim.id] if hosts else NOT_AVAILABLE,
+            ],
+            note=_on_shared_windows(claim, hosts),
+        )
+        for claim in decided
     ]
     return ReportTable("policies_hosts", caption, columns, rows)
 
 
-def _missing(host: OtherHost) -> str:
-    return f" (not measured there: {', '.join(host.missing)})" if host.missing else ""
+def described_table(hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping[str, Any]]) -> ReportTable:
+    """Declare what the hosts are, and what each measured of this run."""
+    caption = (
+        "The hosts. Cells: environments and algorithms whose policies have the weights of this run. Rows: "
+        "the beginning of a hash over the windows."
+    )
+    columns = (
+        Column("Host"),
+        Column("Kind"),
+        Column("CPU", width=0.18),
+        Column("Instructions", width=0.2),
+        Column("Caches, KiB", width=0.14),
+        Column("Hypervisor"),
+        Column("Cells"),
+        Column("Rows", format=Code),
+    )
+    rows = [Row([THIS_RUN, *host, BLANK, BLANK], note=note) for host, note in _of_this_run(conditions)]
+    rows += [
+        Row(
+            [
+                other.name,
+                *_described(other.description),
+                f"{len(other.cells)} of {other.of}",
+                other.rows_sha256[:8],
+            ],
+            note=_notes(other),
+        )
+        for other in hosts
+    ]
+    return ReportTable("hosts", caption, columns, rows)
+
+
+def _of_this_run(conditions: Mapping[str, Mapping[str, Any]]) -> list[tuple[list[Any], str]]:
+    """The hosts of this run, each with the tables that it measured, if there are several hosts."""
+    tables: dict[tuple[Any, ...], list[str]] = {}
+    for name, described in conditions.items():
+        tables.setdefault(tuple(_described(described.get("host", {}))), []).append(name)
+    notes = [f"{THIS_RUN}: measured {', '.join(names)}." for names in tables.values()]
+    return [
+        (list(host), "" if names == list(conditions) else note)
+        for (host, names), note in zip(tables.items(), notes, strict=True)
+    ]
+
+
+def _described(host: Mapping[str, Any]) -> list[Any]:
+    """Kind, name, instructions, caches and hypervisor, as far as they were recorded."""
+    sizes: Mapping[str, int] = host.get("caches_kib") or {}
+    caches = ", ".join(f"{name} {size}" for name, size in sizes.items()) or NOT_AVAILABLE
+    virtual = (host["hypervisor"] or "bare metal") if "hypervisor" in host else NOT_AVAILABLE
+    return [
+        kind_of(host),
+        host.get("cpu") or NOT_AVAILABLE,
+        host.get("isa") or NOT_AVAILABLE,
+        caches,
+        virtual,
+    ]
+
+
+def _notes(host: OtherHost) -> str:
+    """What a reader must know of the rows of a host: noted by hand, left out, not measured."""
+    notes = [f"noted by hand: {', '.join(host.noted)}"] if host.noted else []
+    if not host.cells:
+        notes.append("its policies have other weights in every cell, so it is left out")
+    elif len(host.cells) < host.of:
+        notes.append(f"judged only on the cells with equal weights: {', '.join(host.cells)}")
+    if host.missing:
+        notes.append(f"not measured there: {', '.join(host.missing)}")
+    return f"{host.name}: {'; '.join(notes)}." if notes else ""
+
+
+def _verdict(verdict: str) -> VerdictText:
+    return VerdictText(verdict.replace(" on this host", ""))
+
+
+def _on_shared_windows(claim: Claim, hosts: Sequence[OtherHost]) -> str:
+    """Name the hosts for whose windows this run's verdict is another one."""
+    others = [
+        f"{host.here[claim.id].verdict} ({host.name})"
+        for host in hosts
+        if host.here[claim.id].verdict != claim.verdict
+    ]
+    return f"This run, on the windows that a host measured, too: {', '.join(others)}." if others else ""

@@ -1,5 +1,7 @@
 """Figures of study B's teaching notebook: its six panels, and the power of each test."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,40 +12,41 @@ from matplotlib.patches import Patch
 
 from sustainable.policies.published.rule import FINDINGS
 from sustainable.reporting.policies.notebook import PUBLISHED, Notebook
-from sustainable.reporting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, styled
+from sustainable.reporting.style import BLACK, BLUE, GREEN, GREY, MARKS, ORANGE, PAGE, PINK, legend_above
+from sustainable.reporting.style import name_rows, styled
 
-COLOURS = (GREY, BLUE, GREEN, ORANGE, PURPLE)
+COLOURS = (GREY, BLUE, GREEN, ORANGE, PINK)
 FINDING_LABELS = {"size": "size is not energy", "drop": "drop saves energy", "overhead": "overhead"}
 
 
 @styled()
 def panels_figure(notebook: Notebook) -> Figure:
-    """Plot the notebook's panels from the first experiment as published; the last one from all of them."""
+    """Plot the notebook's panels from the first experiment as published; the last one from all of them.
+
+    Its panel of size against energy is not drawn: the size that it counts is the same for every test.
+    """
     rows = notebook.first[PUBLISHED]
-    figure, axes = plt.subplots(3, 2, figsize=(6.8, 7.6))
-    energy = f"net energy, J ({notebook.evidence[PUBLISHED]})"
-    across = {
-        "size_bytes": "size as the notebook counts it, bytes",
-        "return_counted": "mean return of the history",
-        "steps": "steps of the test",
-    }
-    for axis, (column, label) in zip(axes.flat, across.items(), strict=False):
+    figure = plt.figure(figsize=(PAGE, 5.6))
+    grid = figure.add_gridspec(3, 2, height_ratios=(1, 1, 1.35))
+    axes = [figure.add_subplot(grid[place]) for place in ((0, 0), (0, 1), (1, 0), (1, 1), (2, slice(0, 2)))]
+    across = {"return_counted": "mean return of the history", "steps": "steps of the test"}
+    for axis, (column, label) in zip(axes, across.items(), strict=False):
         _points(axis, rows, column)
-        axis.set(xlabel=label, ylabel=energy)
-    _components(axes[1, 1], rows)
-    _ratios(axes[2, 0], rows)
-    _findings(axes[2, 1], notebook)
+        axis.set(xlabel=label, ylabel=f"net energy, J\n({notebook.evidence[PUBLISHED]})")
+    _components(axes[2], rows)
+    _ratios(axes[3], rows)
+    _findings(axes[4], notebook)
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=colour, label=name)
-        for colour, name in zip(COLOURS, rows["test"], strict=False)
+        Line2D([], [], marker=mark, linestyle="", color=colour, label=name)
+        for colour, mark, name in zip(COLOURS, MARKS, rows["test"], strict=False)
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=7, frameon=False)
+    legend_above(figure, handles, 5)
     return figure
 
 
 def _points(axis: Axes, rows: pd.DataFrame, column: str) -> None:
-    for colour, (_, row) in zip(COLOURS, rows.iterrows(), strict=False):
-        axis.plot(row[column], row["total_net_j"], "o", color=colour, markersize=5)
+    for colour, mark, (_, row) in zip(COLOURS, MARKS, rows.iterrows(), strict=False):
+        axis.plot(row[column], row["total_net_j"], mark, color=colour, markersize=5)
 
 
 def _components(axis: Axes, rows: pd.DataFrame) -> None:
@@ -51,9 +54,9 @@ def _components(axis: Axes, rows: pd.DataFrame) -> None:
     places = np.arange(len(rows))
     axis.bar(places, rows["cpu_net_j"], color=BLUE, label="processor")
     axis.bar(places, rows["ram_net_j"], bottom=rows["cpu_net_j"], color=ORANGE, label="memory")
-    axis.set_xticks(places, rows["test"], fontsize=6)
+    axis.set_xticks(places, rows["test"], rotation=20)
     axis.set_ylabel("net energy, J")
-    axis.legend(fontsize=6, frameon=False)
+    _legend_on_top(axis)
 
 
 def _ratios(axis: Axes, rows: pd.DataFrame) -> None:
@@ -63,10 +66,18 @@ def _ratios(axis: Axes, rows: pd.DataFrame) -> None:
     bars = (("size_bytes", -0.2, GREY, "size"), ("total_net_j", 0.2, ORANGE, "net energy"))
     for column, offset, colour, label in bars:
         axis.bar(places + offset, others[column] / first[column], 0.38, color=colour, label=label)
-    axis.axhline(1, color="black", linewidth=0.6)
-    axis.set_xticks(places, others["test"], fontsize=7)
-    axis.set_ylabel("relative to the baseline")
-    axis.legend(fontsize=6, framealpha=0.8, edgecolor="none")
+    axis.axhline(1, color=BLACK, linewidth=0.6)
+    axis.set_xticks(places, others["test"], rotation=20)
+    axis.set_ylabel("baseline = 1")
+    _legend_on_top(axis)
+
+
+def _legend_on_top(axis: Axes) -> None:
+    handles, _ = axis.get_legend_handles_labels()
+    corner = (0.0, 1.0)
+    axis.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=len(handles), borderaxespad=0.1
+    )
 
 
 def _findings(axis: Axes, notebook: Notebook) -> None:
@@ -78,14 +89,13 @@ def _findings(axis: Axes, notebook: Notebook) -> None:
             axis.barh(place + offset, line.holding(name) / line.seeds, 0.16, color=colours[name])
         if line.validated is not None:
             axis.barh(place + 0.27, line.validated.estimate, 0.16, color=ORANGE)
-    axis.set_yticks(range(len(arms)), [line.arm for line in arms], fontsize=7)
-    axis.invert_yaxis()
+            axis.hlines(place + 0.27, line.validated.low, line.validated.high, color=BLACK, linewidth=0.8)
+    name_rows(axis, [f"{line.arm} (n = {line.seeds})" for line in arms])
     axis.set(xlabel="share of seeds", xlim=(0, 1))
     shown = [(colours[name], FINDING_LABELS[name]) for name in FINDINGS] + [(ORANGE, "CONFIRMED")]
     handles = [Patch(color=colour, label=label) for colour, label in shown]
-    axis.legend(
-        handles=handles, fontsize=5.5, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=2, frameon=False
-    )
+    look: dict[str, Any] = {"ncols": len(handles), "borderaxespad": 0.1}
+    axis.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), **look)
 
 
 @styled()
@@ -93,29 +103,35 @@ def power_figure(notebook: Notebook) -> Figure:
     """Plot for every test of the first experiment as published its power over time and its energies."""
     rows = notebook.first[PUBLISHED]
     traces = notebook.power[notebook.power["arm"] == PUBLISHED]
-    figure, axes = plt.subplots(2, len(rows), figsize=(7.2, 3.6), sharey="row")
+    figure, axes = plt.subplots(2, len(rows), figsize=(PAGE, 3.1), sharey="row")
     for column, (_, row) in enumerate(rows.iterrows()):
         trace = traces[traces["test"] == row["test"]]
         _trace(axes[0, column], trace, str(row["test"]))
         _energies(axes[1, column], row)
     axes[0, 0].set_ylabel("power, W (assumed)")
     axes[1, 0].set_ylabel("energy, J (estimate)")
-    axes[0, 0].legend(fontsize=6, frameon=False)
-    axes[1, 0].legend(fontsize=6, frameon=False)
+    handles = [handle for axis in axes[:, 0] for handle in axis.get_legend_handles_labels()[0]]
+    legend_above(figure, handles, len(handles))
     return figure
 
 
 def _trace(axis: Axes, trace: pd.DataFrame, title: str) -> None:
-    axis.plot(trace["time_s"], trace["total"], color=BLUE, linewidth=1, label="total")
-    axis.axhline(trace["idle_w"].iloc[0], color=ORANGE, linestyle="--", linewidth=1, label="idle host")
-    axis.set_title(title, fontsize=8)
+    axis.plot(trace["time_s"], trace["total"], color=BLUE, linewidth=1, label="power")
+    axis.axhline(trace["idle_w"].iloc[0], color=ORANGE, linestyle="--", linewidth=1, label="power, idle host")
+    axis.set_title(title)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("s")
+    axis.set_xlabel("time, s")
 
 
 def _energies(axis: Axes, row: pd.Series) -> None:
     """Plot the energy of each component with and without that of the idle host."""
     for place, name in enumerate(("cpu", "ram")):
-        axis.bar(place - 0.2, row[f"{name}_gross_j"], 0.38, color=GREY, label=None if place else "with idle")
-        axis.bar(place + 0.2, row[f"{name}_net_j"], 0.38, color=GREEN, label=None if place else "net")
-    axis.set_xticks((0, 1), ("processor", "memory"), fontsize=7)
+        axis.bar(
+            place - 0.2,
+            row[f"{name}_gross_j"],
+            0.38,
+            color=GREY,
+            label=None if place else "energy, with the idle host's",
+        )
+        axis.bar(place + 0.2, row[f"{name}_net_j"], 0.38, color=GREEN, label=None if place else "energy, net")
+    axis.set_xticks((0, 1), ("processor", "memory"))

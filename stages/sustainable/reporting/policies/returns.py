@@ -11,10 +11,13 @@ import pandas as pd
 from sustainable.policies.returns import SURVIVES, normalised_return, share_of, stratified_iqm, survival
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.run import CELL, NO_METHOD, by_cell, learned_seeds
-from sustainable.statistics import Estimate
+from sustainable.statistics import Estimate, difference_of_shares
 
 QUANTIZERS = ("ptdq", "ptsq", "qat")
 PRUNERS = ("unstructured", "structured")
+MODEL = [*CELL, "seed"]
+ON_POLICY, OFF_POLICY = ("PPO", "TRPO"), ("SAC", "TD3")
+"""Kinds of algorithms, as claim B5 compares them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def trained_policies(
 def of_learned_policies(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the episodes of policies that have learned."""
     learned = {(*cell, seed) for cell, entry in by_cell(table).items() for seed in learned_seeds(entry)}
-    models = returns[[*CELL, "seed"]].itertuples(index=False, name=None)
+    models = returns[MODEL].itertuples(index=False, name=None)
     return returns[[model in learned for model in models]].reset_index(drop=True)
 
 
@@ -78,18 +81,22 @@ def kept_returns(returns: pd.DataFrame, table: Sequence[Mapping[str, Any]]) -> p
 
     The result has one row per model and variant.
     """
-    returns = of_learned_policies(returns, table)
-    by = [*CELL, "seed", "variant", "method", "norm", "share"]
-    values = ["episode_return", "steps", "size_bytes"]
-    means = returns.groupby(by, dropna=False, sort=False)[values].mean().reset_index()
-    plain = means[means["variant"] == NO_METHOD].set_index([*CELL, "seed"])["episode_return"]
+    means = mean_outcomes(of_learned_policies(returns, table))
+    plain = means[means["variant"] == NO_METHOD].set_index(MODEL)["episode_return"]
     known = by_cell(table)
-    models = list(means[[*CELL, "seed"]].itertuples(index=False, name=None))
+    models = list(means[MODEL].itertuples(index=False, name=None))
     kept = [
         normalised_return(value, float(plain.get(model, math.nan)), float(known[model[:2]]["random_return"]))
         for value, model in zip(means["episode_return"], models, strict=True)
     ]
     return means.assign(kept=kept)
+
+
+def mean_outcomes(returns: pd.DataFrame) -> pd.DataFrame:
+    """Compute mean return, steps and bytes over episodes, one row per model and variant."""
+    by = [*MODEL, "variant", "method", "norm", "share"]
+    values = ["episode_return", "steps", "size_bytes"]
+    return returns.groupby(by, dropna=False, sort=False)[values].mean().reset_index()
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,8 @@ def lengths_by_return(
     `kept` is from `kept_returns`. Episodes are shorter if their length is below 1 / (1 + `margin`) of it.
     """
     own = kept[kept["environment"].isin(early) & kept["kept"].notna()]
-    plain = own[own["variant"] == NO_METHOD].set_index([*CELL, "seed"])["steps"]
-    own = own[own["variant"] != NO_METHOD].join(plain, on=[*CELL, "seed"], rsuffix="_plain")
+    plain = own[own["variant"] == NO_METHOD].set_index(MODEL)["steps"]
+    own = own[own["variant"] != NO_METHOD].join(plain, on=MODEL, rsuffix="_plain")
     shorter = own["steps"] / own["steps_plain"] < 1 / (1 + margin)
     lost = own["kept"] < SURVIVES
     return Lengths(
@@ -146,18 +153,56 @@ def largest_surviving(kept: pd.DataFrame) -> dict[str, pd.Series]:
     `SURVIVES` of its raw return (of a negative return r: if it is not below r - (1 - `SURVIVES`) |r|). By
     method of pruning; 0 for a policy that survives none.
     """
-    model = [*CELL, "seed"]
-    plain = kept[kept["variant"] == NO_METHOD].set_index(model)["episode_return"]
-    bar = (plain - (1 - SURVIVES) * plain.abs()).rename("bar")
-    pruned = kept[kept["method"].isin(PRUNERS)].join(bar, on=model)
-    surviving = pruned[pruned["episode_return"] >= pruned["bar"]]
+    pruned = kept[kept["method"].isin(PRUNERS)]
+    surviving = pruned[_keeps_raw_return(kept).loc[pruned.index]]
+    models = pd.MultiIndex.from_frame(kept.loc[kept["variant"] == NO_METHOD, MODEL])
     return {
         method: surviving[surviving["method"] == method]
-        .groupby(model)["share"]
+        .groupby(MODEL)["share"]
         .max()
-        .reindex(bar.index, fill_value=0.0)
+        .reindex(models, fill_value=0.0)
         for method in PRUNERS
     }
+
+
+def _keeps_raw_return(means: pd.DataFrame) -> pd.Series:
+    """Return for each row whether its raw return survives, see `largest_surviving`."""
+    plain = means[means["variant"] == NO_METHOD].set_index(MODEL)["episode_return"]
+    bar = (plain - (1 - SURVIVES) * plain.abs()).rename("bar")
+    return means["episode_return"] >= means.join(bar, on=MODEL)["bar"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """How many policies of each kind of algorithm keep their return under one method."""
+
+    on_policy: Estimate
+    off_policy: Estimate
+    difference: Estimate  # on-policy minus off-policy
+    environments: Sequence[str]  # with policies of both kinds
+
+
+def split_by_algorithm(means: pd.DataFrame, method: str, confidence: float) -> Split | None:
+    """Compare which policies of `ON_POLICY` and of `OFF_POLICY` keep their raw return under `method`.
+
+    `means` is from `mean_outcomes`, of all policies: the source counts those that have not learned, too.
+    Only environments with policies of both kinds count: otherwise the environment could explain the
+    difference. None without such an environment.
+    """
+    own = means[means["method"] == method]
+    survives, kind = _keeps_raw_return(means).loc[own.index], own["algorithm"]
+    both = set.intersection(
+        *(set(own.loc[kind.isin(names), "environment"]) for names in (ON_POLICY, OFF_POLICY))
+    )
+    found = [
+        share_of(int(survives[chosen].sum()), int(chosen.sum()), confidence)
+        for names in (ON_POLICY, OFF_POLICY)
+        for chosen in [kind.isin(names) & own["environment"].isin(both)]
+    ]
+    on_policy, off_policy = found
+    if on_policy is None or off_policy is None:
+        return None
+    return Split(on_policy, off_policy, difference_of_shares(on_policy, off_policy), sorted(both))
 
 
 def lost_of(largest: pd.Series, said: Mapping[str, Any], confidence: float) -> Estimate | None:
@@ -190,7 +235,7 @@ def best_quantizers(kept: pd.DataFrame, confidence: float) -> Quantizers | None:
     Returns None if no model has more than one quantizer.
     """
     own = kept[kept["method"].isin(QUANTIZERS)]
-    table = own.pivot_table(index=[*CELL, "seed"], columns="method", values="episode_return").dropna()
+    table = own.pivot_table(index=MODEL, columns="method", values="episode_return").dropna()
     if len(table.columns) < 2 or table.empty:
         return None
     highest = table.eq(table.max(axis=1), axis=0)
@@ -212,7 +257,7 @@ def spread_of_steps(returns: pd.DataFrame) -> pd.DataFrame:
     of mean return with mean steps over the variants (NaN if either does not vary).
     """
     rows = []
-    for model, own in returns.groupby([*CELL, "seed"]):
+    for model, own in returns.groupby(MODEL):
         plain = own.loc[own["variant"] == NO_METHOD, "steps"].astype(float)
         means = own.groupby("variant")[["episode_return", "steps"]].mean().rank()
         varies = bool((means.nunique() > 1).all())

@@ -16,7 +16,7 @@ from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell,
 from sustainable.energy.meter import weakest_evidence
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.notebook import Notebook, summarise_notebook
-from sustainable.reporting.policies.returns import Lengths, Quantizers, Survival, Trained
+from sustainable.reporting.policies.returns import Lengths, Quantizers, Split, Survival, Trained
 from sustainable.reporting.policies.run import CELL, LARGE, POLICY, PoliciesRun, by_cell, learned_seeds
 from sustainable.statistics import Estimate
 
@@ -51,6 +51,7 @@ class Policies:
     quantizers: Quantizers | None
     steps: pd.DataFrame
     lengths: Lengths
+    split: Split | None  # of the returns that PTDQ keeps, by kind of algorithm
     notebook: Notebook
     unlearned: Sequence[str]  # cells or seeds that claims leave out
     known: int  # variants whose mean return reached the requested precision
@@ -100,6 +101,7 @@ def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportP
         lengths=returns.lengths_by_return(
             kept, early, parameters.policies.saving_of_interest, parameters.confidence
         ),
+        split=returns.split_by_algorithm(returns.mean_outcomes(run.returns), "ptdq", parameters.confidence),
         notebook=summarise_notebook(run.notebook, rule, parameters),
         known=int(exact.sum()),
         variants=len(exact),

@@ -160,33 +160,28 @@ def _effects(line: PolicyLine) -> list[Any]:
 
 
 def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
-    cells, rows = summary.of_each_environment(policies), []
-    for key, first in cells[0].lines.items():
-        values: list[Any] = [policies.labels[key], first.size_bytes]
-        for cell in cells:
-            values += _kept_and_ratios(cell.lines.get(key))
-        rows.append(Row(values))
-    columns = [Column("Configuration"), Column("Bytes", format=formats.grouped)]
-    for cell in cells:
-        own = partial(Column, group=cell.name)
-        columns += [
-            own("return kept", format=TWO),
-            own("step to baseline", format=_ratio_or_cost),
-            own("to same runtime", format=interval_text),
-        ]
-    caption = (
-        "Bytes of the weights, normalised return, and CPU time per step, for a learned policy of each "
-        "environment. Return kept: on a scale from the random policy's return to the baseline's. Step to "
-        "baseline: ratio of CPU time per step within blocks; for the baseline, its CPU time in brackets. To "
-        f"same runtime: ratio to the uncompressed policy under that runtime. {_over_seeds(parameters)} CPU "
-        "time is read from the clock."
+    columns = (
+        Column("Configuration"),
+        Column("Bytes", format=formats.grouped),
+        Column("Return kept", format=TWO),
+        Column("Step to baseline", format=_ratio_or_cost),
+        Column("Step to same runtime", format=interval_text),
     )
-    return ReportTable("policies_costs", caption, columns, rows)
+    rows: list[Row] = []
+    for cell in summary.shown(policies):
+        rows.append(Row([Spanning(cell.name, len(columns))], space=bool(rows)))
+        for key, line in cell.lines.items():
+            rows.append(Row([policies.labels[key], line.size_bytes, *_kept_and_ratios(line)]))
+    caption = (
+        "Bytes of the weights, normalised return, and CPU time per step, for every learned policy. Return "
+        "kept: on a scale from the random policy's return to the baseline's. Step to baseline: ratio of CPU "
+        "time per step within blocks; for the baseline, its CPU time in brackets. To same runtime: ratio to "
+        f"the uncompressed policy under that runtime. {_over_seeds(parameters)} Evidence class: clock."
+    )
+    return ReportTable("policies_costs", caption, columns, rows, long=True)
 
 
-def _kept_and_ratios(line: PolicyLine | None) -> list[Any]:
-    if line is None:
-        return [BLANK, BLANK, BLANK]
+def _kept_and_ratios(line: PolicyLine) -> list[Any]:
     if line.key == BASELINE:
         return [UNCHANGED, line.costs["step"], UNCHANGED]
     step = line.effects["step"]
@@ -216,8 +211,8 @@ def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTab
         Column("Policies", of=lambda line: line["policies"]),
         Column("Bytes, ratio", format=partial(formats.fixed, digits=2), of=lambda line: line["size_ratio"]),
         Column("CPU time per step, ratio", format=_range, of=lambda line: line["range"]),
-        Column("less CPU time in", width=0.3, of=lambda line: ", ".join(line["less"]) or "no policy"),
-        Column("more CPU time in", width=0.3, of=lambda line: ", ".join(line["more"]) or "no policy"),
+        Column("less CPU time in", width=0.26, of=lambda line: ", ".join(line["less"]) or "no policy"),
+        Column("more CPU time in", width=0.26, of=lambda line: ", ".join(line["more"]) or "no policy"),
     )
     return ReportTable("policies_savings", caption, columns, rows_of(summary.savings(policies), columns))
 
@@ -351,6 +346,10 @@ def _measured(share: Estimate | None) -> list[Any]:
     return [NOT_AVAILABLE, NOTHING] if share is None else [share, share.n]
 
 
+ONLY_ON_THE_PAGE = ("cpu_us_per_step_and_mib", "energy_uj_per_return", "energy_uj_per_step_and_mib")
+"""Scores for which the paper has no room."""
+
+
 def scores_table(
     name: str, policies: Policies, cells: Sequence[MeasuredCell], page: Page, parameters: ReportParameters
 ) -> ReportTable:
@@ -373,7 +372,13 @@ def scores_table(
         Column("Policy", of=lambda pair: pair[0].name),
         Column("Configuration", of=lambda pair: policies.labels[pair[1].key]),
         *(
-            Column(header, format=ANY_SIZE, group=group, of=partial(_entry, "scores", score))
+            Column(
+                header,
+                format=ANY_SIZE,
+                group=group,
+                of=partial(_entry, "scores", score),
+                page="html" if score in ONLY_ON_THE_PAGE else None,
+            )
             for score, (group, header) in scores.items()
         ),
     )

@@ -115,7 +115,8 @@ def policy_training_work(params: Params, part: str, cores: int) -> float:
 
 def compression_work(params: Params, part: str, cores: int) -> float:
     training, asked = params["train_policies"], params["compress_policies"]
-    policies = len(training["seeds"]) * sum(map(len, training["cells"].values()))
+    cells = [*training["cells"].values(), *training.get("pinned", {}).values()]
+    policies = len(training["seeds"]) * sum(map(len, cells))
     variants = len(asked["others"]) + 3 * len(asked["shares"])  # two norms for units, one for weights
     episodes = variants * asked["episodes_minimum"] + asked["episodes_maximum"]
     return float(policies * (PREPARING_S + episodes * EPISODE_S) / cores)

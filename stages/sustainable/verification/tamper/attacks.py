@@ -20,6 +20,7 @@ from sustainable.verification.items import Item, strictly
 from sustainable.verification.lock import files_in
 from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, TASKS, Place
 from sustainable.verification.rerender import TRACKED
+from sustainable.verification.sent_rows import host_folders
 from sustainable.verification.tamper import forgery
 from sustainable.verification.tiers.shipped import MANIFEST_FILE, MECHANISMS
 
@@ -77,6 +78,7 @@ def attacks(root: Path, seed: int) -> list[Attack]:
         *_manifest(place),
         *_settings(),
         *_single(seed),
+        *_hosts(place, seed),
         *(Attack("verdict edited", one, partial(turn, claim=one), True) for one in place.manifest["claims"]),
         *(_on("printed number edited", path, digit, True, seed=str(seed)) for path in pages),
         *(_on("one weight edited", path, flip, True, seed="") for path in _some(weights)),
@@ -173,6 +175,15 @@ def _single(seed: int) -> Iterator[Attack]:
         Attack("number typed into a template, page and lock rewritten", "paper.tex.j2", forgery.type_number),
         Attack("other figure rendered", "shipped/figures", lambda root: write_text(root / figure, "another")),
     )
+
+
+def _hosts(place: Place, seed: int) -> Iterator[Attack]:
+    """A result of another host, edited by a careless forger and by one who rewrites every hash."""
+    for folder in host_folders(place.root):
+        kind, edit = "number edited in another host's rows", partial(forgery.edit_host, host=folder.name)
+        yield Attack(kind, folder.name, partial(edit, seed=str(seed)))
+        kind += ", every hash rewritten"
+        yield Attack(kind, folder.name, partial(edit, seed=str(seed)), then=forgery.release)
 
 
 def released_copy(root: Path, folder: Path) -> None:

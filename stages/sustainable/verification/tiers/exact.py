@@ -97,7 +97,8 @@ def _other_tex(file: Path, version: str) -> str | None:
 
 def check_oracle(place: Place) -> Iterator[Item]:
     """Check for every task that the oracle of the shipped choices is the best of the shipped candidates."""
-    from sustainable.forecasting.search.landscape import DeploymentReward, Landscape
+    from sustainable.forecasting.search.landscape import Landscape
+    from sustainable.forecasting.search.objective import DeploymentReward
 
     reward = DeploymentReward(**place.parameters["compare_searchers"]["reward"])
     for task in TASKS:

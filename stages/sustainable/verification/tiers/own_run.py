@@ -9,14 +9,16 @@ import pandas as pd
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_rows
+from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.forecasting.results import ROW_COLUMNS
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import HERE, Item, Tier, compared, current, none_wrong, passed, skipped
 from sustainable.verification.lock import differences, made_by, md5_of, read_lock, read_yaml, upstream
 from sustainable.verification.manifest import PAPER, SETTINGS
 from sustainable.verification.place import Place, read_claims
-from sustainable.verification.tiers import statistical, verdicts
+from sustainable.verification.tiers import orders, statistical, verdicts
 from sustainable.verification.tiers.integrity import shipped_name
+from sustainable.verification.tiers.kinds import other_kind, other_kinds
 from sustainable.verification.tiers.shipped import report_of, safely
 
 CHOSEN_BY_SEARCH = ("agent_optimized", "ppo_stepwise", "chosen_widths", "chosen_fp32", "oracle")
@@ -106,7 +108,7 @@ def _compare_hits(place: Place, path: str, stage: str) -> Item:
 
 
 def check_rows(place: Place) -> Iterator[Item]:
-    """Compare the measured tables: the same models, and ratios that agree."""
+    """Compare the measured tables: the same models, ratios that agree, and the declared orders."""
     declared = read_yaml(place.root / SETTINGS)
     margin = statistical.Margin(float(declared["margin"]), float(declared["confidence"]))
     for measured in statistical.MEASURED:
@@ -114,10 +116,12 @@ def check_rows(place: Place) -> Iterator[Item]:
         tables = pd.read_csv(own), pd.read_csv(reference)
         if "weights_sha256" in tables[1]:
             yield _models(place, measured.path, *tables)
-        yield from statistical.check_measured(own, reference, measured, margin)
+        kinds = other_kind(place, measured.path)
+        yield from statistical.check_measured(own, reference, measured, margin, kinds)
     for path in statistical.CANDIDATE_TABLES:
         own, reference = place.root / path, place.reference / shipped_name(path)
-        yield from statistical.check_candidates(path, own, reference, margin)
+        yield from statistical.check_candidates(path, own, reference, margin, other_kind(place, path))
+    yield from orders.check_run(place, margin)
 
 
 def _models(place: Place, path: str, own: pd.DataFrame, reference: pd.DataFrame) -> Item:
@@ -141,7 +145,9 @@ def check_own_claims(place: Place) -> Iterator[Item]:
     yield from verdicts.check_claims(report, place, HERE)
     yield from verdicts.check_pages(report, place, HERE)
     yield from verdicts.check_tracing(report, place)
-    yield from verdicts.check_verdicts(report.found.judged, read_claims(place.reference / "claims.json"))
+    kinds = {name: other_kinds(place, one.decided_by) for name, one in DECLARATIONS.items()}
+    shipped = read_claims(place.reference / "claims.json")
+    yield from verdicts.check_verdicts(report.found.judged, shipped, kinds)
 
 
 def with_first_stage(place: Place, items: list[Item]) -> Iterator[Item]:

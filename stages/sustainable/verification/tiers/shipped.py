@@ -13,9 +13,10 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.reporting.pages import Report, report_on
 from sustainable.verification.export.witness import check_crate, check_repro
 from sustainable.verification.items import RESTORE, Item, Tier, skipped
-from sustainable.verification.manifest import check_manifest
+from sustainable.verification.manifest import check_host, check_manifest
 from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, Place
-from sustainable.verification.tiers import exact, integrity, verdicts
+from sustainable.verification.sent_rows import check_hosts
+from sustainable.verification.tiers import exact, integrity, orders, verdicts
 
 ROW_FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
 """The folders of a run that a report reads."""
@@ -23,7 +24,7 @@ RUN = "`make verify RUN=1`"
 NOT_RUN: dict[Tier, tuple[str, str]] = {
     "T1": ("training", "nothing is trained here: `make test-cpu` trains a few steps, `make reproduce` all"),
     "T2": ("numeric artifacts", f"no forecasts are made here: {RUN}"),
-    "T3": ("measured rows", f"nothing is measured here: {RUN}, or `make claim-...` for one claim"),
+    "T3": ("ratios", f"nothing is measured here: {RUN}, or `make claim-...` for one claim"),
 }
 
 
@@ -67,7 +68,12 @@ def report_of(place: Place, data: Path) -> Report:
     rows = [path for folder in ROW_FOLDERS for path in sorted((data / folder).rglob("*"))]
     hosts = place.root / HOSTS
     rows += sorted(hosts.rglob("*"))
-    read = [published, params, *(path for path in rows if path.suffix in (".csv", ".json"))]
+    read = [
+        published,
+        params,
+        place.root / "CITATION.cff",
+        *(path for path in rows if path.suffix in (".csv", ".json")),
+    ]
     state = fingerprint({str(path): file_sha256(path) for path in read})
     return _report(state, data, published, params, hosts)
 
@@ -91,9 +97,10 @@ def safely(tier: Tier, name: str, check: Callable[[], Iterable[Item]]) -> list[I
 
 SHIPPED = (f"{REFERENCE}/*",)
 MANIFEST_FILE = f"{REFERENCE}/{MANIFEST}"
+ROWS = (*(f"{REFERENCE}/{folder}/*" for folder in ROW_FOLDERS), f"{HOSTS}/*")
 REPORTED = (
     "params.yaml", "paper/*", "stages/sustainable/reporting/*", f"{REFERENCE}/paper/*",
-    f"{REFERENCE}/claims.json", *(f"{REFERENCE}/{folder}/*" for folder in ROW_FOLDERS),
+    f"{REFERENCE}/claims.json", *ROWS,
 )  # fmt: skip
 MECHANISMS = (
     Mechanism("T0", "sums", integrity.check_sums, SHIPPED),
@@ -105,12 +112,15 @@ MECHANISMS = (
     Mechanism("T0", "tracked copies", integrity.check_tracked),
     Mechanism("T0", "installed packages", integrity.check_packages, ("requirements.txt",)),
     Mechanism("T0", "RO-Crate", check_crate, SHIPPED),
+    Mechanism("T0", "hosts of the shipped rows", check_host, SHIPPED),
+    Mechanism("T0", "other hosts", check_hosts, (f"{HOSTS}/*",)),
     Mechanism("T1", "splits", exact.check_splits, ("data/raw/*", "params.yaml", MANIFEST_FILE)),
     Mechanism("T1", "weights", exact.check_weights, tuple(f"{REFERENCE}/{name}" for name in (
               "models/*", "policies/table.json", "metrics/*", "benchmark/published.csv"))),
     Mechanism("T1", "oracle", exact.check_oracle, ("params.yaml", f"{REFERENCE}/search/*")),
     Mechanism("T1", "figures", exact.check_figures, ("shipped/*", MANIFEST_FILE)),
     Mechanism("T1", "repro.yaml", check_repro, SHIPPED),
+    Mechanism("T3", "orders", orders.check_shipped, (*ROWS, "stages/sustainable/verification/verify.yaml")),
     Mechanism("T1", "pages", verdicts.check_pages, REPORTED, True),
     Mechanism("T4", "claims", verdicts.check_claims, REPORTED, True),
     Mechanism("T4", "manifest verdicts", verdicts.check_manifest_verdicts, (*REPORTED, MANIFEST_FILE), True),

@@ -7,10 +7,12 @@ from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
+from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import EXACT_COUNT, Claim
 from sustainable.reporting.pages import Report, latex_pages, metrics_of
 from sustainable.statistics import CONFIRMED, REFUTED
-from sustainable.verification.items import HERE, RESTORE, Item, Origin, compared, passed, skipped
+from sustainable.verification.items import HERE, RESTORE, Item, Origin
+from sustainable.verification.items import compared, on_other_cpu, passed, skipped
 from sustainable.verification.place import MANIFEST, Place, read_claims
 from sustainable.verification.tiers.tracing import check_reasons, check_rendered, check_static, trace
 
@@ -90,17 +92,32 @@ def check_tracing(report: Report, place: Place) -> Iterator[Item]:
     yield compared("T4", name, HERE, expected, found, stage="report", detail=detail)
 
 
-def check_verdicts(own: Sequence[Claim], reference: Mapping[str, Mapping[str, Any]]) -> Iterator[Item]:
-    """Verdicts of a run here against the reference's. The opposite verdict fails, and so does another one of
-    a claim that only counts; a claim that cannot be decided here is skipped, which is no pass."""
+def check_verdicts(
+    own: Sequence[Claim],
+    reference: Mapping[str, Mapping[str, Any]],
+    kinds: Mapping[str, str | None] | None = None,
+) -> Iterator[Item]:
+    """Compare the verdicts of a run here with the reference's.
+
+    `kinds` names, by claim, the two kinds of CPU if the rows that decide it come from different ones.
+    The opposite verdict fails, and so does another one of a claim that only counts. A claim that cannot be
+    decided here is skipped, which is no pass. Between kinds of CPU a claim about the host may differ.
+    """
     claims = {claim.id: claim for claim in own}
     advice = "read its rule and values in paper/claims.json; a finding of its own if the rows are sound"
     for key, entry in reference.items():
         name, claim, expected = f"verdict on {key}", claims.get(key), str(entry["verdict"])
-        found = claim.verdict if claim else "no such claim"
+        found, others = claim.verdict if claim else "no such claim", (kinds or {}).get(key)
         if found == expected:
             yield passed("T4", name, HERE, found)
+        elif claim and others and (why := about_host(key)):
+            yield on_other_cpu("T4", name, others, f"{found} here, {expected} there: {why}")
         elif claim and {found, expected} != {CONFIRMED, REFUTED} and claim.evidence != EXACT_COUNT:
             yield skipped("T4", name, f"{found} here, {expected} there: {claim.reason}", HERE)
         else:
             yield Item("T4", name, "FAIL", HERE, "", expected, found, "report", advice)
+
+
+def about_host(claim: str) -> str | None:
+    """Why the verdict on a claim may depend on the kind of CPU; None if it must not."""
+    return DECLARATIONS[claim].host_dependent if claim in DECLARATIONS else None

@@ -1,0 +1,1 @@
+"""Measure a model of your own with the protocol of this project: see `assessment.assess`."""

@@ -1,0 +1,297 @@
+"""Assess a policy of one's own while it acts in an environment, with the windows of study B."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sustainable import statistics
+from sustainable.assessing.actors import Activation, own_policies
+from sustainable.assessing.page import OWN_TEMPLATES, latex_table, plain, ratio_points_figure
+from sustainable.assessing.results import CLOCK, by_configuration, table_of
+from sustainable.assessing.run import ROOT, refuse_old_processors
+from sustainable.assessing.settings import WINDOWS, Mode
+from sustainable.assessing.windows import BASELINE, TWIN
+from sustainable.core.errors import UserError
+from sustainable.core.files import write_json, write_rows, write_text
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.journal import RowJournal
+from sustainable.core.parameters import read_section
+from sustainable.measuring.blocks import IDLE, last_tries
+from sustainable.measuring.clock import ClockMeter
+from sustainable.measuring.host import describe_host
+from sustainable.measuring.process import settle
+from sustainable.policies.benchmark.episodes import EpisodesParameters, Measurement, measure_episodes
+from sustainable.policies.environments.guarded import EnvironmentFault, make_environment
+from sustainable.reporting import formats
+from sustainable.reporting.declaration import Claim
+from sustainable.reporting.forecasting.results import Comparison, compare_outcome
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.style import save_figures
+from sustainable.reporting.tables import (
+    BLANK,
+    UNCHANGED,
+    Column,
+    ReportTable,
+    VerdictText,
+    claims_table,
+    rows_of,
+)
+from sustainable.reporting.templates import render_html
+from sustainable.statistics import Estimate
+
+STEP, CALL = "cpu_time_per_step_us", "policy_us"
+TIMED_STEPS = 600  # as in study B
+KEPT = 0.9
+"""Share of the baseline's return that a compressed policy must keep, as in study B."""
+
+
+@dataclass(frozen=True)
+class PolicyLine:
+    """One configuration."""
+
+    key: str
+    labels: Mapping[str, Any]
+    step_us: float  # CPU time of a step: policy, environment and loop
+    call_us: float  # of a call of the policy alone
+    step: Comparison
+    call: Comparison
+    mean_return: float
+    lost: Estimate | None  # return minus the baseline's, over blocks; None for the baseline
+    verdict: str
+    kept_verdict: str
+
+
+@dataclass(frozen=True)
+class PolicyResults:
+    """What the page of a policy prints."""
+
+    environment: str
+    actor: str
+    lines: Sequence[PolicyLine]  # the baseline first, without its twin
+    blocks: int
+    minimum_blocks: int
+    flagged: int
+    windows: int
+    noise_floor: float | None
+    refused: Mapping[str, str]
+
+    @property
+    def stamp(self) -> str:
+        if self.blocks >= self.minimum_blocks:
+            return ""
+        return f"{self.blocks} blocks: fewer than {self.minimum_blocks}, which is not enough for a verdict"
+
+
+def assess_policy(
+    path: Path,
+    environment_name: str,
+    out: Path,
+    mode: Mode = "quick",
+    activation: Activation | None = None,
+    observation_statistics: Path | None = None,
+) -> PolicyResults:
+    """Assess a policy file in a Gymnasium environment, and write the report into the folder `out`.
+
+    Raises `UserError` if the file holds no policy, or it does not fit the environment.
+    """
+    refuse_old_processors()
+    parameters = read_section(ROOT / "params.yaml", "report", ReportParameters)
+    declared = asdict(WINDOWS[mode])
+    windows = EpisodesParameters(**declared, timed_steps=TIMED_STEPS)
+    threads = settle(windows.threads)
+    environment = make_environment(environment_name)
+    own = own_policies(path, environment, activation, observation_statistics, out / "cache")
+    if BASELINE not in own.policies:
+        raise UserError(f"{path}: {own.refused[BASELINE]}")
+    minutes = 2.5 * windows.blocks * (len(own.policies) + 1) * windows.window_s / 60
+    print(
+        f"forecast: {windows.blocks} blocks of {len(own.policies)} configurations, about "
+        f"{minutes:.1f} minutes on an idle machine",
+        flush=True,
+    )
+    identity = fingerprint([asdict(windows), environment_name, file_sha256(path), sorted(own.policies)])
+    journal = RowJournal(out / "journal.jsonl", identity)
+    measurement = Measurement({environment_name: environment}, {0: own.policies}, windows, ClockMeter)
+    try:
+        measure_episodes(measurement, journal)
+    except EnvironmentFault as fault:
+        raise UserError(str(fault)) from None
+    rows = [named(row) for row in last_tries(journal.rows[1:])]
+    results = policy_results(rows, environment_name, own.description, own.refused, parameters)
+    host = describe_host() | threads | {"environment": environment_name, "policy_sha256": file_sha256(path)}
+    write_policy_pages(out, ROOT / "paper/templates", results, host, rows)
+    journal.discard()
+    return results
+
+
+def named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a measured row with a name for the idle window, and without the columns of several seeds."""
+    kept = {name: value for name, value in row.items() if name not in ("place", "training_seed")}
+    return kept | {"configuration": row["configuration"] or IDLE}
+
+
+def policy_results(
+    rows: Sequence[Mapping[str, Any]],
+    environment: str,
+    actor: str,
+    refused: Mapping[str, str],
+    parameters: ReportParameters,
+) -> PolicyResults:
+    """Compare every configuration with the baseline, within blocks."""
+    table = table_of(rows)
+    cells = by_configuration(table)
+    enough = len(cells[BASELINE]) >= parameters.minimum_blocks
+    lines = {key: _line(key, cells, enough, parameters) for key in cells if key != IDLE}
+    twin = lines[TWIN].step.ratio
+    order = [BASELINE, *(key for key in lines if key not in (BASELINE, TWIN))]
+    return PolicyResults(
+        environment=environment,
+        actor=actor,
+        lines=[lines[key] for key in order],
+        blocks=len(cells[BASELINE]),
+        minimum_blocks=parameters.minimum_blocks,
+        flagged=int(table["flags"].notna().sum()),
+        windows=len(table),
+        noise_floor=statistics.noise_floor(twin) if twin else None,
+        refused=refused,
+    )
+
+
+def _line(
+    key: str, cells: Mapping[str, pd.DataFrame], enough: bool, parameters: ReportParameters
+) -> PolicyLine:
+    own, base, twin = cells[key], cells[BASELINE], cells[TWIN]
+    step, call = (compare_outcome(own, base, twin, outcome, parameters) for outcome in (STEP, CALL))
+    control = compare_outcome(twin, base, twin, STEP, parameters).ratio
+    judged = key not in (BASELINE, TWIN)
+    lost = statistics.student_interval(own["return_mean"] - base["return_mean"], parameters.confidence)
+    verdict = statistics.INCONCLUSIVE
+    if enough and step.ratio and control:
+        verdict = statistics.verdict_on_ratio(step.ratio, control, "lower")
+    allowed = (1 - KEPT) * abs(float(base["return_mean"].mean()))
+    first = own.iloc[0]
+    return PolicyLine(
+        key=key,
+        labels={name: first[name] for name in ("runtime", "precision", "size_bytes", "weights_sha256")},
+        step_us=float(np.exp(np.log(own[STEP]).mean())),
+        call_us=float(np.exp(np.log(own[CALL]).mean())),
+        step=step,
+        call=call,
+        mean_return=float(own["return_mean"].mean()),
+        lost=lost if judged else None,
+        verdict=verdict if judged else "",
+        kept_verdict=kept_verdict(lost, allowed, enough) if judged else "",
+    )
+
+
+def kept_verdict(lost: Estimate | None, allowed: float, enough: bool) -> str:
+    """Judge whether the return falls by at most `allowed`: the whole interval must lie above -`allowed`."""
+    if lost is None or not enough:
+        return statistics.INCONCLUSIVE
+    if lost.low >= -allowed:
+        return statistics.CONFIRMED
+    return statistics.REFUTED if lost.high < -allowed else statistics.INCONCLUSIVE
+
+
+def policy_claims(results: PolicyResults) -> list[Claim]:
+    """Return two claims per configuration: on the cost of a step, and on the return."""
+    claims = []
+    note = f"{results.stamp}. " if results.stamp else ""
+    judged = [line for line in results.lines if line.verdict]
+    for place, line in enumerate(judged, start=1):
+        claims.append(
+            Claim(
+                id=f"T{place}",
+                statement=f"A step of {line.key} takes less CPU time than one of the baseline",
+                rule="decided if the interval excludes 1 and the ratio is beyond the noise floor",
+                verdict=line.verdict,
+                reason=f"{note}Step {formats.small_ratio_text(line.step.ratio)}, a call of the policy "
+                f"{formats.small_ratio_text(line.call.ratio)}.",
+                evidence=CLOCK,
+                values={"step": asdict(line.step), "call": asdict(line.call)},
+            )
+        )
+    for place, line in enumerate(judged, start=1):
+        claims.append(
+            Claim(
+                id=f"R{place}",
+                statement=f"{line.key} keeps {formats.declared_percent(KEPT)} of the baseline's return",
+                rule="confirmed if the whole interval of the loss lies within that, refuted if outside",
+                verdict=line.kept_verdict,
+                reason=f"{note}Difference {formats.difference_text(line.lost)}, over the same episodes.",
+                evidence="returns of whole episodes",
+                values={"difference": None if line.lost is None else asdict(line.lost)},
+            )
+        )
+    return claims
+
+
+def policies_table(results: PolicyResults) -> ReportTable:
+    """Declare the table of configurations."""
+    caption = (
+        f"CPU time of a step in {results.environment} and of a call of the policy alone, in microseconds, "
+        "with ratios to the baseline within blocks, and the mean return. Evidence: "
+        f"{CLOCK}."
+    )
+    ratio = partial(Column, format=formats.small_ratio_text)
+    columns = [
+        Column("Row", of=lambda line: line.key),
+        Column("step", format=formats.significant, of=lambda line: line.step_us, group="CPU time, µs"),
+        Column("call", format=formats.significant, of=lambda line: line.call_us, group="CPU time, µs"),
+        ratio("step", of=lambda line: _unless_first(line, line.step.ratio), group="to baseline"),
+        ratio("call", of=lambda line: _unless_first(line, line.call.ratio), group="to baseline"),
+        Column("return", format=partial(formats.fixed, digits=1), of=lambda line: line.mean_return),
+        Column("difference", format=formats.difference_text, of=lambda line: line.lost or BLANK),
+        Column("less CPU time", format=VerdictText, of=lambda line: line.verdict or BLANK),
+        Column("keeps return", format=VerdictText, of=lambda line: line.kept_verdict or BLANK),
+    ]
+    return ReportTable("policies", caption, columns, rows_of(results.lines, columns), stamp=results.stamp)
+
+
+def _unless_first(line: PolicyLine, value: Any) -> Any:
+    return UNCHANGED if line.key == BASELINE else value
+
+
+def write_policy_pages(
+    folder: Path,
+    templates: Path,
+    results: PolicyResults,
+    host: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write rows.csv, claims.json, host.json, the LaTeX table, the figure and report.html."""
+    claims, table = policy_claims(results), policies_table(results)
+    refused_columns = [
+        Column("Row", of=lambda pair: pair[0]),
+        Column("why it was not measured", of=lambda pair: pair[1]),
+    ]
+    refused = ReportTable(
+        "refused", "Refused rows.", refused_columns, rows_of(results.refused.items(), refused_columns)
+    )
+    tables = {
+        "claims": claims_table(
+            "claims", "Claims, and the verdicts of their rules.", claims, ("Claim", "Reason")
+        ),
+        "policies": table,
+    } | ({"refused": refused} if results.refused else {})
+    write_rows(folder / "rows.csv", rows)
+    write_json(folder / "claims.json", [plain(asdict(claim)) for claim in claims])
+    write_json(folder / "host.json", plain(host))
+    ratios = {line.key: line.step.ratio for line in results.lines if line.verdict}
+    figure = ratio_points_figure(ratios, results.noise_floor, "CPU time of a step, relative to the baseline")
+    save_figures({"cpu_time": figure}, folder, "not evidence" if results.stamp else "")
+    write_text(folder / "table.tex", latex_table(templates, table))
+    shown = {
+        "stamp": results.stamp,
+        "policy": results,
+        "clock": CLOCK,
+        "tables": {name: shown.on("html") for name, shown in tables.items()},
+        "picture": base64.b64encode((folder / "cpu_time.png").read_bytes()).decode(),
+    }
+    write_text(folder / "report.html", render_html([OWN_TEMPLATES, templates], "policy.html.j2", shown))

@@ -1,0 +1,91 @@
+"""The tables of study A's candidates on several hosts.
+
+Captions, headers and rows may not type a number or a comparison: see `tables`.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import attrgetter
+
+import pandas as pd
+
+from sustainable.forecasting.search.objective import DeploymentReward
+from sustainable.reporting import formats
+from sustainable.reporting.forecasting.transfer import Deployment, TargetCost, target_costs, transfers
+from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, rows_of
+
+THIS_RUN = "this run"
+ESTIMATES = (
+    "Estimates: a table times every candidate for a few short windows. All hosts timed networks with equal "
+    "weights. CPU time is read from the clock."
+)
+
+
+def transfer_tables(
+    task: str,
+    candidates: pd.DataFrame,
+    others: Mapping[str, pd.DataFrame],
+    reward: DeploymentReward,
+    sizes: Sequence[int],
+) -> list[ReportTable]:
+    """Declare what a choice is worth elsewhere, and what each target costs; `others` by host."""
+    tables = {THIS_RUN: candidates, **others}
+    return [_transfer_table(task, tables, reward, sizes), _targets_table(task, tables, sizes)]
+
+
+def _transfer_table(
+    task: str, tables: Mapping[str, pd.DataFrame], reward: DeploymentReward, sizes: Sequence[int]
+) -> ReportTable:
+    ratio = partial(Column, format=_ratio, group="CPU time to eager fp32 there", align="r")
+    columns = (
+        Column("Batch", of=attrgetter("batch_size")),
+        Column("Chosen on", of=attrgetter("chosen_on")),
+        Column("Measured on", of=attrgetter("measured_on")),
+        Column("Deployment", format=_deployment, of=attrgetter("deployment")),
+        Column("Preferred there", format=_deployment, of=attrgetter("preferred")),
+        ratio("the choice", of=attrgetter("ratio")),
+        ratio("preferred", of=attrgetter("preferred_ratio")),
+        Column("Kept (log)", format=formats.percent, align="r", of=attrgetter("kept")),
+        Column("Regret (nats)", format=partial(formats.fixed, digits=2), align="r", of=attrgetter("regret")),
+    )
+    caption = (
+        f"A choice that is made on a host, deployed on another ({task}): the deployment that the reward "
+        "prefers in the table of the former, among those that both timed, beside what it prefers on the "
+        f"latter. Kept: ratio of the logarithms of both CPU times. {ESTIMATES}"
+    )
+    rows = rows_of(transfers(tables, reward, sizes), columns)
+    return ReportTable("transfer", caption, columns, rows or [Row([NOT_AVAILABLE])])
+
+
+def _targets_table(task: str, tables: Mapping[str, pd.DataFrame], sizes: Sequence[int]) -> ReportTable:
+    columns = (
+        Column("Batch"),
+        Column("Precision"),
+        Column("Runtime"),
+        *(Column(host, format=_spread) for host in tables),
+    )
+    caption = (
+        f"Precisions and runtimes by host ({task}): CPU time of a network, divided by its own in eager fp32; "
+        f"geometric mean over networks, with the range. {ESTIMATES}"
+    )
+    rows = [_target_row(line, list(tables)) for line in target_costs(tables, sizes)]
+    return ReportTable("targets_hosts", caption, columns, rows)
+
+
+def _target_row(line: TargetCost, hosts: Sequence[str]) -> Row:
+    ratios = [line.ratios.get(host, NOT_AVAILABLE) for host in hosts]
+    return Row([line.batch_size, line.precision, line.runtime, *ratios])
+
+
+def _deployment(deployment: Deployment) -> str:
+    width_0, width_1, precision, runtime = deployment
+    return f"{width_0}x{width_1} {precision}, {runtime}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _spread(values: tuple[float, float, float]) -> str:
+    mean, least, most = values
+    return f"{mean:.2f} ({least:.2f} to {most:.2f})"

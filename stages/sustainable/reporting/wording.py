@@ -1,0 +1,167 @@
+"""Words of the paper's sentences that follow from values: directions, verdicts, lists.
+
+A template prints these instead of typing a comparison, so that a sentence turns with its rows.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sustainable.reporting.declaration import Claim
+from sustainable.reporting.forecasting.searching import OURS, Searching, searcher_name
+from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.formats import MISSING, percent
+from sustainable.reporting.policies.costs import MemoryLine
+from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
+from sustainable.reporting.policies.summary import Policies, shown
+from sustainable.statistics import Ratio
+
+FRACTION_BELOW = 0.5
+INT8_LIBRARY, INT8_ONNX = ("ptdq", "ptsq", "qat"), ("ptdq_onnxruntime", "ptsq_onnxruntime", "qat_onnxruntime")
+
+CITED = {
+    "PPO": "schulman2017ppo",
+    "TRPO": "schulman2015trpo",
+    "SAC": "haarnoja2018sac",
+    "TD3": "fujimoto2018td3",
+}
+"""Keys of the bibliography by algorithm."""
+
+
+def fraction_text(ratio: Ratio | None) -> str:
+    """Print `1/190` for a ratio of 0.00526, and `0.69` for one of 0.694."""
+    if ratio is None:
+        return MISSING
+    if ratio.estimate >= FRACTION_BELOW:
+        return f"{ratio.estimate:.2f}"
+    inverse = 1 / ratio.estimate
+    return f"1/{inverse:,.0f}" if inverse >= 10 else f"1/{inverse:.1f}"
+
+
+def relation(interval: Any, reference: float = 1.0) -> str:
+    """Say on which side of `reference` an interval lies: `less than`, `more than` or neither."""
+    if interval is None:
+        return "not compared with"
+    if interval.high < reference:
+        return "less than"
+    return "more than" if interval.low > reference else "not certainly more or less than"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join as in `a, b and c`; `none` if there is none."""
+    found = list(names)
+    return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]])) if found else "none"
+
+
+def parts_text(claim: Claim) -> str:
+    """The verdicts on the parts of a claim: `bytes: confirmed; cost of a step: inconclusive`."""
+    return "; ".join(f"{name}: {verdict}" for name, verdict in claim.parts.items())
+
+
+def counted_verdicts(claims: Iterable[Claim]) -> str:
+    """Count the verdicts: `2 confirmed, 9 refuted and 3 inconclusive`."""
+    counts = Counter(claim.verdict for claim in claims)
+    return listed(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+
+
+def compared_regret(searching: Searching) -> str:
+    """Say which searchers our agent's mean regret is higher and lower than."""
+    said = []
+    for direction in ("higher", "lower"):
+        names = [searcher_name(line.name) for line in searching.rivals if line.ours_is == direction]
+        if names:
+            said.append(f"{direction} than that of {listed(names)}")
+    undecided = [searcher_name(line.name) for line in searching.rivals if line.ours_is == "undecided"]
+    if undecided:
+        said.append(f"not decidedly different from that of {listed(undecided)}")
+    return "; ".join(said) or "not compared"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The smallest and the largest of some estimates; None if there are none."""
+
+    low: float | None
+    high: float | None
+    n: int
+
+    def __str__(self) -> str:
+        return MISSING if self.low is None else f"{self.low:.2f} to {self.high:.2f}"
+
+
+def ends_of(ratios: Iterable[Ratio | None]) -> Ends:
+    """Collect the ends of the estimates."""
+    found = [ratio.estimate for ratio in ratios if ratio is not None]
+    return Ends(min(found, default=None), max(found, default=None), len(found))
+
+
+def inline(label: str) -> str:
+    """Write a label inside a sentence: `Manual pruning` becomes `manual pruning`, `ONNX Runtime` stays."""
+    return label[0].lower() + label[1:] if label[1:2].islower() else label
+
+
+def story_values(study: Forecasting, policies: Policies) -> dict[str, Any]:
+    """Collect what only the paper's sentences print."""
+    tasks = study.tasks
+    return policies_story(policies) | {
+        "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
+        "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
+        "relation_to_uncompressed": {name: _against_uncompressed(task) for name, task in tasks.items()},
+    }
+
+
+def policies_story(policies: Policies) -> dict[str, Any]:
+    """Collect what only the paper's sentences on study B print."""
+    arms = policies.notebook.arms
+    algorithms = dict.fromkeys(one.entry["algorithm"] for one in policies.trained)
+    phrases = {PUBLISHED: "as published", CONTROL: "with nothing compressed"}
+    return {
+        "policy_numbers": policy_numbers(policies),
+        "shown_seeds": max((cell.seeds for cell in shown(policies)), default=0),
+        "algorithms": [{"name": name, "key": CITED.get(name)} for name in algorithms],
+        "notebook_arms": [
+            {"validated": arms[name].validated, "phrase": phrase}
+            for name, phrase in phrases.items()
+            if name in arms
+        ],
+    }
+
+
+def _against_uncompressed(task: Task) -> str:
+    """Relate the choice to the fastest uncompressed runtime, at the batch size where it saves least."""
+    ratios = [timing.to_uncompressed for timing in task.audited.lines[OURS].timings.values()]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return relation(max(known, key=lambda ratio: ratio.high, default=None))
+
+
+def listed_numbers(numbers: Iterable[float]) -> str:
+    """List different whole numbers in ascending order: `5` or `3 and 5`."""
+    return listed(str(number) for number in sorted({int(number) for number in numbers}))
+
+
+def policy_numbers(policies: Policies) -> dict[str, Any]:
+    """Ranges over learned policies that the paper's sentences on study B print."""
+    cells = shown(policies)
+
+    def effects(keys: Sequence[str], outcome: str, to: str = "same_runtime") -> Ends:
+        lines = [cell.lines[key] for cell in cells for key in keys if key in cell.lines]
+        return ends_of(getattr(line.effects[outcome], to) for line in lines)
+
+    return {
+        "int8_calls": effects(INT8_LIBRARY, "policy"),
+        "int8_steps": effects(INT8_LIBRARY, "step"),
+        "int8_onnx_steps": effects(INT8_ONNX, "step"),
+        "masked_steps": effects(("unstructured_l1_50",), "step"),
+        "smaller_steps": effects(("structured_l1_50",), "step"),
+        "onnx_steps": effects(("onnxruntime",), "step", "to_baseline"),
+        "numpy_steps": effects(("numpy",), "step", "to_baseline"),
+        "memory": memory_ends(policies.memory),
+        "large_memory": memory_ends(policies.large),
+    }
+
+
+def memory_ends(lines: Mapping[str, MemoryLine]) -> Ends:
+    """The ends of the memory of compressed networks relative to the uncompressed ones."""
+    return ends_of(line.same_runtime for line in lines.values() if line.method != "none")
