@@ -12,11 +12,11 @@ from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.searching import OURS, Searching, searcher_name
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import MISSING, percent
+from sustainable.reporting.formats import MISSING, percent, significant
 from sustainable.reporting.policies.costs import MemoryLine
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
 from sustainable.reporting.policies.summary import Policies, shown
-from sustainable.statistics import Ratio
+from sustainable.statistics import Estimate, Ratio
 
 FRACTION_BELOW = 0.5
 INT8_LIBRARY, INT8_ONNX = ("ptdq", "ptsq", "qat"), ("ptdq_onnxruntime", "ptsq_onnxruntime", "qat_onnxruntime")
@@ -38,6 +38,11 @@ def fraction_text(ratio: Ratio | None) -> str:
         return f"{ratio.estimate:.2f}"
     inverse = 1 / ratio.estimate
     return f"1/{inverse:,.0f}" if inverse >= 10 else f"1/{inverse:.1f}"
+
+
+def point_text(found: Estimate | None) -> str:
+    """Print an estimate without its interval, with three significant digits."""
+    return MISSING if found is None else significant(found.estimate)
 
 
 def relation(interval: Any, reference: float = 1.0) -> str:
