@@ -112,7 +112,7 @@ def load_model(path: Path, name: str, output: str | None = None) -> Model:
     kind = kind_of(path)
     if kind == "stable-baselines3":
         raise UserError(
-            f"{path}: a Stable-Baselines3 policy acts in an environment; name it: ENV=CartPole-v1"
+            f"{path}: a Stable-Baselines3 policy acts in an environment; name it: ENVIRONMENT=CartPole-v1"
         )
     if output is not None and kind != "onnx":
         raise UserError(
