@@ -531,3 +531,10 @@ def test_outputs_of_another_shape_cannot_be_compared():
         (SimpleNamespace(weights_sha256="a"), SimpleNamespace(weights_sha256="b")),
         (np.zeros((2, 1)), np.zeros((2, 3))),
     ).difference)  # fmt: skip
+
+
+def test_few_examples_without_a_change_do_not_prove_that_nothing_is_lost():
+    ones = np.ones(50)
+    quality = judge_quality(ones, ones, "accuracy", 0.02, BOOTSTRAP)
+    assert quality.verdict == INCONCLUSIVE  # Wilson's interval for 0 of 50 reaches 7 %
+    assert quality.difference.low == pytest.approx(-0.0713, abs=1e-4)

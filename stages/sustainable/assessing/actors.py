@@ -78,7 +78,7 @@ def own_policies(
     if kind == "onnx":
         return _onnx_policies(path, environment)
     if kind != "stable-baselines3":
-        raise UserError(f"{path}: {kind}; a policy is a Stable-Baselines3 zip archive or an ONNX file")
+        raise UserError(f"{path}: a policy must be a Stable-Baselines3 zip archive or an ONNX file")
     actor = read_actor(path, environment, activation, statistics)
     _refuse_clipping(path, environment, actor, statistics)
     policies, refused = {}, {}

@@ -16,7 +16,7 @@ def claims_of(results: Results) -> list[Claim]:
     """Return all claims, with verdicts that their rules compute."""
     rows = [line for key, line in results.lines.items() if key != BASELINE]
     claims = [*_changes(results), *(_cpu_time(results, line) for line in rows if line.verdict)]
-    claims += [_quality(results, line) for line in rows if line.quality and line.quality.difference]
+    claims += [_quality(results, line) for line in rows if line.verdict and line.quality]
     return _numbered([*claims, *_energies(results, rows)])
 
 

@@ -74,6 +74,13 @@ class Model:
         """Hash of types, shapes and values of all tensors; neither names nor order matter."""
         return tensors_hash(self.tensors)
 
+    @cached_property
+    def identity(self) -> str:
+        """Hash that stays the same when an exported program is saved again, unlike that of its file."""
+        if self.program is None:
+            return self.sha256
+        return hashlib.sha256((self.weights_sha256 + str(self.program.graph)).encode()).hexdigest()
+
     @property
     def weights(self) -> list[Tensor]:
         """Tensors in floating point or 8 bits. Other integers are shapes, axes and class labels."""
@@ -112,7 +119,7 @@ def load_model(path: Path, name: str, output: str | None = None) -> Model:
     kind = kind_of(path)
     if kind == "stable-baselines3":
         raise UserError(
-            f"{path}: a Stable-Baselines3 policy acts in an environment; name it: ENV=CartPole-v1"
+            f"{path}: a Stable-Baselines3 policy acts in an environment; name it: ENVIRONMENT=CartPole-v1"
         )
     if output is not None and kind != "onnx":
         raise UserError(

@@ -47,7 +47,7 @@ def to_onnx(model: Model, batch: Batch, cache: Path) -> Exported:
         return Exported(model.graph)
     if model.kind == "module" and model.program is None:
         raise CompressionError(f"torch.export cannot trace it: {model.no_program}")
-    path = cache / f"{model.sha256}-{len(batch[0])}-{torch.__version__}-{OPSET}.onnx"
+    path = cache / f"{model.identity}-{len(batch[0])}-{torch.__version__}-{OPSET}.onnx"
     cost = path.with_suffix(".json")
     if not (path.is_file() and cost.is_file()):
         start = time.process_time()

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -62,10 +62,9 @@ def write_pages(
 
 
 def latex_table(templates: Path, table: ReportTable) -> str:
-    """Typeset a table as `tabular`; it needs the package booktabs."""
+    """Typeset a table with its caption; it needs the package booktabs."""
     shown = table.on("latex")
-    values = {"table": shown, "alignment": Latex(shown.alignment), "environment": "tabular"}
-    return render_latex(templates, "table.tex.j2", values)
+    return render_latex(templates, "table.tex.j2", {"table": shown, "alignment": Latex(shown.alignment)})
 
 
 def tables_of(results: Results, claims: Sequence[Claim]) -> list[ReportTable]:
@@ -269,19 +268,25 @@ def ratios_figure(results: Results) -> Figure:
     twin = results.twin.to_baseline.ratio
     ratios = {line.key: line.to_baseline.ratio for line in results.lines.values() if line.key != BASELINE}
     ratios["baseline again (A/A)"] = twin
+    judged = {line.key for line in results.lines.values() if line.verdict}
     label = f"CPU time of a call, relative to the baseline ({results.lines[BASELINE].runtime})"
-    return ratio_points_figure(ratios, noise_floor(twin) if twin else None, label)
+    return ratio_points_figure(ratios, judged, noise_floor(twin) if twin else None, label)
 
 
 @styled()
-def ratio_points_figure(ratios: Mapping[str, Ratio | None], floor: float | None, label: str) -> Figure:
-    """Plot ratios with intervals on a logarithmic axis, one row each; grey: the noise floor."""
+def ratio_points_figure(
+    ratios: Mapping[str, Ratio | None], judged: Collection[str], floor: float | None, label: str
+) -> Figure:
+    """Plot ratios with intervals on a logarithmic axis, one row each.
+
+    Grey: the noise floor, and the same model as the baseline, which is not among the `judged`.
+    """
     figure, axis = plt.subplots(figsize=(5.6, MARGINS_IN + ROW_HEIGHT_IN * len(ratios)))
     if floor is not None:
         axis.axvspan(math.exp(-floor), math.exp(floor), color=GREY, alpha=0.3, linewidth=0)
     axis.axvline(1, color="black", linewidth=0.6)
-    for place, ratio in enumerate(ratios.values()):
-        draw_interval(axis, ratio, place, BLUE)
+    for place, (key, ratio) in enumerate(ratios.items()):
+        draw_interval(axis, ratio, place, BLUE if key in judged else GREY)
     axis.set_yticks(range(len(ratios)), list(ratios))
     axis.invert_yaxis()
     _label_ratios(axis)

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from sustainable.core.errors import UserError
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, mean_interval
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, mean_interval, share_interval
 
 Measure = Literal["accuracy", "mean absolute error"]
 
@@ -63,12 +63,16 @@ def judge_quality(
 ) -> Quality:
     """Compare the scores [n] of a row with the baseline's, paired by example.
 
-    Not inferior: the interval of the loss lies below the margin. `margin`: points of accuracy as a share, or
+    Not inferior: the interval of the loss lies below the margin. If no example changes, the interval is
+    Wilson's for a change in none of n. `margin`: points of accuracy as a share, or
     a share of the baseline's mean absolute error.
     """
     sign, allowed = (1.0, margin) if measure == "accuracy" else (-1.0, margin * float(baseline.mean()))
     paired = own - baseline
     low, high = mean_interval(paired, *bootstrap)
+    if measure == "accuracy" and not paired.any():  # nothing to resample, yet few examples prove little
+        high = share_interval(0, len(paired), bootstrap[0])[1]
+        low = -high
     difference = Estimate(float(paired.mean()), low, high, len(paired))
     worst, best = sorted((sign * low, sign * high))
     verdict = CONFIRMED if worst >= -allowed else REFUTED if best < -allowed else INCONCLUSIVE

@@ -83,6 +83,11 @@ class Results:
         return self.blocks >= self.minimum_blocks
 
     @property
+    def contended(self) -> bool:
+        """Whether most windows are flagged: the machine was too busy for a good measurement."""
+        return self.flagged > self.windows / 2
+
+    @property
     def stamp(self) -> str:
         """What must be written across every page; empty if the rows are evidence."""
         if self.decided:
@@ -134,6 +139,13 @@ class Context:
     def enough(self) -> bool:
         return len(self.rows[BASELINE]) >= self.parameters.minimum_blocks
 
+    def judges(self, key: str) -> bool:
+        """Whether a difference from the baseline could be an effect: not of the same model."""
+        if key in (BASELINE, TWIN):
+            return False
+        change = self.changes.get(self.deployments[key].model.name)
+        return change is None or not change.same_model
+
 
 def lines_of(context: Context) -> dict[str, Line]:
     """Return one line per configuration, the A/A twin among them."""
@@ -148,7 +160,7 @@ def lines_of(context: Context) -> dict[str, Line]:
         }
         for key in keys
     }
-    tested = {key: own[CPU_TIME].p for key, own in compared.items() if key not in (BASELINE, TWIN)}
+    tested = {key: own[CPU_TIME].p for key, own in compared.items() if context.judges(key)}
     family = {key: p for key, p in tested.items() if p is not None}
     adjusted = dict(zip(family, statistics.holm(list(family.values())), strict=True))
     return {key: _line(key, context, compared, fastest, adjusted.get(key)) for key in keys}
@@ -167,8 +179,7 @@ def _line(
     assert logs is not None  # there are at least two blocks
     mean, low, high = (float(np.exp(value)) for value in (logs.estimate, logs.low, logs.high))
     cost = Estimate(mean, low, high, logs.n)
-    change = context.changes.get(deployment.model.name)
-    judged = key not in (BASELINE, TWIN) and not (change and change.same_model)
+    judged = context.judges(key)
     twin, times, energy = compared[TWIN], compared[key][CPU_TIME], compared[key][ENERGY]
     invested = context.invested_cpu_s.get(key, 0.0)
     return Line(

@@ -67,7 +67,7 @@ def measure_and_report(request: Request, out: Path) -> Results:
     windows = settings.windows_for(len(rows.deployments) + 1)
     chosen = choose_counter(settings.energy)
     identity = [asdict(settings), asdict(windows), _versions(), file_sha256(request.inputs)]
-    identity += [[key, row.model.sha256, row.target.name] for key, row in rows.deployments.items()]
+    identity += [[key, row.model.identity, row.target.name] for key, row in rows.deployments.items()]
     journal = RowJournal(out / "journal.jsonl", fingerprint(identity))
     measured = measure(rows.deployments, examples, windows, chosen, journal)
     print("measuring the ceiling", flush=True)
@@ -82,6 +82,8 @@ def measure_and_report(request: Request, out: Path) -> Results:
     host |= {"meter_overhead_p95": measured.meter_overhead, "model": request.model, "sha256": baseline.sha256}
     write_pages(out, ROOT / "paper/templates", results, claims_of(results), host, measured.rows)
     journal.discard()
+    if results.contended:
+        print(f"{results.flagged} of {results.windows} windows are flagged: measure again on an idle machine")
     return results
 
 

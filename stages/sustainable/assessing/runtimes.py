@@ -23,7 +23,6 @@ from sustainable.assessing.model import Batch, Model
 from sustainable.assessing.onnx_forms import Exported, compute_precisions, float_products, to_int8, to_onnx
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
-from sustainable.core.files import one_line
 from sustainable.forecasting.compression.runtimes import LOGIT_TOLERANCE, OPENVINO_PRECISION
 from sustainable.measuring.roofline import has_bf16
 
@@ -161,7 +160,8 @@ def _deployed(
     except (UserError, CompressionError):
         raise
     except Exception as error:  # of any kind: runtimes raise what they like
-        raise CompressionError(f"{target.name} cannot run it: {one_line(error)[:200]}") from None
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # the first hold a trace
+        raise CompressionError(f"{target.name} cannot run it: {last[:250]}") from None
     check_output(first, second, len(examples.batches[0][0]))
     if call_s > limits.call_s:
         raise CompressionError(
