@@ -44,7 +44,7 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
         REFUTED: "compressing a forecaster does not save it against the fastest uncompressed runtime",
     }.get(verdict, f"that compressing a forecaster saves it against the fastest runtime is {verdict}")
     shares = "; ".join(filter(None, map(_share, study.tasks.values())))
-    of_baseline = f" (a forecast takes {shares} of the eager baseline's)" if shares else ""
+    of_baseline = f" (relative to the eager baseline, a forecast takes {shares})" if shares else ""
     parts = by_id[ACCURACY].parts
     accuracy = [
         f"{parts[key]} on {task.title}"
