@@ -25,7 +25,7 @@ ZEN5 = {"vendor": "AuthenticAMD", "family": 26, "model": 2, "stepping": 1, "hype
 def project(tmp_path_factory):
     """What the check reads of this project, with the hosts that it ships."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("data/hosts", "data/reference/benchmark", "stages"):
+    for name in ("data/hosts", "data/reference/benchmark", "data/reference/search/weather", "stages"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("params.yaml", "dvc.yaml", "data/reference/dvc.lock", "data/reference/manifest.json"):
         shutil.copyfile(ROOT / name, folder / name)
@@ -98,7 +98,7 @@ def test_rows_are_taken_under_the_kind_of_their_cpu(project, sent):
     assert read_description(taken)[0]["model"] == 2
     stated = json.loads((taken / "host.json").read_text())
     entry = Place(project).artifacts["data/benchmark/policies.csv"]
-    assert stated["measured_by"] == {key: entry[key] for key in ("code", "parameters")}
+    assert stated["measured_by"] == {STAGE: {key: entry[key] for key in ("code", "parameters")}}
     assert [item.status for item in check_hosts(Place(project))] == ["ok"] * 3
     with pytest.raises(UserError, match="these are the rows of amd-zen5"):
         take_host(project, sent, "mine")
@@ -112,6 +112,40 @@ def test_a_checkout_is_a_folder_too_and_may_be_named(project, sent, tmp_path):
     shutil.copytree(sent / "benchmark", tmp_path / "checkout/data/benchmark")
     shutil.copyfile(sent / "dvc.lock", tmp_path / "checkout/dvc.lock")
     assert take_host(project, tmp_path / "checkout", "mine").name == "mine"
+
+
+def add_candidates(folder, host=ZEN5):
+    """Add the shipped candidates of the weather, timed on the host, to what is sent."""
+    (folder / "search/weather").mkdir(parents=True)
+    content = yaml.safe_load((folder / "dvc.lock").read_text())
+    shipped = yaml.safe_load((ROOT / "data/reference/dvc.lock").read_text())["stages"]["candidates@weather"]
+    for name in ("candidates.csv", "candidates.conditions.json"):
+        shutil.copyfile(ROOT / "data/reference/search/weather" / name, folder / "search/weather" / name)
+    path = folder / "search/weather/candidates.conditions.json"
+    path.write_text(json.dumps({"host": json.loads(path.read_text())["host"] | host, "refused": {}}))
+    next(out for out in shipped["outs"] if out["path"].endswith("conditions.json"))["md5"] = md5_of(path)
+    content["stages"]["candidates@weather"] = shipped
+    (folder / "dvc.lock").write_text(yaml.safe_dump(content))
+
+
+def test_tables_of_candidates_are_taken_too(project, sent):
+    add_candidates(sent)
+    taken = take_host(project, sent)
+    assert (taken / "weather.candidates.csv").is_file()
+    assert (taken / "weather.candidates.conditions.json").is_file()
+    assert {item.status for item in check_hosts(Place(project))} == {"ok"}
+
+
+def test_candidates_of_another_host_or_changed_ones_are_refused(project, sent):
+    add_candidates(sent, ZEN5 | {"family": 25, "model": 17})
+    with pytest.raises(UserError, match="timed on amd-zen4, but the policies on amd-zen5"):
+        take_host(project, sent)
+    (sent / "search/weather/candidates.csv").write_text("x\n")
+    with pytest.raises(UserError, match=r"candidates\.csv: damaged"):
+        take_host(project, sent)
+    (sent / "search/weather/candidates.conditions.json").unlink()
+    with pytest.raises(UserError, match=r"candidates\.conditions\.json: missing"):
+        take_host(project, sent)
 
 
 def test_an_unknown_kind_needs_a_name(project, sent):
@@ -186,7 +220,7 @@ def improve(rows):
         (link, "policies.csv: not a regular file of this folder"),
         (link_folder, "policies.csv: not a regular file of this folder"),
         (grow, f"{LIMIT_BYTES + 1} bytes; at least 1 and at most {LIMIT_BYTES}"),
-        (change_code, r"dvc.lock: measured by other code than the shipped rows \(code: stages/"),
+        (change_code, r"benchmark_policies: measured by other code than the shipped rows \(code: stages/"),
         (forget_stage, "it does not record benchmark_policies, so its code is unknown"),
         (send_shipped, "these are the rows of the shipped run"),
         (with_values("profile", "smoke"), "rows of profile smoke, not evidence"),
@@ -241,12 +275,12 @@ def test_a_changed_or_added_file_of_a_host_is_noticed(project, sent):
         file.write("\n")
     item = next(item for item in check_hosts(Place(project)) if item.name.endswith("mine"))
     assert item.status == "FAIL"
-    assert item.found == "policies.csv has changed (2 in all)"
+    assert item.found == "notes.txt is not described (2 in all)"
 
 
 def test_the_shipped_hosts_measured_the_same_policies_by_one_code():
     stated = [json.loads((path / "host.json").read_text()) for path in (ROOT / "data/hosts").iterdir()]
-    assert len({one["measured_by"]["code"] for one in stated}) == 1
+    assert len({one["measured_by"][STAGE]["code"] for one in stated}) == 1
     tables = [pd.read_csv(path / "policies.csv") for path in (ROOT / "data/hosts").iterdir()]
     assert len(equal_cells(*tables)) == 4
     assert next(problems_of(tables[0], tables[1], 0.02), None) is None

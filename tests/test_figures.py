@@ -1,6 +1,9 @@
 """Every figure of the shipped run: sizes in print, nothing cut or covered, colours that all readers see."""
 
+import re
+import shutil
 from itertools import combinations
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,6 +19,8 @@ from sustainable.reporting.forecasting.audited_figures import RUNTIME_COLOURS, d
 from sustainable.reporting.forecasting.figures import draw_published
 from sustainable.reporting.forecasting.source_figures import draw_source
 from sustainable.reporting.headline import draw_headline
+from sustainable.reporting.latex import blemishes_of, typeset
+from sustainable.reporting.pages import latex_pages
 from sustainable.reporting.policies.figures import draw_policies
 from sustainable.reporting.style import COLUMN, GREY, PAGE, PALETTE, SMALL, save_figures, styled
 
@@ -80,14 +85,26 @@ def test_runtimes_differ_in_grey_or_by_their_mark():
 
 
 @pytest.fixture(scope="module")
-def figures(shipped_report, tmp_path_factory):
-    """Every figure of the report stage by name, laid out but not written."""
-    report, drawn = shipped_report, {}
+def figures(drawing):
+    return drawing.figures
+
+
+@pytest.fixture(scope="module")
+def drawing(shipped_report, tmp_path_factory):
+    """Every figure of the report stage by name, and the folder of their PDFs."""
+    report, drawn, savefig = shipped_report, {}, Figure.savefig
+
+    def only_pdf(figure, path, **options):
+        if options["format"] == "pdf":
+            savefig(figure, path, **options)
+        else:
+            path.write_bytes(b"")
+
     found, folder = report.found, tmp_path_factory.mktemp("figures")
 
     def keep(figures, folder, stamp):
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Figure, "savefig", lambda figure, path, **options: path.write_bytes(b""))
+            inner.setattr(Figure, "savefig", only_pdf)
             inner.setattr(style.plt, "close", lambda figure: None)
             drawn.update(figures)
             names = save_figures(figures, folder, stamp)
@@ -105,7 +122,7 @@ def figures(shipped_report, tmp_path_factory):
         survival = report.published_policies["pruning_survival"]
         draw_policies(folder, report.policies_run, found.policies, survival, "")
         draw_headline(folder, found.forecasting.tasks, found.policies, "")
-    yield drawn
+    yield SimpleNamespace(figures=drawn, folder=folder)
     plt.close("all")
 
 
@@ -216,3 +233,34 @@ def test_labels_of_lines_keep_their_distance():
 def test_the_front_holds_what_no_other_beats():
     rows = pd.DataFrame({"cost": [1, 2, 2, 3, 4], "gain": [0.5, 0.4, 0.7, 0.7, 0.9], "name": list("abcde")})
     assert pareto_front(rows, "cost", "gain")["name"].tolist() == ["a", "c", "e"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX on this host")
+def test_the_paper_has_at_most_ten_pages_before_its_appendix_and_a_clean_log(
+    project, drawing, shipped_report, tmp_path
+):
+    source, scratch = tmp_path / "paper", tmp_path / "scratch"
+    (source / "tables").mkdir(parents=True)
+    scratch.mkdir()
+    shutil.copytree(drawing.folder, source / "figures")
+    for name, text in latex_pages(project / "paper/templates", shipped_report.values).items():
+        (source / name).write_text(text)
+    assert typeset(source, project / "paper/references.bib", scratch) is None
+    assert blemishes_of((scratch / "paper.log").read_text(errors="replace")) == []
+    appendix = re.search(r"newlabel\{sec:artifact\}\{\{A\}\{(\d+)\}", (scratch / "paper.aux").read_text())
+    assert int(appendix[1]) <= 11
+    assert ".600pk" not in (scratch / "paper.log").read_text(errors="replace")  # a font of pixels
+
+
+def test_wide_boxes_and_lost_references_are_blemishes():
+    log = (
+        "Overfull \\hbox (4.9pt too wide) in paragraph at lines 1--2\n"
+        "Overfull \\hbox (5.1pt too wide) in paragraph at lines 3--4\n"
+        "Overfull \\vbox (61.0pt too high) has occurred\n"
+        "LaTeX Warning: Reference `tab:x' on page 1 undefined on input line 3.\n"
+        "Package natbib Warning: Citation `y' on page 1 undefined on input line 9.\n"
+        "LaTeX Warning: Label `tab:z' multiply defined.\n"
+    )
+    assert [line[:16] for line in blemishes_of(log)] == [
+        "Overfull \\hbox (", "Overfull \\vbox (", "LaTeX Warning: R", "Package natbib W", "LaTeX Warning: L",
+    ]  # fmt: skip

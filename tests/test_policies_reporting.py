@@ -45,6 +45,7 @@ from sustainable.reporting.policies.summary import (
 )
 from sustainable.reporting.policies.tables import policies_tables, survival_table
 from sustainable.reporting.templates import render_html, render_latex
+from sustainable.reporting.wording import policies_story
 from sustainable.statistics import (
     CONFIRMED,
     INCONCLUSIVE,
@@ -573,10 +574,12 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     declared = policies_tables(policies, claims, findings, PUBLISHED, PARAMETERS)
     declared += [*hosts_tables(claims, [], {}), *notebook_tables(policies.notebook, RULE, PARAMETERS)]
     tables = [replace(table, stamp=stamp) for table in declared]
+    by_id = {claim.id: claim for claim in (*claims, *findings)}
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
+    values |= policies_story(policies) | {"claims": by_id, "b_claims": claims, "turned_b": []}
     values["tables"] = {table.name: table for table in tables}
     pages = latex_sources(values)
-    assert len(pages) == 16  # fourteen tables and the paper
+    assert len(pages) == 16  # fifteen tables and the paper
     for name, (template, printed) in pages.items():
         text = render_latex(folder, template.replace("paper", "policies"), printed)
         assert name == "paper.tex" or stamp in text
@@ -588,6 +591,8 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
         + "{% for table in tables.values() %}{{ show(table) }}{% endfor %}"
     )
     (tmp_path / "table.html.j2").write_text((folder / "table.html.j2").read_text())
+    details = render_latex(folder, "policies_tables.tex.j2", values)
+    assert not re.search(r"\bnan\b|None", details)
     for text in (render_latex(folder, "policies.tex.j2", values), render_html(tmp_path, "page", shown)):
         assert "Not learned" in text
         assert not re.search(r"\bnan\b|None", text)

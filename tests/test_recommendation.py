@@ -14,12 +14,14 @@ from sustainable.reporting.forecasting.recommendation import (
     Candidate,
     Choices,
     Cost,
+    choices_of,
     default_floor,
     front_of,
     ratio_interval,
     recommend,
     steps_of,
 )
+from sustainable.reporting.forecasting.run import read_task
 from sustainable.tools import recommend as tool
 
 ROOT = STAGES.parent
@@ -102,6 +104,18 @@ def test_persistence_is_a_candidate_of_the_weather_and_costs_at_most_a_regressio
         assert persistence.costs[size].at_most
         assert not regression.costs[size].at_most
         assert persistence.costs[size].cpu_time_ms == regression.costs[size].cpu_time_ms
+
+
+def test_a_table_that_was_timed_once_has_answers_without_intervals():
+    run = read_task(ROOT / "data/reference", "mnist1d")
+    errors = [name for name in run.candidates if name.startswith("cpu_time_se_")]
+    once = replace(run, candidates=run.candidates.assign(**dict.fromkeys(errors, math.nan)))
+    choices = choices_of("mnist1d", once, 1, 0.95)
+    answer = recommend(choices, 0.8, 1.0, 1)
+    assert answer.choice.saving.interval is None
+    assert answer.within_noise is None
+    assert "timed only once" in answer.choice.break_even.reason
+    json.dumps(tool.document(answer, choices), allow_nan=False)
 
 
 def test_values_by_hand(choices):

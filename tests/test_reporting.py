@@ -440,13 +440,15 @@ def small_table(**changes):
 
 def latex_of(project, table):
     values = {"table": table.on("latex"), "alignment": Latex(table.on("latex").alignment)}
-    values["environment"] = "longtable" if table.long else "tabular"
     return render_latex(project / "paper/templates", "table.tex.j2", values)
 
 
 def test_a_table_in_latex(project):
     text = latex_of(project, small_table())
-    assert text.splitlines()[0] == r"\begin{tabular}{lrlp{0.3\linewidth}}"
+    assert text.startswith(
+        "\\begin{table*}[htbp]\n\\centering\\footnotesize\n\\caption{A caption.}\\label{tab:small}\n"
+    )
+    assert r"\begin{tabular}{lrl>{\raggedright\arraybackslash}p{0.3\linewidth}}" in text
     assert r" & \multicolumn{2}{c}{Time} & " in text
     assert r"\cmidrule(lr){2-3}" in text
     assert r"a\_b & 1.23 & 1 & 5 \% of it \\" in text
@@ -460,8 +462,9 @@ def test_a_stamp_and_a_long_table_in_latex(project):
     text = latex_of(project, small_table(stamp="smoke run, not evidence", long=True))
     assert r"\multicolumn{4}{c}{\textbf{smoke run, not evidence}} \\" in text
     assert "\\begin{longtable}" in text
-    assert "\\caption{A caption.}" in text
-    assert "\\endhead" in text
+    assert text.count("\\caption{A caption.}\\label{tab:small}") == 1
+    first, others = text.split("\\endfirsthead")
+    assert others.split("\\endhead")[0].strip() == first.split("\\\\\n", 1)[1].strip()
 
 
 def test_a_table_in_html(project, tmp_path):

@@ -39,12 +39,12 @@ def test_a_choice_is_compared_with_the_best_of_the_other_host():
         (one.chosen_on, one.measured_on): one for one in transfers({"a": HERE, "b": THERE}, REWARD, (64,))
     }
     moved = found["a", "b"]
-    assert moved.deployment == (4, 4, "bf16", "openvino") and moved.best == (4, 4, "fp32", "onnxruntime")
-    assert (moved.ratio, moved.best_ratio) == (4 / 16, 2 / 16)
+    assert moved.deployment == (4, 4, "bf16", "openvino") and moved.preferred == (4, 4, "fp32", "onnxruntime")
+    assert (moved.ratio, moved.preferred_ratio) == (4 / 16, 2 / 16)
     assert moved.kept == pytest.approx(math.log(4) / math.log(8))
     assert moved.regret == pytest.approx(math.log(2))
     back = found["b", "a"]
-    assert (back.ratio, back.best_ratio) == (2 / 16, 1 / 16)
+    assert (back.ratio, back.preferred_ratio) == (2 / 16, 1 / 16)
     assert back.kept == pytest.approx(math.log(8) / math.log(16))
 
 

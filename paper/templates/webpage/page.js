@@ -230,26 +230,28 @@
     });
   }
 
-  function controls() {
-    const [kept, allowed, searchers] = ["space-runtimes", "space-precisions", "regret-searchers"].map(
-      (id) => new Set(all("input:not(:checked)", $(id)).map((one) => one.value)));
-    boxes("space-runtimes", runtimes().map((one, index) => box("runtime", one, !kept.has(one), "dot", false, series(index))));
+  const hidden = new Set(data.tasks.flatMap((one) => one.regret.searchers)
+    .filter((one) => one.group !== "ranked").map((one) => one.name));
+  function listSearchers() {
+    boxes("regret-searchers", task($("regret-task").value).regret.searchers.map((one, index) =>
+      box("searcher", one.name, !hidden.has(one.name), "line", !one.learns, series(index))));
+  }
+  function listTargets() {
+    boxes("space-runtimes", runtimes().map((one, index) => box("runtime", one, true, "dot", false, series(index))));
     boxes("space-precisions", precisions().map((one, index) => {
-      const label = box("precision", one, !allowed.has(one), "", false, "");
+      const label = box("precision", one, true, "", false, "");
       label.lastChild.textContent = `${GLYPHS[SHAPES[index % SHAPES.length]]} ${one === "none" ? "no network" : one}`;
       return label;
     }));
-    const first = !$("regret-searchers").querySelector("input");
-    boxes("regret-searchers", task($("regret-task").value).regret.searchers.map((one, index) =>
-      box("searcher", one.name, first ? one.group === "ranked" : !searchers.has(one.name), "line", !one.learns, series(index))));
   }
-  function everything() { controls(); space(); regret(); }
   $("space").addEventListener("input", (event) => {
     if (event.target.id === "space-task") sizesOf($("space-size"), task(event.target.value));
     space();
   });
   $("regret").addEventListener("input", (event) => {
-    if (event.target.id === "regret-task") controls();
+    const { id, type, value } = event.target;
+    if (id === "regret-task") listSearchers();
+    if (type === "checkbox") hidden[event.target.checked ? "delete" : "add"](value);
     regret();
   });
   for (const id of ["space", "regret"]) $(id).addEventListener("submit", (event) => event.preventDefault());
@@ -259,7 +261,10 @@
   $("aid-floor").value = data.tasks[0].floor;
   $("aid-rate").value = data.rate_per_s;
   document.body.classList.remove("no-script");
+  listTargets();
+  listSearchers();
   decide();
-  everything();
+  space();
+  regret();
   follow();
 })();

@@ -1,6 +1,7 @@
 """Compile the paper if TeX is installed."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +10,8 @@ from pathlib import Path
 from sustainable.core.files import write_bytes
 
 NO_TEX = "paper.pdf not built: pdflatex is not installed; tables, figures and report.html are complete"
+OVERFULL = re.compile(r"Overfull \\[hv]box \(([\d.]+)pt too ")
+LOST = re.compile(r"(Reference|Citation|Label) .* (undefined|multiply defined)")
 REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"}
 
 
@@ -21,21 +24,37 @@ def compile_paper(folder: Path, references: Path) -> str:
     (folder / "paper.pdf").unlink(missing_ok=True)
     if shutil.which("pdflatex") is None or shutil.which("bibtex") is None:
         return NO_TEX
-    environment = os.environ | REPRODUCIBLE
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        if problem := typeset(folder, references, scratch):
+            return f"paper.pdf not built: {problem}"
+        write_bytes(folder / "paper.pdf", (scratch / "paper.pdf").read_bytes())
+        blemishes = blemishes_of((scratch / "paper.log").read_text(encoding="utf-8", errors="replace"))
+    return f"{folder / 'paper.pdf'} built" + (f", but: {'; '.join(blemishes)}" if blemishes else "")
+
+
+def typeset(folder: Path, references: Path, scratch: Path) -> str | None:
+    """Run TeX in the folder `scratch` on the paper in `folder`; return what went wrong, or None."""
+    for name in ("tables", "figures"):
+        shutil.copytree(folder / name, scratch / name)
+    shutil.copy(folder / "paper.tex", scratch)
+    shutil.copy(references, scratch / "references.bib")
     latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in ("tables", "figures"):
-            shutil.copytree(folder / name, Path(scratch) / name)
-        shutil.copy(folder / "paper.tex", scratch)
-        shutil.copy(references, Path(scratch) / "references.bib")
-        for command in (latex, ["bibtex", "paper"], latex, latex):
-            done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, check=False)
-            if done.returncode != 0:
-                lines = done.stdout.decode(errors="replace").splitlines()
-                problem = next((line for line in lines if line.startswith("!")), "failed")
-                return f"paper.pdf not built: {command[0]}: {problem}"
-        write_bytes(folder / "paper.pdf", (Path(scratch) / "paper.pdf").read_bytes())
-    return f"{folder / 'paper.pdf'} built"
+    for command in (latex, ["bibtex", "paper"], latex, latex, latex):
+        environment = os.environ | REPRODUCIBLE
+        done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, check=False)
+        if done.returncode != 0:
+            lines = done.stdout.decode(errors="replace").splitlines()
+            problem = next((line for line in lines if line.startswith("!")), "failed")
+            return f"{command[0]}: {problem}"
+    return None
+
+
+def blemishes_of(log: str) -> list[str]:
+    """List what a reader of the PDF would see: text that leaves its column, and references to nothing."""
+    wide = [line for line in log.splitlines() if (found := OVERFULL.match(line)) and float(found[1]) > 5]
+    lost = [line for line in log.splitlines() if LOST.search(line)]
+    return [*wide, *lost]
 
 
 def tex_version() -> str | None:

@@ -12,11 +12,11 @@ from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.searching import OURS, Searching, searcher_name
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import MISSING, percent
+from sustainable.reporting.formats import MISSING, percent, significant
 from sustainable.reporting.policies.costs import MemoryLine
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
 from sustainable.reporting.policies.summary import Policies, shown
-from sustainable.statistics import Ratio
+from sustainable.statistics import Estimate, Ratio
 
 FRACTION_BELOW = 0.5
 INT8_LIBRARY, INT8_ONNX = ("ptdq", "ptsq", "qat"), ("ptdq_onnxruntime", "ptsq_onnxruntime", "qat_onnxruntime")
@@ -38,6 +38,11 @@ def fraction_text(ratio: Ratio | None) -> str:
         return f"{ratio.estimate:.2f}"
     inverse = 1 / ratio.estimate
     return f"1/{inverse:,.0f}" if inverse >= 10 else f"1/{inverse:.1f}"
+
+
+def point_text(found: Estimate | None) -> str:
+    """Print an estimate without its interval, with three significant digits."""
+    return MISSING if found is None else significant(found.estimate)
 
 
 def relation(interval: Any, reference: float = 1.0) -> str:
@@ -104,22 +109,28 @@ def inline(label: str) -> str:
 
 def story_values(study: Forecasting, policies: Policies) -> dict[str, Any]:
     """Collect what only the paper's sentences print."""
+    tasks = study.tasks
+    return policies_story(policies) | {
+        "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
+        "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
+        "relation_to_uncompressed": {name: _against_uncompressed(task) for name, task in tasks.items()},
+    }
+
+
+def policies_story(policies: Policies) -> dict[str, Any]:
+    """Collect what only the paper's sentences on study B print."""
     arms = policies.notebook.arms
     algorithms = dict.fromkeys(one.entry["algorithm"] for one in policies.trained)
     phrases = {PUBLISHED: "as published", CONTROL: "with nothing compressed"}
-    tasks = study.tasks
     return {
         "policy_numbers": policy_numbers(policies),
         "shown_seeds": max((cell.seeds for cell in shown(policies)), default=0),
         "algorithms": [{"name": name, "key": CITED.get(name)} for name in algorithms],
-        "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
-        "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
         "notebook_arms": [
             {"validated": arms[name].validated, "phrase": phrase}
             for name, phrase in phrases.items()
             if name in arms
         ],
-        "relation_to_uncompressed": {name: _against_uncompressed(task) for name, task in tasks.items()},
     }
 
 
@@ -153,7 +164,6 @@ def policy_numbers(policies: Policies) -> dict[str, Any]:
         "numpy_steps": effects(("numpy",), "step", "to_baseline"),
         "memory": memory_ends(policies.memory),
         "large_memory": memory_ends(policies.large),
-        "shares": [cell.lines["baseline"].costs for cell in cells],
     }
 
 

@@ -12,7 +12,7 @@ import sustainable.core.determinism  # noqa: F401  (first: as `verify` does)
 
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.verification.place import ROOT
-from sustainable.verification.sent_rows import FILES, take_host
+from sustainable.verification.sent_rows import take_host
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     if not arguments.folder or not folder.is_dir():
         raise UserError(f"{arguments.folder or 'no folder'}: not found; name the rows with FOLDER=...")
     taken = take_host(arguments.root.resolve(), folder, arguments.name)
-    print(f"{taken}: {', '.join(FILES)} taken")
+    print(f"{taken}: {', '.join(sorted(path.name for path in taken.iterdir()))}")
     print("now `make reference PAGES=1`, which judges claims on these rows, then `make verify`, and commit")
 
 

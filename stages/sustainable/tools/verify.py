@@ -60,7 +60,7 @@ def print_summary(items: Sequence[Item]) -> None:
     """Print counts by tier, what was not checked, what failed, and what is stale."""
     for tier, by_status in counts(items).items():
         numbers = ", ".join(f"{count} {status}" for status, count in by_status.items())
-        print(f"{tier}  {numbers:<36} {TIERS[tier]}")
+        print(f"{tier}  {numbers:<49} {TIERS[tier]}")
     statuses = ("skipped", "FAIL", "stale")
     skipped, failed, stale = ([item for item in items if item.status == one] for one in statuses)
     for item in skipped:

@@ -1,8 +1,9 @@
 """Rows that somebody sends from another machine: checked, and taken into `data/hosts`.
 
-A sender runs `make reproduce` in a checkout of this version and sends `dvc.lock` and the three files of
-`benchmark_policies`. The lock says which code and parameters measured the rows, and has their MD5. Nothing
-here can prove that a sender was honest; what is checked is that the rows are whole, comparable and new.
+A sender runs `make reproduce` in a checkout of this version and sends `dvc.lock`, the three files of
+`benchmark_policies` and, if possible, the tables of candidates. The lock says which code and parameters
+measured the rows, and has their MD5. Nothing here can prove that a sender was honest; what is checked is that
+the rows are whole, comparable and new.
 """
 
 import re
@@ -27,11 +28,18 @@ from sustainable.reporting.policies.run import CELL, read_windows
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, differences, files_in, md5_of, read_lock, read_yaml
 from sustainable.verification.manifest import SETTINGS
-from sustainable.verification.place import HOSTS, Place
+from sustainable.verification.place import HOSTS, TASKS, Place
+from sustainable.verification.tiers.statistical import CANDIDATE_KEYS
 
 STAGE = "benchmark_policies"
 TABLES = ("policies.csv", "workload.csv")
 FILES = (*TABLES, CONDITIONS)
+PLACES = {name: (f"benchmark/{name}", STAGE) for name in FILES} | {
+    f"{task}.{name}": (f"search/{task}/{name}", f"candidates@{task}")
+    for task in TASKS
+    for name in ("candidates.csv", "candidates.conditions.json")
+}
+"""Where a file of a host lies in a run, and the stage that makes it. Those not in `FILES` may be missing."""
 LOCK = "dvc.lock"
 LIMIT_BYTES = 16 * 2**20
 """More than any sent file may take: the shipped ones take less than 1 MiB."""
@@ -45,9 +53,9 @@ class Sent:
     """A folder with the rows of another machine, whose files are regular and bounded."""
 
     files: Mapping[str, Path]
-    """By name: those of `FILES` and `LOCK`."""
-    stage: Stage
-    """The stage that measured the rows, as its dvc.lock recorded it."""
+    """By name: those of `FILES`, and others of `PLACES`."""
+    stages: Mapping[str, Stage]
+    """The stages that measured the rows, as dvc.lock recorded them."""
 
 
 def take_host(root: Path, folder: Path, name: str | None = None) -> Path:
@@ -67,8 +75,8 @@ def take_host(root: Path, folder: Path, name: str | None = None) -> Path:
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        for file in FILES:
-            shutil.copyfile(sent.files[file], new / file)
+        for file, path in sent.files.items():
+            shutil.copyfile(path, new / file)
         write_json(new / DESCRIPTION, description_of(sent, host))
         new.rename(target)
     finally:
@@ -78,20 +86,25 @@ def take_host(root: Path, folder: Path, name: str | None = None) -> Path:
 
 def find_sent(folder: Path) -> Sent:
     """Find the files in a sent folder, or in a checkout. Raises `UserError` if one is missing or changed."""
-    known = [folder / part for part in ("benchmark", "data/benchmark") if (folder / part).is_dir()]
+    known = [part for part in (folder, folder / "data") if (part / "benchmark").is_dir()]
     if not known:
         problem = "it has neither the folder benchmark nor data/benchmark"
         raise UserError(f"{folder}: {problem}; name a checkout after `make reproduce`, or its files")
-    files = {name: known[0] / name for name in FILES} | {LOCK: folder / LOCK}
-    for path in files.values():
+    places = {name: known[0] / path for name, (path, _) in PLACES.items()}
+    tasks = {name.partition(".")[0] for name, path in places.items() if name not in FILES and path.exists()}
+    files = {name: path for name, path in places.items() if name in FILES or name.partition(".")[0] in tasks}
+    for path in (*files.values(), folder / LOCK):
         refuse_irregular(folder, path)
-    stage = read_lock(files[LOCK]).get(STAGE)
-    if stage is None:
-        raise UserError(f"{files[LOCK]}: it does not record {STAGE}, so its code is unknown; run that stage")
-    for name in FILES:
-        if stage.outputs.get(f"data/benchmark/{name}") != md5_of(files[name]):
-            raise UserError(f"{files[name]}: damaged, it is not the file that {LOCK} records; send it again")
-    return Sent(files, stage)
+    lock = read_lock(folder / LOCK)
+    for name, path in files.items():
+        stage = PLACES[name][1]
+        if stage not in lock:
+            raise UserError(
+                f"{folder / LOCK}: it does not record {stage}, so its code is unknown; run that stage"
+            )
+        if lock[stage].outputs.get(f"data/{PLACES[name][0]}") != md5_of(path):
+            raise UserError(f"{path}: damaged, it is not the file that {LOCK} records; send it again")
+    return Sent(files, {PLACES[name][1]: lock[PLACES[name][1]] for name in files})
 
 
 def refuse_irregular(folder: Path, path: Path) -> None:
@@ -108,10 +121,11 @@ def refuse_irregular(folder: Path, path: Path) -> None:
 
 def refuse_other_code(place: Place, sent: Sent) -> None:
     """Raise `UserError` unless the code and parameters of the shipped rows, or of this checkout, measured."""
-    found = [differences(stages[STAGE], sent.stage) for stages in (place.lock, place.declared)]
-    if all(found):
-        problem = f"measured by other code than the shipped rows ({found[0][0]})"
-        raise UserError(f"{sent.files[LOCK]}: {problem}; measure with a checkout of this version")
+    for name, stage in sent.stages.items():
+        found = [differences(stages[name], stage) for stages in (place.lock, place.declared)]
+        if all(found):
+            problem = f"{name}: measured by other code than the shipped rows ({found[0][0]})"
+            raise UserError(f"{LOCK}: {problem}; measure with a checkout of this version")
 
 
 def refuse_other_rows(place: Place, sent: Sent) -> None:
@@ -124,7 +138,36 @@ def refuse_other_rows(place: Place, sent: Sent) -> None:
         problem = next(problems_of(rows, shipped, limit), None)
         if problem:
             raise UserError(f"{sent.files[name]}: {problem}")
+    for task in TASKS:
+        if f"{task}.candidates.csv" in sent.files:
+            _refuse_other_candidates(place, sent, task)
     _refuse_duplicates(place, sent)
+
+
+def _refuse_other_candidates(place: Place, sent: Sent, task: str) -> None:
+    """Raise `UserError` unless a table of candidates timed the shipped networks, on the same host."""
+    path = sent.files[f"{task}.candidates.csv"]
+    rows = read_rows(path, CANDIDATE_KEYS)
+    shipped = read_rows(place.reference / f"search/{task}/candidates.csv", CANDIDATE_KEYS)
+    if list(rows.columns) != list(shipped.columns):
+        raise UserError(f"{path}: other columns than in the shipped table; measure with this version")
+    weights = [_float_weights(table) for table in (rows, shipped)]
+    if weights[0] != weights[1]:
+        raise UserError(f"{path}: other candidates than the shipped ones; train with this version")
+    times = rows.filter(like="cpu_time_ms_").apply(pd.to_numeric, errors="coerce")
+    if (times[rows["refused"].isna()].isna() | (times <= 0)).any(axis=None):
+        raise UserError(f"{path}: it has values that are no times; send the file again")
+    kinds = [
+        kind_of(checked_host(sent.files[name])) for name in (f"{task}.candidates.conditions.json", CONDITIONS)
+    ]
+    if kinds[0] != kinds[1]:
+        raise UserError(f"{path}: timed on {kinds[0]}, but the policies on {kinds[1]}; send rows of one host")
+
+
+def _float_weights(candidates: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """Candidates with their weights; without int8, whose weights are packed as a CPU's kernels want them."""
+    table = candidates[candidates["precision"] != "int8"][[*CANDIDATE_KEYS, "weights_sha256"]]
+    return set(table.astype(str).itertuples(index=False, name=None))
 
 
 def problems_of(rows: pd.DataFrame, shipped: pd.DataFrame, flagged_limit: float) -> Iterator[str]:
@@ -212,13 +255,15 @@ def checked_name(name: str, host: Mapping[str, Any]) -> str:
 
 
 def description_of(sent: Sent, host: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of host.json: kind of CPU, hash of code and parameters, and the MD5 of the files."""
-    code, parameters = fingerprint(sent.stage.code), fingerprint(dict(sent.stage.parameters))
+    """The content of host.json: kind of CPU, hashes of code and parameters, and the MD5 of the files."""
     return {
         "kind": kind_of(host),
         "noted_by_hand": {},
-        "measured_by": {"code": code, "parameters": parameters},
-        "rows": {name: md5_of(sent.files[name]) for name in FILES},
+        "measured_by": {
+            name: {"code": fingerprint(stage.code), "parameters": fingerprint(dict(stage.parameters))}
+            for name, stage in sent.stages.items()
+        },
+        "rows": {name: md5_of(path) for name, path in sent.files.items()},
     }
 
 
@@ -230,11 +275,11 @@ def host_folders(root: Path) -> list[Path]:
 def check_hosts(place: Place) -> Iterator[Item]:
     """Check that each folder of `data/hosts` has its files, as host.json describes them, and no others."""
     for folder in host_folders(place.root):
-        wrong, name = [], folder.relative_to(place.root).as_posix()
+        name = folder.relative_to(place.root).as_posix()
         read_description(folder)
         stated = read_json(folder / DESCRIPTION)["rows"]
         found = {file: md5_of(path) for file, path in files_in(folder).items() if file != DESCRIPTION}
-        wrong = [f"{file} has changed" for file in FILES if found.get(file) != stated.get(file)]
-        wrong += [f"{file} is no file of a host" for file in found.keys() - {*FILES}]
-        advice = f"`git checkout -- {name}`"
-        yield none_wrong("T0", name, "shipped", f"{len(FILES)} files as described", wrong, advice=advice)
+        wrong = [f"{file} has changed" for file in {*FILES, *stated} if found.get(file) != stated.get(file)]
+        wrong += [f"{file} is not described" for file in found.keys() - stated.keys()]
+        advice, expected = f"`git checkout -- {name}`", f"{len(stated)} files as described"
+        yield none_wrong("T0", name, "shipped", expected, sorted(wrong), advice=advice)

@@ -22,21 +22,21 @@ Deployment = tuple[int, int, str, str]  # hidden units of both layers, precision
 
 @dataclass(frozen=True)
 class Transfer:
-    """The deployment that is best on one host, on another. An estimate: tables time a candidate briefly."""
+    """What the reward prefers on one host, on another. An estimate: tables time a candidate briefly."""
 
     chosen_on: str
     measured_on: str
     batch_size: int
     deployment: Deployment
-    best: Deployment  # on the host that measures
+    preferred: Deployment  # by the reward, on the host that measures
     ratio: float  # CPU time of `deployment` to that of the eager baseline, on the host that measures
-    best_ratio: float  # the same of `best`
-    regret: float  # reward of `best` minus that of `deployment`, in nats
+    preferred_ratio: float  # the same of `preferred`
+    regret: float  # reward of `preferred` minus that of `deployment`, in nats
 
     @property
     def kept(self) -> float:
-        """The share of the best saving that the choice keeps, in logarithms."""
-        return math.log(self.ratio) / math.log(self.best_ratio)
+        """The share of the saving of `preferred` that the choice keeps, in logarithms."""
+        return math.log(self.ratio) / math.log(self.preferred_ratio)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def candidates_on(hosts: Path, task: str) -> dict[str, pd.DataFrame]:
 def transfers(
     tables: Mapping[str, pd.DataFrame], reward: DeploymentReward, sizes: Sequence[int]
 ) -> list[Transfer]:
-    """Move the best choice of every host to every other one, over the deployments that both measured.
+    """Move what the reward prefers on a host to every other one, over the deployments that both measured.
 
     `tables`: candidates by host. Raises `UserError` if two hosts timed different weights as one deployment.
     """
@@ -85,7 +85,7 @@ def searched(table: pd.DataFrame) -> pd.DataFrame:
 def _transfer(
     chosen_on: str, measured_on: str, here: pd.DataFrame, there: pd.DataFrame, reward: DeploymentReward
 ) -> Transfer:
-    chosen, best = (_named(rewards(table, reward).idxmax()) for table in (here, there))
+    chosen, preferred = (_named(rewards(table, reward).idxmax()) for table in (here, there))
     worth, time = rewards(there, reward), there[f"cpu_time_ms_batch_{reward.batch_size}"]
     full = time[_baseline(there)]
     return Transfer(
@@ -93,10 +93,10 @@ def _transfer(
         measured_on=measured_on,
         batch_size=reward.batch_size,
         deployment=chosen,
-        best=best,
+        preferred=preferred,
         ratio=float(time[chosen] / full),
-        best_ratio=float(time[best] / full),
-        regret=float(worth[best] - worth[chosen]),
+        preferred_ratio=float(time[preferred] / full),
+        regret=float(worth[preferred] - worth[chosen]),
     )
 
 

@@ -16,8 +16,8 @@ from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row
 
 THIS_RUN = "this run"
 ESTIMATES = (
-    "Estimates: a table times every candidate for a few short windows. The networks have the same weights on "
-    "all hosts. CPU time is read from the clock."
+    "Estimates: a table times every candidate for a few short windows. All hosts timed networks with equal "
+    "weights. CPU time is read from the clock."
 )
 
 
@@ -42,16 +42,16 @@ def _transfer_table(
         Column("Chosen on", of=attrgetter("chosen_on")),
         Column("Measured on", of=attrgetter("measured_on")),
         Column("Deployment", format=_deployment, of=attrgetter("deployment")),
-        Column("Best there", format=_deployment, of=attrgetter("best")),
+        Column("Preferred there", format=_deployment, of=attrgetter("preferred")),
         ratio("the choice", of=attrgetter("ratio")),
-        ratio("the best", of=attrgetter("best_ratio")),
-        Column("Saving kept", format=formats.percent, align="r", of=attrgetter("kept")),
+        ratio("preferred", of=attrgetter("preferred_ratio")),
+        Column("Kept (log)", format=formats.percent, align="r", of=attrgetter("kept")),
         Column("Regret (nats)", format=partial(formats.fixed, digits=2), align="r", of=attrgetter("regret")),
     )
     caption = (
-        f"A choice that is made on one host, deployed on another ({task}): the deployment with the highest "
-        "reward in the table of the first, among those that both timed, beside the best one on the second. "
-        f"Saving kept: ratio of the logarithms of both CPU times. {ESTIMATES}"
+        f"A choice that is made on a host, deployed on another ({task}): the deployment that the reward "
+        "prefers in the table of the former, among those that both timed, beside what it prefers on the "
+        f"latter. Kept: ratio of the logarithms of both CPU times. {ESTIMATES}"
     )
     rows = rows_of(transfers(tables, reward, sizes), columns)
     return ReportTable("transfer", caption, columns, rows or [Row([NOT_AVAILABLE])])
@@ -66,7 +66,7 @@ def _targets_table(task: str, tables: Mapping[str, pd.DataFrame], sizes: Sequenc
     )
     caption = (
         f"Precisions and runtimes by host ({task}): CPU time of a network, divided by its own in eager fp32; "
-        f"geometric mean over networks, with the least and the most. {ESTIMATES}"
+        f"geometric mean over networks, with the range. {ESTIMATES}"
     )
     rows = [_target_row(line, list(tables)) for line in target_costs(tables, sizes)]
     return ReportTable("targets_hosts", caption, columns, rows)

@@ -43,8 +43,8 @@ def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> Repor
     columns = (
         Column(""),
         Column("Claim", width=0.32),
-        Column(THIS_RUN, format=VerdictText),
-        *(Column(host.name, format=VerdictText) for host in hosts),
+        Column(THIS_RUN, format=_verdict),
+        *(Column(host.name, format=_verdict) for host in hosts),
         Column("Hosts", width=0.12),
     )
     rows = [
@@ -131,6 +131,10 @@ def _notes(host: OtherHost) -> str:
     if host.missing:
         notes.append(f"not measured there: {', '.join(host.missing)}")
     return f"{host.name}: {'; '.join(notes)}." if notes else ""
+
+
+def _verdict(verdict: str) -> VerdictText:
+    return VerdictText(verdict.replace(" on this host", ""))
 
 
 def _on_shared_windows(claim: Claim, hosts: Sequence[OtherHost]) -> str:

@@ -176,8 +176,7 @@ def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable
         "Bytes of the weights, normalised return, and CPU time per step, for every learned policy. Return "
         "kept: on a scale from the random policy's return to the baseline's. Step to baseline: ratio of CPU "
         "time per step within blocks; for the baseline, its CPU time in brackets. To same runtime: ratio to "
-        f"the uncompressed policy under that runtime. {_over_seeds(parameters)} CPU time is read from the "
-        "clock."
+        f"the uncompressed policy under that runtime. {_over_seeds(parameters)} Evidence class: clock."
     )
     return ReportTable("policies_costs", caption, columns, rows, long=True)
 

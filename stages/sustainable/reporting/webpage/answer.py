@@ -43,7 +43,8 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
         CONFIRMED: "compressing a forecaster saves it, against the fastest uncompressed runtime as well",
         REFUTED: "compressing a forecaster does not save it against the fastest uncompressed runtime",
     }.get(verdict, f"that compressing a forecaster saves it against the fastest runtime is {verdict}")
-    shares = "; ".join(_share(task) for task in study.tasks.values() if CHOICE in task.audited.lines)
+    shares = "; ".join(filter(None, map(_share, study.tasks.values())))
+    of_baseline = f" (a forecast takes {shares} of the eager baseline's)" if shares else ""
     parts = by_id[ACCURACY].parts
     accuracy = [
         f"{parts[key]} on {task.title}"
@@ -51,14 +52,16 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
         if (key := f"{task.title}, accuracy") in parts
     ]
     kept = f"; that it keeps its accuracy is {' and '.join(accuracy)}" if accuracy else ""
-    return f"{quantity}; in CPU time, {said} (a forecast takes {shares} of the eager baseline's){kept}."
+    return f"{quantity}; in CPU time, {said}{of_baseline}{kept}."
 
 
 def _share(task: Task) -> str:
-    """As in `1/190 to 1/78 on Weather`."""
-    ratios = [
-        one.ratio.estimate for one in task.audited.lines[CHOICE].timings.values() if one.ratio is not None
-    ]
+    """As in `1/190 to 1/78 on Weather`; empty if the choice was not measured."""
+    line = task.audited.lines.get(CHOICE)
+    timings = line.timings.values() if line else ()
+    ratios = [timing.ratio.estimate for timing in timings if timing.ratio is not None]
+    if not ratios:
+        return ""
     ends = [f"1/{1 / ratio:.0f}" if ratio < 1 else f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))]
     return f"{' to '.join(dict.fromkeys(ends))} on {task.title}"
 

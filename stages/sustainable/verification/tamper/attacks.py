@@ -172,7 +172,11 @@ def _single(seed: int) -> Iterator[Attack]:
         _on("summary edited", summary, forgery.edit_digit, True, seed=str(seed)),
         Attack("oracle edited, everything rendered again", "C3", oracle),
         Attack("reason edited", "A1", lambda root: forgery.edit_reason(root / forgery.CLAIMS[0]), True),
-        Attack("number typed into a template, page and lock rewritten", "paper.tex.j2", forgery.type_number),
+        Attack(
+            "number typed into a template, page and lock rewritten",
+            "introduction.tex.j2",
+            forgery.type_number,
+        ),
         Attack("other figure rendered", "shipped/figures", lambda root: write_text(root / figure, "another")),
     )
 

@@ -155,8 +155,8 @@ def edit_reason(path: Path) -> None:
 
 
 def type_number(root: Path) -> None:
-    """Type a number into the paper's template and its page, and record the template as the one that ran."""
-    template, page = root / "paper/templates/paper.tex.j2", root / REFERENCE / "paper/paper.tex"
+    """Type a number into a template of the paper and its page, and record it as the template that ran."""
+    template, page = root / "paper/templates/introduction.tex.j2", root / REFERENCE / "paper/paper.tex"
     text = page.read_text(encoding="utf-8")
     lines = template.read_text(encoding="utf-8").splitlines()
     plain = next(line for line in lines if line[:1].isalpha() and text.count(f"\n{line}\n") == 1)
