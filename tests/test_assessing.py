@@ -31,6 +31,8 @@ from sustainable.assessing.screening import kind_of, screen_exported_program
 from sustainable.assessing.settings import WINDOWS, AssessSettings
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
+from sustainable.energy.choice import Chosen
+from sustainable.energy.meter import COUNTER, Reading, SpanClock
 from sustainable.measuring.roofline import Ceiling, Roofline
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED
 from sustainable.tools import assess as tool
@@ -538,3 +540,29 @@ def test_few_examples_without_a_change_do_not_prove_that_nothing_is_lost():
     quality = judge_quality(ones, ones, "accuracy", 0.02, BOOTSTRAP)
     assert quality.verdict == INCONCLUSIVE  # Wilson's interval for 0 of 50 reaches 7 %
     assert quality.difference.low == pytest.approx(-0.0713, abs=1e-4)
+
+
+class Counter:
+    """A counter of a processor that draws 10 W while it computes."""
+
+    def start(self):
+        self.clock = SpanClock()
+
+    def stop(self):
+        elapsed = self.clock.elapsed()
+        joules = 10 * elapsed["cpu_time_s"]
+        return Reading(**elapsed, cpu_j=joules, cpu_evidence=COUNTER, meter="rapl")
+
+
+def test_with_a_counter_every_row_has_a_claim_about_energy(folder, small, monkeypatch):
+    monkeypatch.setattr(running, "choose_counter", lambda energy: Chosen(Counter, "rapl", "a test"))
+    request = Request(str(folder / "net.onnx"), folder / "inputs.npz", settings=small)
+    results = running.measure_and_report(request, folder / "out")
+    assert results.evidence == COUNTER
+    (claim,) = [
+        claim for claim in json.loads((folder / "out/claims.json").read_text()) if claim["id"][0] == "E"
+    ]
+    assert claim["statement"].startswith("A call of onnxruntime int8 takes less energy")
+    assert claim["verdict"] == INCONCLUSIVE  # three blocks
+    energy, time = (results.lines["onnxruntime int8"].__dict__[name] for name in ("energy", "to_baseline"))
+    assert energy.ratio.estimate == pytest.approx(time.ratio.estimate)  # constant watts: energy is time

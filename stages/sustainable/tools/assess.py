@@ -53,8 +53,10 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--margin", type=_share, help="largest loss that is not inferior: of accuracy, or share of the error")
     add("--threshold", type=float, default=0.0, help="a single output above it means class 1 (default: 0)")
-    add("--rate", type=float, help="requests per second, for the break-even in days")
-    add("--invested", type=float, default=0.0, help="CPU seconds that making the variants took (default: 0)")
+    add("--rate", type=_amount, help="requests per second, for the break-even in days")
+    add(
+        "--invested", type=_amount, default=0.0, help="CPU seconds that making the variants took (default: 0)"
+    )
     add("--output", help="the output of an ONNX model that counts")
     policy = made.add_argument_group("policies", "--model is a Stable-Baselines3 zip archive or an ONNX file")
     policy.add_argument("--environment", help="the Gymnasium environment in which the policy acts, by its id")
@@ -68,6 +70,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
 
 
