@@ -251,7 +251,7 @@ def test_a_policy_that_returns_nan_is_one_line():
 def test_a_policy_that_is_not_trained_is_one_line():
     training = PolicyTrainingParameters(
         seeds=[1], evaluation_episodes=1, evaluation_seed=0, checkpoint_steps=1, curve_steps=1,
-        learned_share=0.5, cells={"PPO": ["CartPole-v1"]},
+        learned_share=0.5, cells={"PPO": ["CartPole-v1"]}, pinned={},
         recipes={"CartPole-v1": {"PPO": Recipe(1, None, "none")}},
     )  # fmt: skip
     with pytest.raises(UserError, match=r"notebook\.real: Pendulum-v1 PPO is not among train_policies"):

@@ -5,9 +5,13 @@ import math
 import pandas as pd
 import pytest
 
-from sustainable.core.errors import UserError
 from sustainable.forecasting.search.objective import DeploymentReward
-from sustainable.reporting.forecasting.transfer import candidates_on, target_costs, transfers
+from sustainable.reporting.forecasting.transfer import (
+    candidates_on,
+    of_same_networks,
+    target_costs,
+    transfers,
+)
 from sustainable.reporting.forecasting.transfer_tables import THIS_RUN, transfer_tables
 
 REWARD = DeploymentReward(batch_size=64, accuracy_margin=0.01, penalty_per_point=1.0)
@@ -61,9 +65,15 @@ def test_lost_accuracy_counts_as_in_the_search():
     assert found == (8, 8, "fp32", "torch-eager")  # 9 nats of penalty for 9 points beyond the margin
 
 
-def test_other_weights_are_refused():
-    with pytest.raises(UserError, match=r"candidates of a and b: .* has different weights"):
-        transfers({"a": HERE, "b": table_of(EAGER, weights="v")}, REWARD, (64,))
+def test_hosts_that_timed_other_networks_are_left_out():
+    others = {
+        "same": THERE,
+        "other": table_of(EAGER, weights="v"),
+        "few": THERE.drop(columns="cpu_time_ms_batch_1"),
+    }
+    assert list(of_same_networks(HERE, others, (1, 64))) == ["same"]
+    transfer, targets = transfer_tables("Weather", HERE, others, REWARD, (1, 64))
+    assert len(transfer.rows) == 4 and len(targets.columns) == 5
 
 
 def test_targets_are_relative_to_eager_fp32_of_the_same_network():

@@ -20,7 +20,9 @@ from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped
 PAPER = "paper/paper.pdf"
 """Not an output that DVC knows: it is only made if TeX is installed."""
 SETTINGS = "stages/sustainable/verification/verify.yaml"
-SOURCES = (SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml")
+SOURCES = (
+    SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml", "CITATION.cff"
+)  # fmt: skip
 """What a run is made from besides code and the raw data, whose file params.yaml names."""
 LEFT_OUT = (
     "data/processed/*", *(f"data/models/{task}/*" for task in TASKS), "data/models/quantized_policies/*",
@@ -42,14 +44,14 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
         "version": 1,
         "artifacts": entries_of(root, stages, declared_tiers(root)),
         "claims": claim_entries(root / "paper/claims.json"),
-        "sources": {name: file_sha256(root / name) for name in (*SOURCES, *raw_files(root))},
+        "sources": {name: file_sha256(root / name) for name in source_files(root)},
     }
 
 
-def raw_files(root: Path) -> list[str]:
-    """The CSVs that params.yaml names, rows that were measured on other hosts, and the pinned actors."""
+def source_files(root: Path) -> list[str]:
+    """What a run is made from: `SOURCES`, the CSVs that params.yaml names, rows that were measured on other hosts, and the pinned actors."""
     tables = {str(csv) for csv in read_protocols(root / "params.yaml").values()}
-    return sorted(tables.union(str(Path(at, name)) for at in (HOSTS, ACTORS) for name in files_in(root / at)))
+    return sorted({*SOURCES, *tables}.union(str(Path(at, name)) for at in (HOSTS, ACTORS) for name in files_in(root / at)))
 
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:

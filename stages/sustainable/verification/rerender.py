@@ -23,7 +23,7 @@ from sustainable.verification.export.witness import CRATE, WITNESS, write_witnes
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, comparable, files_in, inside, md5_of, read_yaml
 from sustainable.verification.manifest import PAPER, claim_entries, declared_of, declared_tiers, entries_of
-from sustainable.verification.manifest import measured_on, raw_files
+from sustainable.verification.manifest import measured_on, source_files
 from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SUMS, UNLISTED, Place, read_claims
 from sustainable.verification.tiers import integrity
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
@@ -163,7 +163,7 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
     if PAPER not in artifacts:
         print(f"{PAPER}: no TeX here, so the manifest no longer lists the PDF")
     before = place.manifest["sources"]
-    sources = {name: file_sha256(place.root / name) for name in sorted({*before, *raw_files(place.root)})}
+    sources = {name: file_sha256(place.root / name) for name in sorted({*before, *source_files(place.root)})}
     if pins(place.root) != read_json(place.reference / HOST)["packages"]:
         sources["requirements.txt"] = before["requirements.txt"]
     claims = claim_entries(rendered / "paper/claims.json")

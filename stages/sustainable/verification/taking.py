@@ -15,7 +15,7 @@ from sustainable.core.files import read_json, write_json
 from sustainable.core.hashing import file_sha256
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, files_in, md5_of, read_lock
-from sustainable.verification.manifest import declared_tiers, entries_of, raw_files
+from sustainable.verification.manifest import declared_tiers, entries_of, source_files
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
 from sustainable.verification.rerender import rerender, write_lock, write_sums
 from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
@@ -83,7 +83,7 @@ def fill(
             if name not in taken and recorded_md5(artifacts, path) not in (None, md5):
                 read.setdefault(path, set()).add(md5)
     renewed = {path: sorted(found) for path, found in read.items()}
-    known, tables = place.manifest["sources"], raw_files(place.root)
+    known, tables = place.manifest["sources"], source_files(place.root)
     new = {name: file_sha256(place.root / name) for name in tables if name not in known}
     manifest = place.manifest | {"artifacts": artifacts, "renewed": renewed, "sources": known | new}
     write_json(folder / MANIFEST, manifest)

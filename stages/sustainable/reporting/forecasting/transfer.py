@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sustainable.core.errors import UserError
 from sustainable.core.files import read_rows
 from sustainable.forecasting.search.objective import BASELINE, SEARCHED_FAMILIES, DeploymentReward
 from sustainable.reporting.forecasting.run import CANDIDATE_COLUMNS
@@ -55,12 +54,30 @@ def candidates_on(hosts: Path, task: str) -> dict[str, pd.DataFrame]:
     return {path.parent.name: read_rows(path, CANDIDATE_COLUMNS) for path in files}
 
 
+def of_same_networks(
+    own: pd.DataFrame, others: Mapping[str, pd.DataFrame], sizes: Sequence[int]
+) -> dict[str, pd.DataFrame]:
+    """Return those tables that timed the networks of `own`, at its batch sizes.
+
+    Only weights in fp32 are compared: int8 weights are packed as the CPU's kernels want them.
+    """
+    times = {f"cpu_time_ms_batch_{size}" for size in sizes}
+    known = {host: table for host, table in others.items() if times <= set(table.columns)}
+    return {host: table for host, table in known.items() if _weights(table) == _weights(own)}
+
+
+def _weights(table: pd.DataFrame) -> dict[Any, str]:
+    """The hash of every network's fp32 weights, by its widths, as the baseline's runtime has them."""
+    rows = searched(table).xs(tuple(BASELINE), level=TARGET)
+    return dict(zip(rows.index, rows["weights_sha256"], strict=True))
+
+
 def transfers(
     tables: Mapping[str, pd.DataFrame], reward: DeploymentReward, sizes: Sequence[int]
 ) -> list[Transfer]:
     """Move what the reward prefers on a host to every other one, over the deployments that both measured.
 
-    `tables`: candidates by host. Raises `UserError` if two hosts timed different weights as one deployment.
+    `tables`: candidates by host, of the same networks (see `of_same_networks`).
     """
     known = {host: searched(table) for host, table in tables.items()}
     found = []
@@ -68,7 +85,6 @@ def transfers(
         for chosen_on, measured_on in permutations(known, 2):
             here, there = (known[host] for host in (chosen_on, measured_on))
             shared = here.index.intersection(there.index)
-            _check_weights(here.loc[shared], there.loc[shared], f"{chosen_on} and {measured_on}")
             own = replace(reward, batch_size=size)
             found.append(_transfer(chosen_on, measured_on, here.loc[shared], there.loc[shared], own))
     return found
@@ -135,13 +151,3 @@ def _baseline(rows: pd.DataFrame) -> Deployment:
     """The largest network in eager fp32."""
     width_0, width_1 = (int(rows.index.get_level_values(name).max()) for name in NETWORK)
     return width_0, width_1, *BASELINE
-
-
-def _check_weights(here: pd.DataFrame, there: pd.DataFrame, hosts: str) -> None:
-    """Only fp32: int8 weights are packed as the CPU's kernels want them."""
-    plain = here.index.get_level_values("precision") == BASELINE.precision
-    differ = here.index[plain & (here["weights_sha256"] != there["weights_sha256"])]
-    if len(differ):
-        raise UserError(
-            f"candidates of {hosts}: {differ[0]} has different weights; remove the older from data/hosts"
-        )

@@ -11,7 +11,8 @@ import pandas as pd
 
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting import formats
-from sustainable.reporting.forecasting.transfer import Deployment, TargetCost, target_costs, transfers
+from sustainable.reporting.forecasting.transfer import Deployment, TargetCost
+from sustainable.reporting.forecasting.transfer import of_same_networks, target_costs, transfers
 from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, rows_of
 
 THIS_RUN = "this run"
@@ -28,8 +29,11 @@ def transfer_tables(
     reward: DeploymentReward,
     sizes: Sequence[int],
 ) -> list[ReportTable]:
-    """Declare what a choice is worth elsewhere, and what each target costs; `others` by host."""
-    tables = {THIS_RUN: candidates, **others}
+    """Declare what a choice is worth elsewhere, and what each target costs; `others` by host.
+
+    Hosts that timed other networks are left out.
+    """
+    tables = {THIS_RUN: candidates, **of_same_networks(candidates, others, sizes)}
     return [_transfer_table(task, tables, reward, sizes), _targets_table(task, tables, sizes)]
 
 
