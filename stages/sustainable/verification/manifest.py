@@ -49,9 +49,10 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
 
 
 def source_files(root: Path) -> list[str]:
-    """What a run is made from: `SOURCES`, the CSVs that params.yaml names, rows that were measured on other hosts, and the pinned actors."""
+    """`SOURCES`, the CSVs that params.yaml names, rows from other hosts, and the pinned actors."""
     tables = {str(csv) for csv in read_protocols(root / "params.yaml").values()}
-    return sorted({*SOURCES, *tables}.union(str(Path(at, name)) for at in (HOSTS, ACTORS) for name in files_in(root / at)))
+    given = {str(Path(at, name)) for at in (HOSTS, ACTORS) for name in files_in(root / at)}
+    return sorted({*SOURCES} | tables | given)
 
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:
