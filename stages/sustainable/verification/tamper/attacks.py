@@ -25,8 +25,8 @@ from sustainable.verification.tamper import forgery
 from sustainable.verification.tiers.shipped import MANIFEST_FILE, MECHANISMS
 
 READ_BY_VERIFY = (
-    "stages", "paper", "data/raw", "data/hosts", "data/reference", "data/metrics", "params.yaml", "dvc.yaml",
-    "dvc.lock", "requirements.txt", "CITATION.cff",
+    "stages", "paper", "data/raw", "data/actors", "data/hosts", "data/reference", "data/metrics",
+    "params.yaml", "dvc.yaml", "dvc.lock", "requirements.txt", "CITATION.cff",
 )  # fmt: skip
 ROW_TABLES = (
     "benchmark/published.csv", "benchmark/remeasured.csv", "benchmark/policies.csv", "benchmark/workload.csv",
