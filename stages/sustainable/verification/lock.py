@@ -15,7 +15,7 @@ import yaml
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
 
-CODE_PREFIXES = ("stages/", "paper/templates", "paper/references.bib")
+CODE_PREFIXES = ("stages/", "paper/templates", "paper/references.bib", "CITATION.cff")
 """Paths of inputs that are code or templates."""
 FROM_GIT = "restore it from git"
 PLACEHOLDER = re.compile(r"\$\{([\w.]+)\}")

@@ -20,9 +20,7 @@ from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped
 PAPER = "paper/paper.pdf"
 """Not an output that DVC knows: it is only made if TeX is installed."""
 SETTINGS = "stages/sustainable/verification/verify.yaml"
-SOURCES = (
-    SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml", "CITATION.cff"
-)  # fmt: skip
+SOURCES = (SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml")
 """What a run is made from besides code and the raw data, whose file params.yaml names."""
 LEFT_OUT = (
     "data/processed/*", *(f"data/models/{task}/*" for task in TASKS), "data/models/quantized_policies/*",

@@ -163,7 +163,7 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
     if PAPER not in artifacts:
         print(f"{PAPER}: no TeX here, so the manifest no longer lists the PDF")
     before = place.manifest["sources"]
-    sources = {name: file_sha256(place.root / name) for name in sorted({*before, *source_files(place.root)})}
+    sources = {name: file_sha256(place.root / name) for name in source_files(place.root)}
     if pins(place.root) != read_json(place.reference / HOST)["packages"]:
         sources["requirements.txt"] = before["requirements.txt"]
     claims = claim_entries(rendered / "paper/claims.json")

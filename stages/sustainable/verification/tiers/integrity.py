@@ -11,7 +11,7 @@ from sustainable.verification.items import HERE, Item, compared, current, none_w
 from sustainable.verification.lock import differences, folder_md5, md5_of
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
 
-EDITABLE = ("params.yaml", "dvc.yaml", "requirements.txt", "CITATION.cff")
+EDITABLE = ("params.yaml", "dvc.yaml", "requirements.txt")
 """Sources that a developer edits: a change makes the shipped rows stale, it does not damage them."""
 
 
