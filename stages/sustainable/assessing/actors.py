@@ -20,7 +20,7 @@ from torch import Tensor
 from sustainable.assessing.examples import read_arrays
 from sustainable.assessing.model import load_model, tensors_hash
 from sustainable.assessing.onnx_forms import to_int8
-from sustainable.assessing.screening import kind_of
+from sustainable.assessing.screening import file_kind
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
@@ -74,7 +74,7 @@ def own_policies(
 
     Raises `UserError` if the file is not a policy, or does not fit the environment.
     """
-    kind = kind_of(path)
+    kind = file_kind(path)
     if kind == "onnx":
         return _onnx_policies(path, environment)
     if kind != "stable-baselines3":

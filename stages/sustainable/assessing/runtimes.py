@@ -20,7 +20,13 @@ from torch.utils._pytree import tree_leaves
 
 from sustainable.assessing.examples import Examples
 from sustainable.assessing.model import Batch, Model
-from sustainable.assessing.onnx_forms import Exported, compute_precisions, float_products, to_int8, to_onnx
+from sustainable.assessing.onnx_forms import (
+    Exported,
+    compute_precisions,
+    float_products,
+    to_int8,
+    export_onnx,
+)
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.forecasting.compression.runtimes import LOGIT_TOLERANCE, OPENVINO_PRECISION
@@ -58,7 +64,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class DeployedModel:
     """One row: a model in a runtime and a precision, checked."""
 
     key: str
@@ -112,7 +118,7 @@ def targets_of(model: Model, chosen: Sequence[str], is_baseline: bool) -> list[T
     return [targets[0], *(target for target in targets[1:] if target.runtime in chosen)]
 
 
-def deploy_native(model: Model, key: str, examples: Examples, limits: Limits) -> Deployment:
+def deploy_native(model: Model, key: str, examples: Examples, limits: Limits) -> DeployedModel:
     """Deploy a model in its own runtime; raises `UserError` if that fails: nothing could be compared."""
     target = Target(model.runtime, stored_precision(model))
     try:
@@ -121,15 +127,15 @@ def deploy_native(model: Model, key: str, examples: Examples, limits: Limits) ->
         raise UserError(f"{model.source}: {error}") from None
 
 
-def deploy(
+def deploy_converted(
     model: Model,
     key: str,
     target: Target,
     examples: Examples,
     limits: Limits,
-    native: Deployment,
+    native: DeployedModel,
     cache: Path,
-) -> Deployment | Refusal:
+) -> DeployedModel | Refusal:
     """Deploy a model in another runtime, and compare its outputs with those of its own runtime."""
     try:
         return _deployed(model, key, target, examples, limits, native, cache)
@@ -143,12 +149,12 @@ def _deployed(
     target: Target,
     examples: Examples,
     limits: Limits,
-    native: Deployment | None,
+    native: DeployedModel | None,
     cache: Path,
-) -> Deployment:
+) -> DeployedModel:
     try:
         in_torch = target.runtime in TORCH_RUNTIMES
-        exported = None if in_torch else to_onnx(model, examples.batches[0], cache)
+        exported = None if in_torch else export_onnx(model, examples.batches[0], cache)
         start = time.process_time()
         session = _load(model, target, exported, limits.threads)
         prepared = session.prepare(examples.batches[0])
@@ -169,8 +175,8 @@ def _deployed(
             "use a smaller batch size, or --thorough"
         )
     outputs = _outputs(session, examples, limits.all_examples)
-    difference = 0.0 if native is None else compare(outputs, native.outputs, target)
-    return Deployment(key, model, target, session, outputs, call_s, deploying_s, difference)
+    difference = 0.0 if native is None else disagreement(outputs, native.outputs, target)
+    return DeployedModel(key, model, target, session, outputs, call_s, deploying_s, difference)
 
 
 def check_output(first: np.ndarray, second: np.ndarray, count: int) -> None:
@@ -187,7 +193,7 @@ def check_output(first: np.ndarray, second: np.ndarray, count: int) -> None:
         )
 
 
-def compare(outputs: np.ndarray, expected: np.ndarray, target: Target) -> float:
+def disagreement(outputs: np.ndarray, expected: np.ndarray, target: Target) -> float:
     """Return the largest difference from `expected`, as a share of the largest output or of 1.
 
     Of classes: the share of examples with another class. Raises `CompressionError` if it exceeds what the

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sustainable.assessing.examples import Examples
-from sustainable.assessing.runtimes import Deployment, Session
+from sustainable.assessing.runtimes import DeployedModel, Session
 from sustainable.core.errors import UserError
 from sustainable.core.journal import RowJournal
 from sustainable.core.progress import progress
@@ -41,7 +41,7 @@ class Measured:
 
 
 def measure(
-    deployments: Mapping[str, Deployment],
+    deployments: Mapping[str, DeployedModel],
     examples: Examples,
     parameters: WindowParameters,
     chosen: Chosen,
@@ -140,7 +140,7 @@ def _window(
     }
 
 
-def _labels(deployments: Mapping[str, Deployment], configuration: str) -> dict[str, Any]:
+def _labels(deployments: Mapping[str, DeployedModel], configuration: str) -> dict[str, Any]:
     """Return the columns that are the same in all rows of a configuration."""
     deployment = deployments.get(BASELINE if configuration == TWIN else configuration)
     if deployment is None:
