@@ -11,7 +11,7 @@ from sustainable.reporting.forecasting.discovery import CHANCE, Discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.forecasting.source import PublishedNumbers
-from sustainable.reporting.forecasting.task import TITLES, Task
+from sustainable.reporting.forecasting.task import TITLES, AuditedTask
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import NOT_TESTABLE
@@ -38,7 +38,7 @@ class Analysis:
     results: Mapping[str, Results]
     actions: pd.DataFrame
     best_action: Mapping[str, Any]
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, AuditedTask]
     policies: Policies
     source: PublishedNumbers
     discovery: Discovery

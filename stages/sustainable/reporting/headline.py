@@ -19,7 +19,7 @@ from sustainable.reporting.forecasting.audited import AuditedLine
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.decomposition import WIDTHS_ALONE, WITHOUT_PRECISION
 from sustainable.reporting.forecasting.searching import LEARNS_A_POLICY, SEARCHER_NAMES
-from sustainable.reporting.forecasting.task import TITLES, Task
+from sustainable.reporting.forecasting.task import TITLES, AuditedTask
 from sustainable.reporting.formats import RUNTIME_NAMES
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.policies.costs import PolicyLine
@@ -49,13 +49,15 @@ ASSUMED_VERDICTS = {"C2": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
 
-def draw_headline(folder: Path, tasks: Mapping[str, Task], policies: Policies, stamp: str) -> list[str]:
+def draw_headline(
+    folder: Path, tasks: Mapping[str, AuditedTask], policies: Policies, stamp: str
+) -> list[str]:
     """Save the headline figure into `folder`; return its name."""
     return save_figures({"headline": headline_figure(tasks, policies)}, folder, stamp)
 
 
 @styled()
-def headline_figure(tasks: Mapping[str, Task], policies: Policies) -> Figure:
+def headline_figure(tasks: Mapping[str, AuditedTask], policies: Policies) -> Figure:
     """Plot CPU time relative to the eager baseline on logarithmic axes: the tasks of A, then B."""
     count = len(tasks) + 1
     figure, axes = plt.subplots(1, count, figsize=(PAGE, 2.9), dpi=300)
@@ -72,12 +74,12 @@ def headline_figure(tasks: Mapping[str, Task], policies: Policies) -> Figure:
     return figure
 
 
-def _common_rows(tasks: Mapping[str, Task]) -> list[str]:
+def _common_rows(tasks: Mapping[str, AuditedTask]) -> list[str]:
     """The rows of `FORECASTERS` that were measured on every task."""
     return [key for key in FORECASTERS if all(key in task.audited.lines for task in tasks.values())]
 
 
-def _handles(tasks: Mapping[str, Task], policies: Policies) -> list[Line2D]:
+def _handles(tasks: Mapping[str, AuditedTask], policies: Policies) -> list[Line2D]:
     sizes = sorted({size for task in tasks.values() for size in task.audited.batch_sizes})
     handles = [
         Line2D([], [], marker=mark, color=colour, label=f"batch {size}")
@@ -95,7 +97,7 @@ def _handles(tasks: Mapping[str, Task], policies: Policies) -> list[Line2D]:
 SIZE_COLOURS = (ORANGE, BLUE)
 
 
-def _forecasters(axis: Axes, task: Task, keys: Sequence[str], named: bool) -> None:
+def _forecasters(axis: Axes, task: AuditedTask, keys: Sequence[str], named: bool) -> None:
     """One row per deployment, one interval per batch size; the grey band is the A/A control.
 
     A black tick is the time that the deployment's operations would take at the core's peak rate.

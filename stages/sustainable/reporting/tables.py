@@ -186,7 +186,7 @@ def _kept(values: Sequence[Any], kept: Sequence[bool]) -> Iterator[Any]:
         place += span
 
 
-def verdicts_table(name: str, caption: str, claims: Sequence[Any]) -> ReportTable:
+def short_claims_table(name: str, caption: str, claims: Sequence[Any]) -> ReportTable:
     """Declare a short table of judged claims, for the paper's main part: statement, verdict and its parts."""
     columns = (Column(""), Column("Claim", width=0.5), Column("Verdict"), Column("Parts", width=0.27))
     rows = []

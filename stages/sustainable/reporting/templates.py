@@ -16,7 +16,7 @@ from sustainable.reporting.formats import ceiling_share, declared_percent, diffe
 from sustainable.reporting.formats import interval_text, percent, significant, small_ratio_text, words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 from sustainable.reporting.wording import compared_regret, counted_verdicts, fraction_text, inline, listed
-from sustainable.reporting.wording import parts_text, point_text, relation
+from sustainable.reporting.wording import parts_text, point_text, side_text
 from sustainable.reporting.forecasting.searching import searcher_name
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -44,7 +44,7 @@ FILTERS: dict[str, Any] = {
     "difference": difference_text,
     "point": point_text,
     "fraction": fraction_text,
-    "relation": relation,
+    "relation": side_text,
     "listed": listed,
     "inline": inline,
     "searcher": searcher_name,

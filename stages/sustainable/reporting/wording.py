@@ -11,7 +11,7 @@ from typing import Any
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.searching import OURS, Searching, searcher_name
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.formats import MISSING, percent, significant
 from sustainable.reporting.policies.costs import MemoryLine
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
@@ -45,7 +45,7 @@ def point_text(found: Estimate | None) -> str:
     return MISSING if found is None else significant(found.estimate)
 
 
-def relation(interval: Any, reference: float = 1.0) -> str:
+def side_text(interval: Any, reference: float = 1.0) -> str:
     """Say on which side of `reference` an interval lies: `less than`, `more than` or neither."""
     if interval is None:
         return "not compared with"
@@ -134,11 +134,11 @@ def policies_story(policies: Policies) -> dict[str, Any]:
     }
 
 
-def _against_uncompressed(task: Task) -> str:
+def _against_uncompressed(task: AuditedTask) -> str:
     """Relate the choice to the fastest uncompressed runtime, at the batch size where it saves least."""
     ratios = [timing.to_uncompressed for timing in task.audited.lines[OURS].timings.values()]
     known = [ratio for ratio in ratios if ratio is not None]
-    return relation(max(known, key=lambda ratio: ratio.high, default=None))
+    return side_text(max(known, key=lambda ratio: ratio.high, default=None))
 
 
 def listed_numbers(numbers: Iterable[float]) -> str:

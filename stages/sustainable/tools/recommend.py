@@ -53,7 +53,7 @@ def main() -> None:
     floor = default_floor(choices, margin) if floor is None else floor
     answer = recommend(choices, floor, arguments.rate, arguments.batch_size)
     if arguments.json:
-        print(json.dumps(document(answer, choices), indent=2, sort_keys=True, allow_nan=False))
+        print(json.dumps(answer_document(answer, choices), indent=2, sort_keys=True, allow_nan=False))
     else:
         print("\n".join(lines_of(answer, choices)))
 
@@ -68,7 +68,7 @@ def read_choices(data: Path, params: Path, task: str) -> tuple[Choices, float]:
     return choices_of(task, run, rounds, parameters.confidence), parameters.audited.accuracy_margin
 
 
-def document(answer: Recommendation, choices: Choices) -> dict[str, Any]:
+def answer_document(answer: Recommendation, choices: Choices) -> dict[str, Any]:
     """The answer for machines: what the lines for people say, unrounded."""
     return {
         "task": choices.task,

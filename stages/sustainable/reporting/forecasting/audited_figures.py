@@ -17,7 +17,7 @@ from sustainable.reporting.forecasting.decomposition import Waterfall
 from sustainable.reporting.forecasting.searching import ABLATION, OTHER_SPACE, OURS, RANKED
 from sustainable.reporting.forecasting.searching import SearcherLine, Searching, searcher_name
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.formats import RUNTIME_NAMES, declared_percent, words
 from sustainable.reporting.measured_rows import BASELINE, TWIN
 from sustainable.reporting.style import (
@@ -58,7 +58,7 @@ def draw_audited(folder: Path, study: Forecasting, stamp: str) -> list[str]:
     return names
 
 
-def task_figures(task: Task, labels: Mapping[str, str]) -> dict[str, Figure]:
+def task_figures(task: AuditedTask, labels: Mapping[str, str]) -> dict[str, Figure]:
     """Draw every figure of a task."""
     sizes, candidates = task.audited.batch_sizes, task.run.candidates
     steps = {"decomposition": decomposition_figure(task.decomposition)} if task.decomposition else {}
@@ -122,7 +122,7 @@ def decomposition_figure(ways: Sequence[Waterfall]) -> Figure:
 
 
 @styled()
-def candidates_figure(task: Task) -> Figure:
+def candidates_figure(task: AuditedTask) -> Figure:
     """Plot validation accuracy against measured CPU time, one point per candidate, by batch size.
 
     With the Pareto front, the searched choice, the eager baseline and the best frugal forecaster.
@@ -156,7 +156,7 @@ MARKED: tuple[tuple[str, str, dict[str, Any]], ...] = (
 """Candidates with a mark of their own: their choice, mark and look."""
 
 
-def _best_frugal(task: Task) -> tuple[str, float] | None:
+def _best_frugal(task: AuditedTask) -> tuple[str, float] | None:
     """The frugal forecaster with the highest validation accuracy; None if there is none."""
     forecasters = task.run.metrics["baseline"].get("forecasters", {})
     found = {name: float(parts["validation"]["accuracy"]) for name, parts in forecasters.items()}

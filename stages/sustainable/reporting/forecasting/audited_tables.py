@@ -19,7 +19,7 @@ from sustainable.reporting.forecasting.searching import (
     Searching,
 )
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, THREE, forecasts, identical
 from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.parameters import POWER, ReportParameters
@@ -56,8 +56,8 @@ def audited_tables(study: Forecasting, parameters: ReportParameters) -> list[Rep
 def under_titles(
     study: Forecasting,
     columns: Sequence[Column],
-    rows: Callable[[Task], Sequence[Row]],
-    about: Callable[[Task], str] = lambda task: "",
+    rows: Callable[[AuditedTask], Sequence[Row]],
+    about: Callable[[AuditedTask], str] = lambda task: "",
 ) -> list[Row]:
     """Return the rows of every task under its title; `about` adds what the title says of the task."""
     shown: list[Row] = []
@@ -125,7 +125,7 @@ def audited_by_size_table(study: Forecasting, parameters: ReportParameters) -> R
     return ReportTable("audited_latex", caption, columns, rows, page="latex", long=True)
 
 
-def _rows_by_size(labels: Mapping[str, str], task: Task) -> list[Row]:
+def _rows_by_size(labels: Mapping[str, str], task: AuditedTask) -> list[Row]:
     rows = []
     for line in task.audited.lines.values():
         named: list[Any] = [labels[line.key], line.name, line.accuracy, line.crossed]
@@ -135,7 +135,7 @@ def _rows_by_size(labels: Mapping[str, str], task: Task) -> list[Row]:
     return rows
 
 
-def _audited_rows(labels: Mapping[str, str], task: Task) -> list[Row]:
+def _audited_rows(labels: Mapping[str, str], task: AuditedTask) -> list[Row]:
     rows = []
     for line in task.audited.lines.values():
         values: list[Any] = [labels[line.key], line.name, Code(line.weights_sha256[:8])]
@@ -150,7 +150,7 @@ def _audited_rows(labels: Mapping[str, str], task: Task) -> list[Row]:
     return rows
 
 
-def _measured_on(task: Task) -> str:
+def _measured_on(task: AuditedTask) -> str:
     audited: Audited = task.audited
     return (
         f"{audited.windows} test windows, {audited.blocks} randomised blocks, {_seeds(task)}, "
@@ -158,7 +158,7 @@ def _measured_on(task: Task) -> str:
     )
 
 
-def _seeds(task: Task) -> str:
+def _seeds(task: AuditedTask) -> str:
     which = "fresh training seeds" if task.fresh else "training seeds, which also chose"
     return f"{task.audited.seeds} {which}"
 
@@ -173,7 +173,7 @@ def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
         Column("Power", format=formats.percent),
     )
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         lines = task.audited.gate.lines.items()
         return [
             Row(
@@ -202,7 +202,7 @@ def decomposition_table(study: Forecasting, parameters: ReportParameters) -> Rep
         Column("Factor", format=formats.interval_text),
     )
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         shown = []
         for way in task.decomposition:
             order = ", ".join(formats.words(change) for change in way.order)
@@ -233,7 +233,7 @@ def quality_table(study: Forecasting) -> ReportTable:
     return ReportTable("quality", caption, columns, under_titles(study, columns, _quality_rows))
 
 
-def _quality_rows(task: Task) -> list[Row]:
+def _quality_rows(task: AuditedTask) -> list[Row]:
     quality, rows = task.run.metrics["baseline"], []
     network = f"GRU, mean of {len(quality['seeds'])} seeds"
     named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
@@ -251,7 +251,7 @@ def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable
         Column("The network minus it", format=formats.difference_text),
     )
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         own, frugal = task.test_accuracies, task.run.metrics["baseline"]["forecasters"]
         shown = [Row(["the network", sum(own) / len(own), BLANK])]
         return shown + [
@@ -259,7 +259,7 @@ def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable
             for key, one in frugal.items()
         ]
 
-    def about(task: Task) -> str:
+    def about(task: AuditedTask) -> str:
         return f"{task.classes} classes, {_seeds(task)}"
 
     caption = (
@@ -335,7 +335,7 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
     return ReportTable("searchers", caption, columns, rows)
 
 
-def _searcher_rows(task: Task, columns: Sequence[Column], first: bool) -> list[Row]:
+def _searcher_rows(task: AuditedTask, columns: Sequence[Column], first: bool) -> list[Row]:
     searching, rows = task.searching, list[Row]()
     about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle"
     about += f", tuned on {searching.tuned_on}"
@@ -376,7 +376,7 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
     return ReportTable("budgets", caption, columns, rows)
 
 
-def _searched_with(task: Task) -> str:
+def _searched_with(task: AuditedTask) -> str:
     return f"{task.searching.best.seeds} seeds, tuned on {task.searching.tuned_on}"
 
 
@@ -427,7 +427,7 @@ def proxies_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         *(Column(size, format=formats.interval_text) for size in sizes),
     )
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         proxies, within = task.ranking.proxies, task.ranking.within
         shown = [Row([formats.words(name), "all", *by_size.values()]) for name, by_size in proxies.items()]
         return shown + [
@@ -449,13 +449,13 @@ def proxies_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
 def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     columns = (Column("Reference"), Column("Batch"), *EVEN_COLUMNS)
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         return [
             Row([study.labels[one.reference], str(one.batch_size), *forecasts(one.even, days=False)])
             for one in task.pay_back
         ]
 
-    def about(task: Task) -> str:
+    def about(task: AuditedTask) -> str:
         spent = (f"{purpose} {formats.fixed(s, digits=0)} s" for purpose, s in task.invested.items())
         return "; ".join(spent)
 

@@ -94,7 +94,7 @@ def read_published(path: Path) -> dict[str, Any]:
     return content
 
 
-def source_of(published: Mapping[str, Any]) -> PublishedNumbers:
+def published_numbers(published: Mapping[str, Any]) -> PublishedNumbers:
     """Convert the content of paper/published.yaml to figures per forecast."""
     windows = int(published["test_windows"])
     lines = {name: _line(entry, windows) for name, entry in published["configurations"].items()}

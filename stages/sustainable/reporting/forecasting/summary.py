@@ -10,8 +10,8 @@ from sustainable.reporting.forecasting.discovery import Discovery, summarise_dis
 from sustainable.reporting.forecasting.layerwise import Layerwise, summarise_layerwise
 from sustainable.reporting.forecasting.audited import Timing, repair_lines
 from sustainable.reporting.forecasting.run import WAYS, Run
-from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, source_of
-from sustainable.reporting.forecasting.task import Task, summarise_task
+from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, published_numbers
+from sustainable.reporting.forecasting.task import AuditedTask, summarise_task
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import POWER, ReportParameters
@@ -46,7 +46,7 @@ class Forecasting:
     """Everything that study A's rows say."""
 
     results: Mapping[str, published_rows.Results]  # by way of measuring: `WAYS`
-    tasks: Mapping[str, Task]  # the audited ones
+    tasks: Mapping[str, AuditedTask]  # the audited ones
     accuracy: Mapping[str, Mapping[str, published_rows.AccuracyDifference]]  # by forecaster and reference
     hits: Mapping[str, tuple[int, int]]  # test windows that a forecaster gets right, of how many
     break_even: Mapping[str, Mapping[str, BreakEven]]  # published search, by configuration and quantity
@@ -68,7 +68,7 @@ def summarise_forecasting(
     remeasured = results["remeasured"]
     hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
     references = {name: hits[name] for name in (BASELINE, "persistence")}
-    source, tied = source_of(published), run.best["actions_sharing_best_reward"]
+    source, tied = published_numbers(published), run.best["actions_sharing_best_reward"]
     zeros = published_rows.summarise_rows(run.rows["layerwise"], run.hits["layerwise"], parameters, ())
     margin = parameters.layerwise.accuracy_margin
     configurations = [
@@ -161,7 +161,7 @@ def forecasting_metrics(study: Forecasting) -> dict[str, Any]:
     return ways | {name: _task_metrics(task) for name, task in study.tasks.items()}
 
 
-def _task_metrics(task: Task) -> dict[str, Any]:
+def _task_metrics(task: AuditedTask) -> dict[str, Any]:
     return {
         key: {
             "accuracy": line.accuracy,

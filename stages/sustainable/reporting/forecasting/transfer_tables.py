@@ -11,7 +11,7 @@ import pandas as pd
 
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting import formats
-from sustainable.reporting.forecasting.transfer import Deployment, TargetCost
+from sustainable.reporting.forecasting.transfer import DeploymentKey, TargetCost
 from sustainable.reporting.forecasting.transfer import of_same_networks, target_costs, transfers
 from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, rows_of
 
@@ -81,7 +81,7 @@ def _target_row(line: TargetCost, hosts: Sequence[str]) -> Row:
     return Row([line.batch_size, line.precision, line.runtime, *ratios])
 
 
-def _deployment(deployment: Deployment) -> str:
+def _deployment(deployment: DeploymentKey) -> str:
     width_0, width_1, precision, runtime = deployment
     return f"{width_0}x{width_1} {precision}, {runtime}"
 

@@ -35,7 +35,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class PolicyDeployment:
     """A policy, compressed or not, in a runtime."""
 
     key: str
@@ -46,7 +46,7 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class PolicyLine(Deployment):
+class PolicyLine(PolicyDeployment):
     """One configuration of one cell."""
 
     reference: str  # the uncompressed configuration under the same runtime
@@ -341,7 +341,7 @@ def _dose(dose: float, key: str, measures: Measures) -> Dose:
 
 
 @dataclass(frozen=True)
-class MemoryLine(Deployment):
+class MemoryLine(PolicyDeployment):
     """Resident memory of fresh processes with one configuration; intervals over processes."""
 
     network: str

@@ -55,7 +55,7 @@ def draw_policies(
             "policies_doses": doses_figure(policies),
             "policies_survival": survival_figure(policies, published),
             "policies_learning": learning_figure(run),
-            "notebook_panels": notebook_figures.panels_figure(policies.notebook),
+            "notebook_panels": notebook_figures.notebook_panels_figure(policies.notebook),
             "notebook_power": notebook_figures.power_figure(policies.notebook),
         }
     return save_figures(figures, folder, stamp)

@@ -20,7 +20,7 @@ FINDING_LABELS = {"size": "size is not energy", "drop": "drop saves energy", "ov
 
 
 @styled()
-def panels_figure(notebook: Notebook) -> Figure:
+def notebook_panels_figure(notebook: Notebook) -> Figure:
     """Plot the notebook's panels from the first experiment as published; the last one from all of them.
 
     Its panel of size against energy is not drawn: the size that it counts is the same for every test.

@@ -12,7 +12,7 @@ from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import describe_evidence
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import costs, returns
-from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell, MemoryLine, PolicyLine
+from sustainable.reporting.policies.costs import PolicyDeployment, Dose, MeasuredCell, MemoryLine, PolicyLine
 from sustainable.energy.meter import weakest_evidence
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.notebook import Notebook, summarise_notebook
@@ -173,7 +173,7 @@ def split_cells(policies: Policies) -> list[MeasuredCell]:
     return [kinds[kind] for kind in (True, False) if kind in kinds]
 
 
-def label_of(key: str, line: Deployment) -> str:
+def label_of(key: str, line: PolicyDeployment) -> str:
     """Describe a configuration in plain words."""
     if key in CONFIGURATION_LABELS or line.method not in PRUNED_LABELS:
         return CONFIGURATION_LABELS.get(key, words(key))

@@ -7,7 +7,7 @@ from sustainable.energy.meter import COUNTER
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.formats import words
 from sustainable.statistics import CONFIRMED, REFUTED
 
@@ -55,7 +55,7 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
     return f"{quantity}; in CPU time, {said}{of_baseline}{kept}."
 
 
-def _share(task: Task) -> str:
+def _share(task: AuditedTask) -> str:
     """As in `1/190 to 1/78 on Weather`; empty if the choice was not measured."""
     line = task.audited.lines.get(CHOICE)
     timings = line.timings.values() if line else ()
@@ -94,7 +94,7 @@ def _agent(study: Forecasting, verdict: str) -> str:
     return f"{said}: {compared}."
 
 
-def _against(task: Task) -> str:
+def _against(task: AuditedTask) -> str:
     """As in `its regret is higher than that of local search and TPE`."""
     found = []
     for direction in ("lower", "higher", "undecided"):

@@ -11,7 +11,7 @@ from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.recommendation import (
     DEFAULT_RATE_PER_S,
     SECONDS_PER_DAY,
-    Candidate,
+    Deployable,
     Choices,
     Offer,
     Recommendation,
@@ -22,7 +22,7 @@ from sustainable.reporting.forecasting.recommendation import (
 )
 from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.formats import grouped, significant, words
 
 DIGITS = 4
@@ -61,7 +61,7 @@ def drawn(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _candidates(choices: Choices, task: Task) -> list[dict[str, Any]]:
+def _candidates(choices: Choices, task: AuditedTask) -> list[dict[str, Any]]:
     chosen = task.audited.lines[CHOICE].name if CHOICE in task.audited.lines else None
     fronts = {size: [id(one) for one in front_of(choices, size)] for size in choices.batch_sizes}
     return [
@@ -80,7 +80,7 @@ def _candidates(choices: Choices, task: Task) -> list[dict[str, Any]]:
     ]
 
 
-def _role(one: Candidate, choices: Choices, chosen: str | None) -> str:
+def _role(one: Deployable, choices: Choices, chosen: str | None) -> str:
     """What a candidate is marked as in the figure; empty for most."""
     if one is choices.baseline:
         return "baseline"
