@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sustainable.core.errors import UserError
+from sustainable.reporting.formats import parts_text
 from sustainable.reporting.published import read_citation
 from sustainable.reporting.wording import (
     CITED,
@@ -13,7 +14,6 @@ from sustainable.reporting.wording import (
     fraction_text,
     inline,
     listed,
-    parts_text,
     side_text,
 )
 from sustainable.statistics import Ratio

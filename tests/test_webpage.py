@@ -15,7 +15,6 @@ from sustainable.reporting.forecasting.recommendation import recommend
 from sustainable.reporting.pages import ASSETS, html_page, read_assets
 from sustainable.reporting.webpage.answer import answer_of
 from sustainable.reporting.webpage.entries import PRINTED, claim_groups, verdict_counts
-from sustainable.reporting.webpage.interactive import answer_by_steps
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Estimate
 from sustainable.verification.tiers.tracing import check_static
 
@@ -114,7 +113,10 @@ def test_the_decision_aid_says_what_recommend_says(shipped_report):
         for size in choices.batch_sizes:
             for floor, rate in zip(rng.uniform(0, highest, 50), 10 ** rng.uniform(-2, 3, 50), strict=True):
                 answer = recommend(choices, floor, rate, size)
-                step = answer_by_steps(values["interactive"], answer, name)
+                steps = next(one for one in values["interactive"]["tasks"] if one["key"] == name)["aid"]
+                step = next(
+                    one for one in steps[str(size)] if answer.floor <= one["upto"]
+                )  # as the page's script
                 assert step["choice"]["name"] == answer.choice.candidate.name
                 assert step["choice"]["forecasts"] == answer.choice.break_even.inferences
                 assert step["choice"]["cpu_ms"] == answer.choice.cost.cpu_time_ms

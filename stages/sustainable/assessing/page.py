@@ -5,6 +5,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,23 @@ def _rows_table(results: AssessedModel) -> ReportTable:
     columns = [
         Column("Row", of=lambda line: line.key),
         Column("ms per call", format=formats.small_ratio_text, of=lambda line: line.cpu_time_ms),
-        Column("to baseline", format=formats.small_ratio_text, of=_unless_baseline(_ratio)),
+        Column(
+            "to baseline",
+            format=formats.small_ratio_text,
+            of=_unless_baseline(attrgetter("to_baseline.ratio")),
+        ),
         Column("to fastest", format=formats.small_ratio_text, of=partial(_to_fastest, results.fastest)),
-        Column("Detectable", format=formats.percent, of=_unless_baseline(_detectable, BLANK)),
-        Column("p (Holm)", format=formats.p_value, of=_unless_baseline(_p_holm, BLANK), page="html"),
+        Column(
+            "Detectable",
+            format=formats.percent,
+            of=_unless_baseline(attrgetter("to_baseline.detectable"), BLANK),
+        ),
+        Column(
+            "p (Holm)",
+            format=formats.p_value,
+            of=lambda line: BLANK if line.p_holm is None else line.p_holm,
+            page="html",
+        ),
         Column("of ceiling", format=formats.ceiling_share, of=lambda line: line.attained),
         Column("less CPU time", format=VerdictText, of=lambda line: line.verdict or BLANK),
         Column("Flagged", format=str, of=lambda line: line.flagged, page="html"),
@@ -137,20 +151,8 @@ def _unless_baseline(of: Any, instead: Any = UNCHANGED) -> Any:
     return lambda line: instead if line.key == BASELINE else of(line)
 
 
-def _ratio(line: AssessedRow) -> Any:
-    return line.to_baseline.ratio
-
-
 def _to_fastest(fastest: str, line: AssessedRow) -> Any:
     return UNCHANGED if line.key == fastest else line.to_fastest
-
-
-def _detectable(line: AssessedRow) -> Any:
-    return line.to_baseline.detectable
-
-
-def _p_holm(line: AssessedRow) -> Any:
-    return line.p_holm if line.p_holm is not None else BLANK
 
 
 def _quality_table(results: AssessedModel) -> ReportTable:
@@ -178,6 +180,10 @@ def _quality_table(results: AssessedModel) -> ReportTable:
     return ReportTable("quality", caption, columns, rows_of(scored, columns))
 
 
+def _operations(line: AssessedRow) -> Any:
+    return NOT_AVAILABLE if line.counts.flops is None else line.counts.flops
+
+
 def _models_table(results: AssessedModel) -> ReportTable:
     """Declare the table of what can be counted without measuring."""
     caption = (
@@ -191,14 +197,10 @@ def _models_table(results: AssessedModel) -> ReportTable:
         counted("Parameters", of=lambda line: line.counts.parameters),
         counted("not zero", of=lambda line: line.counts.nonzero),
         counted("bytes loaded", of=lambda line: line.size_bytes),
-        counted("Operations", of=lambda line: _or_missing(line.counts.flops)),
+        counted("Operations", of=_operations),
         Column("Disagreement", format=lambda value: f"{value:.1e}", of=lambda line: line.difference),
     ]
     return ReportTable("models", caption, columns, rows_of(results.lines.values(), columns))
-
-
-def _or_missing(value: Any) -> Any:
-    return NOT_AVAILABLE if value is None else value
 
 
 def _changes_table(results: AssessedModel) -> ReportTable:

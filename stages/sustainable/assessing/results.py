@@ -14,7 +14,7 @@ from sustainable.assessing.runtimes import DeployedModel, Refusal
 from sustainable.assessing.windows import BASELINE, TWIN
 from sustainable.energy.meter import carries_energy_claims
 from sustainable.measuring.roofline import Roofline
-from sustainable.reporting.forecasting.results import Comparison, compare_outcome
+from sustainable.reporting.forecasting.results import Comparison, adjusted_by_holm, compare_outcome
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import BreakEven, Estimate, Ratio
 
@@ -161,8 +161,7 @@ def assessed_rows(context: Context) -> dict[str, AssessedRow]:
         for key in keys
     }
     tested = {key: own[CPU_TIME].p for key, own in compared.items() if context.judges(key)}
-    family = {key: p for key, p in tested.items() if p is not None}
-    adjusted = dict(zip(family, statistics.holm(list(family.values())), strict=True))
+    adjusted = adjusted_by_holm(tested)
     return {key: _line(key, context, compared, fastest, adjusted.get(key)) for key in keys}
 
 

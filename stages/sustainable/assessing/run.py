@@ -47,7 +47,7 @@ ENGINES = ("torch", "onnx", "onnxruntime", "openvino", "numpy")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRequest:
     """What is measured, and what its outputs are compared with."""
 
     baseline: Model
@@ -89,7 +89,7 @@ def measure_and_report(request: Request, out: Path) -> AssessedModel:
     return results
 
 
-def _prepare(request: Request, cache: Path) -> Prepared:
+def _prepare(request: Request, cache: Path) -> PreparedRequest:
     """Load the model and its inputs, and deploy every row; files that it makes are in the folder `cache`."""
     settings, arrays = request.settings, read_arrays(request.inputs)
     baseline = open_model(request.model, BASELINE, arrays, settings)
@@ -99,7 +99,7 @@ def _prepare(request: Request, cache: Path) -> Prepared:
     _announce(request, baseline)
     rows = deploy_baseline(baseline, examples, limits, settings, cache)
     deploy_variants(rows, request, arrays, examples, limits, cache)
-    return Prepared(baseline, examples, target, rows)
+    return PreparedRequest(baseline, examples, target, rows)
 
 
 def _identity(request: Request, windows: WindowParameters, rows: Rows) -> str:
@@ -168,7 +168,7 @@ def choose_counter(energy: bool) -> Chosen:
 
 
 def results_of(
-    context: Context, prepared: Prepared, measured: Measured, chosen: Chosen, settings: AssessSettings
+    context: Context, prepared: PreparedRequest, measured: Measured, chosen: Chosen, settings: AssessSettings
 ) -> AssessedModel:
     """Collect what the pages print."""
     lines, parameters = assessed_rows(context), context.parameters

@@ -26,8 +26,16 @@ from sustainable.reporting.policies.costs import PolicyLine
 from sustainable.reporting.policies.figures import cell_colours, cell_marks
 from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.reporting.style import BLACK, BLUE, GREY, MARKS, ORANGE, PAGE, SMALL, draw_interval
-from sustainable.reporting.style import fraction_ticks, legend_above, name_rows, plain_ticks, save_figures
-from sustainable.reporting.style import shade_noise, spread, styled
+from sustainable.reporting.style import (
+    fraction_ticks,
+    legend_above,
+    line_entry,
+    mark_entry,
+    name_rows,
+    plain_ticks,
+)
+from sustainable.reporting.style import save_figures, shade_noise, spread, styled
+from sustainable.reporting.wording import by_direction
 
 PICTURE = Path("paper/headline.png")
 FORECASTERS = {
@@ -45,6 +53,7 @@ DEPLOYED_POLICIES = (
     TWIN, "onnxruntime", "numpy", "unstructured_l1_50", "structured_l1_50", "ptdq", "ptsq",
     "ptdq_onnxruntime", "structured_l1_50_onnxruntime",
 )  # fmt: skip
+INT8_CALL = "One call of an int8 policy / fp32, PyTorch"
 ASSUMED_VERDICTS = {"C2": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
@@ -81,17 +90,14 @@ def _common_rows(tasks: Mapping[str, AuditedTask]) -> list[str]:
 
 def _handles(tasks: Mapping[str, AuditedTask], policies: Policies) -> list[Line2D]:
     sizes = sorted({size for task in tasks.values() for size in task.audited.batch_sizes})
-    handles = [
-        Line2D([], [], marker=mark, color=colour, label=f"batch {size}")
-        for size, colour, mark in zip(sizes, SIZE_COLOURS, MARKS, strict=False)
-    ]
-    handles.append(Line2D([], [], marker="|", color=BLACK, linestyle="", label="the core's ceiling"))
-    handles.append(Line2D([], [], color=GREY, alpha=0.3, linewidth=6, label="noise (A/A)"))
+    looks = zip(sizes, SIZE_COLOURS, MARKS, strict=False)
+    handles = [line_entry(colour, f"batch {size}", marker=mark) for size, colour, mark in looks]
+    handles.append(mark_entry("|", BLACK, "the core's ceiling"))
+    handles.append(line_entry(GREY, "noise (A/A)", alpha=0.3, linewidth=6))
     colours, marks = cell_colours(policies), cell_marks(policies)
     names = [cell.name for cell in shown(policies)]
-    handles += [Line2D([], [], marker=marks[name], color=colours[name], label=name) for name in names]
-    look: Any = {"marker": "o", "color": BLACK, "markerfacecolor": "white", "linestyle": ""}
-    return [*handles, Line2D([], [], label="return may be lost", **look)]
+    handles += [line_entry(colours[name], name, marker=marks[name]) for name in names]
+    return [*handles, mark_entry("o", BLACK, "return may be lost", markerfacecolor="white")]
 
 
 SIZE_COLOURS = (ORANGE, BLUE)
@@ -208,13 +214,9 @@ def _searchers_sentences(by_id: Mapping[str, Any]) -> str:
 
 
 def _compared(by_id: Mapping[str, Any], task: str) -> str:
-    parts = []
-    for direction, phrase in {"lower": "less regret than", "higher": "more regret than"}.items():
-        others = _other_searchers(by_id, task).items()
-        names = [name for name, line in others if line["ours_is"] == direction]
-        if names:
-            parts.append(f"{phrase} {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}")
-    return " and ".join(parts) or "about the others' regret"
+    named = {name: line["ours_is"] for name, line in _other_searchers(by_id, task).items()}
+    phrases = {"lower": "less regret than {}", "higher": "more regret than {}"}
+    return " and ".join(by_direction(named, phrases)) or "about the others' regret"
 
 
 def _picture(by_id: Mapping[str, Any]) -> str:
@@ -241,11 +243,7 @@ def _table(by_id: Mapping[str, Any]) -> str:
         *(_saving_row(by_id, task, title) for task, title in _tasks(by_id)),
         _runtime_row(by_id),
         ("Noise: the published baseline / itself (A/A)", _text(twin), _verdict(by_id, "A2")),
-        (
-            "One call of an int8 policy / fp32, PyTorch",
-            f"{calls[0]:.2f} to {calls[-1]:.2f}",
-            _verdict(by_id, "F8"),
-        ),
+        (INT8_CALL, f"{calls[0]:.2f} to {calls[-1]:.2f}", _verdict(by_id, "F8")),
         _regret_row(by_id),
     ]
     lines = [f"| {what} | {value} | {verdict} |" for what, value, verdict in rows]

@@ -103,7 +103,7 @@ def ratios_figure(
     for offset, colour, mark, (label, ratios) in zip(offsets, PALETTE, MARKS, series.items(), strict=False):
         for place, ratio in enumerate(ratios.values()):
             draw_interval(axis, ratio, place + offset, colour, mark=mark)
-        handles.append(Line2D([], [], marker=mark, color=colour, label=label))
+        handles.append(line_entry(colour, label, marker=mark))
     axis.axvline(1, color=BLACK, linewidth=0.6)
     name_rows(axis, labels)
     legend_above(figure, handles, len(handles))
@@ -136,6 +136,23 @@ def draw_interval(
         face = colour if filled else "white"
         axis.plot([ratio.low, ratio.high], [place] * 2, color=colour, linewidth=width)
         axis.plot(ratio.estimate, place, mark, color=colour, markerfacecolor=face, markersize=size)
+
+
+def line_entry(colour: str, label: str, **look: Any) -> Line2D:
+    """An entry of a legend: a line, with a mark if `look` has one."""
+    return Line2D([], [], color=colour, label=label, **look)
+
+
+def mark_entry(mark: str, colour: str, label: str, **look: Any) -> Line2D:
+    """An entry of a legend: a mark without a line."""
+    return line_entry(colour, label, marker=mark, linestyle="", **look)
+
+
+def legend_on_top(axis: Axes, handles: Sequence[Any] | None = None, **look: Any) -> None:
+    """Put the legend of one panel above it; by default of what is labelled in it."""
+    shown = axis.get_legend_handles_labels()[0] if handles is None else handles
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
+    axis.legend(handles=shown, ncols=len(shown), **place, **look)
 
 
 def legend_above(figure: Figure, handles: Sequence[Any], columns: int) -> Legend:

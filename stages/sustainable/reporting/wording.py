@@ -60,11 +60,6 @@ def listed(names: Iterable[str]) -> str:
     return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]])) if found else "none"
 
 
-def parts_text(claim: Claim) -> str:
-    """The verdicts on the parts of a claim: `bytes: confirmed; cost of a step: inconclusive`."""
-    return "; ".join(f"{name}: {verdict}" for name, verdict in claim.parts.items())
-
-
 def counted_verdicts(claims: Iterable[Claim]) -> str:
     """Count the verdicts: `2 confirmed, 9 refuted and 3 inconclusive`."""
     counts = Counter(claim.verdict for claim in claims)
@@ -73,15 +68,19 @@ def counted_verdicts(claims: Iterable[Claim]) -> str:
 
 def compared_regret(searching: Searching) -> str:
     """Say which searchers our agent's mean regret is higher and lower than."""
-    said = []
-    for direction in ("higher", "lower"):
-        names = [searcher_name(line.name) for line in searching.rivals if line.ours_is == direction]
-        if names:
-            said.append(f"{direction} than that of {listed(names)}")
-    undecided = [searcher_name(line.name) for line in searching.rivals if line.ours_is == "undecided"]
-    if undecided:
-        said.append(f"not decidedly different from that of {listed(undecided)}")
-    return "; ".join(said) or "not compared"
+    named = {searcher_name(line.name): line.ours_is for line in searching.rivals}
+    phrases = {
+        "higher": "higher than that of {}",
+        "lower": "lower than that of {}",
+        "undecided": "not decidedly different from that of {}",
+    }
+    return "; ".join(by_direction(named, phrases)) or "not compared"
+
+
+def by_direction(named: Mapping[str, str | None], phrases: Mapping[str, str]) -> list[str]:
+    """Fill each of `phrases` with the names that have its direction; one without names is left out."""
+    names = {way: [name for name, own in named.items() if own == way] for way in phrases}
+    return [phrase.format(listed(names[way])) for way, phrase in phrases.items() if names[way]]
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from sustainable.reporting.forecasting.recommendation import (
     Choices,
     Offer,
     Recommendation,
+    break_even_text,
     choices_of,
     default_floor,
     recommend,
     saving_text,
 )
 from sustainable.reporting.forecasting.run import read_task
-from sustainable.reporting.formats import estimated, fixed, grouped, significant
+from sustainable.reporting.formats import estimated, fixed, significant
 from sustainable.reporting.parameters import ReportParameters, timing_rounds
 from sustainable.verification.place import REFERENCE, ROOT
 
@@ -144,15 +145,10 @@ def _offer_lines(answer: Recommendation, offer: Offer, choices: Choices) -> Iter
 
 def pay_back_text(answer: Recommendation, offer: Offer, invested_s: float) -> str:
     """After how many forecasts and days the search is repaid, or why it is not."""
-    even = offer.break_even
-    if even.inferences is None or even.low is None or even.high is None:
-        return even.reason
-    if offer.candidate.trivial:
-        return "at once: it needs no network and no search"
-    return (
-        f"after {grouped(even.inferences)} forecasts ({grouped(even.low)} to {grouped(even.high)}), "
-        f"{fixed(answer.days(even.inferences), 2)} days: finding it took {invested_s:.0f} s of CPU time"
-    )
+    text, days = break_even_text(offer), answer.days(offer.break_even.inferences)
+    if not days:  # at once, or never
+        return text
+    return f"{text}, {fixed(days, 2)} days: finding it took {invested_s:.0f} s of CPU time"
 
 
 if __name__ == "__main__":

@@ -10,17 +10,11 @@ from typing import Any
 
 from sustainable.reporting import formats
 from sustainable.reporting.forecasting.audited import Audited
-from sustainable.reporting.forecasting.searching import (
-    ABLATION,
-    NEAR_ORACLE,
-    OTHER_SPACE,
-    RANKED,
-    SearcherLine,
-    Searching,
-)
+from sustainable.reporting.forecasting.searching import ABLATION, NEAR_ORACLE, OTHER_SPACE, RANKED
+from sustainable.reporting.forecasting.searching import SearcherLine, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
-from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, THREE, forecasts, identical
+from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, forecasts, identical
 from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.tables import BLANK, Code, Column, ReportTable, Row, Spanning, rows_of
@@ -73,7 +67,7 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         Column("Configuration"),
         Column("Deployment"),
         Column("Weights", page="html"),
-        Column("mean", format=THREE, group="Test accuracy"),
+        Column("mean", format=formats.THREE_DIGITS, group="Test accuracy"),
         Column("over seeds alone", format=formats.difference_text, group="Test accuracy", page="html"),
         Column("difference", format=formats.difference_text, group="Test accuracy"),
     ]
@@ -105,7 +99,7 @@ def audited_by_size_table(study: Forecasting, parameters: ReportParameters) -> R
     columns = (
         Column("Configuration"),
         Column("Deployment"),
-        Column("mean", format=THREE, group="Test accuracy"),
+        Column("mean", format=formats.THREE_DIGITS, group="Test accuracy"),
         Column("difference", format=formats.difference_text, group="Test accuracy"),
         Column("Batch"),
         timed("ms/forecast", format=formats.significant),
@@ -165,24 +159,13 @@ def _seeds(task: AuditedTask) -> str:
 
 def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     columns = (
-        Column("Forecaster"),
-        Column("Role"),
-        Column("Test accuracy", format=THREE),
-        Column("Minus the baseline's", format=formats.difference_text),
-        Column("Passes", format=lambda passes: "yes" if passes else "no"),
-        Column("Power", format=formats.percent),
+        Column("Forecaster", of=lambda line: study.labels.get(line.key, formats.words(line.key))),
+        Column("Role", of=attrgetter("role")),
+        Column("Test accuracy", format=formats.THREE_DIGITS, of=attrgetter("accuracy")),
+        Column("Minus the baseline's", format=formats.difference_text, of=attrgetter("difference")),
+        Column("Passes", of=lambda line: "yes" if line.passes else "no"),
+        Column("Power", format=formats.percent, of=attrgetter("power")),
     )
-
-    def rows(task: AuditedTask) -> list[Row]:
-        lines = task.audited.gate.lines.items()
-        return [
-            Row(
-                [study.labels.get(key, formats.words(key)), line.role, line.accuracy, line.difference]
-                + [line.passes, line.power]
-            )
-            for key, line in lines
-        ]
-
     caption = (
         "The accuracy gate: a forecaster passes if its accuracy minus the baseline's lies above "
         f"-{parameters.audited.accuracy_margin:g} with its whole {declared_percent(parameters.confidence)} "
@@ -190,7 +173,8 @@ def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
         "broken on purpose passes, the task cannot tell, and the gate decides nothing. "
         "Power: the probability that a forecaster equal to the baseline passes, given the interval's width."
     )
-    return ReportTable("gate", caption, columns, under_titles(study, columns, rows))
+    rows = under_titles(study, columns, lambda task: rows_of(task.audited.gate.lines.values(), columns))
+    return ReportTable("gate", caption, columns, rows)
 
 
 def decomposition_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
@@ -223,7 +207,7 @@ def decomposition_table(study: Forecasting, parameters: ReportParameters) -> Rep
 
 def quality_table(study: Forecasting) -> ReportTable:
     headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
-    scores = [Column(header, format=THREE, align="r") for header in headers]
+    scores = [Column(header, format=formats.THREE_DIGITS, align="r") for header in headers]
     columns = (Column("Forecaster"), Column("Windows"), *scores)
     caption = (
         "Forecasting quality of the network and of the frugal forecasters: "
@@ -247,7 +231,7 @@ def _quality_rows(task: AuditedTask) -> list[Row]:
 def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     columns = (
         Column("Forecaster"),
-        Column("Test accuracy", format=THREE),
+        Column("Test accuracy", format=formats.THREE_DIGITS),
         Column("The network minus it", format=formats.difference_text),
     )
 
@@ -291,20 +275,18 @@ def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTa
         "distilled from the baseline. Validation loss before and after that training, mean over training "
         f"seeds with {declared_percent(parameters.confidence)} intervals (Student's t)."
     )
-    rows = under_titles(
-        study,
-        columns,
-        lambda task: rows_of(task.controls, columns),
-        lambda task: f"{task.controls[0]['seeds']} training seeds",
-    )
+
+    def about(task: AuditedTask) -> str:
+        return f"{task.controls[0]['seeds']} training seeds"
+
+    rows = under_titles(study, columns, lambda task: rows_of(task.controls, columns), about)
     return ReportTable("controls", caption, columns, rows)
 
 
 def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     regret = partial(Column, format=formats.interval_text, group="Regret (nats)")
     counted = partial(Column, group="Evaluations", align="r")
-    html, two_digits = partial(Column, page="html"), partial(formats.fixed, digits=2)
-    share = partial(Column, format=formats.share_text)
+    html, share = partial(Column, page="html"), partial(Column, format=formats.share_text)
     energy = f"CPU energy (J, {next(iter(study.tasks.values())).audited.cpu_evidence})"
     columns = (
         Column("Searcher", of=lambda line: formats.words(line.name)),
@@ -313,9 +295,9 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
         share("finds the oracle", of=attrgetter("found")),
         share("or a tie", of=lambda line: line.at_main.tied),
         counted(f"to {declared_percent(NEAR_ORACLE)}", format=_near, of=lambda line: line),
-        counted("used", format=partial(formats.fixed, digits=0), of=attrgetter("distinct")),
-        Column("CPU time (s)", format=two_digits, align="r", of=lambda line: line.cost["cpu_time_s"]),
-        html(energy, partial(formats.fixed, digits=1), of=lambda line: line.cost["cpu_j"]),
+        counted("used", format=formats.NO_DIGIT, of=attrgetter("distinct")),
+        Column("CPU time (s)", format=formats.TWO_DIGITS, align="r", of=lambda line: line.cost["cpu_time_s"]),
+        html(energy, formats.ONE_DIGIT, of=lambda line: line.cost["cpu_j"]),
         html("mean regret of ours minus this", formats.difference_text, of=attrgetter("against")),
         html("Holm's p", formats.p_value, of=attrgetter("adjusted_p")),
     )
@@ -337,8 +319,8 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
 
 def _searcher_rows(task: AuditedTask, columns: Sequence[Column], first: bool) -> list[Row]:
     searching, rows = task.searching, list[Row]()
-    about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle"
-    about += f", tuned on {searching.tuned_on}"
+    ties = f"{searching.ties} ties with the oracle"
+    about = f"{searching.budget} evaluations, {ties}, tuned on {searching.tuned_on}"
     for group, title in GROUP_TITLES.items():
         lines = searching.of(group)
         if lines:
@@ -355,7 +337,7 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         Column("Searcher"),
         interval("regret (nats)"),
         interval("normalised regret"),
-        Column("mean rank", format=partial(formats.interval_text, digits=2)),
+        Column("mean rank", format=formats.coarse_text),
         Column("reaches a tie", format=formats.share_text),
         interval("test regret (nats)"),
     )
@@ -367,12 +349,7 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         "Rank: among these searchers, by regret. Test regret: the chosen deployments compared by their test "
         "accuracy, which no searcher sees."
     )
-    rows = under_titles(
-        study,
-        columns,
-        lambda task: _budget_rows(task.searching),
-        _searched_with,
-    )
+    rows = under_titles(study, columns, lambda task: _budget_rows(task.searching), _searched_with)
     return ReportTable("budgets", caption, columns, rows)
 
 
@@ -456,8 +433,7 @@ def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTa
         ]
 
     def about(task: AuditedTask) -> str:
-        spent = (f"{purpose} {formats.fixed(s, digits=0)} s" for purpose, s in task.invested.items())
-        return "; ".join(spent)
+        return "; ".join(f"{purpose} {formats.NO_DIGIT(s)} s" for purpose, s in task.invested.items())
 
     caption = (
         "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it, with "

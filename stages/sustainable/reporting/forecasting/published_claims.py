@@ -1,6 +1,5 @@
 """Claims A1 to A5: what the first source says, judged on its own benchmark and on randomised blocks."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from sustainable.reporting.forecasting.discovery import CHANCE
 from sustainable.reporting.forecasting.results import PRIMARY, Results, accuracy_difference
 from sustainable.reporting.formats import declared_percent, fixed, interval_text, p_value, percent
 from sustainable.reporting.measured_rows import BASELINE
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Ratio
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 from sustainable.statistics import verdict_on_ratio, verdict_on_size, weakest
 
 QUANTIZED, PUBLISHED_CHOICE, AGENT = "manual_quantization", "published_choice", "agent_optimized"
@@ -256,17 +255,14 @@ def _both_ways(analysis: Analysis, key: str) -> dict[str, Any]:
 
 
 def _figures(results: Results, key: str) -> dict[str, Any]:
+    twin = {outcome: comparison.ratio for outcome, comparison in results.twin.items()}
     return {
         outcome: {
-            "ratio": _asdict(comparison.ratio),
-            "bootstrap": _asdict(comparison.bootstrap),
-            "without_flagged": _asdict(comparison.clean),
-            "control": _asdict(results.twin[outcome].ratio),
+            "ratio": comparison.ratio and asdict(comparison.ratio),
+            "bootstrap": comparison.bootstrap and asdict(comparison.bootstrap),
+            "without_flagged": comparison.clean and asdict(comparison.clean),
+            "control": (control := twin[outcome]) and asdict(control),
             **{name: getattr(comparison, name) for name in TESTS},
         }
         for outcome, comparison in results.lines[key].compared.items()
     }
-
-
-def _asdict(ratio: Ratio | None) -> Mapping[str, float] | None:
-    return None if ratio is None else asdict(ratio)

@@ -16,11 +16,12 @@ from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.accuracy_gate import FRUGAL
 from sustainable.reporting.forecasting.audited import cells
 from sustainable.reporting.forecasting.run import TaskRun
+from sustainable.reporting.forecasting.summary import SECONDS_PER_DAY
 from sustainable.reporting.forecasting.task import TITLES, invested_cpu_s
+from sustainable.reporting.formats import grouped
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.statistics import BreakEven, ratio_over_units
 
-SECONDS_PER_DAY = 86_400
 DEFAULT_RATE_PER_S = 1.0
 UNTIMED = ("majority", "persistence")
 """Forecasters that compute nothing. They cost at most what `BOUND` costs, which reads the same day."""
@@ -283,9 +284,8 @@ def recommend(choices: Choices, floor: float, rate_per_s: float, size: int) -> R
     found = ranked(choices, floor, size)
     offers = [_offer(one, choices, size) for one in found[:2]]
     runner_up = offers[1] if len(offers) > 1 else None
-    return Recommendation(
-        floor, rate_per_s, size, offers[0], runner_up, _within_noise(offers, choices.confidence)
-    )
+    noise = _within_noise(offers, choices.confidence)
+    return Recommendation(floor, rate_per_s, size, offers[0], runner_up, noise)
 
 
 def _check(choices: Choices, floor: float, rate_per_s: float, size: int) -> None:
@@ -348,9 +348,16 @@ def front_of(choices: Choices, size: int) -> list[Deployable]:
 
 def saving_text(saving: Saving) -> str:
     """As in `at least 99.5 % [99.4 %, 99.6 %]`."""
-    ends = (
-        ""
-        if saving.interval is None
-        else " [{:.2f} %, {:.2f} %]".format(*(100 * one for one in saving.interval))
-    )
-    return f"{'at least ' if saving.at_least else ''}{100 * saving.share:.2f} %{ends}"
+    ends = [f"{100 * end:.2f} %" for end in saving.interval or ()]
+    interval = f" [{', '.join(ends)}]" if ends else ""
+    return f"{'at least ' if saving.at_least else ''}{100 * saving.share:.2f} %{interval}"
+
+
+def break_even_text(offer: Offer) -> str:
+    """After how many forecasts the search is repaid, or why it is not."""
+    even = offer.break_even
+    if even.inferences is None or even.low is None or even.high is None:
+        return even.reason
+    if offer.candidate.trivial:
+        return "at once: it needs no network and no search"
+    return f"after {grouped(even.inferences)} forecasts ({grouped(even.low)} to {grouped(even.high)})"

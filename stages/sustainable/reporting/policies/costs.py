@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from sustainable.policies.returns import amdahl, normalised_return, split_log_ratio
-from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.policies.run import NO_METHOD
 from sustainable import statistics
 from sustainable.statistics import Estimate, Ratio
 
 STEP_PARTS = ("policy", "environment", "remainder")
+SPLIT_PARTS = ("length", *STEP_PARTS)
+"""The causes of a change of an episode's cost, which add up."""
 EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode", "net_energy_step")
 """Outcomes; energies are of all metered components, with the idle host's or net of it."""
 EAGER = "torch-eager"
@@ -188,13 +190,12 @@ def summarise_cell(
     others = set(described.index) - {BASELINE, TWIN}
     # An order that no shuffled block changes.
     ordered = sorted(others, key=lambda key: (not uncompressed[key], not eager[key], key))
-    first_of: dict[tuple[str, str], str] = {}
-    lines = {}
-    for key in [BASELINE, *ordered, TWIN]:
-        about = described.loc[key]
-        same = first_of.setdefault((about["weights_sha256"], about["runtime"]), key)
-        same_as = None if same == key else same
-        lines[key] = _line(about, reference_of(described, key), same_as, sizes, measures, random)
+    keys = [BASELINE, *ordered, TWIN]
+    same_as = repeated({key: tuple(described.loc[key, ["weights_sha256", "runtime"]]) for key in keys})
+    lines = {
+        key: _line(described.loc[key], reference_of(described, key), same_as[key], sizes, measures, random)
+        for key in keys
+    }
     environment, algorithm = own[["environment", "algorithm"]].iloc[0]
     blocks, seeds = len(measures.units), len(set(measures.units))
     return MeasuredCell(environment, algorithm, bool(learned), ends_early, blocks, seeds, lines)

@@ -9,6 +9,7 @@ from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.formats import words
+from sustainable.reporting.wording import by_direction
 from sustainable.statistics import CONFIRMED, REFUTED
 
 FORECASTER, ACCURACY, POLICIES, AGENT = "C2", "C1", "B1", "C3"
@@ -96,11 +97,11 @@ def _agent(study: Forecasting, verdict: str) -> str:
 
 def _against(task: AuditedTask) -> str:
     """As in `its regret is higher than that of local search and TPE`."""
-    found = []
-    for direction in ("lower", "higher", "undecided"):
-        names = [words(line.name) for line in task.searching.rivals if line.ours_is == direction]
-        if names:
-            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-            relation = "against" if direction == "undecided" else "than that of"
-            found.append(f"{direction} {relation} {listed}")
+    named = {words(line.name): line.ours_is for line in task.searching.rivals}
+    phrases = {
+        "lower": "lower than that of {}",
+        "higher": "higher than that of {}",
+        "undecided": "undecided against {}",
+    }
+    found = by_direction(named, phrases)
     return f"its regret is {', '.join(found)}" if found else "it has no rival"
