@@ -27,7 +27,7 @@ from sustainable.statistics import Ratio, noise_floor
 
 OWN_TEMPLATES = Path(__file__).parent
 FIGURE = "cpu_time"
-CLAIMS_CAPTION = "Claims, and the verdicts that their rules compute."
+VERDICTS = "Claims, and the verdicts that their rules compute."
 ROW_HEIGHT_IN, MARGINS_IN = 0.26, 1.1
 
 
@@ -93,7 +93,7 @@ def latex_table(templates: Path, table: ReportTable) -> str:
 def tables_of(results: AssessedModel, claims: Sequence[Claim]) -> list[ReportTable]:
     """Declare all tables."""
     return [
-        claims_table("claims", CLAIMS_CAPTION, claims, ("Claim", "Reason")),
+        claims_table("claims", VERDICTS, claims, ("Claim", "Reason")),
         _rows_table(results),
         _quality_table(results),
         _models_table(results),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sustainable import statistics
 from sustainable.assessing.actors import Activation, own_policies
-from sustainable.assessing.page import CLAIMS_CAPTION, ratio_points_figure, refused_table, write_report
+from sustainable.assessing.page import VERDICTS, ratio_points_figure, refused_table, write_report
 from sustainable.assessing.page import write_tables
 from sustainable.assessing.results import CLOCK, by_configuration, table_of
 from sustainable.assessing.run import ROOT, refuse_old_processors
@@ -274,7 +274,7 @@ def write_policy_pages(
     """Write the whole report of a policy into `folder`, see `write_report`."""
     claims = policy_claims(results)
     tables = [
-        claims_table("claims", CLAIMS_CAPTION, claims, ("Claim", "Reason")),
+        claims_table("claims", VERDICTS, claims, ("Claim", "Reason")),
         _policies_table(results),
         refused_table(results.refused.items()),
     ]

@@ -143,6 +143,17 @@ def deploy_converted(
         return Refusal(key, model.name, target, str(error))
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What two calls on the same inputs gave."""
+
+    session: Session
+    first: np.ndarray
+    second: np.ndarray
+    call_s: float  # wall time of the second call
+    deploying_cpu_s: float  # with the first call, which may still compile
+
+
 def _deployed(
     model: Model,
     key: str,
@@ -152,31 +163,36 @@ def _deployed(
     native: DeployedModel | None,
     cache: Path,
 ) -> DeployedModel:
+    trial = _try(model, target, examples.batches[0], limits.threads, cache)
+    check_output(trial.first, trial.second, examples.batch_size)
+    if trial.call_s > limits.call_s:
+        raise CompressionError(
+            f"one call takes {trial.call_s:.2g} s, and a window may hold calls of at most "
+            f"{limits.call_s:g} s; use a smaller batch size, or --thorough"
+        )
+    outputs = _outputs(trial.session, examples, limits.all_examples)
+    difference = 0.0 if native is None else disagreement(outputs, native.outputs, target)
+    times = trial.call_s, trial.deploying_cpu_s
+    return DeployedModel(key, model, target, trial.session, outputs, *times, difference)
+
+
+def _try(model: Model, target: Target, batch: Batch, threads: int, cache: Path) -> Trial:
+    """Load a model and call it twice; raises `CompressionError` if the runtime cannot do that."""
     try:
-        in_torch = target.runtime in TORCH_RUNTIMES
-        exported = None if in_torch else export_onnx(model, examples.batches[0], cache)
+        exported = None if target.runtime in TORCH_RUNTIMES else export_onnx(model, batch, cache)
         start = time.process_time()
-        session = _load(model, target, exported, limits.threads)
-        prepared = session.prepare(examples.batches[0])
+        session = _load(model, target, exported, threads)
+        prepared = session.prepare(batch)
         first = np.array(session.read(session.run(prepared)))
         deploying_s = time.process_time() - start + (exported.cpu_s if exported else 0.0)
         before = time.perf_counter()
         second = np.array(session.read(session.run(prepared)))
-        call_s = time.perf_counter() - before
+        return Trial(session, first, second, time.perf_counter() - before, deploying_s)
     except (UserError, CompressionError):
         raise
     except Exception as error:  # of any kind: runtimes raise what they like
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # the first hold a trace
         raise CompressionError(f"{target.name} cannot run it: {last[:250]}") from None
-    check_output(first, second, len(examples.batches[0][0]))
-    if call_s > limits.call_s:
-        raise CompressionError(
-            f"one call takes {call_s:.2g} s, and a window may hold calls of at most {limits.call_s:g} s; "
-            "use a smaller batch size, or --thorough"
-        )
-    outputs = _outputs(session, examples, limits.all_examples)
-    difference = 0.0 if native is None else disagreement(outputs, native.outputs, target)
-    return DeployedModel(key, model, target, session, outputs, call_s, deploying_s, difference)
 
 
 def check_output(first: np.ndarray, second: np.ndarray, count: int) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from sustainable import statistics
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.accuracy_gate import NOT_MODELS, Gate, hits_by_seed, summarise_gate
-from sustainable.reporting.forecasting.results import COUNTS, MODEL
+from sustainable.reporting.forecasting.results import COUNTS, SAME_MODEL
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, by_block, check_blocks
 from sustainable.reporting.measured_rows import describe_evidence, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
@@ -90,7 +90,7 @@ def summarise_audited(
     first_rows = {key: known[key] for key in hits.columns if key in known}
     check_blocks(models, "audited rows", also=["batch_size"])
     quickest = {size: quickest_uncompressed(models, size) for size in sizes}
-    same_as = repeated({key: tuple(own[[*MODEL, "precision"]]) for key, own in first_rows.items()})
+    same_as = repeated({key: tuple(own[[*SAME_MODEL, "precision"]]) for key, own in first_rows.items()})
     lines = {}
     for key, own in first_rows.items():
         timings = {

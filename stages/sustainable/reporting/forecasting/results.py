@@ -26,7 +26,7 @@ ROW_COLUMNS = (
     "windows", "threads", "batch_size", "wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "cpu_evidence",
     "ram_evidence", "meter", "note", "cpu_time_ms", "latency_ms", "energy_mwh",
 )  # fmt: skip
-MODEL = ["weights_sha256", "runtime"]
+SAME_MODEL = ["weights_sha256", "runtime"]
 """Equal in rows of the same model."""
 MICRO_IN_MILLI = 1000.0
 ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -120,7 +120,7 @@ def summarise_rows(
     base = by_block(models, BASELINE)
     twin = by_block(models, TWIN)
     rows_by_key = {key: by_block(models, key) for key in keys}
-    same_as = repeated({key: tuple(own[MODEL].iloc[0]) for key, own in rows_by_key.items()})
+    same_as = repeated({key: tuple(own[SAME_MODEL].iloc[0]) for key, own in rows_by_key.items()})
     lines = {
         key: _line(key, own, base, twin, hits[key].to_numpy(dtype=bool), same_as[key], parameters)
         for key, own in rows_by_key.items()

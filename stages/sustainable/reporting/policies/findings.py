@@ -261,7 +261,7 @@ def balance_finding(policies: Policies, parameters: ReportParameters) -> Judgeme
     )
 
 
-UNTESTED = (
+UNTESTED_TAKEAWAYS = (
     ("F12", "Memory access: compressed models may use caches worse.", "no row counts cache misses"),
     ("F13", "Battery life may not improve with compression.", "no row comes from a battery"),
     ("F14", "Thermal management stays important.", "no row has a temperature that a policy could change"),
@@ -281,7 +281,7 @@ POLICY_FINDINGS = (
     amdahl_finding,
     workload_finding,
     balance_finding,
-    *(untestable(*takeaway) for takeaway in UNTESTED),
+    *(untestable(*takeaway) for takeaway in UNTESTED_TAKEAWAYS),
 )
 
 
