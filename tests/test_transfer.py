@@ -12,7 +12,7 @@ from sustainable.reporting.forecasting.transfer import (
     target_costs,
     transfers,
 )
-from sustainable.reporting.forecasting.transfer_tables import THIS_HOST, transfer_tables
+from sustainable.reporting.forecasting.transfer_tables import THIS_RUN, transfer_tables
 
 REWARD = DeploymentReward(batch_size=64, accuracy_margin=0.01, penalty_per_point=1.0)
 LARGE, SMALL = (8, 8), (4, 4)
@@ -90,7 +90,7 @@ def test_targets_are_relative_to_eager_fp32_of_the_same_network():
 def test_tables_show_hosts_side_by_side(tmp_path):
     transfer, targets = transfer_tables("Weather", HERE, {"b": THERE}, REWARD, (1, 64))
     assert len(transfer.rows) == 4
-    assert [column.header for column in targets.columns][3:] == [THIS_HOST, "b"]
+    assert [column.header for column in targets.columns][3:] == [THIS_RUN, "b"]
     alone, _ = transfer_tables("Weather", HERE, {}, REWARD, (1,))
     assert len(alone.rows) == 1
     assert candidates_on(tmp_path, "weather") == {}

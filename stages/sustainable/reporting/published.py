@@ -7,10 +7,6 @@ from typing import Any
 import yaml
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import one_line
-
-
-UNREADABLE = (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError)
 
 
 def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, Any]:
@@ -21,8 +17,9 @@ def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, An
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))[study]
         missing = set(needed) - content.keys()
-    except UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read ({one_line(error)}); restore it from git") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
     if missing:
         raise UserError(f"{path}: {study}.{min(missing)} is missing; restore the file from git")
     return dict(content)
@@ -40,6 +37,8 @@ def read_citation(path: Path) -> dict[str, Any]:
             for entry in content["authors"]
         ]
         return {"title": str(content["title"]), "authors": authors, "version": str(content["version"])}
-    except UNREADABLE as error:
-        needed = "a title, authors and a version"
-        raise UserError(f"{path}: needs {needed} ({one_line(error)}); restore it from git") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: needs a title, authors and a version ({problem}); restore it from git"
+        ) from None

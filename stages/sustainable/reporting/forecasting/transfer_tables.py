@@ -15,7 +15,7 @@ from sustainable.reporting.forecasting.transfer import DeploymentKey, TargetCost
 from sustainable.reporting.forecasting.transfer import of_same_networks, target_costs, transfers
 from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, rows_of
 
-THIS_HOST = "this run"
+THIS_RUN = "this run"
 ESTIMATES = (
     "Estimates: a table times every candidate for a few short windows. All hosts timed networks with equal "
     "weights. CPU time is read from the clock."
@@ -33,7 +33,7 @@ def transfer_tables(
 
     Hosts that timed other networks are left out.
     """
-    tables = {THIS_HOST: candidates, **of_same_networks(candidates, others, sizes)}
+    tables = {THIS_RUN: candidates, **of_same_networks(candidates, others, sizes)}
     return [_transfer_table(task, tables, reward, sizes), _targets_table(task, tables, sizes)]
 
 
