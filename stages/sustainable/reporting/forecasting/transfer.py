@@ -16,7 +16,7 @@ from sustainable.reporting.forecasting.run import CANDIDATE_COLUMNS
 
 NETWORK, TARGET = ["width_0", "width_1"], ["precision", "runtime"]
 DEPLOYMENT = NETWORK + TARGET
-DeploymentKey = tuple[int, int, str, str]  # hidden units of both layers, precision, runtime
+Deployment = tuple[int, int, str, str]  # hidden units of both layers, precision, runtime
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Transfer:
     chosen_on: str
     measured_on: str
     batch_size: int
-    deployment: DeploymentKey
-    preferred: DeploymentKey  # by the reward, on the host that measures
+    deployment: Deployment
+    preferred: Deployment  # by the reward, on the host that measures
     ratio: float  # CPU time of `deployment` to that of the eager baseline, on the host that measures
     preferred_ratio: float  # the same of `preferred`
     regret: float  # reward of `preferred` minus that of `deployment`, in nats
@@ -116,7 +116,7 @@ def _transfer(
     )
 
 
-def _named(key: Any) -> DeploymentKey:
+def _named(key: Any) -> Deployment:
     """A deployment as plain numbers and text; pandas gives its own integers."""
     width_0, width_1, precision, runtime = key
     return int(width_0), int(width_1), str(precision), str(runtime)
@@ -147,7 +147,7 @@ def target_costs(tables: Mapping[str, pd.DataFrame], sizes: Sequence[int]) -> li
     return [TargetCost(*key, ratios) for key, ratios in sorted(found.items(), key=lambda one: one[0][::-1])]
 
 
-def _baseline(rows: pd.DataFrame) -> DeploymentKey:
+def _baseline(rows: pd.DataFrame) -> Deployment:
     """The largest network in eager fp32."""
     width_0, width_1 = (int(rows.index.get_level_values(name).max()) for name in NETWORK)
     return width_0, width_1, *BASELINE

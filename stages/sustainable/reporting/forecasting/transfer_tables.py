@@ -11,7 +11,7 @@ import pandas as pd
 
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting import formats
-from sustainable.reporting.forecasting.transfer import DeploymentKey, TargetCost
+from sustainable.reporting.forecasting.transfer import Deployment, TargetCost
 from sustainable.reporting.forecasting.transfer import of_same_networks, target_costs, transfers
 from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, rows_of
 
@@ -40,7 +40,7 @@ def transfer_tables(
 def _transfer_table(
     task: str, tables: Mapping[str, pd.DataFrame], reward: DeploymentReward, sizes: Sequence[int]
 ) -> ReportTable:
-    ratio = partial(Column, format=formats.THREE_DIGITS, group="CPU time to eager fp32 there", align="r")
+    ratio = partial(Column, format=_ratio, group="CPU time to eager fp32 there", align="r")
     columns = (
         Column("Batch", of=attrgetter("batch_size")),
         Column("Chosen on", of=attrgetter("chosen_on")),
@@ -50,7 +50,7 @@ def _transfer_table(
         ratio("the choice", of=attrgetter("ratio")),
         ratio("preferred", of=attrgetter("preferred_ratio")),
         Column("Kept (log)", format=formats.percent, align="r", of=attrgetter("kept")),
-        Column("Regret (nats)", format=formats.TWO_DIGITS, align="r", of=attrgetter("regret")),
+        Column("Regret (nats)", format=partial(formats.fixed, digits=2), align="r", of=attrgetter("regret")),
     )
     caption = (
         f"A choice that is made on a host, deployed on another ({task}): the deployment that the reward "
@@ -81,9 +81,13 @@ def _target_row(line: TargetCost, hosts: Sequence[str]) -> Row:
     return Row([line.batch_size, line.precision, line.runtime, *ratios])
 
 
-def _deployment(deployment: DeploymentKey) -> str:
+def _deployment(deployment: Deployment) -> str:
     width_0, width_1, precision, runtime = deployment
     return f"{width_0}x{width_1} {precision}, {runtime}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _spread(values: tuple[float, float, float]) -> str:
