@@ -17,7 +17,7 @@ from sustainable.reporting.formats import interval_text, percent, significant, s
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 from sustainable.reporting.wording import compared_regret, counted_verdicts, fraction_text, inline, listed
 from sustainable.reporting.wording import parts_text, point_text, relation
-from sustainable.reporting.forecasting.searching import searcher_name
+from sustainable.reporting.names import searcher_name
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "\\": r"\textbackslash{}",

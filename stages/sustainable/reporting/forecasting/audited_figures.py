@@ -15,11 +15,12 @@ from matplotlib.ticker import NullLocator
 from sustainable.reporting.forecasting.audited import PROXIES, Audited
 from sustainable.reporting.forecasting.decomposition import Waterfall
 from sustainable.reporting.forecasting.searching import ABLATION, OTHER_SPACE, OURS, RANKED
-from sustainable.reporting.forecasting.searching import SearcherLine, Searching, searcher_name
+from sustainable.reporting.forecasting.searching import SearcherLine, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import RUNTIME_NAMES, declared_percent, words
+from sustainable.reporting.formats import declared_percent, words
 from sustainable.reporting.measured_rows import BASELINE, TWIN
+from sustainable.reporting.names import RUNTIME_NAMES, searcher_name
 from sustainable.reporting.style import (
     BLACK,
     BLUE,

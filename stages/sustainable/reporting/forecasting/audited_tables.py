@@ -22,6 +22,7 @@ from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import Task
 from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, THREE, forecasts, identical
 from sustainable.reporting.formats import declared_percent
+from sustainable.reporting.names import searcher_name
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.tables import BLANK, Code, Column, ReportTable, Row, Spanning, rows_of
 from sustainable.statistics import Estimate, student_interval
@@ -307,7 +308,7 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
     share = partial(Column, format=formats.share_text)
     energy = f"CPU energy (J, {next(iter(study.tasks.values())).audited.cpu_evidence})"
     columns = (
-        Column("Searcher", of=lambda line: formats.words(line.name)),
+        Column("Searcher", of=lambda line: searcher_name(line.name)),
         regret("mean over the budget", of=attrgetter("mean_regret")),
         regret("final", of=attrgetter("final_regret")),
         share("finds the oracle", of=attrgetter("found")),
@@ -387,7 +388,7 @@ def _budget_rows(searching: Searching) -> list[Row]:
         for index, line in enumerate(searching.of(RANKED)):
             at = line.at[budget]
             values = [at.regret, at.normalised, at.rank, at.tied, at.test_regret]
-            rows.append(Row([BLANK if index else title, formats.words(line.name), *values], space=not index))
+            rows.append(Row([BLANK if index else title, searcher_name(line.name), *values], space=not index))
     return rows
 
 

@@ -8,7 +8,7 @@ from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import words
+from sustainable.reporting.names import searcher_name
 from sustainable.statistics import CONFIRMED, REFUTED
 
 FORECASTER, ACCURACY, POLICIES, AGENT = "C2", "C1", "B1", "C3"
@@ -98,7 +98,7 @@ def _against(task: Task) -> str:
     """As in `its regret is higher than that of local search and TPE`."""
     found = []
     for direction in ("lower", "higher", "undecided"):
-        names = [words(line.name) for line in task.searching.rivals if line.ours_is == direction]
+        names = [searcher_name(line.name) for line in task.searching.rivals if line.ours_is == direction]
         if names:
             listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
             relation = "against" if direction == "undecided" else "than that of"

@@ -23,7 +23,8 @@ from sustainable.reporting.forecasting.recommendation import (
 from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import grouped, significant, words
+from sustainable.reporting.formats import grouped, significant
+from sustainable.reporting.names import searcher_name
 
 DIGITS = 4
 """Significant digits of what is drawn; the decision aid has all digits."""
@@ -149,7 +150,7 @@ def _regret(searching: Searching) -> dict[str, Any]:
         "main": searching.budget,
         "searchers": [
             {
-                "name": words(line.name),
+                "name": searcher_name(line.name),
                 "group": line.group,
                 "learns": line.is_rl,
                 "seeds": line.seeds,
