@@ -175,8 +175,8 @@ def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
 def headline_metrics(claims: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The numbers that `dvc metrics` shows: those of the README's table, and counts of verdicts.
 
-    `claims`: the content of claims.json. Of a range it is the least favourable number, as in the table. What a
-    run lacks is left out: a smoke run has too few seeds for some numbers.
+    `claims`: the content of claims.json. Of a range it is the least favourable number, as in the table. What
+    a run lacks is left out: a smoke run has too few seeds for some numbers.
     """
     by_id, verdicts = {claim["id"]: claim for claim in claims}, Counter(claim["verdict"] for claim in claims)
     tasks = [task for task, _ in _tasks(by_id)]

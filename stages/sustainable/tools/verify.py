@@ -1,10 +1,11 @@
 """Is this the shipped artifact, do its claims follow from the rows, and does this host reproduce it?
 
-It prints what failed and a summary; with --all, every item. Without --run nothing is trained or measured. With
-it, the run that `make reproduce` left is compared with the reference. Exit status: 0 if everything is ok, 1 if anything failed, 3 if nothing failed but rows are stale
-(measured by other code or parameters than this checkout's). At a release version a stale item is a failure.
-Skipped items are listed and never count as a pass. Between kinds of CPU, ratios are printed (`other CPU`),
-and so are verdicts on claims that are declared to depend on the host. They count neither as ok nor as FAIL.
+It prints what failed and a summary; with --all, every item. Without --run nothing is trained or measured.
+With it, the run that `make reproduce` left is compared with the reference. Exit status: 0 if everything is ok,
+1 if anything failed, 3 if nothing failed but rows are stale (measured by other code or parameters than this
+checkout's). At a release version a stale item is a failure. Skipped items never count as a pass. Between kinds
+of CPU, ratios are printed (`other CPU`), and so are verdicts on claims that are declared to depend on the host.
+They count neither as ok nor as FAIL.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from sustainable.verification.tiers.integrity import root_sha256
 from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.tiers.shipped import check_shipped
 
-SHOWN = 3
+SHOWN = 8
 """How many names a line of the summary lists."""
 NEXT = {False: "next: `make tables`", True: "next: open paper/report.html"}
 """What to look at next, without --run and with it."""
@@ -53,9 +54,8 @@ def main() -> None:
     print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
     write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     print_summary(items)
-    print(
-        f"{time.perf_counter() - start:.1f} s; every item is in {arguments.out.name}; {NEXT[arguments.run]}"
-    )
+    took = time.perf_counter() - start
+    print(f"{took:.1f} s; every item is in {arguments.out.name}; {NEXT[arguments.run]}")
     sys.exit(exit_status(items))
 
 
