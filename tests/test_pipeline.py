@@ -88,7 +88,9 @@ def test_a_replayed_counter_gives_verdicts_on_stamped_pages(pipeline, run_stage,
     rows = pd.read_csv(folder / "remeasured.csv")
     assert set(rows["cpu_evidence"]) == {"replay-counter"}
     outputs = {"paper": str(out), "paper/claims.json": str(out / "claims.json"), "data": str(data)}
-    outputs["data/metrics/benchmark.json"] = str(tmp_path / "summary.json")
+    outputs |= {
+        f"data/metrics/{name}.json": str(tmp_path / f"{name}.json") for name in ("benchmark", "headline")
+    }
     done = run_stage("report", {"params.yaml": str(params)} | outputs)
     assert done.returncode == 0, done.stderr
     verdicts = {claim["id"]: claim["verdict"] for claim in json.loads((out / "claims.json").read_text())}

@@ -13,14 +13,6 @@ from sustainable.statistics import Estimate, Summary
 
 MISSING = "n/a"
 SMALLEST_P = 0.001
-RUNTIME_NAMES = {
-    "torch-eager": "PyTorch",
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "numpy": "NumPy",
-    "numba": "Numba",
-}
-"""Runtimes in print."""
 
 
 def fixed(value: float | None, digits: int) -> str:

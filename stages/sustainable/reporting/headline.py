@@ -4,6 +4,7 @@ The report stage draws the figure beside the others. `documents` puts figure and
 files when the shipped run is renewed.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,21 @@ from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.forecasting.audited import AuditedLine
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.decomposition import WIDTHS_ALONE, WITHOUT_PRECISION
-from sustainable.reporting.forecasting.searching import LEARNS_A_POLICY, SEARCHER_NAMES
+from sustainable.reporting.forecasting.searching import LEARNS_A_POLICY
 from sustainable.reporting.forecasting.task import TITLES, AuditedTask
-from sustainable.reporting.formats import RUNTIME_NAMES
 from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.names import SEARCHER_NAMES, runtime_name
 from sustainable.reporting.policies.costs import PolicyLine
 from sustainable.reporting.policies.figures import cell_colours, cell_marks
 from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.reporting.style import BLACK, BLUE, GREY, MARKS, ORANGE, PAGE, SMALL, draw_interval
-from sustainable.reporting.style import (
-    fraction_ticks,
-    legend_above,
-    line_entry,
-    mark_entry,
-    name_rows,
-    plain_ticks,
-)
-from sustainable.reporting.style import save_figures, shade_noise, spread, styled
+from sustainable.reporting.style import fraction_ticks, legend_above, line_entry, mark_entry, name_rows
+from sustainable.reporting.style import plain_ticks, save_figures, shade_noise, spread, styled
 from sustainable.reporting.wording import by_direction
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 
 PICTURE = Path("paper/headline.png")
+VERDICTS = (CONFIRMED, REFUTED, INCONCLUSIVE, NOT_TESTABLE)
 FORECASTERS = {
     TWIN: "baseline again (A/A)",
     "onnxruntime": "ONNX Runtime",
@@ -128,7 +124,7 @@ def _forecasters(axis: Axes, task: AuditedTask, keys: Sequence[str], named: bool
 def _forecaster_label(line: AuditedLine) -> str:
     """As in `32x16 bf16 OpenVINO`."""
     widths, precision, runtime = line.name.split(" ", 2)
-    return f"{widths} {precision} {RUNTIME_NAMES.get(runtime, runtime)}"
+    return f"{widths} {precision} {runtime_name(runtime)}"
 
 
 def _policies(axis: Axes, policies: Policies) -> None:
@@ -159,7 +155,7 @@ def _policy_label(line: PolicyLine) -> str:
         "unstructured": f"{share} of weights zero",
         "structured": f"{share} of units out",
     }.get(line.method, f"int8 {line.method.upper()}")
-    return f"{change}, {RUNTIME_NAMES.get(line.runtime, line.runtime)}"
+    return f"{change}, {runtime_name(line.runtime)}"
 
 
 def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -175,6 +171,41 @@ def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
                 "rewrite the sentences in stages/sustainable/reporting/headline.py"
             )
     return "\n\n".join([_sentences(by_id), _picture(by_id), _table(by_id), _limits(by_id)])
+
+
+def headline_metrics(claims: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The numbers that `dvc metrics` shows: those of the README's table, and counts of verdicts.
+
+    `claims`: the content of claims.json. Of a range it is the least favourable number, as in the table. What
+    a run lacks is left out: a smoke run has too few seeds for some numbers.
+    """
+    by_id, verdicts = {claim["id"]: claim for claim in claims}, Counter(claim["verdict"] for claim in claims)
+    tasks = [task for task, _ in _tasks(by_id)]
+    sizes = {task: _sizes(by_id, task).values() for task in tasks}
+    changes = {task: by_id["C1"]["values"][task]["choice"]["over_seeds_and_windows"] for task in tasks}
+    numbers: dict[str, Any] = {
+        task: _largest(cpu_time=[one["ratio"] for one in sizes[task]], accuracy_change=[changes[task]])
+        for task in tasks
+    }
+    numbers["claims"] = {_key(verdict): verdicts[verdict] for verdict in VERDICTS}
+    rivals = [line["against"] for task in tasks for line in _other_searchers(by_id, task).values()]
+    return numbers | _largest(
+        to_fastest_runtime=[one["to_uncompressed"] for task in tasks for one in sizes[task]],
+        noise=[by_id["A2"]["values"]["remeasured"]["cpu_time_ms"]["control"]],
+        int8_call=list(by_id["B4"]["values"]["calls"].values()),
+        regret=rivals,
+    )
+
+
+def _key(verdict: str) -> str:
+    """`not_testable` of `not testable on this host`."""
+    return verdict.split(" on ")[0].replace(" ", "_")
+
+
+def _largest(**intervals: Sequence[Mapping[str, float] | None]) -> dict[str, float]:
+    """The largest estimate under each name that has one."""
+    estimates = {name: [one["estimate"] for one in some if one] for name, some in intervals.items()}
+    return {name: max(some) for name, some in estimates.items() if some}
 
 
 def _sentences(by_id: Mapping[str, Any]) -> str:
@@ -263,7 +294,7 @@ def _runtime_row(by_id: Mapping[str, Any]) -> tuple[str, str, str]:
         found.items(), key=lambda item: float(item[1][1]["to_uncompressed"]["estimate"])
     )
     runtime = by_id["C2"]["values"][task]["uncompressed"][size]["name"].split()[-1]
-    against = f"best uncompressed runtime ({RUNTIME_NAMES.get(runtime, runtime)}), {title}, batch {size}"
+    against = f"best uncompressed runtime ({runtime_name(runtime)}), {title}, batch {size}"
     return f"Chosen forecaster / {against}", _text(timing["to_uncompressed"]), _verdict(by_id, "C2")
 
 

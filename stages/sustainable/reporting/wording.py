@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sustainable.reporting.declaration import Claim
-from sustainable.reporting.forecasting.searching import OURS, Searching, searcher_name
+from sustainable.reporting.forecasting.searching import OURS, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.formats import MISSING, percent, significant
+from sustainable.reporting.names import searcher_name
 from sustainable.reporting.policies.costs import MemoryLine
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
 from sustainable.reporting.policies.summary import Policies, shown

@@ -21,8 +21,6 @@ from sustainable.verification.lock import read_yaml
 from sustainable.verification.place import ROOT
 
 FOLDER, RESULT = Path(".claims"), "result.json"
-SHOWN = 20
-"""Values that are printed; `RESULT` has all of them."""
 
 
 def main() -> None:
@@ -100,29 +98,18 @@ def conclude(run: ClaimFolder, state: State) -> int:
         "origins": origin, "forecast": expected, "measured": measured, "sittings": state.sittings,
     }  # fmt: skip
     write_json(run.folder / RESULT, result)
-    print(f"\n{name}: {there['statement']}\nrule: {here['rule']}\n")
-    for path, where in origin.items():
-        print(f"  {where:<16} {path}")
-    print_values(runs.compare_values(there, here), run.folder / RESULT)
-    print(f"\nshipped: {there['verdict']}. {there['reason']}\nhere:    {here['verdict']}. {here['reason']}")
+    print(f"\n{name}: {there['statement']}\nrule: {here['rule']}")
+    print(f"shipped: {there['verdict']}. {there['reason']}\nhere:    {here['verdict']}. {here['reason']}")
+    values = runs.compare_values(there, here)
+    same = sum(shipped == own for _, shipped, own in values)
+    print(f"{same} of {len(values)} values are equal; all are in {run.folder / RESULT}")
     sittings = f" in {state.sittings} sittings" if state.sittings > 1 else ""
     print(
-        f"\nforecast {expected['minutes']:.1f} min, {expected['memory_mib']:.0f} MiB; "
+        f"forecast {expected['minutes']:.1f} min, {expected['memory_mib']:.0f} MiB; "
         f"took {measured['minutes']:.1f} min, {measured['memory_mib']:.0f} MiB{sittings}"
     )
-    print(f"{name} {sentence}")
+    print(f"{name} {sentence}\nopen {run.folder / 'paper/report.html'}, the report with this run's rows")
     return status
-
-
-def print_values(values: Sequence[tuple[str, str, str]], result: Path) -> None:
-    if not values:
-        return
-    same = sum(there == here for _, there, here in values)
-    print(f"\n  {f'value ({same} of {len(values)} equal)':<44} {'shipped':<30} here")
-    for name, there, here in values[:SHOWN]:
-        print(f"  {name:<44} {there:<30} {here}")
-    if len(values) > SHOWN:
-        print(f"  and {len(values) - SHOWN} more, see {result}")
 
 
 def summed(efforts: Sequence[forecast.Effort]) -> dict[str, float]:

@@ -29,7 +29,7 @@ from sustainable.verification.tiers import integrity
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
 REPORT = "report"
-TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json")
+TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json", "data/metrics/headline.json")
 """Files outside the reference of which git tracks a copy."""
 
 

@@ -14,9 +14,10 @@ from sustainable.reporting.forecasting.accuracy_gate import Gate
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
 from sustainable.reporting.forecasting.searching import ABLATION, RANKED, SearcherLine
 from sustainable.reporting.forecasting.task import TITLES, AuditedTask
-from sustainable.reporting.formats import difference_text, p_value, percent, small_ratio_text, words
+from sustainable.reporting.formats import difference_text, p_value, percent, small_ratio_text
 from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.names import forecaster_name, runtime_name, searcher_name
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import INCONCLUSIVE, Estimate, Ratio, weakest
 
@@ -77,7 +78,8 @@ def _at_the_gate(gate: Gate, fresh: bool) -> str:
     text = f"Accuracy minus the baseline's, over seeds and test windows: {difference_text(own.difference)}; "
     text += f"a forecaster equal to the baseline passes with a probability of {percent(own.power)}."
     if gate.wrongly_passing:
-        text += f" This task cannot tell: {', '.join(map(words, gate.wrongly_passing))} would pass as well."
+        passing = ", ".join(map(forecaster_name, gate.wrongly_passing))
+        text += f" This task cannot tell: {passing} would pass as well."
     if not fresh:
         text += " The training seeds also chose the deployment, so they decide nothing about its accuracy."
     return text
@@ -91,7 +93,7 @@ def judge_runtime(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     to_fastest = {size: timing.to_uncompressed for size, timing in line.timings.items()}
     ratios = ", ".join(f"batch {size}: {small_ratio_text(ratio)}" for size, ratio in to_fastest.items())
     fastest = {size: audited.lines[key] for size, key in audited.quickest.items()}
-    runtimes = ", ".join(f"{line.runtime} (batch {size})" for size, line in fastest.items())
+    runtimes = ", ".join(f"{runtime_name(line.runtime)} (batch {size})" for size, line in fastest.items())
     return Judgement(
         verdict=weakest([at_most(ratio, 1.0, audited.blocks, parameters) for ratio in to_fastest.values()]),
         reason=f"The fastest runtime of the full network is {runtimes}; ratios to it: {ratios}.",
@@ -109,7 +111,7 @@ def judge_searchers(task: AuditedTask, parameters: ReportParameters) -> Judgemen
     searching = task.searching
     regret = searching.lines[CHOICE].mean_regret
     compared = "; ".join(
-        f"{words(line.name)} {difference_text(line.against)} (p {p_value(line.adjusted_p)})"
+        f"{searcher_name(line.name)} {difference_text(line.against)} (p {p_value(line.adjusted_p)})"
         for line in searching.rivals
     )
     reason = "Too few seeds."
@@ -164,7 +166,7 @@ def judge_frugal(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     audited = task.audited
     frugal = [line for line in audited.gate.lines.values() if line.role == "frugal forecaster"]
     text = "; ".join(
-        f"{words(line.key)} {line.accuracy:.3f}, difference {difference_text(line.difference)}"
+        f"{forecaster_name(line.key)} {line.accuracy:.3f}, difference {difference_text(line.difference)}"
         for line in frugal
     )
     regression = _ratios(audited.lines["logistic_last_day"], audited)

@@ -14,12 +14,13 @@ from matplotlib.ticker import NullLocator
 from sustainable.reporting.forecasting.audited import PROXIES, Audited
 from sustainable.reporting.forecasting.decomposition import Waterfall
 from sustainable.reporting.forecasting.searching import ABLATION, OTHER_SPACE, OURS, RANKED
-from sustainable.reporting.forecasting.searching import SearcherLine, Searching, searcher_name
+from sustainable.reporting.forecasting.searching import SearcherLine, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.forecasting.transfer import DEPLOYMENT
-from sustainable.reporting.formats import RUNTIME_NAMES, declared_percent, words
+from sustainable.reporting.formats import declared_percent, words
 from sustainable.reporting.measured_rows import BASELINE, TWIN
+from sustainable.reporting.names import RUNTIME_NAMES, searcher_name
 from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, PAGE, PALETTE, PINK
 from sustainable.reporting.style import SMALL, fraction_ticks, legend_above, line_entry, mark_entry
 from sustainable.reporting.style import ratios_figure, save_figures, shade_noise, spread, styled

@@ -16,6 +16,7 @@ from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, forecasts, identical
 from sustainable.reporting.formats import declared_percent
+from sustainable.reporting.names import searcher_name
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.tables import BLANK, Code, Column, ReportTable, Row, Spanning, rows_of
 from sustainable.statistics import Estimate, student_interval
@@ -289,7 +290,7 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
     html, share = partial(Column, page="html"), partial(Column, format=formats.share_text)
     energy = f"CPU energy (J, {next(iter(study.tasks.values())).audited.cpu_evidence})"
     columns = (
-        Column("Searcher", of=lambda line: formats.words(line.name)),
+        Column("Searcher", of=lambda line: searcher_name(line.name)),
         regret("mean over the budget", of=attrgetter("mean_regret")),
         regret("final", of=attrgetter("final_regret")),
         share("finds the oracle", of=attrgetter("found")),
@@ -364,7 +365,7 @@ def _budget_rows(searching: Searching) -> list[Row]:
         for index, line in enumerate(searching.of(RANKED)):
             at = line.at[budget]
             values = [at.regret, at.normalised, at.rank, at.tied, at.test_regret]
-            rows.append(Row([BLANK if index else title, formats.words(line.name), *values], space=not index))
+            rows.append(Row([BLANK if index else title, searcher_name(line.name), *values], space=not index))
     return rows
 
 

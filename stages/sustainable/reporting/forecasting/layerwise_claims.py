@@ -14,6 +14,7 @@ from sustainable.reporting.forecasting.results import PRIMARY
 from sustainable.reporting.formats import difference_text, percent, share_text
 from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.names import searcher_name
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, weakest
 
 SEARCH_FILES = ("data/search/layerwise/searches.csv", "data/search/layerwise/plans.csv")
@@ -38,8 +39,8 @@ def judge_sparsity(analysis: Analysis) -> Judgement:
         f"{claimed:.1f} times as much": weakest(contains(times[name], claimed, 1.0) for name in RIVALS),
         f"accuracy within {percent(margin)}": weakest(above(accuracy[name], -margin) for name in RIVALS),
     }
-    reason = f"Sparsity of {AGENT}: {share_text(own.mean_sparsity)}; " + "; ".join(
-        f"{name}: {share_text(found[name].mean_sparsity)}, accuracy difference "
+    reason = f"Sparsity of {searcher_name(AGENT)}: {share_text(own.mean_sparsity)}; " + "; ".join(
+        f"{searcher_name(name)}: {share_text(found[name].mean_sparsity)}, accuracy difference "
         f"{difference_text(accuracy[name])}"
         for name in RIVALS
     )
@@ -63,7 +64,7 @@ def judge_stagnation(analysis: Analysis) -> Judgement:
         "deeper pruning collapses accuracy": CONFIRMED if collapses else REFUTED,
     }
     reason = (
-        "; ".join(f"{name} ends at {share_text(means[name])}" for name in RIVALS)
+        "; ".join(f"{searcher_name(name)} ends at {share_text(means[name])}" for name in RIVALS)
         + f". Of {found.plans} evaluated plans, the sparsest int8 plan that loses at most "
         f"{percent(margins.accuracy_margin)} of validation accuracy has {percent(found.deepest_kept)} zeros "
         f"({percent(found.deepest_equal)} with equal shares)."

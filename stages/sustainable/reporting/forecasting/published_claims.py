@@ -13,6 +13,7 @@ from sustainable.reporting.forecasting.discovery import CHANCE
 from sustainable.reporting.forecasting.results import PRIMARY, Results, accuracy_difference
 from sustainable.reporting.formats import declared_percent, fixed, interval_text, p_value, percent
 from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.names import forecaster_name
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 from sustainable.statistics import verdict_on_ratio, verdict_on_size, weakest
 
@@ -43,7 +44,8 @@ def judge_accuracy(analysis: Analysis) -> Judgement:
     places = results.first_days[np.logical_or.reduce(flipped)].tolist()
     kept = all(difference.low > -margin for difference in differences.values())
     counts = ", ".join(
-        f"{key}: {correct[key]} (McNemar p {p_value(differences[key].p)})" for key in differences
+        f"{forecaster_name(key)}: {correct[key]} (McNemar p {p_value(differences[key].p)})"
+        for key in differences
     )
     models = len({line.weights_sha256 for line in results.lines.values()})
     reason = f"The baseline gets {base.correct} of {results.windows} windows right. "

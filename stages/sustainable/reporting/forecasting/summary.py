@@ -12,32 +12,11 @@ from sustainable.reporting.forecasting.audited import Timing, repair_lines
 from sustainable.reporting.forecasting.run import WAYS, Run
 from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, published_numbers
 from sustainable.reporting.forecasting.task import AuditedTask, summarise_task
-from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.names import forecaster_name
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.statistics import BreakEven
 
-ADDED_LABELS = {
-    "published_choice": "Published choice",
-    "baseline_twin": "Baseline again (A/A twin)",
-    "onnxruntime": "ONNX Runtime, uncompressed",
-    "openvino": "OpenVINO, uncompressed",
-    "numba": "numba, uncompressed",
-    "ppo_stepwise": "Step-by-step PPO's choice",
-    "chosen_widths": "Its widths alone, eager",
-    "chosen_fp32": "Its widths and runtime, fp32",
-    "continued": "The baseline, trained on",
-    "oracle": "Best of all candidates",
-    "logistic_last_day": "Logistic regression",
-    "logistic_window": "Logistic regression, all steps",
-    "broken_random_weights": "Broken: random weights",
-    "broken_masked": "Broken: 90 % masked",
-    "broken_width": "Broken: one unit per layer",
-    "zeros": "Zeros alone (the agent's plan, fp32)",
-    "published_tpe": "Plan of TPE and CMA-ES",
-    "published_ppo": "Plan of the layer-wise agent",
-}
-"""Names of the configurations that the published study does not have."""
 SECONDS_PER_DAY = 86_400
 
 
@@ -74,6 +53,7 @@ def summarise_forecasting(
     configurations = [
         key for task in tasks.values() for key in (*task.audited.lines, *task.audited.gate.lines)
     ]
+    named = *results["published"].lines, *zeros.lines, *configurations
     return Forecasting(
         results=results,
         tasks=tasks,
@@ -87,18 +67,13 @@ def summarise_forecasting(
         hits={key: (int(own.sum()), len(own)) for key, own in hits.items()},
         break_even=_break_even(run, parameters),
         repairs=repair_lines(run.repairs, tasks["weather"].audited.batch_sizes, parameters.confidence),
-        labels=_labels([*results["published"].lines, *zeros.lines, *configurations], published),
+        labels={key: forecaster_name(key) for key in named},
         source=source,
         gaps=gaps(source, results["published"]),
         steps=summarise_steps(run.rows, parameters),
         discovery=summarise_discovery(run.discovery, tied, len(run.actions), source.best_action),
         layerwise=summarise_layerwise(run.searches, run.plans, zeros, margin, parameters.confidence),
     )
-
-
-def _labels(keys: list[str], published: Mapping[str, Any]) -> dict[str, str]:
-    known = {key: entry["label"] for key, entry in published["configurations"].items()} | ADDED_LABELS
-    return {key: known.get(key, words(key)) for key in keys}
 
 
 def _published_costs(run: Run) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

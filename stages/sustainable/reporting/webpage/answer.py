@@ -8,7 +8,7 @@ from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
-from sustainable.reporting.formats import words
+from sustainable.reporting.names import searcher_name
 from sustainable.reporting.wording import by_direction
 from sustainable.statistics import CONFIRMED, REFUTED
 
@@ -97,7 +97,7 @@ def _agent(study: Forecasting, verdict: str) -> str:
 
 def _against(task: AuditedTask) -> str:
     """As in `its regret is higher than that of local search and TPE`."""
-    named = {words(line.name): line.ours_is for line in task.searching.rivals}
+    named = {searcher_name(line.name): line.ours_is for line in task.searching.rivals}
     phrases = {
         "lower": "lower than that of {}",
         "higher": "higher than that of {}",

@@ -14,7 +14,8 @@ from sustainable.reporting.forecasting.recommendation import saving_text, steps_
 from sustainable.reporting.forecasting.searching import Searching
 from sustainable.reporting.forecasting.summary import SECONDS_PER_DAY, Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
-from sustainable.reporting.formats import significant, words
+from sustainable.reporting.formats import significant
+from sustainable.reporting.names import searcher_name
 
 DIGITS = 4
 """Significant digits of what is drawn; the decision aid has all digits."""
@@ -123,7 +124,7 @@ def _regret(searching: Searching) -> dict[str, Any]:
         "main": searching.budget,
         "searchers": [
             {
-                "name": words(line.name),
+                "name": searcher_name(line.name),
                 "group": line.group,
                 "learns": line.is_rl,
                 "seeds": line.seeds,
