@@ -26,15 +26,8 @@ from sustainable.reporting.policies.costs import PolicyLine
 from sustainable.reporting.policies.figures import cell_colours, cell_marks
 from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.reporting.style import BLACK, BLUE, GREY, MARKS, ORANGE, PAGE, SMALL, draw_interval
-from sustainable.reporting.style import (
-    fraction_ticks,
-    legend_above,
-    line_entry,
-    mark_entry,
-    name_rows,
-    plain_ticks,
-)
-from sustainable.reporting.style import save_figures, shade_noise, spread, styled
+from sustainable.reporting.style import fraction_ticks, legend_above, line_entry, mark_entry, name_rows
+from sustainable.reporting.style import plain_ticks, save_figures, shade_noise, spread, styled
 from sustainable.reporting.wording import by_direction
 
 PICTURE = Path("paper/headline.png")

@@ -13,14 +13,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sustainable.reporting.formats import ceiling_share, declared_percent, difference_text, fixed, grouped
-from sustainable.reporting.formats import (
-    interval_text,
-    parts_text,
-    percent,
-    significant,
-    small_ratio_text,
-    words,
-)
+from sustainable.reporting.formats import interval_text, parts_text, percent, significant, small_ratio_text
+from sustainable.reporting.formats import words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 from sustainable.reporting.wording import compared_regret, counted_verdicts, fraction_text, inline, listed
 from sustainable.reporting.wording import point_text, side_text
