@@ -31,15 +31,8 @@ from sustainable.reporting import formats
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.results import Comparison, compare_outcome
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.tables import (
-    BLANK,
-    UNCHANGED,
-    Column,
-    ReportTable,
-    VerdictText,
-    claims_table,
-    rows_of,
-)
+from sustainable.reporting.tables import BLANK, UNCHANGED, Column, ReportTable, VerdictText, claims_table
+from sustainable.reporting.tables import rows_of
 from sustainable.statistics import Estimate
 
 STEP, CALL = "cpu_time_per_step_us", "policy_us"

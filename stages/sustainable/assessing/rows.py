@@ -15,15 +15,8 @@ from sustainable.assessing.compressors import build_module, apply_compressor
 from sustainable.assessing.examples import Examples, fit_inputs
 from sustainable.assessing.model import Batch, Model, from_module, load_model
 from sustainable.assessing.onnx_forms import onnx_flops
-from sustainable.assessing.runtimes import (
-    DeployedModel,
-    Limits,
-    Refusal,
-    Target,
-    deploy_converted,
-    deploy_native,
-    targets_of,
-)
+from sustainable.assessing.runtimes import DeployedModel, Limits, Refusal, Target, deploy_converted
+from sustainable.assessing.runtimes import deploy_native, targets_of
 from sustainable.assessing.settings import AssessSettings
 from sustainable.assessing.windows import BASELINE
 from sustainable.core.errors import UserError

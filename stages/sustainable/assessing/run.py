@@ -13,14 +13,8 @@ from sustainable.assessing.examples import Examples, cut_examples, read_arrays, 
 from sustainable.assessing.model import Model
 from sustainable.assessing.page import write_model_pages
 from sustainable.assessing.quality import Quality, judge_quality, scores
-from sustainable.assessing.results import (
-    Context,
-    AssessedModel,
-    by_configuration,
-    fastest_runtime,
-    assessed_rows,
-    table_of,
-)
+from sustainable.assessing.results import Context, AssessedModel, by_configuration, fastest_runtime
+from sustainable.assessing.results import assessed_rows, table_of
 from sustainable.assessing.rows import Request, Rows, deploy_baseline, deploy_variants, open_model
 from sustainable.assessing.runtimes import DeployedModel, Limits, targets_of
 from sustainable.assessing.settings import LONGEST_CALL_S, METERING, AssessSettings

@@ -13,17 +13,9 @@ from typing import Any
 
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parameters import read_section, read_tasks
-from sustainable.reporting.forecasting.recommendation import (
-    DEFAULT_RATE_PER_S,
-    Choices,
-    Offer,
-    Recommendation,
-    break_even_text,
-    choices_of,
-    default_floor,
-    recommend,
-    saving_text,
-)
+from sustainable.reporting.forecasting.recommendation import DEFAULT_RATE_PER_S, Choices, Offer
+from sustainable.reporting.forecasting.recommendation import Recommendation, break_even_text, choices_of
+from sustainable.reporting.forecasting.recommendation import default_floor, recommend, saving_text
 from sustainable.reporting.forecasting.run import read_task
 from sustainable.reporting.formats import estimated, fixed, significant
 from sustainable.reporting.parameters import ReportParameters, timing_rounds

@@ -19,15 +19,8 @@ from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, SMALL
-from sustainable.reporting.style import (
-    draw_interval,
-    legend_above,
-    line_entry,
-    mark_entry,
-    name_rows,
-    save_figures,
-    styled,
-)
+from sustainable.reporting.style import draw_interval, legend_above, line_entry, mark_entry, name_rows
+from sustainable.reporting.style import save_figures, styled
 from sustainable.statistics import share_interval, student_interval
 
 COUNTED = (("parameters", "proxy_parameters", 1e6, "parameters,\nmillions"),

@@ -19,14 +19,8 @@ from sustainable.reporting.policies.costs import SPLIT_PARTS, STEP_PARTS, Measur
 from sustainable.reporting.policies.run import CELL, PoliciesRun
 from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
 from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, PAGE, PALETTE, PINK
-from sustainable.reporting.style import (
-    STYLE,
-    draw_interval,
-    legend_above,
-    legend_on_top,
-    line_entry,
-    mark_entry,
-)
+from sustainable.reporting.style import STYLE, draw_interval, legend_above, legend_on_top, line_entry
+from sustainable.reporting.style import mark_entry
 from sustainable.reporting.style import name_rows, plain_ticks, save_figures, shade_noise, spread
 
 PART_COLOURS = {"policy": ORANGE, "environment": BLUE, "remainder": GREY, "length": GREEN}
