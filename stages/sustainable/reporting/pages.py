@@ -22,6 +22,7 @@ from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.forecasting.transfer import candidates_on
 from sustainable.reporting.forecasting.transfer_tables import transfer_tables
 from sustainable.reporting.measured_rows import stamp_of
+from sustainable.reporting.over_hosts import judge_over_hosts
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.published import read_citation
 from sustainable.policies.published.rule import NotebookRule
@@ -112,8 +113,11 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     source = study.source, study.discovery, study.layerwise
     analysis = Analysis(*computed, policies, *source, parameters)
     statements = sources[0]["claims"] | sources[1]["claims"]
-    found = Findings(study, policies, judge_claims(analysis, statements))
     others = judge_hosts(hosts, policies_run, analysis, statements)
+    conditions = _conditions(run, policies_run)
+    judged = judge_claims(analysis, statements)
+    over_hosts = judge_over_hosts(judged, {host.name: host.twice for host in others}, conditions)
+    found = Findings(study, policies, over_hosts)
     forecaster = [
         verdicts_table("verdicts", VERDICTS_CAPTION, found.claims("AC")),
         *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
@@ -122,7 +126,7 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     agents = [
         verdicts_table("policies_verdicts", POLICY_VERDICTS_CAPTION, found.claims("B")),
         *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
-        *hosts_tables(found.claims("BF"), others, _conditions(run, policies_run)),
+        *hosts_tables(found.judged, others, conditions),
         *notebook_tables(policies.notebook, rule, parameters),
     ]
     forecaster, agents = (
