@@ -112,19 +112,19 @@ def _reason(claim: Claim) -> str:
     """The reason on this run, with the verdicts of the hosts if they are not all the same."""
     state = relation(claim)
     if state == DIFFER:
-        return f"Differs between hosts: {by_host(claim)}. This run: {claim.reason}"
+        return f"Differs between hosts ({by_host(claim)}). On this run: {claim.reason}"
     if state == OPEN:
-        return f"{claim.reason} Not decided alike on every host: {by_host(claim)}."
+        return f"{claim.reason} Not decided on every host ({by_host(claim)})."
     return claim.reason
 
 
 def by_host(claim: Claim) -> str:
     """Print the verdict of this run and that of every other host."""
-    texts = [f"{claim.this_run} on this run"]
+    texts = [f"this run: {claim.this_run}"]
     for name, host in claim.hosts.items():
         same = "" if host.this_run == claim.this_run else f" (this run, on the same part: {host.this_run})"
-        texts.append(f"{host.verdict} on {name}{same}")
-    return ", ".join(texts)
+        texts.append(f"{name}: {host.verdict}{same}")
+    return "; ".join(texts)
 
 
 def is_alone(claim: Claim) -> bool:
@@ -136,7 +136,7 @@ def is_alone(claim: Claim) -> bool:
 
 def _about_method(claim: Claim) -> str:
     if claim.hosts:
-        return f"About the method: {by_host(claim)}."
+        return f"About the method, over hosts. By host: {by_host(claim)}."
     if is_alone(claim):
         return "About the method, but judged on this run only: no other host has such rows of this protocol."
     if claim.evidence == EXACT_COUNT:

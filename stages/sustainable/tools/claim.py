@@ -2,7 +2,7 @@
 the rest of the shipped run, and print the verdict beside the shipped one.
 
 Exit status: 0 the shipped verdict; 1 the opposite one, or a user's mistake (one line); 3 undecided here or in
-the shipped run, or no run can test the claim.
+the shipped run, another verdict on a claim about another kind of CPU, or no run can test the claim.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from sustainable.verification.claim import forecast, runs
 from sustainable.verification.claim.runs import ClaimFolder, Shipped, State
 from sustainable.verification.folders import merge
 from sustainable.verification.lock import read_yaml
-from sustainable.verification.place import ROOT
+from sustainable.verification.place import ROOT, verdict_of_run
 
 FOLDER, RESULT = Path(".claims"), "result.json"
 SHOWN = 20
@@ -40,7 +40,8 @@ def main() -> None:
         raise UserError(f"no claim is named; name one of {claim_ranges()}")
     plan = runs.plan_of(arguments.claim, shipped)
     name, claim = plan.declaration.id, shipped.claims[plan.declaration.id]
-    print(f"{name}: {claim['statement']}\nshipped verdict: {claim['verdict']}", flush=True)
+    print(f"{name}: {claim['statement']}\nshipped verdict: {verdict_of_run(claim)}", flush=True)
+    print(claim["scope"], flush=True)
     if not plan.stages:
         print(f"{name} not testable: {plan.declaration.untestable}")
         sys.exit(runs.OPEN)
@@ -90,7 +91,7 @@ def conclude(run: ClaimFolder, state: State) -> int:
     """Print and write the result; gives the exit status."""
     name, recorded = run.plan.declaration.id, forecast.recorded_efforts(run.folder)
     there, here = run.shipped.claims[name], run.judged()
-    status, sentence = runs.compare_verdicts(there, here)
+    status, sentence = run.compared()
     expected = summed([forecast.Effort(**entry) for entry in state.forecast])
     measured = summed([recorded[step] for step in run.plan.steps if step in recorded])
     measured["minutes"] = sum(state.wall_s.values()) / 60
@@ -104,7 +105,8 @@ def conclude(run: ClaimFolder, state: State) -> int:
     for path, where in origin.items():
         print(f"  {where:<16} {path}")
     print_values(runs.compare_values(there, here), run.folder / RESULT)
-    print(f"\nshipped: {there['verdict']}. {there['reason']}\nhere:    {here['verdict']}. {here['reason']}")
+    print(f"\nshipped: {verdict_of_run(there)}. {there['reason']}")
+    print(f"here:    {verdict_of_run(here)}. {here['reason']}")
     sittings = f" in {state.sittings} sittings" if state.sittings > 1 else ""
     print(
         f"\nforecast {expected['minutes']:.1f} min, {expected['memory_mib']:.0f} MiB; "
