@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from sustainable.reporting import over_hosts
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import EXACT_COUNT, Claim, HostVerdict
-from sustainable.reporting.over_hosts import AGREE, DEPENDS, DIFFER, OPEN
-from sustainable.reporting.over_hosts import host_name, judge_over_hosts, relation, settled
+from sustainable.reporting.over_hosts import (
+    AGREE,
+    DEPENDS,
+    DIFFER,
+    OPEN,
+    host_name,
+    judge_over_hosts,
+    relation,
+    settled,
+)
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 from sustainable.verification.place import verdict_of_run
 

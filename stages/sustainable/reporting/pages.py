@@ -15,6 +15,8 @@ from sustainable.reporting.claims import judge_claims
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
+from sustainable.reporting.forecasting.audited import peak_rates
+from sustainable.reporting.forecasting.ceilings import same_host
 from sustainable.reporting.forecasting.run import Run, read_run
 from sustainable.reporting.forecasting.source import read_published
 from sustainable.reporting.forecasting import summary as study_a
@@ -52,7 +54,7 @@ SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 TURNED = (
     "blocks", "audited_latex", "repairs", "searchers", "layerwise", "policies", "policies_savings",
     "policies_split", "policies_survival", "policies_libraries", "policies_memory", "policies_scores",
-    "policies_hosts", "notebook_tests", "transfer", "targets_hosts",
+    "policies_hosts", "notebook_tests", "transfer", "targets_hosts", "ceilings_hosts",
 )  # fmt: skip
 """Tables that are too wide for an upright page of the paper."""
 VERDICTS_CAPTION = (
@@ -159,7 +161,10 @@ def _tables_by_host(run: Run, study: study_a.Forecasting, params: Path, hosts: P
     name = max(by_task, key=lambda task: len(by_task[task]))
     task = study.tasks[name]
     sizes = task.audited.batch_sizes
-    return transfer_tables(task.title, run.tasks[name].candidates, by_task[name], reward, sizes)
+    own, ceilings = run.tasks[name], dict[str, float]()
+    if same_host(own.candidates_host, own.conditions["host"]):
+        ceilings = peak_rates(own.conditions["frozen"]["roofline"])
+    return transfer_tables(task.title, own.candidates, by_task[name], reward, sizes, ceilings)
 
 
 def _conditions(run: Run, policies_run: PoliciesRun) -> dict[str, Any]:
