@@ -15,6 +15,8 @@ from sustainable.reporting.claims import judge_claims
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
+from sustainable.reporting.forecasting.audited import peak_rates
+from sustainable.reporting.forecasting.ceilings import same_host
 from sustainable.reporting.forecasting.run import Run, read_run
 from sustainable.reporting.forecasting.source import read_published
 from sustainable.reporting.forecasting import summary as study_a
@@ -22,6 +24,7 @@ from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.forecasting.transfer import candidates_on
 from sustainable.reporting.forecasting.transfer_tables import transfer_tables
 from sustainable.reporting.measured_rows import stamp_of
+from sustainable.reporting.over_hosts import judge_over_hosts
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.published import read_citation
 from sustainable.policies.published.rule import NotebookRule
@@ -51,7 +54,7 @@ SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 TURNED = (
     "blocks", "audited_latex", "repairs", "searchers", "layerwise", "policies", "policies_savings",
     "policies_split", "policies_survival", "policies_libraries", "policies_memory", "policies_scores",
-    "policies_hosts", "notebook_tests", "transfer", "targets_hosts",
+    "policies_hosts", "notebook_tests", "transfer", "targets_hosts", "ceilings_hosts",
 )  # fmt: skip
 """Tables that are too wide for an upright page of the paper."""
 VERDICTS_CAPTION = (
@@ -106,12 +109,15 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     run, policies_run = read_run(data, read_tasks(params)), read_policies_run(data)
     analysis, study = _analyse(run, policies_run, sources, parameters)
     statements = sources[0]["claims"] | sources[1]["claims"]
-    found = Findings(study, analysis.policies, judge_claims(analysis, statements))
     others = judge_hosts(hosts, policies_run, analysis, statements)
+    conditions = _conditions(run, policies_run)
+    judged = judge_claims(analysis, statements)
+    over_hosts = judge_over_hosts(judged, {host.name: host.twice for host in others}, conditions)
+    found = Findings(study, analysis.policies, over_hosts)
     forecaster = _forecaster_tables(run, found, sources[0], parameters)
     forecaster += _tables_by_host(run, study, params, hosts)
     agents = _agents_tables(found, sources[1], parameters)
-    agents += hosts_tables(found.claims("BF"), others, _conditions(run, policies_run))
+    agents += hosts_tables(found.judged, others, conditions)
     agents += notebook_tables(found.policies.notebook, NotebookRule(**sources[1]["notebook"]), parameters)
     values = {
         **study_a.forecasting_values(run, study, sources[0], parameters),
@@ -186,7 +192,10 @@ def _tables_by_host(run: Run, study: study_a.Forecasting, params: Path, hosts: P
     name = max(by_task, key=lambda task: len(by_task[task]))
     task = study.tasks[name]
     sizes = task.audited.batch_sizes
-    return transfer_tables(task.title, run.tasks[name].candidates, by_task[name], reward, sizes)
+    own, ceilings = run.tasks[name], dict[str, float]()
+    if same_host(own.candidates_host, own.conditions["host"]):
+        ceilings = peak_rates(own.conditions["frozen"]["roofline"])
+    return transfer_tables(task.title, own.candidates, by_task[name], reward, sizes, ceilings)
 
 
 def _conditions(run: Run, policies_run: PoliciesRun) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def split_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """Whether dynamic quantization costs the return of off-policy policies rather than of on-policy ones."""
     split, declared = policies.split, parameters.policies
     if split is None:
-        return Judgement(INCONCLUSIVE, "No environment has policies of both kinds.")
+        return Judgement(INCONCLUSIVE, "No environment has policies of both kinds.", evidence=EXACT_COUNT)
     shares, difference = (split.on_policy, split.off_policy), split.difference
     verdict = CONFIRMED if difference.low > 0 else INCONCLUSIVE
     verdict = REFUTED if difference.high < declared.split_of_interest else verdict

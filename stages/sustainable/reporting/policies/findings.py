@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from sustainable.policies.returns import share_of
-from sustainable.reporting.declaration import ROW_FILES, Judgement, untestable
+from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Judgement, untestable
 from sustainable.reporting.formats import interval_text, share_text, small_ratio_text
 from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import TWIN
@@ -80,6 +80,7 @@ def coupling_finding(policies: Policies, parameters: ReportParameters) -> Judgem
         f"Correlation {interval_text(correlation)} over {models}; if no episode ends early, its length "
         "never changes.",
         {"correlation": correlation and asdict(correlation)},
+        EXACT_COUNT,
     )
 
 
@@ -123,6 +124,7 @@ def spread_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
         _of_enough_models(variation, models, parameters, parameters.equivalence_margin),
         f"Coefficient of variation {interval_text(variation)} over {models}.",
         {"variation": variation and asdict(variation)},
+        EXACT_COUNT,
     )
 
 

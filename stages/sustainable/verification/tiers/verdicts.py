@@ -14,7 +14,7 @@ from sustainable.reporting.pages import Report, latex_pages, metrics_of
 from sustainable.statistics import CONFIRMED, REFUTED
 from sustainable.verification.items import HERE, RESTORE, Item, Origin
 from sustainable.verification.items import compared, on_other_cpu, passed, skipped
-from sustainable.verification.place import MANIFEST, Place, read_claims
+from sustainable.verification.place import MANIFEST, Place, read_claims, verdict_of_run
 from sustainable.verification.tiers.tracing import check_reasons, check_rendered, check_static, trace
 
 
@@ -104,13 +104,14 @@ def check_verdicts(
 
     `kinds` names, by claim, the two kinds of CPU if the rows that decide it come from different ones.
     The opposite verdict fails, and so does another one of a claim that only counts. A claim that cannot be
-    decided here is skipped, which is no pass. Between kinds of CPU a claim about the host may differ.
+    decided here is skipped, which is no pass. Between kinds of CPU a claim about the host may differ. The
+    verdicts are those of the two runs alone, without other hosts.
     """
     claims = {claim.id: claim for claim in own}
     advice = "read its rule and values in paper/claims.json; a finding of its own if the rows are sound"
     for key, entry in reference.items():
-        name, claim, expected = f"verdict on {key}", claims.get(key), str(entry["verdict"])
-        found, others = claim.verdict if claim else "no such claim", (kinds or {}).get(key)
+        name, claim, expected = f"verdict on {key}", claims.get(key), verdict_of_run(entry)
+        found, others = verdict_of_run(asdict(claim)) if claim else "no such claim", (kinds or {}).get(key)
         if found == expected:
             yield passed("T4", name, HERE, found)
         elif claim and others and (why := about_host(key)):
