@@ -115,7 +115,7 @@ def test_a_table_that_was_timed_once_has_answers_without_intervals():
     assert answer.choice.saving.interval is None
     assert answer.within_noise is None
     assert "timed only once" in answer.choice.break_even.reason
-    json.dumps(tool.document(answer, choices), allow_nan=False)
+    json.dumps(tool.answer_document(answer, choices), allow_nan=False)
 
 
 def test_values_by_hand(choices):
