@@ -1,11 +1,11 @@
 """Is this the shipped artifact, do its claims follow from the rows, and does this host reproduce it?
 
 It prints what failed and a summary; with --all, every item. Without --run nothing is trained or measured.
-With it, the run that `make reproduce` left is compared with the reference. Exit status: 0 if everything is ok,
-1 if anything failed, 3 if nothing failed but rows are stale (measured by other code or parameters than this
-checkout's). At a release version a stale item is a failure. Skipped items never count as a pass. Between kinds
-of CPU, ratios are printed (`other CPU`), and so are verdicts on claims that are declared to depend on the host.
-They count neither as ok nor as FAIL.
+With it, the run that `make reproduce` left is compared with the reference. Exit status: 0 if all is ok, 1 if
+anything failed, 3 if nothing failed but rows are stale (measured by other code or parameters than this
+checkout's). At a release version a stale item is a failure. Skipped items never count as a pass. Between
+kinds of CPU, ratios are printed (`other CPU`), and so are verdicts on claims that are declared to depend on
+the host. They count neither as ok nor as FAIL.
 """
 
 import argparse
