@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -124,8 +125,7 @@ def edges_of(text):
     """The arrows of a Mermaid graph; `a-->b-->c` is two."""
     edges = set()
     for line in text.splitlines():
-        nodes = line.strip().split("-->")
-        edges |= set(zip(nodes, nodes[1:], strict=False))
+        edges |= set(pairwise(line.strip().split("-->")))
     return edges
 
 

@@ -15,6 +15,7 @@ from sustainable.core.errors import UserError
 from sustainable.core.hashing import file_sha256
 from sustainable.energy.meter import Reading
 from sustainable.measuring.blocks import EMPTY_METERINGS, design
+from sustainable.reporting.claims import DECLARATIONS
 from sustainable.tools import profiles
 from sustainable.verification.folders import merge
 
