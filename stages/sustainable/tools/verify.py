@@ -79,11 +79,13 @@ def print_summary(items: Sequence[Item]) -> None:
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
     stages = [item.stage for item in stale if item.stage is not None]
     others = [item.name for item in stale if item.stage is None]
+    reasons = []
     if stages:
-        print(f"stale: {len(stages)} stages were measured by other code: {listed(stages)}")
+        reasons.append(f"{len(stages)} stages were measured by other code: {listed(stages)}")
     if others:
-        print(f"stale: {listed(others)}: changed since the pages were rendered (`make reference PAGES=1`)")
+        reasons.append(f"{listed(others)} changed after the pages were rendered (`make reference PAGES=1`)")
     if stale:
+        print(f"stale: {'; '.join(reasons)}")
         print(f"allowed in a development version only; {MEASURE_AGAIN}")
 
 
