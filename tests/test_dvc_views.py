@@ -26,13 +26,13 @@ def claims():
 
 
 @pytest.fixture(scope="module")
-def pipeline():
+def declared():
     return yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 
 
-def test_one_file_of_metrics_is_declared(pipeline):
-    declared = {name: body.get("do", body).get("metrics") for name, body in pipeline["stages"].items()}
-    shown = {name: metrics for name, metrics in declared.items() if metrics}
+def test_one_file_of_metrics_is_declared(declared):
+    metrics_of = {name: body.get("do", body).get("metrics") for name, body in declared["stages"].items()}
+    shown = {name: metrics for name, metrics in metrics_of.items() if metrics}
     assert shown == {"report": [{"data/metrics/headline.json": {"cache": False}}]}
 
 
@@ -60,8 +60,8 @@ def test_a_number_that_a_run_lacks_is_left_out(claims):
     assert metrics["weather"].keys() == {"cpu_time"}
 
 
-def test_every_plot_shows_the_shipped_run_too(pipeline):
-    for plot in pipeline["plots"]:
+def test_every_plot_shows_the_shipped_run_too(declared):
+    for plot in declared["plots"]:
         ((_, body),) = plot.items()
         shipped = [path for path in body["y"] if path.startswith("data/reference/")]
         assert shipped

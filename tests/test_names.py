@@ -6,8 +6,15 @@ import yaml
 
 from imports import STAGES
 from sustainable.core.files import read_json
-from sustainable.reporting.names import FORECASTER_NAMES, POLICY_NAMES, RUNTIME_NAMES, SEARCHER_NAMES
-from sustainable.reporting.names import forecaster_name, runtime_name, searcher_name
+from sustainable.reporting.names import (
+    FORECASTER_NAMES,
+    POLICY_NAMES,
+    RUNTIME_NAMES,
+    SEARCHER_NAMES,
+    forecaster_name,
+    runtime_name,
+    searcher_name,
+)
 
 ROOT = STAGES.parent
 PARAMETERS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
