@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -124,8 +125,7 @@ def edges_of(text):
     """The arrows of a Mermaid graph; `a-->b-->c` is two."""
     edges = set()
     for line in text.splitlines():
-        nodes = line.strip().split("-->")
-        edges |= set(zip(nodes, nodes[1:], strict=False))
+        edges |= set(pairwise(line.strip().split("-->")))
     return edges
 
 
@@ -143,7 +143,7 @@ def test_arrows_of_a_diagram_are_read():
 
 
 def test_the_diagram_of_the_pipeline_agrees_with_dvc():
-    """A stage comes before another in the README's diagram if it does in `dvc dag`; no arrow can be left out."""
+    """The diagram orders stages as `dvc dag` does, and none of its arrows can be left out."""
     command = [sys.executable, "-m", "dvc", "dag", "--mermaid"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     stages = dict(re.findall(r'(node\d+)\["([\w]+)(?:@\w+)?"\]', printed))

@@ -319,7 +319,7 @@ def test_one_window_less_refutes_equal_accuracy():
     judgement = judge_accuracy(analysis_of(results={"published": results}, parameters=PARAMETERS))
     assert judgement.verdict == REFUTED
     assert (
-        "70 of 100 windows right. These differ: manual_quantization: 69 (McNemar p 1.000)" in judgement.reason
+        "70 of 100 windows right. These differ: Manual quantization: 69 (McNemar p 1.000)" in judgement.reason
     )
     assert "1 of 100 windows flip: those that begin at rows 69 of the data" in judgement.reason
     assert judgement.parts == {"no loss above 2 %": INCONCLUSIVE, "identical": REFUTED}

@@ -61,8 +61,8 @@ def test_the_answer_prints_what_was_measured():
     assert "1/100 to 1/4 on Weather" in forecasters.text
     assert "keeps its accuracy is inconclusive on Weather" in forecasters.text
     assert "the 2 compressed configurations take 1.02 to 1.74 times" in policies.text
-    assert "lower than that of random, higher than that of local search and tpe" in agent.text
-    assert "undecided against nsga2" in agent.text
+    assert "lower than that of random search, higher than that of local search and TPE" in agent.text
+    assert "undecided against NSGA-II" in agent.text
     assert {claim for one in (forecasters, policies, agent) for claim in one.claims} == {
         "C1",
         "C2",

@@ -1,11 +1,11 @@
 """Is this the shipped artifact, do its claims follow from the rows, and does this host reproduce it?
 
 It prints what failed and a summary; with --all, every item. Without --run nothing is trained or measured.
-With it, the run that `make reproduce` left is compared with the reference. Exit status: 0 if everything is ok,
-1 if anything failed, 3 if nothing failed but rows are stale (measured by other code or parameters than this
-checkout's). At a release version a stale item is a failure. Skipped items never count as a pass. Between kinds
-of CPU, ratios are printed (`other CPU`), and so are verdicts on claims that are declared to depend on the host.
-They count neither as ok nor as FAIL.
+With it, the run that `make reproduce` left is compared with the reference. Exit status: 0 if all is ok, 1 if
+anything failed, 3 if nothing failed but rows are stale (measured by other code or parameters than this
+checkout's). At a release version a stale item is a failure. Skipped items never count as a pass. Between
+kinds of CPU, ratios are printed (`other CPU`), and so are verdicts on claims that are declared to depend on
+the host. They count neither as ok nor as FAIL.
 """
 
 import argparse
@@ -79,11 +79,13 @@ def print_summary(items: Sequence[Item]) -> None:
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
     stages = [item.stage for item in stale if item.stage is not None]
     others = [item.name for item in stale if item.stage is None]
+    reasons = []
     if stages:
-        print(f"stale: {len(stages)} stages were measured by other code: {listed(stages)}")
+        reasons.append(f"{len(stages)} stages were measured by other code: {listed(stages)}")
     if others:
-        print(f"stale: {listed(others)}: changed since the pages were rendered (`make reference PAGES=1`)")
+        reasons.append(f"{listed(others)} changed after the pages were rendered (`make reference PAGES=1`)")
     if stale:
+        print(f"stale: {'; '.join(reasons)}")
         print(f"allowed in a development version only; {MEASURE_AGAIN}")
 
 
