@@ -69,7 +69,8 @@ def _about_others(judged: Sequence[Claim]) -> str:
     alone = ", ".join(claim.id for claim in judged if is_alone(claim))
     return (
         f"Of the other claims, {dependent or NOT_AVAILABLE} are about the host of this run, and "
-        f"{alone or NOT_AVAILABLE} are judged on this run only: no other host has rows of this protocol for them."
+        f"{alone or NOT_AVAILABLE} are judged on this run only, because no other host has rows of this "
+        "protocol for them."
     )
 
 
