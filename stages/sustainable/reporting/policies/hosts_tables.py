@@ -68,8 +68,9 @@ def _about_others(judged: Sequence[Claim]) -> str:
     dependent = ", ".join(claim.id for claim in judged if DECLARATIONS[claim.id].host_dependent)
     alone = ", ".join(claim.id for claim in judged if is_alone(claim))
     return (
-        f"Of the other claims, {dependent or 'none'} are about the host of this run, and {alone or 'none'} "
-        "are judged on this run only: no other host has rows of this protocol for them."
+        f"Of the other claims, {dependent or NOT_AVAILABLE} are about the host of this run, and "
+        f"{alone or NOT_AVAILABLE} are judged on this run only, because no other host has rows of this "
+        "protocol for them."
     )
 
 
