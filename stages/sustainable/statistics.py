@@ -392,7 +392,8 @@ def student_ratio(values: Numbers, reference: Numbers, confidence: float = 0.95)
     normal noise, 95.4 % for Laplace noise, 96.1 % for Student's t with 3 degrees of freedom, and 87 % for
     log-normal noise.
     """
-    return ratio_over_units(values, reference, range(len(values)), confidence)
+    logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(reference, dtype=float))
+    return ratio_of_logs(logs[np.isfinite(logs)], confidence)
 
 
 def crossed_difference(hits: Hits, reference: Hits, confidence: float = 0.95) -> Estimate:
