@@ -59,6 +59,8 @@ NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "png": {"Software": None},
 }
+LAID_OUT_AT = {"pdf": 100.0, "png": float(STYLE["savefig.dpi"])}
+"""Dots per inch at which a figure is laid out for each kind of file: the width of text depends on them."""
 
 
 @contextmanager
@@ -78,14 +80,15 @@ def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[s
             place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
             figure.text(s=stamp, color="red", alpha=0.4, fontsize=20, **place)
         # the style must hold while a figure is written, too: fonts and resolution are read only then
-        with styled():
-            if engine := figure.get_layout_engine():
-                engine.execute(figure)
-            with plt.rc_context({"figure.constrained_layout.use": False}):
-                figure.set_layout_engine(None)  # laid out once is enough: an engine draws again for each file
-            for kind, metadata in NO_TRACES.items():
+        with styled(), plt.rc_context({"figure.constrained_layout.use": False}):
+            engine = figure.get_layout_engine()
+            figure.set_layout_engine(None)  # `savefig` would draw a figure twice to lay it out
+            for kind, dots in LAID_OUT_AT.items():
+                figure.set_dpi(dots)
+                if engine:
+                    engine.execute(figure)
                 with replacing(folder / f"{name}.{kind}") as temporary:
-                    figure.savefig(temporary, format=kind, metadata=metadata)
+                    figure.savefig(temporary, format=kind, metadata=NO_TRACES[kind])
         plt.close(figure)
     return list(figures)
 
