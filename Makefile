@@ -24,13 +24,7 @@ recommend: .venv/ready ## say what to deploy, from the shipped candidates (FLOOR
 		$(if $(RATE),--rate $(RATE)) $(if $(BATCH),--batch-size $(BATCH))
 
 reproduce: .venv/ready ## run the whole pipeline and print where the results are (about 5 hours on 2 cores)
-	@if [ "$(PROFILE)" != paper ]; then exec python -m sustainable.tools.profiles $(PROFILE); fi; dvc repro
-	@echo
-	@echo "report (open in a browser)   paper/report.html"
-	@echo "tables and figures           paper/tables/ paper/figures/"
-	@echo "claims and their verdicts    paper/claims.json"
-	@echo "measured rows                data/benchmark/"
-	@if [ -f paper/paper.pdf ]; then echo "paper                        paper/paper.pdf"; fi
+	@python -m sustainable.tools.profiles $(PROFILE)
 
 assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx INPUTS=inputs.npz (about 2 minutes; also TARGET, OUT, RATE, ENVIRONMENT, VARIANTS="a=a.onnx", MORE="--thorough")
 	@python -m sustainable.tools.assess $(if $(MODEL),--model "$(MODEL)") $(if $(INPUTS),--inputs "$(INPUTS)") \
@@ -43,7 +37,8 @@ verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RU
 tables: .venv/ready ## render the paper's tables and figures from the shipped rows into the folder shipped (20 seconds)
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
 		--references paper/references.bib --data data/reference --hosts data/hosts --out shipped \
-		--claims shipped/claims.json --summary shipped/benchmark.json
+		--claims shipped/claims.json --summary shipped/benchmark.json --headline shipped/headline.json
+	@echo "open shipped/report.html; rules and reasons are in shipped/claims.json"
 
 add-host: .venv/ready ## check the rows of another machine and take them into data/hosts: make add-host FOLDER=... (NAME=...: of the new folder)
 	@python -m sustainable.tools.add_host "$(FOLDER)" $(if $(NAME),--name "$(NAME)")

@@ -20,15 +20,15 @@ from torch import nn
 
 from sustainable.assessing import run as running
 from sustainable.assessing.changes import Counts, change_of
-from sustainable.assessing.compressors import build_module, compressed, load_function
+from sustainable.assessing.compressors import apply_compressor, build_module, load_function
 from sustainable.assessing.examples import cut_examples, read_arrays, read_target
 from sustainable.assessing.model import from_module, load_model, tensors_hash
 from sustainable.assessing.onnx_forms import onnx_flops, to_int8
 from sustainable.assessing.quality import judge_quality, scores
 from sustainable.assessing.rows import Request
-from sustainable.assessing.runtimes import Target, check_output, compare, stored_precision, targets_of
-from sustainable.assessing.screening import kind_of, screen_exported_program
-from sustainable.assessing.settings import WINDOWS, AssessSettings
+from sustainable.assessing.runtimes import Target, check_output, disagreement, stored_precision, targets_of
+from sustainable.assessing.screening import file_kind, screen_exported_program
+from sustainable.assessing.settings import MODES, AssessSettings
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.energy.choice import Chosen
@@ -126,7 +126,7 @@ def test_pickles_are_refused_by_what_they_are_whatever_their_name(tmp_path):
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "saved.pt2")
     for name in ("plain.onnx", "saved.pt2"):
         with pytest.raises(UserError, match=r"this is a pickle, .*torch\.export\.save"):
-            kind_of(tmp_path / name)
+            file_kind(tmp_path / name)
 
 
 def test_a_missing_file_and_a_damaged_one_are_one_line(tmp_path):
@@ -273,12 +273,12 @@ def test_random_undefined_and_misshapen_outputs_are_refused():
 
 def test_disagreement_is_a_share_of_the_largest_output():
     expected, fp32 = np.array([[10.0, -20.0]]), Target("openvino", "fp32")
-    assert compare(expected + 0.001, expected, fp32) == pytest.approx(0.001 / 20)
+    assert disagreement(expected + 0.001, expected, fp32) == pytest.approx(0.001 / 20)
     with pytest.raises(CompressionError, match="disagrees"):
-        compare(expected + 1, expected, fp32)
-    assert compare(np.array([1, 2]), np.array([1, 1]), Target("openvino", "int8")) == 0.5
+        disagreement(expected + 1, expected, fp32)
+    assert disagreement(np.array([1, 2]), np.array([1, 1]), Target("openvino", "int8")) == 0.5
     with pytest.raises(CompressionError, match="precision was ignored"):
-        compare(expected.copy(), expected, Target("onnxruntime", "int8", converts=True))
+        disagreement(expected.copy(), expected, Target("onnxruntime", "int8", converts=True))
 
 
 def test_only_the_baseline_is_converted(folder):
@@ -384,7 +384,7 @@ def test_compressors_are_named_by_module_and_function(tmp_path, monkeypatch):
         ("unknown", "nor an entry point of sustainable.compressors"),
     ):
         with pytest.raises(UserError, match=problem):
-            compressed(name, module)
+            apply_compressor(name, module)
 
 
 def test_an_entry_point_of_an_installed_package_is_found(tmp_path, monkeypatch):
@@ -416,7 +416,7 @@ def small(monkeypatch):
     ceiling = Ceiling(1e12, "numpy", (1, 1, 1), {})
     monkeypatch.setattr(running, "measure_roofline", lambda: Roofline(1e12, 1e10, ceiling, None, "no"))
     monkeypatch.setattr(running, "settle", lambda threads: {"threads": threads})
-    windows = replace(WINDOWS["quick"], blocks=3, window_s=0.05, warm_up_limit_s=0.1, repeats=0)
+    windows = replace(MODES["quick"], blocks=3, window_s=0.05, warm_up_limit_s=0.1, repeats=0)
     return AssessSettings(windows=windows, energy=False, runtimes=("onnxruntime",), rate=10.0)
 
 

@@ -12,7 +12,7 @@ from stable_baselines3 import PPO, SAC, TD3
 
 from sustainable.assessing import policies as assessing
 from sustainable.assessing.actors import read_actor
-from sustainable.assessing.settings import WINDOWS
+from sustainable.assessing.settings import MODES
 from sustainable.core.errors import UserError
 from sustainable.policies.compression.onnx_models import to_onnx
 from sustainable.policies.environments.guarded import make_environment
@@ -101,8 +101,8 @@ def test_a_return_is_kept_if_the_whole_interval_is():
 @pytest.fixture
 def small(monkeypatch):
     """Windows of milliseconds, and the process left as it is."""
-    windows = replace(WINDOWS["quick"], blocks=2, window_s=0.05, warm_up_limit_s=0.1, repeats=0)
-    monkeypatch.setitem(assessing.WINDOWS, "quick", windows)
+    windows = replace(MODES["quick"], blocks=2, window_s=0.05, warm_up_limit_s=0.1, repeats=0)
+    monkeypatch.setitem(assessing.MODES, "quick", windows)
     monkeypatch.setattr(assessing, "TIMED_STEPS", 10)
     monkeypatch.setattr(assessing, "settle", lambda threads: {"threads": threads})
 

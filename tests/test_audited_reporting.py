@@ -336,10 +336,10 @@ def test_the_table_of_searchers_has_a_part_per_group():
     about = "50 evaluations, 2 ties with the oracle, tuned on pond"
     assert firsts == [
         f"Lake: searchers of the same space (6 seeds; {about})",
-        "random",
-        "ppo stepwise",
+        "random search",
+        "PPO, step by step",
         f"Lake: search another space, not ranked (3 seeds; {about})",
-        "ppo published",
+        "PPO, published actions",
     ]
 
 

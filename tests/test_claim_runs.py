@@ -194,6 +194,27 @@ def test_verdicts_are_compared(shipped, here, status, begins):
     assert found[1].startswith(begins)
 
 
+def test_a_claim_about_a_host_is_not_contradicted_by_another_kind_of_cpu():
+    pair, why = (judged("confirmed"), judged("refuted")), "bf16 needs instructions"
+    kinds = "amd-zen5 here, amd-zen3 there"
+    found = compare_verdicts(*pair, host_dependent=why, kinds=kinds)
+    sentence = "refuted here, confirmed in the shipped run. Both stand, because bf16 needs instructions"
+    assert found == (OPEN, f"another kind of CPU ({kinds}): {sentence}")
+    assert compare_verdicts(*pair, host_dependent=why)[0] == CONTRADICTED  # the same kind
+    assert compare_verdicts(*pair, kinds=kinds)[0] == CONTRADICTED  # about the method
+    assert compare_verdicts(pair[0], pair[0], host_dependent=why, kinds=kinds)[0] == REPRODUCED
+
+
+def test_what_other_hosts_turned_is_compared_as_it_was_on_the_run():
+    shipped = judged("inconclusive") | {"this_run": "confirmed"}
+    here = judged("inconclusive") | {"this_run": "refuted"}
+    assert compare_verdicts(shipped, here)[0] == CONTRADICTED
+
+
+def test_claims_about_a_host_run_whole_so_that_the_host_is_recorded():
+    assert not [name for name, own in DECLARATIONS.items() if own.host_dependent and own.cut]
+
+
 def test_a_claim_that_only_counts_must_come_out_alike():
     found = compare_verdicts(judged("inconclusive", "exact count"), judged("confirmed", "exact count"))
     assert found[0] == CONTRADICTED
@@ -337,7 +358,10 @@ def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, ca
         assert stopped.value.code == REPRODUCED
         printed = capsys.readouterr().out
         assert said in printed
-        assert f"C3 reproduced: {verdict} here and in the shipped run" in printed
+        *_, decided, advice = printed.splitlines()
+        assert decided == f"C3 reproduced: {verdict} here and in the shipped run"
+        assert advice.startswith(f"open {folder}/paper/report.html")
+        assert len(printed.partition("\nC3: ")[2].splitlines()) <= 12
     result = json.loads((folder / script.RESULT).read_text())
     assert result["here"] == result["shipped"]
     assert result["forecast"]["minutes"] > 1

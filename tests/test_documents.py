@@ -2,6 +2,9 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -116,6 +119,41 @@ def test_the_readme_opens_with_the_headline_and_has_the_two_commands():
     assert text.index(rendered_block("headline", text)) < first_section
     assert "make reproduce" in text[first_section:]
     assert "make test" in text[first_section:]
+
+
+def edges_of(text):
+    """The arrows of a Mermaid graph; `a-->b-->c` is two."""
+    edges = set()
+    for line in text.splitlines():
+        edges |= set(pairwise(line.strip().split("-->")))
+    return edges
+
+
+def reachable(edges):
+    """The pairs of nodes that a path connects."""
+    found = set(edges)
+    while more := {(a, d) for a, b in found for c, d in edges if b == c} - found:
+        found |= more
+    return found
+
+
+def test_arrows_of_a_diagram_are_read():
+    assert edges_of("graph TD\na-->b-->c\nb-->d") == {("a", "b"), ("b", "c"), ("b", "d")}
+    assert reachable({("a", "b"), ("b", "c")}) == {("a", "b"), ("b", "c"), ("a", "c")}
+
+
+def test_the_diagram_of_the_pipeline_agrees_with_dvc():
+    """The diagram orders stages as `dvc dag` does, and none of its arrows can be left out."""
+    command = [sys.executable, "-m", "dvc", "dag", "--mermaid"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    stages = dict(re.findall(r'(node\d+)\["([\w]+)(?:@\w+)?"\]', printed))
+    declared = {(stages[a], stages[b]) for a, b in edges_of(printed)}
+    drawn = edges_of(
+        re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    )
+    assert set(stages.values()) == {stage for edge in drawn for stage in edge}
+    assert reachable(drawn) == {(a, b) for a, b in reachable(declared) if a != b}
+    assert all(reachable(drawn - {edge}) != reachable(drawn) for edge in drawn)
 
 
 def test_the_tasks_that_were_tried_are_printed_as_their_file_has_them():

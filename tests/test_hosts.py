@@ -7,20 +7,8 @@ import pytest
 
 from judging import analysis_of
 from sustainable.core.errors import UserError
-from sustainable.reporting.declaration import Claim
-from sustainable.reporting.policies import hosts as module
-from sustainable.reporting.policies.hosts import (
-    AGREE,
-    DEPENDS,
-    DIFFER,
-    ON_WINDOWS,
-    OPEN,
-    OtherHost,
-    equal_cells,
-    judge_hosts,
-    read_description,
-    relation,
-)
+from sustainable.reporting.over_hosts import DIFFER, judge_over_hosts
+from sustainable.reporting.policies.hosts import ON_WINDOWS, equal_cells, judge_hosts, read_description
 from sustainable.reporting.policies.hosts_tables import hosts_tables
 from test_policies_reporting import PARAMETERS, make_run, summarised
 
@@ -81,9 +69,13 @@ def test_a_host_is_judged_on_the_cells_whose_policies_are_the_same(judged):
 
 def test_the_tables_have_a_column_and_a_row_per_host(judged):
     hosts = list(judged[0].values())
-    verdicts, described = hosts_tables(list(hosts[0].judged.values()), hosts, {"policies": {"host": ZEN3}})
+    own = list(hosts[0].judged.values())
+    over = judge_over_hosts(own, {host.name: host.twice for host in hosts}, {})
+    verdicts, described = hosts_tables(over, hosts, {"policies": {"host": ZEN3}})
     headers = [column.header for column in verdicts.columns]
-    assert headers == ["", "Claim", "This run", "equal", "part", "quick", "Hosts"]
+    assert headers == ["", "Claim", "This run", "equal", "part", "quick", "Hosts", "Verdict"]
+    first = next(row.values for row in verdicts.rows if row.values[0] == "B1")
+    assert first[2:] == ["confirmed", "confirmed", "confirmed", "refuted", DIFFER, "inconclusive"]
     assert len(verdicts.rows) == len(ON_WINDOWS)
     assert [row.values[0] for row in described.rows] == ["This run", "equal", "part", "quick", "stranger"]
     assert [row.values[1] for row in described.rows] == ["amd-zen3"] * 5
@@ -102,32 +94,6 @@ def test_a_run_of_several_hosts_has_a_row_for_each(judged):
     assert [row.values[1] for row in described.rows] == ["unknown", "amd-zen3"]
     assert described.rows[0].note == "This run: measured weather, mnist1d."
     assert described.rows[1].values[4] == "L2 512"
-
-
-@pytest.mark.parametrize(
-    ("pairs", "dependent", "expected"),
-    [
-        ([("confirmed", "confirmed")], None, AGREE),
-        ([("confirmed", "confirmed"), ("inconclusive", "inconclusive")], None, AGREE),
-        ([("confirmed", "inconclusive")], None, OPEN),
-        ([("confirmed", "refuted")], None, DIFFER),
-        ([("inconclusive", "confirmed"), ("inconclusive", "refuted")], None, DIFFER),
-        ([("confirmed", "refuted")], "a reason", DEPENDS),
-        ([], None, AGREE),
-    ],
-)
-def test_opposite_verdicts_differ_unless_they_are_declared_to(monkeypatch, pairs, dependent, expected):
-    own = replace(ON_WINDOWS[0], host_dependent=dependent)
-    monkeypatch.setattr(module, "ON_WINDOWS", (own,))
-    hosts = [
-        OtherHost("a", {}, [], "", ["cell"], 1, here={own.id: claim(here)}, judged={own.id: claim(there)})
-        for here, there in pairs
-    ]
-    assert relation(own.id, hosts) == expected
-
-
-def claim(verdict):
-    return Claim("B1", "said", "rule", verdict, "because", "clock")
 
 
 def test_cells_are_equal_if_seeds_and_weights_are():

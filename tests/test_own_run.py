@@ -236,6 +236,9 @@ def test_the_opposite_verdict_is_allowed_only_where_it_is_declared(claim, kinds,
     (item,) = check_verdicts([own], {claim: {"verdict": "confirmed"}}, {claim: kinds})
     assert item.status == status
     assert isinstance(item, Item)
+    turned = replace(own, verdict="inconclusive", this_run="refuted")  # by other hosts: still the opposite
+    (item,) = check_verdicts([turned], {claim: {"verdict": "confirmed"}}, {claim: kinds})
+    assert item.status == status
     undecided = replace(own, verdict="inconclusive")
     (item,) = check_verdicts([undecided], {claim: {"verdict": "confirmed"}}, {claim: kinds})
     assert item.status in ("skipped", "other CPU")

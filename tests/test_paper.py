@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sustainable.core.errors import UserError
+from sustainable.reporting.formats import parts_text
 from sustainable.reporting.published import read_citation
 from sustainable.reporting.wording import (
     CITED,
@@ -13,8 +14,7 @@ from sustainable.reporting.wording import (
     fraction_text,
     inline,
     listed,
-    parts_text,
-    relation,
+    side_text,
 )
 from sustainable.statistics import Ratio
 
@@ -94,10 +94,10 @@ def test_title_and_authors_come_from_the_citation_file(tmp_path, project, source
 
 def test_relations_turn_with_the_interval():
     below, above, across = Ratio(0.5, 0.4, 0.6, 3), Ratio(2.0, 1.5, 2.5, 3), Ratio(1.0, 0.9, 1.1, 3)
-    assert relation(below) == "less than"
-    assert relation(above) == "more than"
-    assert relation(across) == "not certainly more or less than"
-    assert relation(None) == "not compared with"
+    assert side_text(below) == "less than"
+    assert side_text(above) == "more than"
+    assert side_text(across) == "not certainly more or less than"
+    assert side_text(None) == "not compared with"
 
 
 @pytest.mark.parametrize(

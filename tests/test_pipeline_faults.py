@@ -8,6 +8,7 @@ import time
 
 import pandas as pd
 import pytest
+import yaml
 
 from conftest import results_of, stage_command
 from sustainable.core.hashing import file_sha256
@@ -201,15 +202,18 @@ def test_weights_that_do_not_fit_are_one_line(pipeline, run_stage, stop_stage, t
         refused(stop(stage, dict.fromkeys(replaced, str(tmp_path / "x"))), "there are no weights")
 
 
-def test_codecarbon_settings_from_outside_are_one_line(pipeline, run_stage, tmp_path):
-    for stage in ("train_baseline", "rl_search", "benchmark"):
-        done = run_stage(stage, env=os.environ | {"CODECARBON_PUE": "2"})
-        refused(done, "CODECARBON_PUE is set")
+def test_codecarbon_settings_from_outside_are_one_line(
+    pipeline, run_stage, stop_stage, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("CODECARBON_PUE", "2")
+    for stage, stop in (("train_baseline", stop_stage), ("rl_search", stop_stage), ("benchmark", run_stage)):
+        refused(stop(stage, {}), "CODECARBON_PUE is set")
+    monkeypatch.delenv("CODECARBON_PUE")
     (tmp_path / ".codecarbon.config").write_text("[codecarbon]\n")
     refused(run_stage("benchmark", env=os.environ | {"HOME": str(tmp_path)}), ".codecarbon.config")
 
 
-def test_a_bad_table_stops_preprocess(pipeline, run_stage, tmp_path):
+def test_a_bad_table_stops_preprocess(pipeline, stop_stage, tmp_path):
     lines = (pipeline / "data/raw/seattle-weather.csv").read_text().splitlines()
     lines[99] = lines[99].replace(lines[99].split(",")[4], "windy")
     (tmp_path / "bad.csv").write_text("\n".join(lines))
@@ -218,20 +222,25 @@ def test_a_bad_table_stops_preprocess(pipeline, run_stage, tmp_path):
         "data/raw/seattle-weather.csv": str(tmp_path / "bad.csv"),
         "data/processed/published/windows.safetensors": str(out),
     }
-    refused(run_stage("preprocess", replaced), "line 100, column 'wind': 'windy' is not a number")
+    refused(stop_stage("preprocess", replaced), "line 100, column 'wind': 'windy' is not a number")
     assert not out.exists()
 
 
 def test_a_failing_stage_leaves_the_pipeline_repairable(pipeline):
-    params = pipeline / "params.yaml"
-    good = params.read_text()
-    params.write_text(good.replace("bootstrap_resamples: 1000", "bootstrap_resamples: 1"))
+    """A short stage, so that it runs again in seconds; DVC removes its output before it fails."""
+    params, tuned = pipeline / "params.yaml", pipeline / "data/search/weather/tuned.json"
+    good, before = params.read_text(), file_sha256(tuned)
+    content = yaml.safe_load(good)
+    content["tune_searchers"]["seeds"] = 0
+    params.write_text(yaml.safe_dump(content, sort_keys=False))
     try:
-        done = profiles.repro(pipeline, capture_output=True)
+        done = profiles.repro(pipeline, "tune_searchers@weather", capture_output=True)
         assert done.returncode != 0
-        assert "report.bootstrap_resamples" in done.stderr
+        assert "tune_searchers.seeds" in done.stderr
+        assert not tuned.exists()
     finally:
         params.write_text(good)
     done = profiles.repro(pipeline, capture_output=True)
     assert done.returncode == 0, done.stderr
+    assert file_sha256(tuned) == before
     assert (pipeline / "paper/report.html").is_file()

@@ -11,9 +11,9 @@ import pytest
 from imports import STAGES
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.reporting.forecasting.recommendation import (
-    Candidate,
     Choices,
     Cost,
+    Deployable,
     choices_of,
     default_floor,
     front_of,
@@ -30,7 +30,7 @@ ROOT = STAGES.parent
 def candidate(name, accuracy, cpu_time_ms, *, error=0.01, trivial=False, at_most=False, test=None):
     cost = Cost(cpu_time_ms, error, 5, at_most)
     test = accuracy if test is None else test
-    return Candidate(name, "runtime", "fp32", accuracy, test, {1: cost}, trivial=trivial)
+    return Deployable(name, "runtime", "fp32", accuracy, test, {1: cost}, trivial=trivial)
 
 
 FULL = candidate("full", 0.90, 10.0)
@@ -115,7 +115,7 @@ def test_a_table_that_was_timed_once_has_answers_without_intervals():
     assert answer.choice.saving.interval is None
     assert answer.within_noise is None
     assert "timed only once" in answer.choice.break_even.reason
-    json.dumps(tool.document(answer, choices), allow_nan=False)
+    json.dumps(tool.answer_document(answer, choices), allow_nan=False)
 
 
 def test_values_by_hand(choices):

@@ -29,7 +29,7 @@ from sustainable.reporting.forecasting.results import (
     pay_back,
     summarise_rows,
 )
-from sustainable.reporting.forecasting.source import source_of
+from sustainable.reporting.forecasting.source import published_numbers
 from sustainable.reporting.formats import (
     difference_text,
     fixed,
@@ -164,7 +164,7 @@ def verdicts(rows, published):
         results=results,
         actions=ACTIONS,
         best_action=BEST,
-        source=source_of(published),
+        source=published_numbers(published),
         discovery=discovered([8] * 50 + [11] * 50),
         parameters=PARAMETERS,
     )
@@ -319,7 +319,7 @@ def test_one_window_less_refutes_equal_accuracy():
     judgement = judge_accuracy(analysis_of(results={"published": results}, parameters=PARAMETERS))
     assert judgement.verdict == REFUTED
     assert (
-        "70 of 100 windows right. These differ: manual_quantization: 69 (McNemar p 1.000)" in judgement.reason
+        "70 of 100 windows right. These differ: Manual quantization: 69 (McNemar p 1.000)" in judgement.reason
     )
     assert "1 of 100 windows flip: those that begin at rows 69 of the data" in judgement.reason
     assert judgement.parts == {"no loss above 2 %": INCONCLUSIVE, "identical": REFUTED}
@@ -359,7 +359,7 @@ def test_the_proxy_claim_follows_the_table():
 
 def test_a_discovery_is_more_than_chance_and_follows_learning(published):
     def judge(found):
-        source = source_of(published)
+        source = published_numbers(published)
         return judge_discovery(analysis_of(best_action=BEST, discovery=found, source=source)).parts
 
     often, chance = [11] * 30 + [8] * 70, [8, 9, 10, 11, 12, 13, 14, 15] * 12

@@ -7,8 +7,9 @@ import yaml
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.conditions import STEPS, summarise_steps
 from sustainable.reporting.forecasting.layerwise import summarise_layerwise
-from sustainable.reporting.forecasting.layerwise_claims import contains, sided, welch, within
-from sustainable.reporting.forecasting.source import gaps, read_published, source_of
+from sustainable.reporting.forecasting.layerwise_claims import contains, lies_between, welch
+from sustainable.reporting.forecasting.source import gaps, published_numbers, read_published
+from sustainable.reporting.judging import above
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
 from test_reporting import PARAMETERS, make_rows, summarised
 
@@ -19,18 +20,18 @@ def published(project):
 
 
 def test_the_unit_of_energy_by_hand(published):
-    line = source_of(published).lines["baseline"]
+    line = published_numbers(published).lines["baseline"]
     assert line.energy_uwh.mean == pytest.approx(6.17, abs=0.005)  # 1.771 mWh over 287 windows
     assert line.intensity == pytest.approx(0.139, abs=0.0005)  # 2.46e-7 kg over 1.771e-6 kWh
     assert line.intensity_as_printed == pytest.approx(138.9, abs=0.05)
-    assert source_of(published).mislabelled == pytest.approx(1000)
+    assert published_numbers(published).mislabelled == pytest.approx(1000)
     assert line.co2_ug.mean == pytest.approx(0.857, abs=0.0005)
     # 1.771 mWh are 6.3756 J, and a pass takes 287 x 0.4261 ms
     assert line.power_w == pytest.approx(6.3756 / 0.12229, rel=1e-3)
 
 
 def test_the_claimed_ratios_follow_from_the_table(published):
-    source = source_of(published)
+    source = published_numbers(published)
     assert source.claimed("manual_quantization", "energy_uwh") == pytest.approx(1.016, abs=5e-4)
     assert source.claimed("agent_optimized", "energy_uwh") == pytest.approx(1 - 0.037, abs=5e-4)
     assert source.claimed("agent_optimized", "latency_ms") == pytest.approx(1 - 0.043, abs=5e-4)
@@ -46,7 +47,7 @@ def test_a_number_without_its_unit_is_refused(published, tmp_path, unit, found):
 
 
 def test_the_gap_is_one_of_latency_times_one_of_power(published):
-    found = gaps(source_of(published), summarised(make_rows()))
+    found = gaps(published_numbers(published), summarised(make_rows()))
     assert list(found) == list(published["configurations"])
     for gap in found.values():
         assert gap.energy == pytest.approx(gap.latency * gap.power)
@@ -104,12 +105,12 @@ def test_verdicts_on_means_by_hand():
     def mean(low, high):
         return Estimate((low + high) / 2, low, high, 3)
 
-    assert [sided(mean(*ends), 0.0) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1))] == [
+    assert [above(mean(*ends), 0.0) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1))] == [
         CONFIRMED, REFUTED, INCONCLUSIVE,
     ]  # fmt: skip
     assert contains(mean(2.0, 2.2), 2.1, 1.0) == CONFIRMED
     assert contains(mean(0.9, 2.2), 2.1, 1.0) == INCONCLUSIVE
     assert contains(mean(1.2, 1.5), 2.1, 1.0) == REFUTED
-    assert within(mean(0.28, 0.32), 0.25, 0.35) == CONFIRMED
-    assert within(mean(0.1, 0.2), 0.25, 0.35) == REFUTED
-    assert within(mean(0.2, 0.3), 0.25, 0.35) == within(None, 0.25, 0.35) == INCONCLUSIVE
+    assert lies_between(mean(0.28, 0.32), 0.25, 0.35) == CONFIRMED
+    assert lies_between(mean(0.1, 0.2), 0.25, 0.35) == REFUTED
+    assert lies_between(mean(0.2, 0.3), 0.25, 0.35) == lies_between(None, 0.25, 0.35) == INCONCLUSIVE

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from sustainable.forecasting.search.objective import DeploymentReward
+from sustainable.reporting.forecasting.ceilings import Reached, same_host, target_reach
 from sustainable.reporting.forecasting.transfer import (
     candidates_on,
     of_same_networks,
@@ -27,6 +28,7 @@ def table_of(times, accuracies=None, weights="w"):
                 "family": "grid", "width_0": widths[0], "width_1": widths[1], "precision": precision,
                 "runtime": runtime, "weights_sha256": f"{weights}{widths}{precision}",
                 "validation_accuracy": (accuracies or {}).get(widths, 0.8), "refused": None,
+                "flops": widths[0] * widths[1] * 1000,
                 "cpu_time_ms_batch_1": time, "cpu_time_ms_batch_64": time,
             }
         )  # fmt: skip
@@ -72,7 +74,7 @@ def test_hosts_that_timed_other_networks_are_left_out():
         "few": THERE.drop(columns="cpu_time_ms_batch_1"),
     }
     assert list(of_same_networks(HERE, others, (1, 64))) == ["same"]
-    transfer, targets = transfer_tables("Weather", HERE, others, REWARD, (1, 64))
+    transfer, targets, _ = transfer_tables("Weather", HERE, others, REWARD, (1, 64))
     assert len(transfer.rows) == 4 and len(targets.columns) == 5
 
 
@@ -87,10 +89,37 @@ def test_targets_are_relative_to_eager_fp32_of_the_same_network():
     assert both[0].ratios["a"] == pytest.approx((math.sqrt(1 / 8), 1 / 4, 1 / 2))
 
 
+def test_rates_are_related_to_the_ceilings_of_their_own_host():
+    # the fastest in fp32: 16,000 operations in 2 ms, so 8 MFLOP/s; in bf16 16 on one host, 4 on the other
+    tables = {"a": HERE, "b": THERE}
+    found = {(one.precision, one.runtime): one.by_host for one in target_reach(tables, (1, 64), {})}
+    assert found["bf16", "openvino"] == {"a": Reached(2.0, None), "b": Reached(0.5, None)}
+    assert found["fp32", "onnxruntime"]["a"] == Reached(1.0, None)  # sets the estimate
+    assert found["fp32", "torch-eager"]["a"] == Reached(0.5, 0.5)  # 64,000 in 16 ms
+    measured = {"a": {"fp32": 32e6, "bf16": 1e6}}  # a ceiling that a candidate exceeds is none
+    found = {(one.precision, one.runtime): one.by_host for one in target_reach(tables, (1, 64), measured)}
+    assert found["bf16", "openvino"] == {"a": Reached(2.0, None), "b": Reached(0.5, None)}
+    assert found["fp32", "onnxruntime"] == {"a": Reached(1.0, 0.25), "b": Reached(1.0, None)}
+
+
+def test_a_measured_ceiling_holds_for_the_cpu_that_it_was_measured_on():
+    zen3, zen4 = ({"cpu": "AMD EPYC", "isa": "AVX2", "model": model} for model in (1, 17))
+    assert same_host(zen3, dict(zen3)) and not same_host(zen3, zen4)
+
+
+def test_the_table_names_measured_and_estimated_ceilings():
+    *_, table = transfer_tables("Weather", HERE, {"b": THERE}, REWARD, (1,), {"fp32": 32e6})
+    assert "Measured ceilings: fp32, of this run." in table.caption
+    printed = {tuple(cell.text for cell in table.printed(row)) for row in table.rows}
+    assert ("bf16", "openvino", "2.00 (estimate)", "0.50 (estimate)") in printed
+    assert ("fp32", "onnxruntime", "1.00 (25.0 %)", "1.00 (estimate)") in printed
+
+
 def test_tables_show_hosts_side_by_side(tmp_path):
-    transfer, targets = transfer_tables("Weather", HERE, {"b": THERE}, REWARD, (1, 64))
+    transfer, targets, ceilings = transfer_tables("Weather", HERE, {"b": THERE}, REWARD, (1, 64))
     assert len(transfer.rows) == 4
     assert [column.header for column in targets.columns][3:] == [THIS_RUN, "b"]
-    alone, _ = transfer_tables("Weather", HERE, {}, REWARD, (1,))
+    assert [column.header for column in ceilings.columns][2:] == [THIS_RUN, "b"]
+    alone, *_ = transfer_tables("Weather", HERE, {}, REWARD, (1,))
     assert len(alone.rows) == 1
     assert candidates_on(tmp_path, "weather") == {}

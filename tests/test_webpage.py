@@ -15,7 +15,6 @@ from sustainable.reporting.forecasting.recommendation import recommend
 from sustainable.reporting.pages import ASSETS, html_page, read_assets
 from sustainable.reporting.webpage.answer import answer_of
 from sustainable.reporting.webpage.entries import PRINTED, claim_groups, verdict_counts
-from sustainable.reporting.webpage.interactive import answer_by_steps
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Estimate
 from sustainable.verification.tiers.tracing import check_static
 
@@ -62,8 +61,8 @@ def test_the_answer_prints_what_was_measured():
     assert "1/100 to 1/4 on Weather" in forecasters.text
     assert "keeps its accuracy is inconclusive on Weather" in forecasters.text
     assert "the 2 compressed configurations take 1.02 to 1.74 times" in policies.text
-    assert "lower than that of random, higher than that of local search and tpe" in agent.text
-    assert "undecided against nsga2" in agent.text
+    assert "lower than that of random search, higher than that of local search and TPE" in agent.text
+    assert "undecided against NSGA-II" in agent.text
     assert {claim for one in (forecasters, policies, agent) for claim in one.claims} == {
         "C1",
         "C2",
@@ -114,7 +113,10 @@ def test_the_decision_aid_says_what_recommend_says(shipped_report):
         for size in choices.batch_sizes:
             for floor, rate in zip(rng.uniform(0, highest, 50), 10 ** rng.uniform(-2, 3, 50), strict=True):
                 answer = recommend(choices, floor, rate, size)
-                step = answer_by_steps(values["interactive"], answer, name)
+                steps = next(one for one in values["interactive"]["tasks"] if one["key"] == name)["aid"]
+                step = next(
+                    one for one in steps[str(size)] if answer.floor <= one["upto"]
+                )  # as the page's script
                 assert step["choice"]["name"] == answer.choice.candidate.name
                 assert step["choice"]["forecasts"] == answer.choice.break_even.inferences
                 assert step["choice"]["cpu_ms"] == answer.choice.cost.cpu_time_ms

@@ -95,7 +95,7 @@ def mean_interval(
     n = len(values)
     if np.ptp(values) == 0:  # nothing to resample
         return float(values[0]), float(values[0])
-    quantile = stats.t.ppf((1 + confidence) / 2, n - 1) * math.sqrt(n / (n - 1))
+    quantile = _t_quantile((1 + confidence) / 2, n - 1) * math.sqrt(n / (n - 1))
     level = min(1 - 2 * stats.norm.sf(quantile), 1 - 1e-9)
     settings = {"n_resamples": resamples, "method": "BCa", "rng": np.random.default_rng(seed)}
     interval = stats.bootstrap((values,), np.mean, confidence_level=level, **settings).confidence_interval
@@ -239,7 +239,7 @@ def detectable_ratio(
     rng, covariance = np.random.default_rng(0), np.cov(both)
     means = rng.multivariate_normal([0.0, 0.0], covariance / n, DRAWS, method="eigh")
     variances = np.diag(covariance) * rng.chisquare(n - 1, (DRAWS, 2)) / (n - 1)
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variances / n)
+    half = _t_quantile((1 + confidence) / 2, n - 1) * np.sqrt(variances / n)
     needed = np.maximum(half[:, 0], np.abs(means[:, 1]) + half[:, 1]) - means[:, 0]
     return math.expm1(float(np.quantile(needed, power)))
 
@@ -350,8 +350,14 @@ def student_interval(values: Numbers, confidence: float = 0.95) -> Estimate | No
     if n < 2:
         return None
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n)
+    half = _t_quantile((1 + confidence) / 2, n - 1) * spread / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
+
+
+@lru_cache(maxsize=1024)
+def _t_quantile(share: float, freedom: int) -> float:
+    """Return a quantile of Student's t; a report asks for the same few thousands of times."""
+    return float(stats.t.ppf(share, freedom))
 
 
 def unit_means(values: Numbers, units: Numbers) -> list[float]:
@@ -386,7 +392,8 @@ def student_ratio(values: Numbers, reference: Numbers, confidence: float = 0.95)
     normal noise, 95.4 % for Laplace noise, 96.1 % for Student's t with 3 degrees of freedom, and 87 % for
     log-normal noise.
     """
-    return ratio_over_units(values, reference, range(len(values)), confidence)
+    logs = np.log(np.asarray(values, dtype=float)) - np.log(np.asarray(reference, dtype=float))
+    return ratio_of_logs(logs[np.isfinite(logs)], confidence)
 
 
 def crossed_difference(hits: Hits, reference: Hits, confidence: float = 0.95) -> Estimate:

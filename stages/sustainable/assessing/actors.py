@@ -7,7 +7,7 @@ the shapes of its tensors and a stated activation.
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import Tensor
 from sustainable.assessing.examples import read_arrays
 from sustainable.assessing.model import load_model, tensors_hash
 from sustainable.assessing.onnx_forms import to_int8
-from sustainable.assessing.screening import kind_of
+from sustainable.assessing.screening import file_kind
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
@@ -74,7 +74,7 @@ def own_policies(
 
     Raises `UserError` if the file is not a policy, or does not fit the environment.
     """
-    kind = kind_of(path)
+    kind = file_kind(path)
     if kind == "onnx":
         return _onnx_policies(path, environment)
     if kind != "stable-baselines3":
@@ -102,8 +102,7 @@ def read_actor(
 
     `statistics`: .npz with `mean` and `var` [observations] of VecNormalize, if it was trained with that.
     """
-    tensors = _tensors(path)
-    layers, squashed, usual = _layers(path, tensors)
+    layers, squashed, usual = _layers(path, _tensors(path))
     outputs, low, high = action_bounds(environment.action_space)
     observations = int(np.prod(environment.observation_space.shape or (0,)))
     widths = (layers[0][0].shape[1], *(weight.shape[0] for weight, _ in layers))
@@ -112,21 +111,26 @@ def read_actor(
             f"{path}: the actor maps {widths[0]} observations to {widths[-1]} outputs, the environment has "
             f"{observations} and {outputs}; name the environment that it was trained in"
         )
-    architecture = ActorArchitecture(
-        observations, outputs, tuple(widths[1:-1]), activation or usual, low, high, squashed
-    )
+    hidden = tuple(widths[1:-1])
     if activation is None:
         print(f"assuming {usual} units, the default of Stable-Baselines3; --activation states another")
-    actor = Actor(architecture)
+    actor = Actor(ActorArchitecture(observations, outputs, hidden, activation or usual, low, high, squashed))
+    _fill(actor, layers, None if statistics is None else _statistics(statistics, observations))
+    return actor.eval()
+
+
+def _fill(
+    actor: Actor, layers: Sequence[tuple[Tensor, Tensor]], statistics: tuple[Tensor, Tensor] | None
+) -> None:
+    """Copy weights and biases, and the mean and variance of observations, into an actor."""
     with torch.no_grad():
         for layer, (weight, bias) in zip(linear_layers(actor), layers, strict=True):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)
         if statistics is not None:
-            mean, variance = _statistics(statistics, observations)
+            mean, variance = statistics
             actor.mean.copy_(mean)
             actor.scale.copy_((variance + EPSILON) ** -0.5)
-    return actor.eval()
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

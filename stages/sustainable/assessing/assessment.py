@@ -60,34 +60,36 @@ def assess(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = _saved_inputs(inputs, folder)
-    command = [
-        sys.executable,
-        "-m",
-        "sustainable.tools.assess",
-        "--out",
-        str(folder),
-        "--inputs",
-        str(arrays),
-    ]
-    command += ["--model", _saved_model(model, "baseline", arrays, folder)]
-    for name, variant in (variants or {}).items():
-        command += ["--variant", f"{name}={_saved_model(variant, name, arrays, folder)}"]
+    named = {"--model": _saved_model(model, "baseline", arrays, folder), "--inputs": str(arrays)}
     if target is not None:
-        command += ["--target", str(_saved_target(target, folder))]
+        named["--target"] = str(_saved_target(target, folder))
+    words = [word for pair in named.items() for word in pair]
+    for name, variant in (variants or {}).items():
+        words += ["--variant", f"{name}={_saved_model(variant, name, arrays, folder)}"]
+    _run_tool(["--out", str(folder), *words, *_option_words(options)])
+    claims = [Claim(**entry) for entry in json.loads((folder / "claims.json").read_text(encoding="utf-8"))]
+    return Assessment(folder, pd.read_csv(folder / "rows.csv"), claims)
+
+
+def _option_words(options: Mapping[str, Any]) -> list[str]:
+    """Return keyword arguments as words of the command line; True is a flag, and False says nothing."""
+    words: list[str] = []
     for option, value in options.items():
-        words = [f"--{option.replace('_', '-')}"]
-        command += words if value is True else [*words, str(value)] if value is not False else []
-    stages = str(STAGES)
-    paths = os.pathsep.join(filter(None, [stages, os.environ.get("PYTHONPATH")]))
+        flag = f"--{option.replace('_', '-')}"
+        words += [flag] if value is True else [flag, str(value)] if value is not False else []
+    return words
+
+
+def _run_tool(words: list[str]) -> None:
+    """Run the tool in a process of its own; raises `UserError` with its last line if it fails."""
+    command = [sys.executable, "-m", "sustainable.tools.assess", *words]
+    paths = os.pathsep.join(filter(None, [str(STAGES), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
-        raise UserError(
-            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process was killed"
-        )
-    claims = [Claim(**entry) for entry in json.loads((folder / "claims.json").read_text(encoding="utf-8"))]
-    return Assessment(folder, pd.read_csv(folder / "rows.csv"), claims)
+        lines = done.stderr.strip().splitlines()
+        raise UserError(lines[-1] if lines else "the process was killed")
 
 
 def _saved_inputs(inputs: Any, folder: Path) -> Path:

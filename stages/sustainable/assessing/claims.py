@@ -1,10 +1,10 @@
 """The claims of an assessment: statements with a rule that decides them, as in the paper."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import partial
 
-from sustainable.assessing.results import CLOCK, Line, Results
+from sustainable.assessing.results import CLOCK, AssessedRow, AssessedModel
 from sustainable.assessing.windows import BASELINE
 from sustainable.reporting.declaration import EXACT_COUNT, Claim
 from sustainable.reporting.forecasting.results import Comparison
@@ -12,7 +12,7 @@ from sustainable.reporting.formats import MISSING, difference_text, percent, sma
 from sustainable.statistics import CONFIRMED, NOT_TESTABLE, REFUTED, noise_floor
 
 
-def claims_of(results: Results) -> list[Claim]:
+def claims_of(results: AssessedModel) -> list[Claim]:
     """Return all claims, with verdicts that their rules compute."""
     rows = [line for key, line in results.lines.items() if key != BASELINE]
     claims = [*_changes(results), *(_cpu_time(results, line) for line in rows if line.verdict)]
@@ -26,15 +26,11 @@ def _numbered(claims: list[Claim]) -> list[Claim]:
     numbered = []
     for claim in claims:
         seen[claim.id] = seen.get(claim.id, 0) + 1
-        numbered.append(Claim(**{**_fields(claim), "id": f"{claim.id}{seen[claim.id]}"}))
+        numbered.append(replace(claim, id=f"{claim.id}{seen[claim.id]}"))
     return numbered
 
 
-def _fields(claim: Claim) -> Mapping[str, Any]:
-    return {name: getattr(claim, name) for name in claim.__dataclass_fields__}
-
-
-def _changes(results: Results) -> Iterator[Claim]:
+def _changes(results: AssessedModel) -> Iterator[Claim]:
     for change in results.changes.values():
         yield Claim(
             id="M",
@@ -47,7 +43,7 @@ def _changes(results: Results) -> Iterator[Claim]:
         )
 
 
-def _cpu_time(results: Results, line: Line) -> Claim:
+def _cpu_time(results: AssessedModel, line: AssessedRow) -> Claim:
     compared, twin = line.to_baseline, results.twin.to_baseline.ratio
     floor = percent(noise_floor(twin)) if twin else MISSING
     reason = (
@@ -73,7 +69,7 @@ def _clean(compared: Comparison) -> str:
     return small_ratio_text(compared.clean) if compared.clean else "too few are left"
 
 
-def _quality(results: Results, line: Line) -> Claim:
+def _quality(results: AssessedModel, line: AssessedRow) -> Claim:
     quality = line.quality
     assert quality is not None
     if quality.measure == "accuracy":
@@ -91,24 +87,21 @@ def _quality(results: Results, line: Line) -> Claim:
     )
 
 
-def _energies(results: Results, rows: list[Line]) -> Iterator[Claim]:
+def _energies(results: AssessedModel, rows: list[AssessedRow]) -> Iterator[Claim]:
     """Yield one claim per row if a counter was read; otherwise one claim that is not testable."""
+    declared = partial(Claim, id="E", rule="decided as for CPU time, from a hardware counter only")
     judged = [line for line in rows if line.energy_verdict]
     if judged and all(line.energy_verdict == NOT_TESTABLE for line in judged):
-        yield Claim(
-            id="E",
+        yield declared(
             statement="A call takes less energy than one of the baseline",
-            rule="decided as for CPU time, from a hardware counter only",
             verdict=NOT_TESTABLE,
             reason=f"Energy was not measured: {results.meter_reason}.",
             evidence=results.evidence or "none",
         )
         return
     for line in judged:
-        yield Claim(
-            id="E",
+        yield declared(
             statement=f"A call of {line.key} takes less energy than one of the baseline",
-            rule="decided as for CPU time, from a hardware counter only",
             verdict=line.energy_verdict,
             reason=f"Ratio {small_ratio_text(line.energy.ratio)}.",
             evidence=results.evidence,

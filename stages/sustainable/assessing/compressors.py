@@ -53,7 +53,7 @@ def build_module(name: str) -> nn.Module:
     return _module_from(name, load_function(name))
 
 
-def compressed(name: str, module: nn.Module) -> nn.Module:
+def apply_compressor(name: str, module: nn.Module) -> nn.Module:
     """Return what a compressor makes of a copy of `module`."""
     return _module_from(name, load_function(name), copy.deepcopy(module))
 

@@ -42,7 +42,7 @@ def cut_examples(
 
     Examples that do not fill a last call are left out. Raises `UserError` if the arrays do not fit the model.
     """
-    ordered = in_order(model, arrays, source)
+    ordered = fit_inputs(model, arrays, source)
     counts = {len(array) if array.ndim else 0 for array in ordered.values()}
     if len(counts) != 1 or not min(counts):
         shapes = ", ".join(f"{name} {array.shape}" for name, array in ordered.items())
@@ -60,7 +60,7 @@ def cut_examples(
     return Examples(batches, list(ordered), size)
 
 
-def in_order(model: Model, arrays: Mapping[str, np.ndarray], source: Path) -> dict[str, np.ndarray]:
+def fit_inputs(model: Model, arrays: Mapping[str, np.ndarray], source: Path) -> dict[str, np.ndarray]:
     """Return the arrays in the order of the model's inputs, in its types: by name, or by their order."""
     specs = model.inputs
     if specs is None:  # TorchScript states neither names nor types

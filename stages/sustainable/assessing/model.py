@@ -16,7 +16,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from sustainable.assessing.screening import kind_of, screen_exported_program, screen_torchscript
+from sustainable.assessing.screening import file_kind, screen_exported_program, screen_torchscript
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
 from sustainable.core.hashing import file_sha256
@@ -116,7 +116,7 @@ def load_model(path: Path, name: str, output: str | None = None) -> Model:
 
     Raises `UserError` if the file is missing, damaged, or could run code.
     """
-    kind = kind_of(path)
+    kind = file_kind(path)
     if kind == "stable-baselines3":
         raise UserError(
             f"{path}: a Stable-Baselines3 policy acts in an environment; name it: ENVIRONMENT=CartPole-v1"

@@ -38,7 +38,7 @@ class Exported:
     cpu_s: float = 0.0
 
 
-def to_onnx(model: Model, batch: Batch, cache: Path) -> Exported:
+def export_onnx(model: Model, batch: Batch, cache: Path) -> Exported:
     """Return the model as ONNX; an export is stored in the folder `cache`, with its CPU time.
 
     Raises `CompressionError` if PyTorch cannot export it.

@@ -2,9 +2,10 @@
 
 import base64
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from sustainable.assessing.changes import Counts
-from sustainable.assessing.results import CLOCK, Line, Results
+from sustainable.assessing.results import CLOCK, AssessedRow, AssessedModel
 from sustainable.assessing.windows import BASELINE
 from sustainable.core.files import write_json, write_rows, write_text
 from sustainable.reporting import formats
@@ -26,39 +27,61 @@ from sustainable.statistics import Ratio, noise_floor
 
 OWN_TEMPLATES = Path(__file__).parent
 FIGURE = "cpu_time"
+VERDICTS = "Claims, and the verdicts that their rules compute."
 ROW_HEIGHT_IN, MARGINS_IN = 0.26, 1.1
 
 
-def write_pages(
+def write_model_pages(
     folder: Path,
     templates: Path,
-    results: Results,
+    results: AssessedModel,
     claims: Sequence[Claim],
     host: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write rows.csv, claims.json, host.json, the LaTeX table, the figure and report.html into `folder`.
+    """Write the whole report of a model into `folder`, see `write_report`."""
+    twin = results.twin.to_baseline.ratio
+    shown = {"results": results, "host": host, "noise_floor": noise_floor(twin) if twin else None}
+    tables, figure = tables_of(results, claims), _ratios_figure(results)
+    write_tables(folder, claims, host, rows)
+    write_report(folder, templates, "report.html.j2", tables, "rows", figure, results.stamp, shown)
 
-    `templates`: the folder of this project's templates, from which tables are typeset.
-    """
-    tables = {table.name: table for table in tables_of(results, claims)}
+
+def write_tables(
+    folder: Path, claims: Sequence[Claim], host: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write rows.csv, claims.json and host.json into `folder`."""
     write_rows(folder / "rows.csv", rows)
-    write_json(folder / "claims.json", [plain(asdict(claim)) for claim in claims])
-    write_json(folder / "host.json", plain(host))
-    save_figures({FIGURE: ratios_figure(results)}, folder, "not evidence" if results.stamp else "")
-    write_text(folder / "table.tex", latex_table(templates, tables["rows"]))
-    shown = {
-        "stamp": results.stamp,
-        "results": results,
-        "tables": {name: table.on("html") for name, table in tables.items()},
-        "host": host,
+    write_json(folder / "claims.json", [for_json(asdict(claim)) for claim in claims])
+    write_json(folder / "host.json", for_json(host))
+
+
+def write_report(
+    folder: Path,
+    templates: Path,
+    template: str,
+    tables: Sequence[ReportTable],
+    main: str,
+    figure: Figure,
+    stamp: str,
+    shown: Mapping[str, Any],
+) -> None:
+    """Write the figure, the table `main` as LaTeX, and report.html into `folder`; no table without rows.
+
+    `templates`: the folder of this project's templates, from which tables are typeset. `shown`: other values
+    of the template.
+    """
+    save_figures({FIGURE: figure}, folder, "not evidence" if stamp else "")
+    by_name = {table.name: table for table in tables if table.rows}
+    write_text(folder / "table.tex", latex_table(templates, by_name[main]))
+    printed = {
+        "stamp": stamp,
         "clock": CLOCK,
-        "noise_floor": noise_floor(results.twin.to_baseline.ratio)
-        if results.twin.to_baseline.ratio
-        else None,
+        "tables": {name: table.on("html") for name, table in by_name.items()},
         "picture": base64.b64encode((folder / f"{FIGURE}.png").read_bytes()).decode(),
     }
-    write_text(folder / "report.html", render_html([OWN_TEMPLATES, templates], "report.html.j2", shown))
+    page = render_html([OWN_TEMPLATES, templates], template, {**shown, **printed})
+    write_text(folder / "report.html", page)
 
 
 def latex_table(templates: Path, table: ReportTable) -> str:
@@ -67,24 +90,21 @@ def latex_table(templates: Path, table: ReportTable) -> str:
     return render_latex(templates, "table.tex.j2", {"table": shown, "alignment": Latex(shown.alignment)})
 
 
-def tables_of(results: Results, claims: Sequence[Claim]) -> list[ReportTable]:
-    """Declare all tables; those without rows are left out."""
-    tables = [
-        claims_table(
-            "claims", "Claims, and the verdicts that their rules compute.", claims, ("Claim", "Reason")
-        ),
-        rows_table(results),
-        quality_table(results),
-        models_table(results),
-        changes_table(results),
-        latency_table(results),
-        break_even_table(results),
-        refused_table(results),
+def tables_of(results: AssessedModel, claims: Sequence[Claim]) -> list[ReportTable]:
+    """Declare all tables."""
+    return [
+        claims_table("claims", VERDICTS, claims, ("Claim", "Reason")),
+        _rows_table(results),
+        _quality_table(results),
+        _models_table(results),
+        _changes_table(results),
+        _latency_table(results),
+        _break_even_table(results),
+        refused_table((refusal.key, refusal.reason) for refusal in results.refused),
     ]
-    return [table for table in tables if table.rows]
 
 
-def rows_table(results: Results) -> ReportTable:
+def _rows_table(results: AssessedModel) -> ReportTable:
     """Declare the main table: the CPU time of a call in every row."""
     caption = (
         f"CPU time of one call with {results.batch_size} example(s), in {results.blocks} randomised blocks: "
@@ -97,10 +117,23 @@ def rows_table(results: Results) -> ReportTable:
     columns = [
         Column("Row", of=lambda line: line.key),
         Column("ms per call", format=formats.small_ratio_text, of=lambda line: line.cpu_time_ms),
-        Column("to baseline", format=formats.small_ratio_text, of=_unless_baseline(_ratio)),
+        Column(
+            "to baseline",
+            format=formats.small_ratio_text,
+            of=_unless_baseline(attrgetter("to_baseline.ratio")),
+        ),
         Column("to fastest", format=formats.small_ratio_text, of=partial(_to_fastest, results.fastest)),
-        Column("Detectable", format=formats.percent, of=_unless_baseline(_detectable, BLANK)),
-        Column("p (Holm)", format=formats.p_value, of=_unless_baseline(_p_holm, BLANK), page="html"),
+        Column(
+            "Detectable",
+            format=formats.percent,
+            of=_unless_baseline(attrgetter("to_baseline.detectable"), BLANK),
+        ),
+        Column(
+            "p (Holm)",
+            format=formats.p_value,
+            of=lambda line: BLANK if line.p_holm is None else line.p_holm,
+            page="html",
+        ),
         Column("of ceiling", format=formats.ceiling_share, of=lambda line: line.attained),
         Column("less CPU time", format=VerdictText, of=lambda line: line.verdict or BLANK),
         Column("Flagged", format=str, of=lambda line: line.flagged, page="html"),
@@ -109,7 +142,7 @@ def rows_table(results: Results) -> ReportTable:
     return ReportTable("rows", caption, columns, rows, stamp=results.stamp)
 
 
-def _twin_row(results: Results, columns: Sequence[Column]) -> list[Row]:
+def _twin_row(results: AssessedModel, columns: Sequence[Column]) -> list[Row]:
     (row,) = rows_of([results.twin], columns)
     return [Row(["baseline again (A/A)", *row.values[1:]], rule=True)]
 
@@ -118,23 +151,11 @@ def _unless_baseline(of: Any, instead: Any = UNCHANGED) -> Any:
     return lambda line: instead if line.key == BASELINE else of(line)
 
 
-def _ratio(line: Line) -> Any:
-    return line.to_baseline.ratio
-
-
-def _to_fastest(fastest: str, line: Line) -> Any:
+def _to_fastest(fastest: str, line: AssessedRow) -> Any:
     return UNCHANGED if line.key == fastest else line.to_fastest
 
 
-def _detectable(line: Line) -> Any:
-    return line.to_baseline.detectable
-
-
-def _p_holm(line: Line) -> Any:
-    return line.p_holm if line.p_holm is not None else BLANK
-
-
-def quality_table(results: Results) -> ReportTable:
+def _quality_table(results: AssessedModel) -> ReportTable:
     """Declare the table of accuracy or error; it has no rows without a target."""
     scored = [line for line in results.lines.values() if line.quality]
     measure = scored[0].quality.measure if scored and scored[0].quality else ""
@@ -159,7 +180,11 @@ def quality_table(results: Results) -> ReportTable:
     return ReportTable("quality", caption, columns, rows_of(scored, columns))
 
 
-def models_table(results: Results) -> ReportTable:
+def _operations(line: AssessedRow) -> Any:
+    return NOT_AVAILABLE if line.counts.flops is None else line.counts.flops
+
+
+def _models_table(results: AssessedModel) -> ReportTable:
     """Declare the table of what can be counted without measuring."""
     caption = (
         "What can be counted. Disagreement: the largest difference of an output from the model's own "
@@ -172,17 +197,13 @@ def models_table(results: Results) -> ReportTable:
         counted("Parameters", of=lambda line: line.counts.parameters),
         counted("not zero", of=lambda line: line.counts.nonzero),
         counted("bytes loaded", of=lambda line: line.size_bytes),
-        counted("Operations", of=lambda line: _or_missing(line.counts.flops)),
+        counted("Operations", of=_operations),
         Column("Disagreement", format=lambda value: f"{value:.1e}", of=lambda line: line.difference),
     ]
     return ReportTable("models", caption, columns, rows_of(results.lines.values(), columns))
 
 
-def _or_missing(value: Any) -> Any:
-    return NOT_AVAILABLE if value is None else value
-
-
-def changes_table(results: Results) -> ReportTable:
+def _changes_table(results: AssessedModel) -> ReportTable:
     """Declare the table of what each variant changed; it has no rows without variants."""
     caption = "What each variant changed, compared with the baseline by parameter, byte and output."
     counts: Sequence[tuple[str, Any]] = (
@@ -209,7 +230,7 @@ def _before_after(count: Any, change: Any) -> str:
     return f"{after} (unchanged)" if before == after else f"{before} to {after}"
 
 
-def latency_table(results: Results) -> ReportTable:
+def _latency_table(results: AssessedModel) -> ReportTable:
     """Declare the table of latencies."""
     caption = "Wall time of single calls in ms, timed apart from the windows with no meter running."
     milliseconds = partial(Column, format=formats.significant)
@@ -222,7 +243,7 @@ def latency_table(results: Results) -> ReportTable:
     return ReportTable("latency", caption, columns, rows_of(results.lines.values(), columns))
 
 
-def break_even_table(results: Results) -> ReportTable:
+def _break_even_table(results: AssessedModel) -> ReportTable:
     """Declare the table of calls after which a row has repaid what it cost to make."""
     at = f", and days at {results.rate:g} requests per second" if results.rate else ""
     caption = (
@@ -240,7 +261,7 @@ def break_even_table(results: Results) -> ReportTable:
     return ReportTable("break_even", caption, columns, rows_of(lines, columns))
 
 
-def _calls(line: Line) -> str:
+def _calls(line: AssessedRow) -> str:
     found = line.break_even
     assert found is not None
     if found.inferences is None or found.low is None or found.high is None:
@@ -248,22 +269,19 @@ def _calls(line: Line) -> str:
     return f"{found.inferences:,.0f} [{found.low:,.0f}, {found.high:,.0f}]"
 
 
-def _days(rate: float | None, line: Line) -> str:
+def _days(rate: float | None, line: AssessedRow) -> str:
     days = line.days(rate) if rate else None
     return formats.MISSING if days is None else formats.significant(days)
 
 
-def refused_table(results: Results) -> ReportTable:
-    """Declare the table of rows that could not be measured."""
-    columns = [
-        Column("Row", of=lambda refusal: refusal.key),
-        Column("why it was not measured", width=0.7, of=lambda refusal: refusal.reason),
-    ]
+def refused_table(refused: Iterable[tuple[str, str]]) -> ReportTable:
+    """Declare the table of rows that could not be measured, each with the reason."""
+    columns = (Column("Row"), Column("why it was not measured", width=0.7))
     caption = "Rows that were refused; the others are not affected."
-    return ReportTable("refused", caption, columns, rows_of(results.refused, columns))
+    return ReportTable("refused", caption, columns, [Row(pair) for pair in refused])
 
 
-def ratios_figure(results: Results) -> Figure:
+def _ratios_figure(results: AssessedModel) -> Figure:
     """Plot the CPU time of every row relative to the baseline."""
     twin = results.twin.to_baseline.ratio
     ratios = {line.key: line.to_baseline.ratio for line in results.lines.values() if line.key != BASELINE}
@@ -303,12 +321,12 @@ def _label_ratios(axis: Any) -> None:
     axis.minorticks_off()
 
 
-def plain(value: Any) -> Any:
+def for_json(value: Any) -> Any:
     """Return `value` with what JSON has: no NumPy numbers, no infinity."""
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {str(key): for_json(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
+        return [for_json(entry) for entry in value]
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return None
     return value.item() if hasattr(value, "item") else value

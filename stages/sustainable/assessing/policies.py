@@ -1,8 +1,7 @@
 """Assess a policy of one's own while it acts in an environment, with the windows of study B."""
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ import pandas as pd
 
 from sustainable import statistics
 from sustainable.assessing.actors import Activation, own_policies
-from sustainable.assessing.page import OWN_TEMPLATES, latex_table, plain, ratio_points_figure
+from sustainable.assessing.page import VERDICTS, ratio_points_figure, refused_table, write_report
+from sustainable.assessing.page import write_tables
 from sustainable.assessing.results import CLOCK, by_configuration, table_of
 from sustainable.assessing.run import ROOT, refuse_old_processors
-from sustainable.assessing.settings import WINDOWS, Mode
+from sustainable.assessing.settings import MODES, Mode
 from sustainable.assessing.windows import BASELINE, TWIN
 from sustainable.core.errors import UserError
-from sustainable.core.files import write_json, write_rows, write_text
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import read_section
@@ -32,17 +31,8 @@ from sustainable.reporting import formats
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.results import Comparison, compare_outcome
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.style import save_figures
-from sustainable.reporting.tables import (
-    BLANK,
-    UNCHANGED,
-    Column,
-    ReportTable,
-    VerdictText,
-    claims_table,
-    rows_of,
-)
-from sustainable.reporting.templates import render_html
+from sustainable.reporting.tables import BLANK, UNCHANGED, Column, ReportTable, VerdictText, claims_table
+from sustainable.reporting.tables import rows_of
 from sustainable.statistics import Estimate
 
 STEP, CALL = "cpu_time_per_step_us", "policy_us"
@@ -53,7 +43,7 @@ KEPT = 0.9
 
 
 @dataclass(frozen=True)
-class PolicyLine:
+class AssessedPolicy:
     """One configuration."""
 
     key: str
@@ -74,7 +64,7 @@ class PolicyResults:
 
     environment: str
     actor: str
-    lines: Sequence[PolicyLine]  # the baseline first, without its twin
+    lines: Sequence[AssessedPolicy]  # the baseline first, without its twin
     blocks: int
     minimum_blocks: int
     flagged: int
@@ -103,27 +93,16 @@ def assess_policy(
     """
     refuse_old_processors()
     parameters = read_section(ROOT / "params.yaml", "report", ReportParameters)
-    declared = asdict(WINDOWS[mode])
-    windows = EpisodesParameters(**declared, timed_steps=TIMED_STEPS)
+    windows = EpisodesParameters(**asdict(MODES[mode]), timed_steps=TIMED_STEPS)
     threads = settle(windows.threads)
     environment = make_environment(environment_name)
     own = own_policies(path, environment, activation, observation_statistics, out / "cache")
     if BASELINE not in own.policies:
         raise UserError(f"{path}: {own.refused[BASELINE]}")
-    minutes = 2.5 * windows.blocks * (len(own.policies) + 1) * windows.window_s / 60
-    print(
-        f"forecast: {windows.blocks} blocks of {len(own.policies)} configurations, about "
-        f"{minutes:.1f} minutes on an idle machine",
-        flush=True,
-    )
     identity = fingerprint([asdict(windows), environment_name, file_sha256(path), sorted(own.policies)])
     journal = RowJournal(out / "journal.jsonl", identity)
     measurement = Measurement({environment_name: environment}, {0: own.policies}, windows, ClockMeter)
-    try:
-        measure_episodes(measurement, journal)
-    except EnvironmentFault as fault:
-        raise UserError(str(fault)) from None
-    rows = [named(row) for row in last_tries(journal.rows[1:])]
+    rows = _measured_rows(measurement, journal)
     results = policy_results(rows, environment_name, own.description, own.refused, parameters)
     host = describe_host() | threads | {"environment": environment_name, "policy_sha256": file_sha256(path)}
     write_policy_pages(out, ROOT / "paper/templates", results, host, rows)
@@ -131,7 +110,23 @@ def assess_policy(
     return results
 
 
-def named(row: Mapping[str, Any]) -> dict[str, Any]:
+def _measured_rows(measurement: Measurement, journal: RowJournal) -> list[dict[str, Any]]:
+    """Print the forecast, measure, and return the rows; raises `UserError` if the environment fails."""
+    windows, count = measurement.parameters, len(measurement.replicas[0])
+    minutes = 2.5 * windows.blocks * (count + 1) * windows.window_s / 60
+    print(
+        f"forecast: {windows.blocks} blocks of {count} configurations, about {minutes:.1f} minutes on an "
+        "idle machine",
+        flush=True,
+    )
+    try:
+        measure_episodes(measurement, journal)
+    except EnvironmentFault as fault:
+        raise UserError(str(fault)) from None
+    return [_row_of(row) for row in last_tries(journal.rows[1:])]
+
+
+def _row_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a measured row with a name for the idle window, and without the columns of several seeds."""
     kept = {name: value for name, value in row.items() if name not in ("place", "training_seed")}
     return kept | {"configuration": row["configuration"] or IDLE}
@@ -166,7 +161,7 @@ def policy_results(
 
 def _line(
     key: str, cells: Mapping[str, pd.DataFrame], enough: bool, parameters: ReportParameters
-) -> PolicyLine:
+) -> AssessedPolicy:
     own, base, twin = cells[key], cells[BASELINE], cells[TWIN]
     step, call = (compare_outcome(own, base, twin, outcome, parameters) for outcome in (STEP, CALL))
     control = compare_outcome(twin, base, twin, STEP, parameters).ratio
@@ -177,7 +172,7 @@ def _line(
         verdict = statistics.verdict_on_ratio(step.ratio, control, "lower")
     allowed = (1 - KEPT) * abs(float(base["return_mean"].mean()))
     first = own.iloc[0]
-    return PolicyLine(
+    return AssessedPolicy(
         key=key,
         labels={name: first[name] for name in ("runtime", "precision", "size_bytes", "weights_sha256")},
         step_us=float(np.exp(np.log(own[STEP]).mean())),
@@ -202,38 +197,41 @@ def kept_verdict(lost: Estimate | None, allowed: float, enough: bool) -> str:
 
 def policy_claims(results: PolicyResults) -> list[Claim]:
     """Return two claims per configuration: on the cost of a step, and on the return."""
-    claims = []
     note = f"{results.stamp}. " if results.stamp else ""
     judged = [line for line in results.lines if line.verdict]
-    for place, line in enumerate(judged, start=1):
-        claims.append(
-            Claim(
-                id=f"T{place}",
-                statement=f"A step of {line.key} takes less CPU time than one of the baseline",
-                rule="decided if the interval excludes 1 and the ratio is beyond the noise floor",
-                verdict=line.verdict,
-                reason=f"{note}Step {formats.small_ratio_text(line.step.ratio)}, a call of the policy "
-                f"{formats.small_ratio_text(line.call.ratio)}.",
-                evidence=CLOCK,
-                values={"step": asdict(line.step), "call": asdict(line.call)},
-            )
-        )
-    for place, line in enumerate(judged, start=1):
-        claims.append(
-            Claim(
-                id=f"R{place}",
-                statement=f"{line.key} keeps {formats.declared_percent(KEPT)} of the baseline's return",
-                rule="confirmed if the whole interval of the loss lies within that, refuted if outside",
-                verdict=line.kept_verdict,
-                reason=f"{note}Difference {formats.difference_text(line.lost)}, over the same episodes.",
-                evidence="returns of whole episodes",
-                values={"difference": None if line.lost is None else asdict(line.lost)},
-            )
-        )
-    return claims
+    return [
+        replace(claim, id=f"{claim.id}{place}", reason=f"{note}{claim.reason}")
+        for claim_on in (_step_claim, _return_claim)
+        for place, claim in enumerate(map(claim_on, judged), start=1)
+    ]
 
 
-def policies_table(results: PolicyResults) -> ReportTable:
+def _step_claim(line: AssessedPolicy) -> Claim:
+    step, call = (formats.small_ratio_text(compared.ratio) for compared in (line.step, line.call))
+    return Claim(
+        id="T",
+        statement=f"A step of {line.key} takes less CPU time than one of the baseline",
+        rule="decided if the interval excludes 1 and the ratio is beyond the noise floor",
+        verdict=line.verdict,
+        reason=f"Step {step}, a call of the policy {call}.",
+        evidence=CLOCK,
+        values={"step": asdict(line.step), "call": asdict(line.call)},
+    )
+
+
+def _return_claim(line: AssessedPolicy) -> Claim:
+    return Claim(
+        id="R",
+        statement=f"{line.key} keeps {formats.declared_percent(KEPT)} of the baseline's return",
+        rule="confirmed if the whole interval of the loss lies within that, refuted if outside",
+        verdict=line.kept_verdict,
+        reason=f"Difference {formats.difference_text(line.lost)}, over the same episodes.",
+        evidence="returns of whole episodes",
+        values={"difference": None if line.lost is None else asdict(line.lost)},
+    )
+
+
+def _policies_table(results: PolicyResults) -> ReportTable:
     """Declare the table of configurations."""
     caption = (
         f"CPU time of a step in {results.environment} and of a call of the policy alone, in microseconds, "
@@ -255,7 +253,7 @@ def policies_table(results: PolicyResults) -> ReportTable:
     return ReportTable("policies", caption, columns, rows_of(results.lines, columns), stamp=results.stamp)
 
 
-def _unless_first(line: PolicyLine, value: Any) -> Any:
+def _unless_first(line: AssessedPolicy, value: Any) -> Any:
     return UNCHANGED if line.key == BASELINE else value
 
 
@@ -266,33 +264,15 @@ def write_policy_pages(
     host: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write rows.csv, claims.json, host.json, the LaTeX table, the figure and report.html."""
-    claims, table = policy_claims(results), policies_table(results)
-    refused_columns = [
-        Column("Row", of=lambda pair: pair[0]),
-        Column("why it was not measured", of=lambda pair: pair[1]),
+    """Write the whole report of a policy into `folder`, see `write_report`."""
+    claims = policy_claims(results)
+    tables = [
+        claims_table("claims", VERDICTS, claims, ("Claim", "Reason")),
+        _policies_table(results),
+        refused_table(results.refused.items()),
     ]
-    refused = ReportTable(
-        "refused", "Refused rows.", refused_columns, rows_of(results.refused.items(), refused_columns)
-    )
-    tables = {
-        "claims": claims_table(
-            "claims", "Claims, and the verdicts of their rules.", claims, ("Claim", "Reason")
-        ),
-        "policies": table,
-    } | ({"refused": refused} if results.refused else {})
-    write_rows(folder / "rows.csv", rows)
-    write_json(folder / "claims.json", [plain(asdict(claim)) for claim in claims])
-    write_json(folder / "host.json", plain(host))
     ratios = {line.key: line.step.ratio for line in results.lines if line.verdict}
     figure = ratio_points_figure(ratios, ratios, results.noise_floor, STEP_LABEL)
-    save_figures({"cpu_time": figure}, folder, "not evidence" if results.stamp else "")
-    write_text(folder / "table.tex", latex_table(templates, table))
-    shown = {
-        "stamp": results.stamp,
-        "policy": results,
-        "clock": CLOCK,
-        "tables": {name: shown.on("html") for name, shown in tables.items()},
-        "picture": base64.b64encode((folder / "cpu_time.png").read_bytes()).decode(),
-    }
-    write_text(folder / "report.html", render_html([OWN_TEMPLATES, templates], "policy.html.j2", shown))
+    shown = {"policy": results}
+    write_tables(folder, claims, host, rows)
+    write_report(folder, templates, "policy.html.j2", tables, "policies", figure, results.stamp, shown)

@@ -10,11 +10,11 @@ import pandas as pd
 from sustainable import statistics
 from sustainable.assessing.changes import Change, Counts
 from sustainable.assessing.quality import Quality
-from sustainable.assessing.runtimes import Deployment, Refusal
+from sustainable.assessing.runtimes import DeployedModel, Refusal
 from sustainable.assessing.windows import BASELINE, TWIN
 from sustainable.energy.meter import carries_energy_claims
 from sustainable.measuring.roofline import Roofline
-from sustainable.reporting.forecasting.results import Comparison, compare_outcome
+from sustainable.reporting.forecasting.results import Comparison, adjusted_by_holm, compare_outcome
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import BreakEven, Estimate, Ratio
 
@@ -25,7 +25,7 @@ CLOCK = "CPU time, by the clock"
 
 
 @dataclass(frozen=True)
-class Line:
+class AssessedRow:
     """One measured row."""
 
     key: str
@@ -56,11 +56,11 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Results:
+class AssessedModel:
     """Everything that the pages print."""
 
-    lines: Mapping[str, Line]  # the baseline first, without its twin
-    twin: Line
+    lines: Mapping[str, AssessedRow]  # the baseline first, without its twin
+    twin: AssessedRow
     changes: Mapping[str, Change]
     refused: Sequence[Refusal]
     blocks: int
@@ -109,7 +109,7 @@ def by_configuration(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def fastest_runtime(rows: Mapping[str, pd.DataFrame], deployments: Mapping[str, Deployment]) -> str:
+def fastest_runtime(rows: Mapping[str, pd.DataFrame], deployments: Mapping[str, DeployedModel]) -> str:
     """Return the configuration of the unconverted baseline with the least CPU time.
 
     Comparing with it avoids speed-ups over a weak baseline only.
@@ -126,7 +126,7 @@ class Context:
     """What every line is computed from."""
 
     rows: Mapping[str, pd.DataFrame]
-    deployments: Mapping[str, Deployment]
+    deployments: Mapping[str, DeployedModel]
     counts: Mapping[str, Counts]  # by model
     changes: Mapping[str, Change]  # by model
     qualities: Mapping[str, Quality]
@@ -147,7 +147,7 @@ class Context:
         return change is None or not change.same_model
 
 
-def lines_of(context: Context) -> dict[str, Line]:
+def assessed_rows(context: Context) -> dict[str, AssessedRow]:
     """Return one line per configuration, the A/A twin among them."""
     fastest = fastest_runtime(context.rows, context.deployments)
     keys = [BASELINE, TWIN, *(key for key in context.deployments if key != BASELINE)]
@@ -161,8 +161,7 @@ def lines_of(context: Context) -> dict[str, Line]:
         for key in keys
     }
     tested = {key: own[CPU_TIME].p for key, own in compared.items() if context.judges(key)}
-    family = {key: p for key, p in tested.items() if p is not None}
-    adjusted = dict(zip(family, statistics.holm(list(family.values())), strict=True))
+    adjusted = adjusted_by_holm(tested)
     return {key: _line(key, context, compared, fastest, adjusted.get(key)) for key in keys}
 
 
@@ -172,17 +171,13 @@ def _line(
     compared: Mapping[str, Mapping[str, Comparison]],
     fastest: str,
     p_holm: float | None,
-) -> Line:
+) -> AssessedRow:
     deployment = context.deployments[BASELINE if key == TWIN else key]
     rows, target, counts = context.rows[key], deployment.target, context.counts[deployment.model.name]
-    logs = statistics.student_interval(np.log(rows[CPU_TIME]), context.parameters.confidence)
-    assert logs is not None  # there are at least two blocks
-    mean, low, high = (float(np.exp(value)) for value in (logs.estimate, logs.low, logs.high))
-    cost = Estimate(mean, low, high, logs.n)
-    judged = context.judges(key)
+    cost, judged = _geometric_mean(rows[CPU_TIME], context.parameters.confidence), context.judges(key)
     twin, times, energy = compared[TWIN], compared[key][CPU_TIME], compared[key][ENERGY]
     invested = context.invested_cpu_s.get(key, 0.0)
-    return Line(
+    return AssessedRow(
         key=key,
         model=deployment.model.name,
         runtime=target.runtime,
@@ -204,6 +199,13 @@ def _line(
         flagged=int(rows["flags"].notna().sum()),
         p_holm=p_holm,
     )
+
+
+def _geometric_mean(values: pd.Series, confidence: float) -> Estimate:
+    logs = statistics.student_interval(np.log(values), confidence)
+    assert logs is not None  # there are at least two blocks
+    mean, low, high = (float(np.exp(value)) for value in (logs.estimate, logs.low, logs.high))
+    return Estimate(mean, low, high, logs.n)
 
 
 def _verdict(ratio: Ratio | None, twin: Ratio | None, enough: bool) -> str:

@@ -11,19 +11,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sustainable.assessing.changes import Change, Counts, change_of
-from sustainable.assessing.compressors import build_module, compressed
-from sustainable.assessing.examples import Examples, in_order
+from sustainable.assessing.compressors import build_module, apply_compressor
+from sustainable.assessing.examples import Examples, fit_inputs
 from sustainable.assessing.model import Batch, Model, from_module, load_model
 from sustainable.assessing.onnx_forms import onnx_flops
-from sustainable.assessing.runtimes import (
-    Deployment,
-    Limits,
-    Refusal,
-    Target,
-    deploy,
-    deploy_native,
-    targets_of,
-)
+from sustainable.assessing.runtimes import DeployedModel, Limits, Refusal, Target, deploy_converted
+from sustainable.assessing.runtimes import deploy_native, targets_of
 from sustainable.assessing.settings import AssessSettings
 from sustainable.assessing.windows import BASELINE
 from sustainable.core.errors import UserError
@@ -48,7 +41,7 @@ class Request:
 class Rows:
     """The rows of an assessment while they are prepared."""
 
-    deployments: dict[str, Deployment] = field(default_factory=dict)
+    deployments: dict[str, DeployedModel] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
     invested_cpu_s: dict[str, float] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
@@ -89,13 +82,13 @@ def _add(
     target: Target,
     examples: Examples,
     limits: Limits,
-    native: Deployment,
+    native: DeployedModel,
     cache: Path,
     invested_cpu_s: float = 0.0,
 ) -> None:
     """Deploy one more row, or add it to those that are refused."""
     print(f"deploying {key}", flush=True)
-    row = deploy(model, key, target, examples, limits, native, cache)
+    row = deploy_converted(model, key, target, examples, limits, native, cache)
     if isinstance(row, Refusal):
         print(f"refused: {key}: {row.reason}", flush=True)
         rows.refused.append(row)
@@ -137,8 +130,8 @@ def deploy_variants(
 def _compress(model: Model, function: str, name: str, arrays: Mapping[str, np.ndarray]) -> Model:
     if not isinstance(model.module, nn.Module):
         raise UserError(f"{function}: a compressor takes an nn.Module, and {model.source} is {model.kind}")
-    ordered = in_order(model, arrays, Path(model.source))
-    module = compressed(function, model.module)
+    ordered = fit_inputs(model, arrays, Path(model.source))
+    module = apply_compressor(function, model.module)
     return from_module(module, name, function, first_examples(list(ordered.values())))
 
 
@@ -153,14 +146,26 @@ def _add_variant(
     start: float,
 ) -> None:
     """Deploy a variant in the runtimes of the baseline; one that changes nothing only in its own."""
-    settings, baseline = request.settings, rows.deployments[BASELINE]
+    settings = request.settings
     invested = settings.invested_cpu_s + (0.0 if is_file else time.process_time() - start)
-    in_order(model, dict(zip(examples.names, examples.batches[0], strict=True)), request.inputs)
+    fit_inputs(model, dict(zip(examples.names, examples.batches[0], strict=True)), request.inputs)
     if model.fixed_batch not in (None, examples.batch_size):
         raise UserError(f"{model.source}: it takes batches of {model.fixed_batch}, not {examples.batch_size}")
     key = f"{model.name}: {model.runtime}"
     native = deploy_native(model, key, examples, limits)
     rows.counts[model.name] = counts_of(model, examples)
+    change = _change_to(native, rows, is_file)
+    print(f"{model.name}: {change.sentence}", flush=True)
+    rows.changes[model.name], rows.deployments[key] = change, native
+    rows.invested_cpu_s[key] = invested + native.deploying_cpu_s
+    for target in [] if change.same_model else targets_of(model, settings.runtimes, False)[1:]:
+        name = f"{model.name}: {target.name}"
+        _add(rows, name, model, target, examples, limits, native, cache, invested)
+
+
+def _change_to(native: DeployedModel, rows: Rows, is_file: bool) -> Change:
+    """Return what a variant changed; raises `UserError` for a compressor that changed nothing."""
+    model, baseline = native.model, rows.deployments[BASELINE]
     change = change_of(
         model.name,
         rows.counts[BASELINE],
@@ -177,14 +182,7 @@ def _add_variant(
         raise UserError(
             f"{model.source}: its output has another shape than the baseline's; compare like with like"
         )
-    print(f"{model.name}: {change.sentence}", flush=True)
-    rows.changes[model.name], rows.deployments[key] = change, native
-    rows.invested_cpu_s[key] = invested + native.deploying_cpu_s
-    if change.same_model:
-        return
-    for target in targets_of(model, settings.runtimes, False)[1:]:
-        name = f"{model.name}: {target.name}"
-        _add(rows, name, model, target, examples, limits, native, cache, invested)
+    return change
 
 
 def counts_of(model: Model, examples: Examples) -> Counts:

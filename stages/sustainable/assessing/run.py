@@ -2,27 +2,21 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from sustainable.assessing.claims import claims_of
-from sustainable.assessing.examples import cut_examples, read_arrays, read_target
+from sustainable.assessing.examples import Examples, cut_examples, read_arrays, read_target
 from sustainable.assessing.model import Model
-from sustainable.assessing.page import write_pages
+from sustainable.assessing.page import write_model_pages
 from sustainable.assessing.quality import Quality, judge_quality, scores
-from sustainable.assessing.results import (
-    Context,
-    Results,
-    by_configuration,
-    fastest_runtime,
-    lines_of,
-    table_of,
-)
+from sustainable.assessing.results import Context, AssessedModel, by_configuration, fastest_runtime
+from sustainable.assessing.results import assessed_rows, table_of
 from sustainable.assessing.rows import Request, Rows, deploy_baseline, deploy_variants, open_model
-from sustainable.assessing.runtimes import Deployment, Limits, targets_of
+from sustainable.assessing.runtimes import DeployedModel, Limits, targets_of
 from sustainable.assessing.settings import LONGEST_CALL_S, METERING, AssessSettings
 from sustainable.assessing.windows import BASELINE, TWIN, Measured, measure
 from sustainable.core.errors import UserError
@@ -30,6 +24,7 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.journal import RowJournal
 from sustainable.core.parameters import read_section
 from sustainable.energy.choice import Chosen, choose_meter
+from sustainable.measuring.blocks import WindowParameters
 from sustainable.measuring.clock import ClockMeter
 from sustainable.measuring.cpu import instruction_sets
 from sustainable.measuring.host import describe_host
@@ -45,7 +40,17 @@ ROOFLINE_S, START_S, ROW_S, EXPORT_S = 15.0, 8.0, 3.0, 15.0
 ENGINES = ("torch", "onnx", "onnxruntime", "openvino", "numpy")
 
 
-def measure_and_report(request: Request, out: Path) -> Results:
+@dataclass(frozen=True)
+class PreparedRequest:
+    """What is measured, and what its outputs are compared with."""
+
+    baseline: Model
+    examples: Examples
+    target: np.ndarray | None
+    rows: Rows
+
+
+def measure_and_report(request: Request, out: Path) -> AssessedModel:
     """Assess a model and write the report into the folder `out`; a killed run continues with its journal.
 
     Raises `UserError` if the baseline cannot be measured; other rows are refused with the reason.
@@ -55,36 +60,47 @@ def measure_and_report(request: Request, out: Path) -> Results:
     settings = request.settings
     parameters = read_section(ROOT / "params.yaml", "report", ReportParameters)
     threads = settle(settings.threads)
-    arrays = read_arrays(request.inputs)
-    baseline = open_model(request.model, BASELINE, arrays, settings)
-    examples = cut_examples(baseline, arrays, request.inputs, settings.batch_size)
-    target = None if request.target is None else read_target(request.target, examples)
-    limits = Limits(settings.threads, LONGEST_CALL_S[settings.mode], target is not None)
-    announce(request, baseline)
-    rows = deploy_baseline(baseline, examples, limits, settings, out / "cache")
-    deploy_variants(rows, request, arrays, examples, limits, out / "cache")
-    qualities = judge_target(rows.deployments, target, settings, parameters)
+    prepared = _prepare(request, out / "cache")
+    rows = prepared.rows
+    qualities = judge_target(rows.deployments, prepared.target, settings, parameters)
     windows = settings.windows_for(len(rows.deployments) + 1)
     chosen = choose_counter(settings.energy)
-    identity = [asdict(settings), asdict(windows), _versions(), file_sha256(request.inputs)]
-    identity += [[key, row.model.identity, row.target.name] for key, row in rows.deployments.items()]
-    journal = RowJournal(out / "journal.jsonl", fingerprint(identity))
-    measured = measure(rows.deployments, examples, windows, chosen, journal)
+    journal = RowJournal(out / "journal.jsonl", _identity(request, windows, rows))
+    measured = measure(rows.deployments, prepared.examples, windows, chosen, journal)
     print("measuring the ceiling", flush=True)
-    roofline = measure_roofline()
-    table = by_configuration(table_of(measured.rows))
     context = Context(
-        table, rows.deployments, rows.counts, rows.changes, qualities,
-        measured.latency_ms, rows.invested_cpu_s, roofline, parameters,
+        by_configuration(table_of(measured.rows)), rows.deployments, rows.counts, rows.changes, qualities,
+        measured.latency_ms, rows.invested_cpu_s, measure_roofline(), parameters,
     )  # fmt: skip
-    results = results_of(context, rows, measured, chosen, settings, examples.batch_size, target is not None)
+    results = results_of(context, prepared, measured, chosen, settings)
     host = describe_host() | threads | {"versions": _versions(), "meter": chosen.name}
-    host |= {"meter_overhead_p95": measured.meter_overhead, "model": request.model, "sha256": baseline.sha256}
-    write_pages(out, ROOT / "paper/templates", results, claims_of(results), host, measured.rows)
+    host |= {"meter_overhead_p95": measured.meter_overhead}
+    host |= {"model": request.model, "sha256": prepared.baseline.sha256}
+    write_model_pages(out, ROOT / "paper/templates", results, claims_of(results), host, measured.rows)
     journal.discard()
     if results.contended:
         print(f"{results.flagged} of {results.windows} windows are flagged: measure again on an idle machine")
     return results
+
+
+def _prepare(request: Request, cache: Path) -> PreparedRequest:
+    """Load the model and its inputs, and deploy every row; files that it makes are in the folder `cache`."""
+    settings, arrays = request.settings, read_arrays(request.inputs)
+    baseline = open_model(request.model, BASELINE, arrays, settings)
+    examples = cut_examples(baseline, arrays, request.inputs, settings.batch_size)
+    target = None if request.target is None else read_target(request.target, examples)
+    limits = Limits(settings.threads, LONGEST_CALL_S[settings.mode], target is not None)
+    _announce(request, baseline)
+    rows = deploy_baseline(baseline, examples, limits, settings, cache)
+    deploy_variants(rows, request, arrays, examples, limits, cache)
+    return PreparedRequest(baseline, examples, target, rows)
+
+
+def _identity(request: Request, windows: WindowParameters, rows: Rows) -> str:
+    """The fingerprint of all that must be the same for a killed run to continue."""
+    identity = [asdict(request.settings), asdict(windows), _versions(), file_sha256(request.inputs)]
+    identity += [[key, row.model.identity, row.target.name] for key, row in rows.deployments.items()]
+    return fingerprint(identity)
 
 
 def refuse_old_processors() -> None:
@@ -97,7 +113,7 @@ def refuse_old_processors() -> None:
         )
 
 
-def announce(request: Request, baseline: Model) -> None:
+def _announce(request: Request, baseline: Model) -> None:
     """Print how long the assessment takes, roughly; it is known better once calls have been timed."""
     settings, variants = request.settings, len(request.variants) + len(request.compressors)
     rows = len(targets_of(baseline, settings.runtimes, True)) + 3 * variants
@@ -113,7 +129,7 @@ def announce(request: Request, baseline: Model) -> None:
 
 
 def judge_target(
-    deployments: Mapping[str, Deployment],
+    deployments: Mapping[str, DeployedModel],
     target: np.ndarray | None,
     settings: AssessSettings,
     parameters: ReportParameters,
@@ -146,18 +162,13 @@ def choose_counter(energy: bool) -> Chosen:
 
 
 def results_of(
-    context: Context,
-    rows: Rows,
-    measured: Measured,
-    chosen: Chosen,
-    settings: AssessSettings,
-    batch_size: int,
-    has_target: bool,
-) -> Results:
+    context: Context, prepared: PreparedRequest, measured: Measured, chosen: Chosen, settings: AssessSettings
+) -> AssessedModel:
     """Collect what the pages print."""
-    lines, parameters = lines_of(context), context.parameters
-    table = table_of(measured.rows)
-    return Results(
+    lines, parameters = assessed_rows(context), context.parameters
+    rows, table = prepared.rows, table_of(measured.rows)
+    margin = settings.margin or parameters.audited.accuracy_margin
+    return AssessedModel(
         lines={key: line for key, line in lines.items() if key != TWIN},
         twin=lines[TWIN],
         changes=rows.changes,
@@ -166,10 +177,10 @@ def results_of(
         minimum_blocks=parameters.minimum_blocks,
         flagged=int(table["flags"].notna().sum()),
         windows=len(table),
-        batch_size=batch_size,
+        batch_size=prepared.examples.batch_size,
         fastest=fastest_runtime(context.rows, rows.deployments),
         confidence=parameters.confidence,
-        margin=(settings.margin or parameters.audited.accuracy_margin) if has_target else None,
+        margin=None if prepared.target is None else margin,
         rate=settings.rate,
         meter=chosen.name,
         meter_reason=chosen.reason,

@@ -20,7 +20,13 @@ from torch.utils._pytree import tree_leaves
 
 from sustainable.assessing.examples import Examples
 from sustainable.assessing.model import Batch, Model
-from sustainable.assessing.onnx_forms import Exported, compute_precisions, float_products, to_int8, to_onnx
+from sustainable.assessing.onnx_forms import (
+    Exported,
+    compute_precisions,
+    float_products,
+    to_int8,
+    export_onnx,
+)
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.forecasting.compression.runtimes import LOGIT_TOLERANCE, OPENVINO_PRECISION
@@ -58,7 +64,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class DeployedModel:
     """One row: a model in a runtime and a precision, checked."""
 
     key: str
@@ -112,7 +118,7 @@ def targets_of(model: Model, chosen: Sequence[str], is_baseline: bool) -> list[T
     return [targets[0], *(target for target in targets[1:] if target.runtime in chosen)]
 
 
-def deploy_native(model: Model, key: str, examples: Examples, limits: Limits) -> Deployment:
+def deploy_native(model: Model, key: str, examples: Examples, limits: Limits) -> DeployedModel:
     """Deploy a model in its own runtime; raises `UserError` if that fails: nothing could be compared."""
     target = Target(model.runtime, stored_precision(model))
     try:
@@ -121,20 +127,31 @@ def deploy_native(model: Model, key: str, examples: Examples, limits: Limits) ->
         raise UserError(f"{model.source}: {error}") from None
 
 
-def deploy(
+def deploy_converted(
     model: Model,
     key: str,
     target: Target,
     examples: Examples,
     limits: Limits,
-    native: Deployment,
+    native: DeployedModel,
     cache: Path,
-) -> Deployment | Refusal:
+) -> DeployedModel | Refusal:
     """Deploy a model in another runtime, and compare its outputs with those of its own runtime."""
     try:
         return _deployed(model, key, target, examples, limits, native, cache)
     except CompressionError as error:
         return Refusal(key, model.name, target, str(error))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What two calls on the same inputs gave."""
+
+    session: Session
+    first: np.ndarray
+    second: np.ndarray
+    call_s: float  # wall time of the second call
+    deploying_cpu_s: float  # with the first call, which may still compile
 
 
 def _deployed(
@@ -143,34 +160,39 @@ def _deployed(
     target: Target,
     examples: Examples,
     limits: Limits,
-    native: Deployment | None,
+    native: DeployedModel | None,
     cache: Path,
-) -> Deployment:
+) -> DeployedModel:
+    trial = _try(model, target, examples.batches[0], limits.threads, cache)
+    check_output(trial.first, trial.second, examples.batch_size)
+    if trial.call_s > limits.call_s:
+        raise CompressionError(
+            f"one call takes {trial.call_s:.2g} s, and a window may hold calls of at most "
+            f"{limits.call_s:g} s; use a smaller batch size, or --thorough"
+        )
+    outputs = _outputs(trial.session, examples, limits.all_examples)
+    difference = 0.0 if native is None else disagreement(outputs, native.outputs, target)
+    times = trial.call_s, trial.deploying_cpu_s
+    return DeployedModel(key, model, target, trial.session, outputs, *times, difference)
+
+
+def _try(model: Model, target: Target, batch: Batch, threads: int, cache: Path) -> Trial:
+    """Load a model and call it twice; raises `CompressionError` if the runtime cannot do that."""
     try:
-        in_torch = target.runtime in TORCH_RUNTIMES
-        exported = None if in_torch else to_onnx(model, examples.batches[0], cache)
+        exported = None if target.runtime in TORCH_RUNTIMES else export_onnx(model, batch, cache)
         start = time.process_time()
-        session = _load(model, target, exported, limits.threads)
-        prepared = session.prepare(examples.batches[0])
+        session = _load(model, target, exported, threads)
+        prepared = session.prepare(batch)
         first = np.array(session.read(session.run(prepared)))
         deploying_s = time.process_time() - start + (exported.cpu_s if exported else 0.0)
         before = time.perf_counter()
         second = np.array(session.read(session.run(prepared)))
-        call_s = time.perf_counter() - before
+        return Trial(session, first, second, time.perf_counter() - before, deploying_s)
     except (UserError, CompressionError):
         raise
     except Exception as error:  # of any kind: runtimes raise what they like
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # the first hold a trace
         raise CompressionError(f"{target.name} cannot run it: {last[:250]}") from None
-    check_output(first, second, len(examples.batches[0][0]))
-    if call_s > limits.call_s:
-        raise CompressionError(
-            f"one call takes {call_s:.2g} s, and a window may hold calls of at most {limits.call_s:g} s; "
-            "use a smaller batch size, or --thorough"
-        )
-    outputs = _outputs(session, examples, limits.all_examples)
-    difference = 0.0 if native is None else compare(outputs, native.outputs, target)
-    return Deployment(key, model, target, session, outputs, call_s, deploying_s, difference)
 
 
 def check_output(first: np.ndarray, second: np.ndarray, count: int) -> None:
@@ -187,7 +209,7 @@ def check_output(first: np.ndarray, second: np.ndarray, count: int) -> None:
         )
 
 
-def compare(outputs: np.ndarray, expected: np.ndarray, target: Target) -> float:
+def disagreement(outputs: np.ndarray, expected: np.ndarray, target: Target) -> float:
     """Return the largest difference from `expected`, as a share of the largest output or of 1.
 
     Of classes: the share of examples with another class. Raises `CompressionError` if it exceeds what the

@@ -44,7 +44,7 @@ SCRIPT_FORBIDDEN = re.compile(r"__setstate__|\btorch\.(save|from_file)\b|\bops\.
 SCRIPT_PRINTS = re.compile(r"^\s*print\(", re.MULTILINE)
 
 
-def kind_of(path: Path) -> Kind:
+def file_kind(path: Path) -> Kind:
     """Return what a model file is, by its content; raises `UserError` for a pickle or a missing file."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a .pt2, TorchScript or .onnx file")

@@ -10,34 +10,28 @@ from sustainable.measuring.blocks import WindowParameters
 
 Mode = Literal["quick", "thorough"]
 
-WINDOWS: dict[Mode, WindowParameters] = {
-    "quick": WindowParameters(
-        blocks=12,
-        window_s=0.4,  # the shortest of study B
-        threads=1,
-        keep_memory=True,
-        seed=42,
-        warm_up_limit_s=6.0,
-        warm_up_tolerance=0.02,
-        overhead_limit=0.05,  # CPU time is read within the meter's start and stop
-        cpu_to_wall_floor=0.95,
-        neighbours_limit=0.05,
-        repeats=1,
-    ),
-    "thorough": WindowParameters(
-        blocks=20,
-        window_s=2.0,  # the shortest of study A
-        threads=1,
-        keep_memory=True,
-        seed=42,
-        warm_up_limit_s=60.0,
-        warm_up_tolerance=0.02,
-        overhead_limit=0.01,
-        cpu_to_wall_floor=0.95,
-        neighbours_limit=0.05,
-        repeats=3,
-    ),
-}
+QUICK = WindowParameters(
+    blocks=12,
+    window_s=0.4,  # the shortest of study B
+    threads=1,
+    keep_memory=True,
+    seed=42,
+    warm_up_limit_s=6.0,
+    warm_up_tolerance=0.02,
+    overhead_limit=0.05,  # CPU time is read within the meter's start and stop
+    cpu_to_wall_floor=0.95,
+    neighbours_limit=0.05,
+    repeats=1,
+)
+THOROUGH = replace(
+    QUICK,
+    blocks=20,
+    window_s=2.0,  # the shortest of study A
+    warm_up_limit_s=60.0,
+    overhead_limit=0.01,
+    repeats=3,
+)
+MODES: dict[Mode, WindowParameters] = {"quick": QUICK, "thorough": THOROUGH}
 LONGEST_CALL_S: dict[Mode, float] = {"quick": 5.0, "thorough": 60.0}
 QUICK_BUDGET_S = 75.0
 """Seconds that all windows of a quick run may take; with many rows, it has fewer blocks."""
@@ -65,7 +59,7 @@ class AssessSettings:
 
     def windows_for(self, rows: int) -> WindowParameters:
         """Return how `rows` configurations are measured; a quick run with many rows has fewer blocks."""
-        declared = self.windows or replace(WINDOWS[self.mode], threads=self.threads)
+        declared = self.windows or replace(MODES[self.mode], threads=self.threads)
         if self.mode == "thorough" or self.windows:
             return declared
         fitting = floor(QUICK_BUDGET_S / (declared.window_s * (rows + 1)))  # and one idle window

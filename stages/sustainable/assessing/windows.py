@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sustainable.assessing.examples import Examples
-from sustainable.assessing.runtimes import Deployment, Session
+from sustainable.assessing.runtimes import DeployedModel, Session
 from sustainable.core.errors import UserError
 from sustainable.core.journal import RowJournal
 from sustainable.core.progress import progress
@@ -41,7 +41,7 @@ class Measured:
 
 
 def measure(
-    deployments: Mapping[str, Deployment],
+    deployments: Mapping[str, DeployedModel],
     examples: Examples,
     parameters: WindowParameters,
     chosen: Chosen,
@@ -58,6 +58,16 @@ def measure(
     blocks.throw_away(chosen.make)
     print("warming up", flush=True)
     blocks.warm_up({key: _one_call(run) for key, run in calls.items()}, parameters)
+    frozen = _measure_windows(calls, parameters, chosen, journal)
+    rows = [_labels(deployments, row["configuration"]) | row for row in blocks.last_tries(journal.rows[1:])]
+    latencies = {key: _latency(session, examples) for key, session in sessions.items() if key != TWIN}
+    return Measured(rows, frozen["calls"], frozen["meter_overhead_p95"], latencies)
+
+
+def _measure_windows(
+    calls: Mapping[str, Calls], parameters: WindowParameters, chosen: Chosen, journal: RowJournal
+) -> Mapping[str, Any]:
+    """Append the windows that `journal` lacks; return its first entry, which was fixed before measuring."""
     if not journal.rows:
         journal.append(_freeze(calls, parameters, chosen.make))
     frozen, done = journal.rows[0], len(journal.rows) - 1
@@ -71,9 +81,7 @@ def measure(
         journal.append(
             {"configuration": window.item, "block": window.block, "position": window.position, **row}
         )
-    rows = [_labels(deployments, row["configuration"]) | row for row in blocks.last_tries(journal.rows[1:])]
-    latencies = {key: _latency(session, examples) for key, session in sessions.items() if key != TWIN}
-    return Measured(rows, frozen["calls"], frozen["meter_overhead_p95"], latencies)
+    return frozen
 
 
 def make_calls(session: Session, examples: Examples) -> Calls:
@@ -140,7 +148,7 @@ def _window(
     }
 
 
-def _labels(deployments: Mapping[str, Deployment], configuration: str) -> dict[str, Any]:
+def _labels(deployments: Mapping[str, DeployedModel], configuration: str) -> dict[str, Any]:
     """Return the columns that are the same in all rows of a configuration."""
     deployment = deployments.get(BASELINE if configuration == TWIN else configuration)
     if deployment is None:

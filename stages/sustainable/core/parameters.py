@@ -64,6 +64,12 @@ def read_tasks(path: Path) -> dict[str, str]:
     return {str(name): str(task["tuned_on"]) for name, task in tasks.items()}
 
 
+def refuse_unreadable(path: Path) -> None:
+    """Raise `UserError` if a section is missing or unknown, or if DVC could not read a value."""
+    for name, section in _read(path).items():
+        _refuse_dates(path, name, section)
+
+
 def read_section(path: Path, stage: str, kind: Any, protocol: str | None = None) -> Any:
     """Parse the parameters of one stage (under one protocol) into `kind`, a pydantic dataclass or a union.
 

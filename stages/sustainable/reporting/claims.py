@@ -1,6 +1,6 @@
 """Every claim and finding, in the order of claims.json, and what follows from their declarations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -70,6 +70,14 @@ def describe_testability(declaration: Declaration, energy: str) -> str:
     if "energy counter" not in declaration.needs:
         return text
     return f"{text}; energy {energy}" if others else energy
+
+
+def verdict_lines(judged: Sequence[Claim]) -> list[str]:
+    """One line per verdict with the claims that have it, as in `refuted: A1, A3`."""
+    found: dict[str, list[str]] = {}
+    for claim in judged:
+        found.setdefault(claim.verdict, []).append(claim.id)
+    return [f"{verdict}: {', '.join(names)}" for verdict, names in sorted(found.items())]
 
 
 def claims_markdown(judged: Mapping[str, Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from sustainable.reporting.forecasting.discovery import CHANCE, Discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.forecasting.source import PublishedNumbers
-from sustainable.reporting.forecasting.task import TITLES, Task
+from sustainable.reporting.forecasting.task import TITLES, AuditedTask
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import NOT_TESTABLE
@@ -38,7 +38,7 @@ class Analysis:
     results: Mapping[str, Results]
     actions: pd.DataFrame
     best_action: Mapping[str, Any]
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, AuditedTask]
     policies: Policies
     source: PublishedNumbers
     discovery: Discovery
@@ -64,6 +64,19 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class HostVerdict:
+    """The verdict on the rows of another host."""
+
+    verdict: str
+    this_run: str  # on this run's rows of the same cells and configurations
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the same part of the rows gives the same verdict on both hosts."""
+        return self.verdict == self.this_run
+
+
+@dataclass(frozen=True)
 class Claim:
     """One judged claim, as claims.json has it."""
 
@@ -75,6 +88,9 @@ class Claim:
     evidence: str  # the class of evidence that it rests on
     values: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)  # the verdicts on its parts
+    scope: str = ""  # what the verdict is about: the method, with every host's verdict, or a kind of CPU
+    this_run: str = ""  # the verdict on this run's rows alone; see `over_hosts`
+    hosts: Mapping[str, HostVerdict] = field(default_factory=dict)  # by the name of the other host
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,12 @@ def rendered_blocks(
 
 
 def verdicts_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The claims as a table: what each says, its verdict with those on its parts, and why."""
-    lines = ["| claim | verdict | why |", "|---|---|---|"]
+    """The claims as a table: what each says, its verdict with those on its parts, why, and on which hosts."""
+    lines = ["| claim | verdict | why | hosts |", "|---|---|---|---|"]
     for claim in claims:
         parts = "; ".join(f"{name}: {verdict}" for name, verdict in sorted(claim["parts"].items()))
         verdict = f"**{claim['verdict']}**" + (f" ({parts})" if parts else "")
-        cells = (f"{claim['id']}: {claim['statement']}", verdict, claim["reason"])
+        cells = (f"{claim['id']}: {claim['statement']}", verdict, claim["reason"], claim["scope"])
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines)
 

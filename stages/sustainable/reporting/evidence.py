@@ -11,7 +11,7 @@ from sustainable.reporting.policies.run import PoliciesRun
 from sustainable.reporting.forecasting.run import Run
 
 FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
-UNREAD = ("metrics/benchmark.json", "benchmark/published.conditions.json")
+UNREAD = ("metrics/benchmark.json", "metrics/headline.json", "benchmark/published.conditions.json")
 """Files in these folders that the report does not read: its own summary, and what no page shows."""
 
 

@@ -6,25 +6,21 @@ Every function takes the value first and returns text; a missing value prints as
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from sustainable.energy.meter import COUNTER
 from sustainable.statistics import Estimate, Summary
 
 MISSING = "n/a"
 SMALLEST_P = 0.001
-RUNTIME_NAMES = {
-    "torch-eager": "PyTorch",
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "numpy": "NumPy",
-    "numba": "Numba",
-}
-"""Runtimes in print."""
 
 
 def fixed(value: float | None, digits: int) -> str:
     """Print a number with `digits` decimals."""
     return MISSING if value is None else f"{value:.{digits}f}"
+
+
+NO_DIGIT, ONE_DIGIT, TWO_DIGITS, THREE_DIGITS, FOUR_DIGITS = (partial(fixed, digits=n) for n in range(5))
 
 
 def grouped(value: float) -> str:
@@ -93,6 +89,7 @@ def interval_text(
 
 small_ratio_text = partial(interval_text, three_significant=True)
 """For a ratio that may be far below 1."""
+coarse_text, fine_text, any_size_text = (partial(interval_text, digits=n) for n in (2, 4, None))
 difference_text = partial(interval_text, sign=True)
 share_text = partial(interval_text, digits=0, as_percent=True)
 
@@ -119,6 +116,11 @@ def spread_text(summary: Summary, digits: int) -> str:
     if summary.mean is None:
         return MISSING
     return f"{summary.mean:.{digits}f} ± {fixed(summary.std, digits)}"
+
+
+def parts_text(claim: Any) -> str:
+    """The verdicts on the parts of a claim: `bytes: confirmed; cost of a step: inconclusive`."""
+    return "; ".join(f"{name}: {verdict}" for name, verdict in claim.parts.items())
 
 
 def words(key: str) -> str:

@@ -4,6 +4,7 @@ The report stage draws the figure beside the others. `documents` puts figure and
 files when the shipped run is renewed.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,21 @@ from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.forecasting.audited import AuditedLine
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.decomposition import WIDTHS_ALONE, WITHOUT_PRECISION
-from sustainable.reporting.forecasting.searching import LEARNS_A_POLICY, SEARCHER_NAMES
-from sustainable.reporting.forecasting.task import TITLES, Task
-from sustainable.reporting.formats import RUNTIME_NAMES
+from sustainable.reporting.forecasting.searching import LEARNS_A_POLICY
+from sustainable.reporting.forecasting.task import TITLES, AuditedTask
 from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.names import SEARCHER_NAMES, runtime_name
 from sustainable.reporting.policies.costs import PolicyLine
 from sustainable.reporting.policies.figures import cell_colours, cell_marks
 from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.reporting.style import BLACK, BLUE, GREY, MARKS, ORANGE, PAGE, SMALL, draw_interval
-from sustainable.reporting.style import fraction_ticks, legend_above, name_rows, plain_ticks, save_figures
-from sustainable.reporting.style import shade_noise, spread, styled
+from sustainable.reporting.style import fraction_ticks, legend_above, line_entry, mark_entry, name_rows
+from sustainable.reporting.style import plain_ticks, save_figures, shade_noise, spread, styled
+from sustainable.reporting.wording import by_direction
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 
 PICTURE = Path("paper/headline.png")
+VERDICTS = (CONFIRMED, REFUTED, INCONCLUSIVE, NOT_TESTABLE)
 FORECASTERS = {
     TWIN: "baseline again (A/A)",
     "onnxruntime": "ONNX Runtime",
@@ -45,17 +49,20 @@ DEPLOYED_POLICIES = (
     TWIN, "onnxruntime", "numpy", "unstructured_l1_50", "structured_l1_50", "ptdq", "ptsq",
     "ptdq_onnxruntime", "structured_l1_50_onnxruntime",
 )  # fmt: skip
+INT8_CALL = "One call of an int8 policy / fp32, PyTorch"
 ASSUMED_VERDICTS = {"C2": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
 
-def draw_headline(folder: Path, tasks: Mapping[str, Task], policies: Policies, stamp: str) -> list[str]:
+def draw_headline(
+    folder: Path, tasks: Mapping[str, AuditedTask], policies: Policies, stamp: str
+) -> list[str]:
     """Save the headline figure into `folder`; return its name."""
     return save_figures({"headline": headline_figure(tasks, policies)}, folder, stamp)
 
 
 @styled()
-def headline_figure(tasks: Mapping[str, Task], policies: Policies) -> Figure:
+def headline_figure(tasks: Mapping[str, AuditedTask], policies: Policies) -> Figure:
     """Plot CPU time relative to the eager baseline on logarithmic axes: the tasks of A, then B."""
     count = len(tasks) + 1
     figure, axes = plt.subplots(1, count, figsize=(PAGE, 2.9), dpi=300)
@@ -72,30 +79,27 @@ def headline_figure(tasks: Mapping[str, Task], policies: Policies) -> Figure:
     return figure
 
 
-def _common_rows(tasks: Mapping[str, Task]) -> list[str]:
+def _common_rows(tasks: Mapping[str, AuditedTask]) -> list[str]:
     """The rows of `FORECASTERS` that were measured on every task."""
     return [key for key in FORECASTERS if all(key in task.audited.lines for task in tasks.values())]
 
 
-def _handles(tasks: Mapping[str, Task], policies: Policies) -> list[Line2D]:
+def _handles(tasks: Mapping[str, AuditedTask], policies: Policies) -> list[Line2D]:
     sizes = sorted({size for task in tasks.values() for size in task.audited.batch_sizes})
-    handles = [
-        Line2D([], [], marker=mark, color=colour, label=f"batch {size}")
-        for size, colour, mark in zip(sizes, SIZE_COLOURS, MARKS, strict=False)
-    ]
-    handles.append(Line2D([], [], marker="|", color=BLACK, linestyle="", label="the core's ceiling"))
-    handles.append(Line2D([], [], color=GREY, alpha=0.3, linewidth=6, label="noise (A/A)"))
+    looks = zip(sizes, SIZE_COLOURS, MARKS, strict=False)
+    handles = [line_entry(colour, f"batch {size}", marker=mark) for size, colour, mark in looks]
+    handles.append(mark_entry("|", BLACK, "the core's ceiling"))
+    handles.append(line_entry(GREY, "noise (A/A)", alpha=0.3, linewidth=6))
     colours, marks = cell_colours(policies), cell_marks(policies)
     names = [cell.name for cell in shown(policies)]
-    handles += [Line2D([], [], marker=marks[name], color=colours[name], label=name) for name in names]
-    look: Any = {"marker": "o", "color": BLACK, "markerfacecolor": "white", "linestyle": ""}
-    return [*handles, Line2D([], [], label="return may be lost", **look)]
+    handles += [line_entry(colours[name], name, marker=marks[name]) for name in names]
+    return [*handles, mark_entry("o", BLACK, "return may be lost", markerfacecolor="white")]
 
 
 SIZE_COLOURS = (ORANGE, BLUE)
 
 
-def _forecasters(axis: Axes, task: Task, keys: Sequence[str], named: bool) -> None:
+def _forecasters(axis: Axes, task: AuditedTask, keys: Sequence[str], named: bool) -> None:
     """One row per deployment, one interval per batch size; the grey band is the A/A control.
 
     A black tick is the time that the deployment's operations would take at the core's peak rate.
@@ -120,7 +124,7 @@ def _forecasters(axis: Axes, task: Task, keys: Sequence[str], named: bool) -> No
 def _forecaster_label(line: AuditedLine) -> str:
     """As in `32x16 bf16 OpenVINO`."""
     widths, precision, runtime = line.name.split(" ", 2)
-    return f"{widths} {precision} {RUNTIME_NAMES.get(runtime, runtime)}"
+    return f"{widths} {precision} {runtime_name(runtime)}"
 
 
 def _policies(axis: Axes, policies: Policies) -> None:
@@ -151,7 +155,7 @@ def _policy_label(line: PolicyLine) -> str:
         "unstructured": f"{share} of weights zero",
         "structured": f"{share} of units out",
     }.get(line.method, f"int8 {line.method.upper()}")
-    return f"{change}, {RUNTIME_NAMES.get(line.runtime, line.runtime)}"
+    return f"{change}, {runtime_name(line.runtime)}"
 
 
 def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -167,6 +171,41 @@ def headline_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
                 "rewrite the sentences in stages/sustainable/reporting/headline.py"
             )
     return "\n\n".join([_sentences(by_id), _picture(by_id), _table(by_id), _limits(by_id)])
+
+
+def headline_metrics(claims: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The numbers that `dvc metrics` shows: those of the README's table, and counts of verdicts.
+
+    `claims`: the content of claims.json. Of a range it is the least favourable number, as in the table. What
+    a run lacks is left out: a smoke run has too few seeds for some numbers.
+    """
+    by_id, verdicts = {claim["id"]: claim for claim in claims}, Counter(claim["verdict"] for claim in claims)
+    tasks = [task for task, _ in _tasks(by_id)]
+    sizes = {task: _sizes(by_id, task).values() for task in tasks}
+    changes = {task: by_id["C1"]["values"][task]["choice"]["over_seeds_and_windows"] for task in tasks}
+    numbers: dict[str, Any] = {
+        task: _largest(cpu_time=[one["ratio"] for one in sizes[task]], accuracy_change=[changes[task]])
+        for task in tasks
+    }
+    numbers["claims"] = {_key(verdict): verdicts[verdict] for verdict in VERDICTS}
+    rivals = [line["against"] for task in tasks for line in _other_searchers(by_id, task).values()]
+    return numbers | _largest(
+        to_fastest_runtime=[one["to_uncompressed"] for task in tasks for one in sizes[task]],
+        noise=[by_id["A2"]["values"]["remeasured"]["cpu_time_ms"]["control"]],
+        int8_call=list(by_id["B4"]["values"]["calls"].values()),
+        regret=rivals,
+    )
+
+
+def _key(verdict: str) -> str:
+    """`not_testable` of `not testable on this host`."""
+    return verdict.split(" on ")[0].replace(" ", "_")
+
+
+def _largest(**intervals: Sequence[Mapping[str, float] | None]) -> dict[str, float]:
+    """The largest estimate under each name that has one."""
+    estimates = {name: [one["estimate"] for one in some if one] for name, some in intervals.items()}
+    return {name: max(some) for name, some in estimates.items() if some}
 
 
 def _sentences(by_id: Mapping[str, Any]) -> str:
@@ -206,13 +245,9 @@ def _searchers_sentences(by_id: Mapping[str, Any]) -> str:
 
 
 def _compared(by_id: Mapping[str, Any], task: str) -> str:
-    parts = []
-    for direction, phrase in {"lower": "less regret than", "higher": "more regret than"}.items():
-        others = _other_searchers(by_id, task).items()
-        names = [name for name, line in others if line["ours_is"] == direction]
-        if names:
-            parts.append(f"{phrase} {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}")
-    return " and ".join(parts) or "about the others' regret"
+    named = {name: line["ours_is"] for name, line in _other_searchers(by_id, task).items()}
+    phrases = {"lower": "less regret than {}", "higher": "more regret than {}"}
+    return " and ".join(by_direction(named, phrases)) or "about the others' regret"
 
 
 def _picture(by_id: Mapping[str, Any]) -> str:
@@ -239,11 +274,7 @@ def _table(by_id: Mapping[str, Any]) -> str:
         *(_saving_row(by_id, task, title) for task, title in _tasks(by_id)),
         _runtime_row(by_id),
         ("Noise: the published baseline / itself (A/A)", _text(twin), _verdict(by_id, "A2")),
-        (
-            "One call of an int8 policy / fp32, PyTorch",
-            f"{calls[0]:.2f} to {calls[-1]:.2f}",
-            _verdict(by_id, "F8"),
-        ),
+        (INT8_CALL, f"{calls[0]:.2f} to {calls[-1]:.2f}", _verdict(by_id, "F8")),
         _regret_row(by_id),
     ]
     lines = [f"| {what} | {value} | {verdict} |" for what, value, verdict in rows]
@@ -263,7 +294,7 @@ def _runtime_row(by_id: Mapping[str, Any]) -> tuple[str, str, str]:
         found.items(), key=lambda item: float(item[1][1]["to_uncompressed"]["estimate"])
     )
     runtime = by_id["C2"]["values"][task]["uncompressed"][size]["name"].split()[-1]
-    against = f"best uncompressed runtime ({RUNTIME_NAMES.get(runtime, runtime)}), {title}, batch {size}"
+    against = f"best uncompressed runtime ({runtime_name(runtime)}), {title}, batch {size}"
     return f"Chosen forecaster / {against}", _text(timing["to_uncompressed"]), _verdict(by_id, "C2")
 
 

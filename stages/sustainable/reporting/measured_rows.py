@@ -1,6 +1,6 @@
 """What measured rows of both studies have in common: reserved configurations, design, and evidence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -43,6 +43,13 @@ def _check_counts(own: pd.DataFrame, where: str, also: Sequence[str]) -> None:
         varied = [f"{column} {value}" for column, value in zip(also, others, strict=True)]
         cell = ", ".join([f"block {block}", f"configuration {key!r}", *varied])
         raise UserError(f"{where}: {cell} occurs {wrong.iloc[0]} times, not once; {AGAIN}")
+
+
+def repeated(models: Mapping[str, Any]) -> dict[str, str | None]:
+    """By configuration, the first other one with an equal model; None if there is none before it."""
+    first: dict[Any, str] = {}
+    found = {key: first.setdefault(model, key) for key, model in models.items()}
+    return {key: None if other == key else other for key, other in found.items()}
 
 
 def by_block(models: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from sustainable.reporting.claims import judge_claims
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
+from sustainable.reporting.forecasting.audited import peak_rates
+from sustainable.reporting.forecasting.ceilings import same_host
 from sustainable.reporting.forecasting.run import Run, read_run
 from sustainable.reporting.forecasting.source import read_published
 from sustainable.reporting.forecasting import summary as study_a
@@ -22,6 +24,7 @@ from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.forecasting.transfer import candidates_on
 from sustainable.reporting.forecasting.transfer_tables import transfer_tables
 from sustainable.reporting.measured_rows import stamp_of
+from sustainable.reporting.over_hosts import judge_over_hosts
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.published import read_citation
 from sustainable.policies.published.rule import NotebookRule
@@ -31,7 +34,7 @@ from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
 from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
-from sustainable.reporting.tables import ReportTable, verdicts_table
+from sustainable.reporting.tables import ReportTable, short_claims_table
 from sustainable.reporting.templates import Latex, render_html, render_latex
 from sustainable.reporting.webpage.entries import claim_groups
 from sustainable.reporting.webpage.values import webpage_values
@@ -51,7 +54,7 @@ SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 TURNED = (
     "blocks", "audited_latex", "repairs", "searchers", "layerwise", "policies", "policies_savings",
     "policies_split", "policies_survival", "policies_libraries", "policies_memory", "policies_scores",
-    "policies_hosts", "notebook_tests", "transfer", "targets_hosts",
+    "policies_hosts", "notebook_tests", "transfer", "targets_hosts", "ceilings_hosts",
 )  # fmt: skip
 """Tables that are too wide for an upright page of the paper."""
 VERDICTS_CAPTION = (
@@ -92,7 +95,6 @@ class Report:
     policies_run: PoliciesRun
     published_policies: Mapping[str, Any]
     found: Findings
-    tables: Mapping[str, ReportTable]
     values: Mapping[str, Any]  # by the names that the templates use; `tables` among them
 
 
@@ -105,47 +107,82 @@ def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     parameters = read_section(params, "report", ReportParameters)
     sources = read_published(published), read_published_policies(published)
     run, policies_run = read_run(data, read_tasks(params)), read_policies_run(data)
-    study = study_a.summarise_forecasting(run, sources[0], parameters)
-    rule = NotebookRule(**sources[1]["notebook"])
-    policies = study_b.summarise_policies(policies_run, rule, parameters)
-    computed = (study.results, run.actions, run.best, study.tasks)
-    source = study.source, study.discovery, study.layerwise
-    analysis = Analysis(*computed, policies, *source, parameters)
+    analysis, study = _analyse(run, policies_run, sources, parameters)
     statements = sources[0]["claims"] | sources[1]["claims"]
-    found = Findings(study, policies, judge_claims(analysis, statements))
     others = judge_hosts(hosts, policies_run, analysis, statements)
-    forecaster = [
-        verdicts_table("verdicts", VERDICTS_CAPTION, found.claims("AC")),
-        *forecasting_tables(run, study, found.claims("AC"), sources[0], parameters),
-        *_tables_by_host(run, study, params, hosts),
-    ]
-    agents = [
-        verdicts_table("policies_verdicts", POLICY_VERDICTS_CAPTION, found.claims("B")),
-        *policies_tables(policies, found.claims("B"), found.claims("F"), sources[1], parameters),
-        *hosts_tables(found.claims("BF"), others, _conditions(run, policies_run)),
-        *notebook_tables(policies.notebook, rule, parameters),
-    ]
-    forecaster, agents = (
-        [replace(table, stamp=found.stamp, turned=table.name in TURNED) for table in part]
-        for part in (forecaster, agents)
-    )
+    conditions = _conditions(run, policies_run)
+    judged = judge_claims(analysis, statements)
+    over_hosts = judge_over_hosts(judged, {host.name: host.twice for host in others}, conditions)
+    found = Findings(study, analysis.policies, over_hosts)
+    forecaster = _forecaster_tables(run, found, sources[0], parameters)
+    forecaster += _tables_by_host(run, study, params, hosts)
+    agents = _agents_tables(found, sources[1], parameters)
+    agents += hosts_tables(found.judged, others, conditions)
+    agents += notebook_tables(found.policies.notebook, NotebookRule(**sources[1]["notebook"]), parameters)
     values = {
         **study_a.forecasting_values(run, study, sources[0], parameters),
-        **study_b.policies_values(policies_run, policies),
+        **study_b.policies_values(policies_run, found.policies),
         **webpage_values(run, study, found.judged, params, parameters),
-        **story_values(study, policies),
-        "claims": {claim.id: claim for claim in found.judged},
-        "a_claims": found.claims("AC"),
-        "b_claims": found.claims("B"),
-        "turned_a": [table.name for table in forecaster if table.turned],
-        "turned_b": [table.name for table in agents if table.turned],
+        **story_values(study, found.policies),
+        **_judged_values(found, forecaster, agents),
         "citation": read_citation(published.parents[1] / "CITATION.cff"),
-        "tables": {table.name: table for table in (*forecaster, *agents)},
-        "stamp": found.stamp,
         "rows_sha256": rows_sha256(data),
         "minutes": minutes_of(run, policies_run),
     }
-    return Report(run, policies_run, sources[1], found, values["tables"], values)
+    return Report(run, policies_run, sources[1], found, values)
+
+
+def _analyse(
+    run: Run,
+    policies_run: PoliciesRun,
+    sources: tuple[Mapping[str, Any], Mapping[str, Any]],
+    parameters: ReportParameters,
+) -> tuple[Analysis, study_a.Forecasting]:
+    """Compute both studies from their rows: what the judges read, and all of study A."""
+    study = study_a.summarise_forecasting(run, sources[0], parameters)
+    policies = study_b.summarise_policies(policies_run, NotebookRule(**sources[1]["notebook"]), parameters)
+    computed = (study.results, run.actions, run.best, study.tasks)
+    source = study.source, study.discovery, study.layerwise
+    return Analysis(*computed, policies, *source, parameters), study
+
+
+def _forecaster_tables(
+    run: Run, found: Findings, published: Mapping[str, Any], parameters: ReportParameters
+) -> list[ReportTable]:
+    claims = found.claims("AC")
+    return [
+        short_claims_table("verdicts", VERDICTS_CAPTION, claims),
+        *forecasting_tables(run, found.forecasting, claims, published, parameters),
+    ]
+
+
+def _agents_tables(
+    found: Findings, published: Mapping[str, Any], parameters: ReportParameters
+) -> list[ReportTable]:
+    claims = found.claims("B")
+    return [
+        short_claims_table("policies_verdicts", POLICY_VERDICTS_CAPTION, claims),
+        *policies_tables(found.policies, claims, found.claims("F"), published, parameters),
+    ]
+
+
+def _judged_values(
+    found: Findings, forecaster: Sequence[ReportTable], agents: Sequence[ReportTable]
+) -> dict[str, Any]:
+    """Collect the claims, the tables of both studies, and the stamp across them."""
+    tables = {
+        table.name: replace(table, stamp=found.stamp, turned=table.name in TURNED)
+        for table in (*forecaster, *agents)
+    }
+    return {
+        "claims": {claim.id: claim for claim in found.judged},
+        "a_claims": found.claims("AC"),
+        "b_claims": found.claims("B"),
+        "turned_a": [table.name for table in forecaster if table.name in TURNED],
+        "turned_b": [table.name for table in agents if table.name in TURNED],
+        "tables": tables,
+        "stamp": found.stamp,
+    }
 
 
 def _tables_by_host(run: Run, study: study_a.Forecasting, params: Path, hosts: Path) -> list[ReportTable]:
@@ -155,7 +192,10 @@ def _tables_by_host(run: Run, study: study_a.Forecasting, params: Path, hosts: P
     name = max(by_task, key=lambda task: len(by_task[task]))
     task = study.tasks[name]
     sizes = task.audited.batch_sizes
-    return transfer_tables(task.title, run.tasks[name].candidates, by_task[name], reward, sizes)
+    own, ceilings = run.tasks[name], dict[str, float]()
+    if same_host(own.candidates_host, own.conditions["host"]):
+        ceilings = peak_rates(own.conditions["frozen"]["roofline"])
+    return transfer_tables(task.title, own.candidates, by_task[name], reward, sizes, ceilings)
 
 
 def _conditions(run: Run, policies_run: PoliciesRun) -> dict[str, Any]:

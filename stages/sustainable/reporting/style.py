@@ -59,6 +59,8 @@ NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "png": {"Software": None},
 }
+LAID_OUT_AT = {"pdf": 100.0, "png": float(STYLE["savefig.dpi"])}
+"""Dots per inch at which a figure is laid out for each kind of file: the width of text depends on them."""
 
 
 @contextmanager
@@ -78,14 +80,15 @@ def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[s
             place: dict[str, Any] = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "rotation": 20}
             figure.text(s=stamp, color="red", alpha=0.4, fontsize=20, **place)
         # the style must hold while a figure is written, too: fonts and resolution are read only then
-        with styled():
-            if engine := figure.get_layout_engine():
-                engine.execute(figure)
-            with plt.rc_context({"figure.constrained_layout.use": False}):
-                figure.set_layout_engine(None)  # laid out once is enough: an engine draws again for each file
-            for kind, metadata in NO_TRACES.items():
+        with styled(), plt.rc_context({"figure.constrained_layout.use": False}):
+            engine = figure.get_layout_engine()
+            figure.set_layout_engine(None)  # `savefig` would draw a figure twice to lay it out
+            for kind, dots in LAID_OUT_AT.items():
+                figure.set_dpi(dots)
+                if engine:
+                    engine.execute(figure)
                 with replacing(folder / f"{name}.{kind}") as temporary:
-                    figure.savefig(temporary, format=kind, metadata=metadata)
+                    figure.savefig(temporary, format=kind, metadata=NO_TRACES[kind])
         plt.close(figure)
     return list(figures)
 
@@ -103,7 +106,7 @@ def ratios_figure(
     for offset, colour, mark, (label, ratios) in zip(offsets, PALETTE, MARKS, series.items(), strict=False):
         for place, ratio in enumerate(ratios.values()):
             draw_interval(axis, ratio, place + offset, colour, mark=mark)
-        handles.append(Line2D([], [], marker=mark, color=colour, label=label))
+        handles.append(line_entry(colour, label, marker=mark))
     axis.axvline(1, color=BLACK, linewidth=0.6)
     name_rows(axis, labels)
     legend_above(figure, handles, len(handles))
@@ -136,6 +139,23 @@ def draw_interval(
         face = colour if filled else "white"
         axis.plot([ratio.low, ratio.high], [place] * 2, color=colour, linewidth=width)
         axis.plot(ratio.estimate, place, mark, color=colour, markerfacecolor=face, markersize=size)
+
+
+def line_entry(colour: str, label: str, **look: Any) -> Line2D:
+    """An entry of a legend: a line, with a mark if `look` has one."""
+    return Line2D([], [], color=colour, label=label, **look)
+
+
+def mark_entry(mark: str, colour: str, label: str, **look: Any) -> Line2D:
+    """An entry of a legend: a mark without a line."""
+    return line_entry(colour, label, marker=mark, linestyle="", **look)
+
+
+def legend_on_top(axis: Axes, handles: Sequence[Any] | None = None, **look: Any) -> None:
+    """Put the legend of one panel above it; by default of what is labelled in it."""
+    shown = axis.get_legend_handles_labels()[0] if handles is None else handles
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1}
+    axis.legend(handles=shown, ncols=len(shown), **place, **look)
 
 
 def legend_above(figure: Figure, handles: Sequence[Any], columns: int) -> Legend:

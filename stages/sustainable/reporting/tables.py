@@ -186,14 +186,13 @@ def _kept(values: Sequence[Any], kept: Sequence[bool]) -> Iterator[Any]:
         place += span
 
 
-def verdicts_table(name: str, caption: str, claims: Sequence[Any]) -> ReportTable:
+VERDICT = Column("Verdict", format=lambda verdict: VerdictText(verdict.replace(" on this host", "")))
+
+
+def short_claims_table(name: str, caption: str, claims: Sequence[Any]) -> ReportTable:
     """Declare a short table of judged claims, for the paper's main part: statement, verdict and its parts."""
-    columns = (Column(""), Column("Claim", width=0.5), Column("Verdict"), Column("Parts", width=0.27))
-    rows = []
-    for claim in claims:
-        parts = "; ".join(f"{part}: {verdict}" for part, verdict in claim.parts.items())
-        verdict = VerdictText(claim.verdict.replace(" on this host", ""))
-        rows.append(Row([claim.id, claim.statement, verdict, parts]))
+    columns = (Column(""), Column("Claim", width=0.5), VERDICT, Column("Parts", width=0.27))
+    rows = [Row([claim.id, claim.statement, claim.verdict, formats.parts_text(claim)]) for claim in claims]
     return ReportTable(name, caption, columns, rows, page="latex")
 
 
@@ -207,7 +206,7 @@ def claims_table(
     columns = (
         Column(""),
         Column(headers[0], width=0.32),
-        Column("Verdict", format=lambda verdict: VerdictText(verdict.replace(" on this host", ""))),
+        VERDICT,
         Column(headers[1], width=0.44),
         Column("Rule", page="html"),
         Column("Evidence", page="html"),
@@ -215,7 +214,7 @@ def claims_table(
     rows: list[Row] = []
     for claim in claims:
         statement = Struck(claim.statement) if strike and claim.verdict == REFUTED else claim.statement
-        parts = "; ".join(f"{name}: {verdict}" for name, verdict in claim.parts.items())
+        parts = formats.parts_text(claim)
         reason = f"{parts}. {claim.reason}" if parts else claim.reason
         values = [claim.id, statement, claim.verdict, reason, claim.rule, claim.evidence]
         rows.append(Row(values, space=bool(rows)))

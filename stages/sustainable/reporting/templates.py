@@ -13,11 +13,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from sustainable.reporting.formats import ceiling_share, declared_percent, difference_text, fixed, grouped
-from sustainable.reporting.formats import interval_text, percent, significant, small_ratio_text, words
+from sustainable.reporting.formats import interval_text, parts_text, percent, significant, small_ratio_text
+from sustainable.reporting.formats import words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 from sustainable.reporting.wording import compared_regret, counted_verdicts, fraction_text, inline, listed
-from sustainable.reporting.wording import parts_text, point_text, relation
-from sustainable.reporting.forecasting.searching import searcher_name
+from sustainable.reporting.wording import point_text, side_text
+from sustainable.reporting.names import searcher_name
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "\\": r"\textbackslash{}",
@@ -44,7 +45,7 @@ FILTERS: dict[str, Any] = {
     "difference": difference_text,
     "point": point_text,
     "fraction": fraction_text,
-    "relation": relation,
+    "relation": side_text,
     "listed": listed,
     "inline": inline,
     "searcher": searcher_name,

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sustainable.reporting.declaration import Claim
-from sustainable.reporting.forecasting.searching import OURS, Searching, searcher_name
+from sustainable.reporting.forecasting.searching import OURS, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
+from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.formats import MISSING, percent, significant
+from sustainable.reporting.names import searcher_name
 from sustainable.reporting.policies.costs import MemoryLine
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
 from sustainable.reporting.policies.summary import Policies, shown
@@ -45,7 +46,7 @@ def point_text(found: Estimate | None) -> str:
     return MISSING if found is None else significant(found.estimate)
 
 
-def relation(interval: Any, reference: float = 1.0) -> str:
+def side_text(interval: Any, reference: float = 1.0) -> str:
     """Say on which side of `reference` an interval lies: `less than`, `more than` or neither."""
     if interval is None:
         return "not compared with"
@@ -60,11 +61,6 @@ def listed(names: Iterable[str]) -> str:
     return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]])) if found else "none"
 
 
-def parts_text(claim: Claim) -> str:
-    """The verdicts on the parts of a claim: `bytes: confirmed; cost of a step: inconclusive`."""
-    return "; ".join(f"{name}: {verdict}" for name, verdict in claim.parts.items())
-
-
 def counted_verdicts(claims: Iterable[Claim]) -> str:
     """Count the verdicts: `2 confirmed, 9 refuted and 3 inconclusive`."""
     counts = Counter(claim.verdict for claim in claims)
@@ -73,15 +69,19 @@ def counted_verdicts(claims: Iterable[Claim]) -> str:
 
 def compared_regret(searching: Searching) -> str:
     """Say which searchers our agent's mean regret is higher and lower than."""
-    said = []
-    for direction in ("higher", "lower"):
-        names = [searcher_name(line.name) for line in searching.rivals if line.ours_is == direction]
-        if names:
-            said.append(f"{direction} than that of {listed(names)}")
-    undecided = [searcher_name(line.name) for line in searching.rivals if line.ours_is == "undecided"]
-    if undecided:
-        said.append(f"not decidedly different from that of {listed(undecided)}")
-    return "; ".join(said) or "not compared"
+    named = {searcher_name(line.name): line.ours_is for line in searching.rivals}
+    phrases = {
+        "higher": "higher than that of {}",
+        "lower": "lower than that of {}",
+        "undecided": "not decidedly different from that of {}",
+    }
+    return "; ".join(by_direction(named, phrases)) or "not compared"
+
+
+def by_direction(named: Mapping[str, str | None], phrases: Mapping[str, str]) -> list[str]:
+    """Fill each of `phrases` with the names that have its direction; one without names is left out."""
+    names = {way: [name for name, own in named.items() if own == way] for way in phrases}
+    return [phrase.format(listed(names[way])) for way, phrase in phrases.items() if names[way]]
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ def policies_story(policies: Policies) -> dict[str, Any]:
     }
 
 
-def _against_uncompressed(task: Task) -> str:
+def _against_uncompressed(task: AuditedTask) -> str:
     """Relate the choice to the fastest uncompressed runtime, at the batch size where it saves least."""
     ratios = [timing.to_uncompressed for timing in task.audited.lines[OURS].timings.values()]
     known = [ratio for ratio in ratios if ratio is not None]
-    return relation(max(known, key=lambda ratio: ratio.high, default=None))
+    return side_text(max(known, key=lambda ratio: ratio.high, default=None))
 
 
 def listed_numbers(numbers: Iterable[float]) -> str:

@@ -6,6 +6,7 @@ continues where it stopped.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,52 +19,47 @@ RUNTIMES = ("onnxruntime", "openvino")
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(description=__doc__)
+    _add_models(made)
+    _add_measurement(made)
+    policy = made.add_argument_group("policies", "--model is a Stable-Baselines3 zip archive or an ONNX file")
+    policy.add_argument("--environment", help="the Gymnasium environment in which the policy acts, by its id")
+    policy.add_argument("--activation", choices=("tanh", "relu"), help="of the actor's hidden units")
+    policy.add_argument("--statistics", type=Path, help=".npz with mean and var of VecNormalize")
+    return made
+
+
+def _add_models(made: argparse.ArgumentParser) -> None:
+    """Add what is assessed, and where the report goes."""
     add = made.add_argument
+    repeatable = partial(add, action="append", default=[])
     add("--model", required=True, help="a .pt2, TorchScript or .onnx file, or module:function")
-    add(
-        "--inputs",
-        type=Path,
-        help=".npz with one array [n, ...] per input of the model, or .npy",
-    )
+    add("--inputs", type=Path, help=".npz with one array [n, ...] per input of the model, or .npy")
     add("--target", type=Path, help=".npy [n]: classes as integers, or numbers; judges accuracy or error")
-    add(
-        "--variant",
-        action="append",
-        default=[],
-        metavar="NAME=MODEL",
-        help="a compressed version; repeatable",
-    )
-    add(
+    repeatable("--variant", metavar="NAME=MODEL", help="a compressed version; repeatable")
+    repeatable(
         "--compressor",
-        action="append",
-        default=[],
         metavar="MODULE:FUNCTION",
         help="takes and returns an nn.Module; or the name of an entry point; repeatable",
     )
     add("--out", type=Path, default=Path("assess"), help="folder of the report (default: assess)")
+
+
+def _add_measurement(made: argparse.ArgumentParser) -> None:
+    """Add how it is measured and judged."""
+    add, runtimes = made.add_argument, ",".join(RUNTIMES)
     pace = made.add_mutually_exclusive_group()
     pace.add_argument("--quick", action="store_true", help="about two minutes (default)")
     pace.add_argument("--thorough", action="store_true", help="20 blocks of longer windows, for a paper")
     add("--batch-size", type=_positive, help="examples of a call (default: the model's own, or 1)")
     add("--threads", type=_positive, default=1, help="threads of every runtime (default: 1)")
-    add(
-        "--runtimes",
-        default=",".join(RUNTIMES),
-        help=f"beside the model's own (default: {','.join(RUNTIMES)})",
-    )
+    add("--runtimes", default=runtimes, help=f"beside the model's own (default: {runtimes})")
     add("--margin", type=_share, help="largest loss that is not inferior: of accuracy, or share of the error")
     add("--threshold", type=float, default=0.0, help="a single output above it means class 1 (default: 0)")
     add("--rate", type=_amount, help="requests per second, for the break-even in days")
-    add(
-        "--invested", type=_amount, default=0.0, help="CPU seconds that making the variants took (default: 0)"
-    )
+    spent = "CPU seconds that making the variants took (default: 0)"
+    add("--invested", type=_amount, default=0.0, help=spent)
     add("--output", help="the output of an ONNX model that counts")
-    policy = made.add_argument_group("policies", "--model is a Stable-Baselines3 zip archive or an ONNX file")
-    policy.add_argument("--environment", help="the Gymnasium environment in which the policy acts, by its id")
-    policy.add_argument("--activation", choices=("tanh", "relu"), help="of the actor's hidden units")
-    policy.add_argument("--statistics", type=Path, help=".npz with mean and var of VecNormalize")
     add("--no-energy", action="store_true", help="read CPU time only, even if there is an energy counter")
-    return made
 
 
 def _positive(text: str) -> int:

@@ -2,7 +2,7 @@
 the rest of the shipped run, and print the verdict beside the shipped one.
 
 Exit status: 0 the shipped verdict; 1 the opposite one, or a user's mistake (one line); 3 undecided here or in
-the shipped run, or no run can test the claim.
+the shipped run, another verdict on a claim about another kind of CPU, or no run can test the claim.
 """
 
 import argparse
@@ -18,11 +18,9 @@ from sustainable.verification.claim import forecast, runs
 from sustainable.verification.claim.runs import ClaimFolder, Shipped, State
 from sustainable.verification.folders import merge
 from sustainable.verification.lock import read_yaml
-from sustainable.verification.place import ROOT
+from sustainable.verification.place import ROOT, verdict_of_run
 
 FOLDER, RESULT = Path(".claims"), "result.json"
-SHOWN = 20
-"""Values that are printed; `RESULT` has all of them."""
 
 
 def main() -> None:
@@ -40,7 +38,8 @@ def main() -> None:
         raise UserError(f"no claim is named; name one of {claim_ranges()}")
     plan = runs.plan_of(arguments.claim, shipped)
     name, claim = plan.declaration.id, shipped.claims[plan.declaration.id]
-    print(f"{name}: {claim['statement']}\nshipped verdict: {claim['verdict']}", flush=True)
+    print(f"{name}: {claim['statement']}\nshipped verdict: {verdict_of_run(claim)}", flush=True)
+    print(claim["scope"], flush=True)
     if not plan.stages:
         print(f"{name} not testable: {plan.declaration.untestable}")
         sys.exit(runs.OPEN)
@@ -90,7 +89,7 @@ def conclude(run: ClaimFolder, state: State) -> int:
     """Print and write the result; gives the exit status."""
     name, recorded = run.plan.declaration.id, forecast.recorded_efforts(run.folder)
     there, here = run.shipped.claims[name], run.judged()
-    status, sentence = runs.compare_verdicts(there, here)
+    status, sentence = run.compared()
     expected = summed([forecast.Effort(**entry) for entry in state.forecast])
     measured = summed([recorded[step] for step in run.plan.steps if step in recorded])
     measured["minutes"] = sum(state.wall_s.values()) / 60
@@ -100,29 +99,19 @@ def conclude(run: ClaimFolder, state: State) -> int:
         "origins": origin, "forecast": expected, "measured": measured, "sittings": state.sittings,
     }  # fmt: skip
     write_json(run.folder / RESULT, result)
-    print(f"\n{name}: {there['statement']}\nrule: {here['rule']}\n")
-    for path, where in origin.items():
-        print(f"  {where:<16} {path}")
-    print_values(runs.compare_values(there, here), run.folder / RESULT)
-    print(f"\nshipped: {there['verdict']}. {there['reason']}\nhere:    {here['verdict']}. {here['reason']}")
+    print(f"\n{name}: {there['statement']}\nrule: {here['rule']}")
+    for where, own in (("shipped", there), ("here", here)):
+        print(f"{where + ':':<8} {verdict_of_run(own)}. {own['reason']}")
+    values = runs.compare_values(there, here)
+    same = sum(shipped == own for _, shipped, own in values)
+    print(f"{same} of {len(values)} values are equal; all are in {run.folder / RESULT}")
     sittings = f" in {state.sittings} sittings" if state.sittings > 1 else ""
     print(
-        f"\nforecast {expected['minutes']:.1f} min, {expected['memory_mib']:.0f} MiB; "
+        f"forecast {expected['minutes']:.1f} min, {expected['memory_mib']:.0f} MiB; "
         f"took {measured['minutes']:.1f} min, {measured['memory_mib']:.0f} MiB{sittings}"
     )
-    print(f"{name} {sentence}")
+    print(f"{name} {sentence}\nopen {run.folder / 'paper/report.html'}, the report with this run's rows")
     return status
-
-
-def print_values(values: Sequence[tuple[str, str, str]], result: Path) -> None:
-    if not values:
-        return
-    same = sum(there == here for _, there, here in values)
-    print(f"\n  {f'value ({same} of {len(values)} equal)':<44} {'shipped':<30} here")
-    for name, there, here in values[:SHOWN]:
-        print(f"  {name:<44} {there:<30} {here}")
-    if len(values) > SHOWN:
-        print(f"  and {len(values) - SHOWN} more, see {result}")
 
 
 def summed(efforts: Sequence[forecast.Effort]) -> dict[str, float]:

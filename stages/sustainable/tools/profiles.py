@@ -1,8 +1,8 @@
-"""Run the whole pipeline under another profile, in a separate folder.
+"""Run the whole pipeline: under the profile `paper` in place, under another in a separate folder.
 
-`smoke` is short: it checks that everything runs, and is not evidence. `full` adds what the shipped run leaves
-out to save time. stages/profiles/<profile>.yaml holds what a profile changes in params.yaml. The profile
-`paper` is params.yaml itself: `make reproduce` runs it in place.
+`paper` is params.yaml itself. `smoke` is short: it checks that everything runs, and is not evidence. `full`
+adds what the shipped run leaves out to save time. stages/profiles/<profile>.yaml holds what a profile changes
+in params.yaml.
 """
 
 import argparse
@@ -10,19 +10,31 @@ import sys
 from pathlib import Path
 
 from sustainable.core.errors import UserError, exit_on_error
+from sustainable.core.parameters import refuse_unreadable
 from sustainable.verification.folders import copy_project, replaceable, repro
 from sustainable.verification.lock import read_yaml
 from sustainable.verification.place import ROOT
 
+RESULTS = {
+    "paper/report.html": "report, for a browser       paper/report.html",
+    "paper/paper.pdf": "paper                       paper/paper.pdf",
+    "paper/tables": "tables and figures          paper/tables/ paper/figures/",
+    "paper/claims.json": "claims and their verdicts   paper/claims.json",
+    "data/benchmark": "measured rows               data/benchmark/",
+}
+"""What `make reproduce` prints of a run, by the path that must exist."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("profile", help="smoke or full")
+    parser.add_argument("profile", help="paper, smoke or full")
     where = "where (default: .smoke or .full); a smoke run's folder is replaced"
     parser.add_argument("--folder", type=Path, help=where)
     arguments = parser.parse_args()
-    if arguments.profile not in ("smoke", "full"):
+    if arguments.profile not in ("paper", "smoke", "full"):
         raise UserError(f"PROFILE={arguments.profile}: unknown; choose paper, smoke or full")
+    if arguments.profile == "paper":
+        sys.exit(reproduce(ROOT))
     folder = arguments.folder or Path(f".{arguments.profile}")
     if arguments.profile == "smoke" or not (folder / "dvc.lock").is_file():
         prepare_profile(folder, arguments.profile)
@@ -31,6 +43,19 @@ def main() -> None:
         evidence = "smoke run, not evidence: " if arguments.profile == "smoke" else ""
         print(f"{evidence}open {folder}/paper/report.html")
     sys.exit(status)
+
+
+def reproduce(root: Path) -> int:
+    """Run the pipeline in `root` and print where its results are; return the exit status.
+
+    Raises `UserError` for a params.yaml that DVC cannot read, such as one with a date without quotes.
+    """
+    refuse_unreadable(root / "params.yaml")
+    status = repro(root).returncode
+    if status == 0:
+        places = [text for path, text in RESULTS.items() if (root / path).exists()]
+        print("\n" + "\n".join(places) + "\nopen paper/report.html, then run `make verify RUN=1`")
+    return status
 
 
 def prepare_profile(folder: Path, profile: str = "smoke") -> None:

@@ -13,18 +13,11 @@ from typing import Any
 
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parameters import read_section, read_tasks
-from sustainable.reporting.forecasting.recommendation import (
-    DEFAULT_RATE_PER_S,
-    Choices,
-    Offer,
-    Recommendation,
-    choices_of,
-    default_floor,
-    recommend,
-    saving_text,
-)
+from sustainable.reporting.forecasting.recommendation import DEFAULT_RATE_PER_S, Choices, Offer
+from sustainable.reporting.forecasting.recommendation import Recommendation, break_even_text, choices_of
+from sustainable.reporting.forecasting.recommendation import default_floor, recommend, saving_text
 from sustainable.reporting.forecasting.run import read_task
-from sustainable.reporting.formats import estimated, fixed, grouped, significant
+from sustainable.reporting.formats import estimated, fixed, significant
 from sustainable.reporting.parameters import ReportParameters, timing_rounds
 from sustainable.verification.place import REFERENCE, ROOT
 
@@ -53,7 +46,7 @@ def main() -> None:
     floor = default_floor(choices, margin) if floor is None else floor
     answer = recommend(choices, floor, arguments.rate, arguments.batch_size)
     if arguments.json:
-        print(json.dumps(document(answer, choices), indent=2, sort_keys=True, allow_nan=False))
+        print(json.dumps(answer_document(answer, choices), indent=2, sort_keys=True, allow_nan=False))
     else:
         print("\n".join(lines_of(answer, choices)))
 
@@ -68,7 +61,7 @@ def read_choices(data: Path, params: Path, task: str) -> tuple[Choices, float]:
     return choices_of(task, run, rounds, parameters.confidence), parameters.audited.accuracy_margin
 
 
-def document(answer: Recommendation, choices: Choices) -> dict[str, Any]:
+def answer_document(answer: Recommendation, choices: Choices) -> dict[str, Any]:
     """The answer for machines: what the lines for people say, unrounded."""
     return {
         "task": choices.task,
@@ -144,15 +137,10 @@ def _offer_lines(answer: Recommendation, offer: Offer, choices: Choices) -> Iter
 
 def pay_back_text(answer: Recommendation, offer: Offer, invested_s: float) -> str:
     """After how many forecasts and days the search is repaid, or why it is not."""
-    even = offer.break_even
-    if even.inferences is None or even.low is None or even.high is None:
-        return even.reason
-    if offer.candidate.trivial:
-        return "at once: it needs no network and no search"
-    return (
-        f"after {grouped(even.inferences)} forecasts ({grouped(even.low)} to {grouped(even.high)}), "
-        f"{fixed(answer.days(even.inferences), 2)} days: finding it took {invested_s:.0f} s of CPU time"
-    )
+    text, days = break_even_text(offer), answer.days(offer.break_even.inferences)
+    if not days:  # at once, or never
+        return text
+    return f"{text}, {fixed(days, 2)} days: finding it took {invested_s:.0f} s of CPU time"
 
 
 if __name__ == "__main__":

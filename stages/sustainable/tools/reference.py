@@ -72,7 +72,7 @@ def take(root: Path) -> None:
     show_differences(root, manifest)
     new = root / f"{REFERENCE}.new"
     shutil.rmtree(new, ignore_errors=True)
-    fill(root, new, manifest)
+    fill_reference(root, new, manifest)
     shutil.rmtree(root / REFERENCE)
     new.rename(root / REFERENCE)
     print(f"{REFERENCE}: {len(manifest['artifacts'])} artifacts, {root_sha256(Place(root).sums)}")
@@ -131,7 +131,7 @@ def show_differences(root: Path, manifest: Mapping[str, Any]) -> None:
             print(f"verdict  {claim}: {before} -> {entry['verdict']}")
 
 
-def fill(root: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
+def fill_reference(root: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write everything that is shipped to `folder`."""
     copy(root / REFERENCE / "README.md", folder / "README.md")
     for path, entry in manifest["artifacts"].items():

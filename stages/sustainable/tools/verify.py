@@ -1,16 +1,17 @@
 """Is this the shipped artifact, do its claims follow from the rows, and does this host reproduce it?
 
-Without --run nothing is trained or measured. With it, the run that `make reproduce` left is compared with the
-reference. Exit status: 0 if everything is ok, 1 if anything failed, 3 if nothing failed but rows are stale
-(measured by other code or parameters than this checkout's). At a release version a stale item is a failure.
-Skipped items are listed and never count as a pass. Between kinds of CPU, ratios are printed (`other CPU`),
-and so are verdicts on claims that are declared to depend on the host. They count neither as ok nor as FAIL.
+It prints what failed and a summary; with --all, every item. Without --run nothing is trained or measured.
+With it, the run that `make reproduce` left is compared with the reference. Exit status: 0 if all is ok, 1 if
+anything failed, 3 if nothing failed but rows are stale (measured by other code or parameters than this
+checkout's). At a release version a stale item is a failure. Skipped items never count as a pass. Between
+kinds of CPU, ratios are printed (`other CPU`), and so are verdicts on claims that are declared to depend on
+the host. They count neither as ok nor as FAIL.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +26,11 @@ from sustainable.verification.tiers.integrity import root_sha256
 from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.tiers.shipped import check_shipped
 
+SHOWN = 8
+"""How many names a line of the summary lists."""
+NEXT = {False: "next: `make tables`", True: "next: open paper/report.html"}
+"""What to look at next, without --run and with it."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -32,6 +38,7 @@ def main() -> None:
     parser.add_argument("--run", action="store_true", help="compare the run of this host with the reference")
     strict = "stale counts as failure, as at a release version"
     parser.add_argument("--strict", action="store_true", help=strict)
+    parser.add_argument("--all", action="store_true", help="print every item, also those that are ok")
     parser.add_argument("--out", type=Path, default=Path("verify.json"), help="the report for machines")
     arguments = parser.parse_args()
     start, root = time.perf_counter(), arguments.root.resolve()
@@ -40,13 +47,15 @@ def main() -> None:
     if arguments.strict or not place.in_development:
         items = strictly(items)
     for item in items:
-        print(item.line)
+        if arguments.all or item.status in ("FAIL", "other CPU"):
+            print(item.line)
     hashes = {"reference": root_sha256(place.sums), "rows": rows_sha256(place.reference)}
-    print(f"\nreference {hashes['reference']}")
+    print(f"reference {hashes['reference']}")
     print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
-    print(f"{time.perf_counter() - start:.1f} s; all items in {arguments.out.name}\n")
     write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     print_summary(items)
+    took = time.perf_counter() - start
+    print(f"{took:.1f} s; every item is in {arguments.out.name}; {NEXT[arguments.run]}")
     sys.exit(exit_status(items))
 
 
@@ -63,21 +72,28 @@ def print_summary(items: Sequence[Item]) -> None:
         print(f"{tier}  {numbers:<49} {TIERS[tier]}")
     statuses = ("skipped", "FAIL", "stale")
     skipped, failed, stale = ([item for item in items if item.status == one] for one in statuses)
-    for item in skipped:
-        print(f"not checked: {item.tier} {item.name}")
+    if skipped:
+        print("not checked: " + listed(f"{item.tier} {item.name}" for item in skipped))
     if shown := sum(item.status == "other CPU" for item in items):
         print(f"other CPU: {shown} ratios and verdicts of two kinds of CPU are shown above, not compared")
-    for item in failed[:20]:
-        print(f"FAILED: {item.tier} {item.name}: {item.advice}")
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
     stages = [item.stage for item in stale if item.stage is not None]
     others = [item.name for item in stale if item.stage is None]
+    reasons = []
     if stages:
-        print(f"stale: {len(stages)} stages were measured by other code: {', '.join(stages)}")
+        reasons.append(f"{len(stages)} stages were measured by other code: {listed(stages)}")
     if others:
-        print(f"stale: {', '.join(others)}: changed since the pages were rendered (`make reference PAGES=1`)")
+        reasons.append(f"{listed(others)} changed after the pages were rendered (`make reference PAGES=1`)")
     if stale:
+        print(f"stale: {'; '.join(reasons)}")
         print(f"allowed in a development version only; {MEASURE_AGAIN}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first `SHOWN` names, and how many there are more."""
+    names = list(names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Where things lie: the project, the shipped run in it, and a run made on this host."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,3 +93,9 @@ def read_claims(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(content, list) or not all(isinstance(one, dict) and "id" in one for one in content):
         raise UserError(f"{path}: not a list of claims; {RESTORE}")
     return {str(claim["id"]): claim for claim in content}
+
+
+def verdict_of_run(claim: Mapping[str, Any]) -> str:
+    """The verdict on a run's own rows. `verdict` also depends on the rows of other hosts, which can only turn
+    it to inconclusive, so that comparing it would hide a contradiction between two runs."""
+    return str(claim.get("this_run") or claim["verdict"])

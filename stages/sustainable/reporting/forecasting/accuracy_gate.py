@@ -6,7 +6,7 @@ sensitivity): if a frugal forecaster passes, or a network that was broken on pur
 good compression from a bad one, and the gate decides nothing there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from sustainable import statistics
+from sustainable.reporting.judging import verdict_if
 from sustainable.reporting.measured_rows import BASELINE, TWIN
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
+from sustainable.statistics import INCONCLUSIVE, Estimate
 
 Role = Literal["deployment", "longer training", "frugal forecaster", "broken network"]
 MUST_FAIL: tuple[Role, ...] = ("frugal forecaster", "broken network")
@@ -57,7 +58,7 @@ class Gate:
         if self.wrongly_passing:
             return INCONCLUSIVE
         line = self.lines[key]
-        return CONFIRMED if line.passes else REFUTED if line.difference.high < -self.margin else INCONCLUSIVE
+        return verdict_if(line.passes, line.difference.high < -self.margin)
 
 
 def summarise_gate(hits: pd.DataFrame, margin: float, confidence: float) -> Gate:
@@ -86,8 +87,3 @@ def hits_by_seed(hits: pd.DataFrame, name: str) -> np.ndarray:
     """One column of hits as [seeds, windows] of bool."""
     table = hits.pivot(index="training_seed", columns="first_day", values=name)
     return np.asarray(table, dtype=bool)
-
-
-def frugal_in(names: Sequence[str]) -> list[str]:
-    """The frugal forecasters among `names`."""
-    return [name for name in FRUGAL if name in names]

@@ -1,7 +1,7 @@
 """Summaries of the audited rows: every configuration at every batch size, intervals over training seeds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,9 @@ import pandas as pd
 from sustainable import statistics
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.accuracy_gate import NOT_MODELS, Gate, hits_by_seed, summarise_gate
-from sustainable.reporting.forecasting.results import COUNTS
-from sustainable.reporting.measured_rows import (
-    BASELINE,
-    IDLE,
-    TWIN,
-    by_block,
-    check_blocks,
-    describe_evidence,
-)
+from sustainable.reporting.forecasting.results import COUNTS, SAME_MODEL
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, by_block, check_blocks
+from sustainable.reporting.measured_rows import describe_evidence, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
 
 PROXIES = ("flops", "parameters", "size_bytes", "sparsity", "proxy_flops", "proxy_parameters")
@@ -30,9 +24,7 @@ class Timing:
 
     cpu_time_ms: float
     ratio: statistics.Ratio | None  # to the eager baseline
-    to_uncompressed: (
-        statistics.Ratio | None
-    )  # to the fastest fp32 runtime of the full network at this batch size
+    to_uncompressed: statistics.Ratio | None  # to the full network's fastest fp32 runtime at this batch size
     clean: statistics.Ratio | None  # `ratio` without flagged windows
     energy: statistics.Ratio | None
     detectable: float | None  # smallest effect found with `POWER`
@@ -53,7 +45,7 @@ class AuditedLine:
     over_seeds: statistics.Estimate | None  # accuracy minus the baseline's, interval over training seeds
     crossed: statistics.Estimate  # the same, interval over training seeds and test windows
     timings: Mapping[int, Timing]
-    same_as: str | None = None  # first configuration with the same model, runtime and precision
+    same_as: str | None  # first configuration with the same model, runtime and precision
 
 
 @dataclass(frozen=True)
@@ -94,21 +86,18 @@ def summarise_audited(
     """
     models = rows[rows["configuration"] != IDLE]
     sizes = sorted(int(size) for size in models["batch_size"].unique())
-    keys = list(dict.fromkeys(models.loc[models["block"] == models["block"].min(), "configuration"]))
-    keys = [key for key in hits.columns if key in keys]
+    known = {str(key): own.iloc[0] for key, own in models.groupby("configuration")}
+    first_rows = {key: known[key] for key in hits.columns if key in known}
     check_blocks(models, "audited rows", also=["batch_size"])
     quickest = {size: quickest_uncompressed(models, size) for size in sizes}
-    first_of: dict[tuple[str, ...], str] = {}
+    same_as = repeated({key: tuple(own[[*SAME_MODEL, "precision"]]) for key, own in first_rows.items()})
     lines = {}
-    for key in keys:
-        own = models[models["configuration"] == key].iloc[0]
-        first = first_of.setdefault((own["weights_sha256"], own["runtime"], own["precision"]), key)
+    for key, own in first_rows.items():
         timings = {
             size: _timing(models, key, reference, size, peaks, parameters)
             for size, reference in quickest.items()
         }
-        line = _line(key, own, hits, timings, parameters)
-        lines[key] = replace(line, same_as=None if first == key else first)
+        lines[key] = _line(key, own, hits, timings, same_as[key], parameters)
     names = [name for name in hits.columns if name not in NOT_MODELS]
     return Audited(
         lines=lines,
@@ -125,7 +114,12 @@ def summarise_audited(
 
 
 def _line(
-    key: str, own: pd.Series, hits: pd.DataFrame, timings: Mapping[int, Timing], parameters: ReportParameters
+    key: str,
+    own: pd.Series,
+    hits: pd.DataFrame,
+    timings: Mapping[int, Timing],
+    same_as: str | None,
+    parameters: ReportParameters,
 ) -> AuditedLine:
     right, base = hits_by_seed(hits, key), hits_by_seed(hits, BASELINE)
     by_seed = (right.mean(axis=1) - base.mean(axis=1)).tolist()
@@ -137,6 +131,7 @@ def _line(
         over_seeds=statistics.student_interval(by_seed, parameters.confidence),
         crossed=statistics.crossed_difference(right, base, parameters.confidence),
         timings=timings,
+        same_as=same_as,
     )
 
 

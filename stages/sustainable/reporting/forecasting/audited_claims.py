@@ -13,11 +13,13 @@ from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.accuracy_gate import Gate
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
 from sustainable.reporting.forecasting.searching import ABLATION, RANKED, SearcherLine
-from sustainable.reporting.forecasting.task import TITLES, Task
-from sustainable.reporting.formats import difference_text, p_value, percent, small_ratio_text, words
+from sustainable.reporting.forecasting.task import TITLES, AuditedTask
+from sustainable.reporting.formats import difference_text, p_value, percent, small_ratio_text
+from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.names import forecaster_name, runtime_name, searcher_name
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio, weakest
+from sustainable.statistics import INCONCLUSIVE, Estimate, Ratio, weakest
 
 CHOICE, ORACLE = "ppo_stepwise", "oracle"
 AUDITED_FILES = tuple(
@@ -28,7 +30,7 @@ AUDITED_FILES = tuple(
 
 
 def on_every_task(
-    judge: Callable[[Task, ReportParameters], Judgement],
+    judge: Callable[[AuditedTask, ReportParameters], Judgement],
 ) -> Callable[[Analysis], Judgement]:
     """Make the judge of one task that of all: every task gets its verdict, and the weakest is the claim's."""
 
@@ -51,7 +53,7 @@ def on_every_task(
 
 
 @on_every_task
-def judge_saving(task: Task, parameters: ReportParameters) -> Judgement:
+def judge_saving(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C1: the target saving, at an accuracy that is not inferior by the declared margin."""
     audited = task.audited
     bound = 1 / parameters.audited.target_speed_up
@@ -76,21 +78,22 @@ def _at_the_gate(gate: Gate, fresh: bool) -> str:
     text = f"Accuracy minus the baseline's, over seeds and test windows: {difference_text(own.difference)}; "
     text += f"a forecaster equal to the baseline passes with a probability of {percent(own.power)}."
     if gate.wrongly_passing:
-        text += f" This task cannot tell: {', '.join(map(words, gate.wrongly_passing))} would pass as well."
+        passing = ", ".join(map(forecaster_name, gate.wrongly_passing))
+        text += f" This task cannot tell: {passing} would pass as well."
     if not fresh:
         text += " The training seeds also chose the deployment, so they decide nothing about its accuracy."
     return text
 
 
 @on_every_task
-def judge_runtime(task: Task, parameters: ReportParameters) -> Judgement:
+def judge_runtime(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C2: what compression adds to the fastest runtime."""
     audited = task.audited
     line = audited.lines[CHOICE]
     to_fastest = {size: timing.to_uncompressed for size, timing in line.timings.items()}
     ratios = ", ".join(f"batch {size}: {small_ratio_text(ratio)}" for size, ratio in to_fastest.items())
     fastest = {size: audited.lines[key] for size, key in audited.quickest.items()}
-    runtimes = ", ".join(f"{line.runtime} (batch {size})" for size, line in fastest.items())
+    runtimes = ", ".join(f"{runtime_name(line.runtime)} (batch {size})" for size, line in fastest.items())
     return Judgement(
         verdict=weakest([at_most(ratio, 1.0, audited.blocks, parameters) for ratio in to_fastest.values()]),
         reason=f"The fastest runtime of the full network is {runtimes}; ratios to it: {ratios}.",
@@ -103,12 +106,12 @@ def judge_runtime(task: Task, parameters: ReportParameters) -> Judgement:
 
 
 @on_every_task
-def judge_searchers(task: Task, parameters: ReportParameters) -> Judgement:
+def judge_searchers(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C3: whether reinforcement learning is the better searcher."""
     searching = task.searching
     regret = searching.lines[CHOICE].mean_regret
     compared = "; ".join(
-        f"{words(line.name)} {difference_text(line.against)} (p {p_value(line.adjusted_p)})"
+        f"{searcher_name(line.name)} {difference_text(line.against)} (p {p_value(line.adjusted_p)})"
         for line in searching.rivals
     )
     reason = "Too few seeds."
@@ -125,16 +128,14 @@ def judge_searchers(task: Task, parameters: ReportParameters) -> Judgement:
 
 
 @on_every_task
-def judge_proxies(task: Task, parameters: ReportParameters) -> Judgement:
+def judge_proxies(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C4: what counted operations can replace: a measurement of networks, but not of runtimes."""
     ranking, audited = task.ranking, parameters.audited
     within = [one for by_size in ranking.within.values() for one in by_size.values()]
     needed, factor = audited.rank_agreement, audited.runtime_factor
-    widths = weakest([decided(one.low >= needed, one.high < needed) for one in within])
+    widths = weakest([verdict_if(one.low >= needed, one.high < needed) for one in within])
     ratios = ranking.at_equal_operations
-    runtimes = weakest(
-        [decided(one.low > factor, one.high < factor) if one else INCONCLUSIVE for one in ratios.values()]
-    )
+    runtimes = weakest([above(one, factor) for one in ratios.values()])
     lowest, highest = (pick(within, key=attrgetter("estimate")) for pick in (min, max))
     overall = ", ".join(f"{one.estimate:.2f} (batch {n})" for n, one in ranking.proxies["flops"].items())
     between = ", ".join(f"{small_ratio_text(one)} (batch {size})" for size, one in ratios.items())
@@ -160,17 +161,17 @@ def _by_size(estimates: Mapping[str, Mapping[int, Estimate]]) -> dict[str, dict[
 
 
 @on_every_task
-def judge_frugal(task: Task, parameters: ReportParameters) -> Judgement:
+def judge_frugal(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C5: whether the network is worth its energy at all."""
     audited = task.audited
     frugal = [line for line in audited.gate.lines.values() if line.role == "frugal forecaster"]
     text = "; ".join(
-        f"{words(line.key)} {line.accuracy:.3f}, difference {difference_text(line.difference)}"
+        f"{forecaster_name(line.key)} {line.accuracy:.3f}, difference {difference_text(line.difference)}"
         for line in frugal
     )
     regression = _ratios(audited.lines["logistic_last_day"], audited)
     return Judgement(
-        verdict=weakest([decided(one.difference.high < 0, one.difference.low > 0) for one in frugal]),
+        verdict=weakest([verdict_if(one.difference.high < 0, one.difference.low > 0) for one in frugal]),
         reason=f"Accuracy {audited.accuracies['baseline']:.3f}; {text}. The regression: {regression}",
         evidence=EXACT_COUNT,
         values={
@@ -246,12 +247,7 @@ def at_most(ratio: Ratio | None, bound: float, blocks: int, parameters: ReportPa
     """Whether a ratio's whole interval is at most `bound`; inconclusive with too few blocks."""
     if ratio is None or blocks < parameters.minimum_blocks:
         return INCONCLUSIVE
-    return decided(ratio.high <= bound, ratio.low > bound)
-
-
-def decided(holds: bool, fails: bool) -> str:
-    """The verdict on an interval that lies wholly where a claim holds, wholly where it fails, or neither."""
-    return CONFIRMED if holds else REFUTED if fails else INCONCLUSIVE
+    return verdict_if(ratio.high <= bound, ratio.low > bound)
 
 
 def _ratios(line: AuditedLine, audited: Audited) -> str:

@@ -9,32 +9,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from sustainable.reporting.forecasting.audited import PROXIES, Audited
 from sustainable.reporting.forecasting.decomposition import Waterfall
 from sustainable.reporting.forecasting.searching import ABLATION, OTHER_SPACE, OURS, RANKED
-from sustainable.reporting.forecasting.searching import SearcherLine, Searching, searcher_name
+from sustainable.reporting.forecasting.searching import SearcherLine, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import RUNTIME_NAMES, declared_percent, words
+from sustainable.reporting.forecasting.task import AuditedTask
+from sustainable.reporting.forecasting.transfer import DEPLOYMENT
+from sustainable.reporting.formats import declared_percent, words
 from sustainable.reporting.measured_rows import BASELINE, TWIN
-from sustainable.reporting.style import (
-    BLACK,
-    BLUE,
-    COLUMN,
-    GREEN,
-    GREY,
-    MARKS,
-    ORANGE,
-    PAGE,
-    PALETTE,
-    PINK,
-    SMALL,
-)
-from sustainable.reporting.style import fraction_ticks, legend_above, ratios_figure
-from sustainable.reporting.style import save_figures, shade_noise, spread, styled
+from sustainable.reporting.names import RUNTIME_NAMES, searcher_name
+from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, PAGE, PALETTE, PINK
+from sustainable.reporting.style import SMALL, fraction_ticks, legend_above, line_entry, mark_entry
+from sustainable.reporting.style import ratios_figure, save_figures, shade_noise, spread, styled
 
 RUNTIME_COLOURS = {"torch-eager": BLUE, "onnxruntime": ORANGE, "openvino": GREEN, "numba": PINK}
 PRECISION_MARKS = {"fp32": "o", "int8": "s", "bf16": "^"}
@@ -58,7 +47,7 @@ def draw_audited(folder: Path, study: Forecasting, stamp: str) -> list[str]:
     return names
 
 
-def task_figures(task: Task, labels: Mapping[str, str]) -> dict[str, Figure]:
+def task_figures(task: AuditedTask, labels: Mapping[str, str]) -> dict[str, Figure]:
     """Draw every figure of a task."""
     sizes, candidates = task.audited.batch_sizes, task.run.candidates
     steps = {"decomposition": decomposition_figure(task.decomposition)} if task.decomposition else {}
@@ -122,7 +111,7 @@ def decomposition_figure(ways: Sequence[Waterfall]) -> Figure:
 
 
 @styled()
-def candidates_figure(task: Task) -> Figure:
+def candidates_figure(task: AuditedTask) -> Figure:
     """Plot validation accuracy against measured CPU time, one point per candidate, by batch size.
 
     With the Pareto front, the searched choice, the eager baseline and the best frugal forecaster.
@@ -138,9 +127,8 @@ def candidates_figure(task: Task) -> Figure:
             axis.plot(own[f"cpu_time_ms_batch_{size}"], own["validation_accuracy"], **look)
         _front(axis, space, size)
         for name, mark, look in MARKED:
-            _mark_candidate(
-                axis, space, task.searching.choices.get("choices", {}).get(name), size, mark, look
-            )
+            choice = task.searching.choices.get("choices", {}).get(name)
+            _mark_candidate(axis, space, choice, size, mark, look)
         if frugal:
             axis.axhline(frugal[1], color=BLACK, linestyle=":", linewidth=0.9)
         axis.set(xscale="log", xlabel=f"CPU time of a forecast, ms, batch {size}")
@@ -156,7 +144,7 @@ MARKED: tuple[tuple[str, str, dict[str, Any]], ...] = (
 """Candidates with a mark of their own: their choice, mark and look."""
 
 
-def _best_frugal(task: Task) -> tuple[str, float] | None:
+def _best_frugal(task: AuditedTask) -> tuple[str, float] | None:
     """The frugal forecaster with the highest validation accuracy; None if there is none."""
     forecasters = task.run.metrics["baseline"].get("forecasters", {})
     found = {name: float(parts["validation"]["accuracy"]) for name, parts in forecasters.items()}
@@ -194,26 +182,19 @@ def _mark_candidate(
         axis.plot(row[f"cpu_time_ms_batch_{size}"], row["validation_accuracy"], mark, color=BLACK, **look)
 
 
-DEPLOYMENT = ("width_0", "width_1", "precision", "runtime")
-
-
 def _candidates_legend(figure: Figure, space: pd.DataFrame, frugal: str | None) -> None:
     runtimes, precisions = set(space["runtime"]), set(space["precision"])
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=colour, label=RUNTIME_NAMES[name])
+        mark_entry("o", colour, RUNTIME_NAMES[name])
         for name, colour in RUNTIME_COLOURS.items()
         if name in runtimes
     ]
-    handles += [
-        Line2D([], [], marker=mark, linestyle="", color=GREY, label=name)
-        for name, mark in PRECISION_MARKS.items()
-        if name in precisions
-    ]
-    handles.append(Line2D([], [], color=BLACK, label="Pareto front"))
+    handles += [mark_entry(mark, GREY, name) for name, mark in PRECISION_MARKS.items() if name in precisions]
+    handles.append(line_entry(BLACK, "Pareto front"))
     for (_, mark, look), label in zip(MARKED, ("eager baseline", "PPO's choice"), strict=True):
-        handles.append(Line2D([], [], marker=mark, linestyle="", color=BLACK, label=label, **look))
+        handles.append(mark_entry(mark, BLACK, label, **look))
     if frugal:
-        handles.append(Line2D([], [], color=BLACK, linestyle=":", label=frugal))
+        handles.append(line_entry(BLACK, frugal, linestyle=":"))
     legend_above(figure, handles, 6)
 
 
@@ -232,7 +213,7 @@ def proxies_figure(candidates: pd.DataFrame, size: int) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("CPU time of a\nforecast, ms")
     handles = [
-        Line2D([], [], marker=marks[name], linestyle="", color=colour, label=RUNTIME_NAMES[name])
+        mark_entry(marks[name], colour, RUNTIME_NAMES[name])
         for name, colour in RUNTIME_COLOURS.items()
         if name in set(candidates["runtime"])
     ]
@@ -289,7 +270,7 @@ def regret_figure(searching: Searching) -> Figure:
     axes[0].set_ylabel("regret, nats")
     axes[0].set_ylim(bottom=0)  # of both, and after both are drawn
     handles = [
-        Line2D([], [], color=looks[line.name][0], marker=looks[line.name][1], label=searcher_name(line.name))
+        line_entry(looks[line.name][0], searcher_name(line.name), marker=looks[line.name][1])
         for line in [*searching.of(RANKED), *others[len(ours) :]]
     ]
     legend_above(figure, handles, 4)
@@ -322,8 +303,7 @@ def ranks_figure(searching: Searching) -> Figure:
         colour, mark = looks[line.name]
         look: Any = {"color": colour, "markersize": 4, "elinewidth": 1, "fmt": mark}
         axis.errorbar(np.arange(len(budgets)) + offset, means, yerr=ends, **look)
-        name = searcher_name(line.name)
-        handles.append(Line2D([], [], color=colour, marker=mark, linestyle="", label=name))
+        handles.append(mark_entry(mark, colour, searcher_name(line.name)))
     labels = [f"{budget}\n({declared_percent(share)})" for budget, share in budgets.items()]
     axis.set_xticks(range(len(budgets)), labels)
     axis.set(xlabel="distinct evaluations (share of the grid)", ylabel="mean rank")

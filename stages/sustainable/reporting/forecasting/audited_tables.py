@@ -10,18 +10,13 @@ from typing import Any
 
 from sustainable.reporting import formats
 from sustainable.reporting.forecasting.audited import Audited
-from sustainable.reporting.forecasting.searching import (
-    ABLATION,
-    NEAR_ORACLE,
-    OTHER_SPACE,
-    RANKED,
-    SearcherLine,
-    Searching,
-)
+from sustainable.reporting.forecasting.searching import ABLATION, NEAR_ORACLE, OTHER_SPACE, RANKED
+from sustainable.reporting.forecasting.searching import SearcherLine, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, THREE, forecasts, identical
+from sustainable.reporting.forecasting.task import AuditedTask
+from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, forecasts, identical
 from sustainable.reporting.formats import declared_percent
+from sustainable.reporting.names import searcher_name
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.tables import BLANK, Code, Column, ReportTable, Row, Spanning, rows_of
 from sustainable.statistics import Estimate, student_interval
@@ -56,8 +51,8 @@ def audited_tables(study: Forecasting, parameters: ReportParameters) -> list[Rep
 def under_titles(
     study: Forecasting,
     columns: Sequence[Column],
-    rows: Callable[[Task], Sequence[Row]],
-    about: Callable[[Task], str] = lambda task: "",
+    rows: Callable[[AuditedTask], Sequence[Row]],
+    about: Callable[[AuditedTask], str] = lambda task: "",
 ) -> list[Row]:
     """Return the rows of every task under its title; `about` adds what the title says of the task."""
     shown: list[Row] = []
@@ -73,7 +68,7 @@ def audited_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         Column("Configuration"),
         Column("Deployment"),
         Column("Weights", page="html"),
-        Column("mean", format=THREE, group="Test accuracy"),
+        Column("mean", format=formats.THREE_DIGITS, group="Test accuracy"),
         Column("over seeds alone", format=formats.difference_text, group="Test accuracy", page="html"),
         Column("difference", format=formats.difference_text, group="Test accuracy"),
     ]
@@ -105,7 +100,7 @@ def audited_by_size_table(study: Forecasting, parameters: ReportParameters) -> R
     columns = (
         Column("Configuration"),
         Column("Deployment"),
-        Column("mean", format=THREE, group="Test accuracy"),
+        Column("mean", format=formats.THREE_DIGITS, group="Test accuracy"),
         Column("difference", format=formats.difference_text, group="Test accuracy"),
         Column("Batch"),
         timed("ms/forecast", format=formats.significant),
@@ -125,7 +120,7 @@ def audited_by_size_table(study: Forecasting, parameters: ReportParameters) -> R
     return ReportTable("audited_latex", caption, columns, rows, page="latex", long=True)
 
 
-def _rows_by_size(labels: Mapping[str, str], task: Task) -> list[Row]:
+def _rows_by_size(labels: Mapping[str, str], task: AuditedTask) -> list[Row]:
     rows = []
     for line in task.audited.lines.values():
         named: list[Any] = [labels[line.key], line.name, line.accuracy, line.crossed]
@@ -135,7 +130,7 @@ def _rows_by_size(labels: Mapping[str, str], task: Task) -> list[Row]:
     return rows
 
 
-def _audited_rows(labels: Mapping[str, str], task: Task) -> list[Row]:
+def _audited_rows(labels: Mapping[str, str], task: AuditedTask) -> list[Row]:
     rows = []
     for line in task.audited.lines.values():
         values: list[Any] = [labels[line.key], line.name, Code(line.weights_sha256[:8])]
@@ -150,7 +145,7 @@ def _audited_rows(labels: Mapping[str, str], task: Task) -> list[Row]:
     return rows
 
 
-def _measured_on(task: Task) -> str:
+def _measured_on(task: AuditedTask) -> str:
     audited: Audited = task.audited
     return (
         f"{audited.windows} test windows, {audited.blocks} randomised blocks, {_seeds(task)}, "
@@ -158,31 +153,20 @@ def _measured_on(task: Task) -> str:
     )
 
 
-def _seeds(task: Task) -> str:
+def _seeds(task: AuditedTask) -> str:
     which = "fresh training seeds" if task.fresh else "training seeds, which also chose"
     return f"{task.audited.seeds} {which}"
 
 
 def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     columns = (
-        Column("Forecaster"),
-        Column("Role"),
-        Column("Test accuracy", format=THREE),
-        Column("Minus the baseline's", format=formats.difference_text),
-        Column("Passes", format=lambda passes: "yes" if passes else "no"),
-        Column("Power", format=formats.percent),
+        Column("Forecaster", of=lambda line: study.labels.get(line.key, formats.words(line.key))),
+        Column("Role", of=attrgetter("role")),
+        Column("Test accuracy", format=formats.THREE_DIGITS, of=attrgetter("accuracy")),
+        Column("Minus the baseline's", format=formats.difference_text, of=attrgetter("difference")),
+        Column("Passes", of=lambda line: "yes" if line.passes else "no"),
+        Column("Power", format=formats.percent, of=attrgetter("power")),
     )
-
-    def rows(task: Task) -> list[Row]:
-        lines = task.audited.gate.lines.items()
-        return [
-            Row(
-                [study.labels.get(key, formats.words(key)), line.role, line.accuracy, line.difference]
-                + [line.passes, line.power]
-            )
-            for key, line in lines
-        ]
-
     caption = (
         "The accuracy gate: a forecaster passes if its accuracy minus the baseline's lies above "
         f"-{parameters.audited.accuracy_margin:g} with its whole {declared_percent(parameters.confidence)} "
@@ -190,7 +174,8 @@ def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
         "broken on purpose passes, the task cannot tell, and the gate decides nothing. "
         "Power: the probability that a forecaster equal to the baseline passes, given the interval's width."
     )
-    return ReportTable("gate", caption, columns, under_titles(study, columns, rows))
+    rows = under_titles(study, columns, lambda task: rows_of(task.audited.gate.lines.values(), columns))
+    return ReportTable("gate", caption, columns, rows)
 
 
 def decomposition_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
@@ -202,7 +187,7 @@ def decomposition_table(study: Forecasting, parameters: ReportParameters) -> Rep
         Column("Factor", format=formats.interval_text),
     )
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         shown = []
         for way in task.decomposition:
             order = ", ".join(formats.words(change) for change in way.order)
@@ -223,7 +208,7 @@ def decomposition_table(study: Forecasting, parameters: ReportParameters) -> Rep
 
 def quality_table(study: Forecasting) -> ReportTable:
     headers = ("accuracy", "balanced", "log-loss", "Brier", "calibration error")
-    scores = [Column(header, format=THREE, align="r") for header in headers]
+    scores = [Column(header, format=formats.THREE_DIGITS, align="r") for header in headers]
     columns = (Column("Forecaster"), Column("Windows"), *scores)
     caption = (
         "Forecasting quality of the network and of the frugal forecasters: "
@@ -233,7 +218,7 @@ def quality_table(study: Forecasting) -> ReportTable:
     return ReportTable("quality", caption, columns, under_titles(study, columns, _quality_rows))
 
 
-def _quality_rows(task: Task) -> list[Row]:
+def _quality_rows(task: AuditedTask) -> list[Row]:
     quality, rows = task.run.metrics["baseline"], []
     network = f"GRU, mean of {len(quality['seeds'])} seeds"
     named = {network: quality["mean_over_seeds"], **quality["forecasters"]}
@@ -247,11 +232,11 @@ def _quality_rows(task: Task) -> list[Row]:
 def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     columns = (
         Column("Forecaster"),
-        Column("Test accuracy", format=THREE),
+        Column("Test accuracy", format=formats.THREE_DIGITS),
         Column("The network minus it", format=formats.difference_text),
     )
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         own, frugal = task.test_accuracies, task.run.metrics["baseline"]["forecasters"]
         shown = [Row(["the network", sum(own) / len(own), BLANK])]
         return shown + [
@@ -259,7 +244,7 @@ def tasks_table(study: Forecasting, parameters: ReportParameters) -> ReportTable
             for key, one in frugal.items()
         ]
 
-    def about(task: Task) -> str:
+    def about(task: AuditedTask) -> str:
         return f"{task.classes} classes, {_seeds(task)}"
 
     caption = (
@@ -291,31 +276,29 @@ def controls_table(study: Forecasting, parameters: ReportParameters) -> ReportTa
         "distilled from the baseline. Validation loss before and after that training, mean over training "
         f"seeds with {declared_percent(parameters.confidence)} intervals (Student's t)."
     )
-    rows = under_titles(
-        study,
-        columns,
-        lambda task: rows_of(task.controls, columns),
-        lambda task: f"{task.controls[0]['seeds']} training seeds",
-    )
+
+    def about(task: AuditedTask) -> str:
+        return f"{task.controls[0]['seeds']} training seeds"
+
+    rows = under_titles(study, columns, lambda task: rows_of(task.controls, columns), about)
     return ReportTable("controls", caption, columns, rows)
 
 
 def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     regret = partial(Column, format=formats.interval_text, group="Regret (nats)")
     counted = partial(Column, group="Evaluations", align="r")
-    html, two_digits = partial(Column, page="html"), partial(formats.fixed, digits=2)
-    share = partial(Column, format=formats.share_text)
+    html, share = partial(Column, page="html"), partial(Column, format=formats.share_text)
     energy = f"CPU energy (J, {next(iter(study.tasks.values())).audited.cpu_evidence})"
     columns = (
-        Column("Searcher", of=lambda line: formats.words(line.name)),
+        Column("Searcher", of=lambda line: searcher_name(line.name)),
         regret("mean over the budget", of=attrgetter("mean_regret")),
         regret("final", of=attrgetter("final_regret")),
         share("finds the oracle", of=attrgetter("found")),
         share("or a tie", of=lambda line: line.at_main.tied),
         counted(f"to {declared_percent(NEAR_ORACLE)}", format=_near, of=lambda line: line),
-        counted("used", format=partial(formats.fixed, digits=0), of=attrgetter("distinct")),
-        Column("CPU time (s)", format=two_digits, align="r", of=lambda line: line.cost["cpu_time_s"]),
-        html(energy, partial(formats.fixed, digits=1), of=lambda line: line.cost["cpu_j"]),
+        counted("used", format=formats.NO_DIGIT, of=attrgetter("distinct")),
+        Column("CPU time (s)", format=formats.TWO_DIGITS, align="r", of=lambda line: line.cost["cpu_time_s"]),
+        html(energy, formats.ONE_DIGIT, of=lambda line: line.cost["cpu_j"]),
         html("mean regret of ours minus this", formats.difference_text, of=attrgetter("against")),
         html("Holm's p", formats.p_value, of=attrgetter("adjusted_p")),
     )
@@ -335,10 +318,10 @@ def searchers_table(study: Forecasting, parameters: ReportParameters) -> ReportT
     return ReportTable("searchers", caption, columns, rows)
 
 
-def _searcher_rows(task: Task, columns: Sequence[Column], first: bool) -> list[Row]:
+def _searcher_rows(task: AuditedTask, columns: Sequence[Column], first: bool) -> list[Row]:
     searching, rows = task.searching, list[Row]()
-    about = f"{searching.budget} evaluations, {searching.ties} ties with the oracle"
-    about += f", tuned on {searching.tuned_on}"
+    ties = f"{searching.ties} ties with the oracle"
+    about = f"{searching.budget} evaluations, {ties}, tuned on {searching.tuned_on}"
     for group, title in GROUP_TITLES.items():
         lines = searching.of(group)
         if lines:
@@ -355,7 +338,7 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         Column("Searcher"),
         interval("regret (nats)"),
         interval("normalised regret"),
-        Column("mean rank", format=partial(formats.interval_text, digits=2)),
+        Column("mean rank", format=formats.coarse_text),
         Column("reaches a tie", format=formats.share_text),
         interval("test regret (nats)"),
     )
@@ -367,16 +350,11 @@ def budgets_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         "Rank: among these searchers, by regret. Test regret: the chosen deployments compared by their test "
         "accuracy, which no searcher sees."
     )
-    rows = under_titles(
-        study,
-        columns,
-        lambda task: _budget_rows(task.searching),
-        _searched_with,
-    )
+    rows = under_titles(study, columns, lambda task: _budget_rows(task.searching), _searched_with)
     return ReportTable("budgets", caption, columns, rows)
 
 
-def _searched_with(task: Task) -> str:
+def _searched_with(task: AuditedTask) -> str:
     return f"{task.searching.best.seeds} seeds, tuned on {task.searching.tuned_on}"
 
 
@@ -387,7 +365,7 @@ def _budget_rows(searching: Searching) -> list[Row]:
         for index, line in enumerate(searching.of(RANKED)):
             at = line.at[budget]
             values = [at.regret, at.normalised, at.rank, at.tied, at.test_regret]
-            rows.append(Row([BLANK if index else title, formats.words(line.name), *values], space=not index))
+            rows.append(Row([BLANK if index else title, searcher_name(line.name), *values], space=not index))
     return rows
 
 
@@ -427,7 +405,7 @@ def proxies_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
         *(Column(size, format=formats.interval_text) for size in sizes),
     )
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         proxies, within = task.ranking.proxies, task.ranking.within
         shown = [Row([formats.words(name), "all", *by_size.values()]) for name, by_size in proxies.items()]
         return shown + [
@@ -449,15 +427,14 @@ def proxies_table(study: Forecasting, parameters: ReportParameters) -> ReportTab
 def pay_back_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
     columns = (Column("Reference"), Column("Batch"), *EVEN_COLUMNS)
 
-    def rows(task: Task) -> list[Row]:
+    def rows(task: AuditedTask) -> list[Row]:
         return [
             Row([study.labels[one.reference], str(one.batch_size), *forecasts(one.even, days=False)])
             for one in task.pay_back
         ]
 
-    def about(task: Task) -> str:
-        spent = (f"{purpose} {formats.fixed(s, digits=0)} s" for purpose, s in task.invested.items())
-        return "; ".join(spent)
+    def about(task: AuditedTask) -> str:
+        return "; ".join(f"{purpose} {formats.NO_DIGIT(s)} s" for purpose, s in task.invested.items())
 
     caption = (
         "Forecasts after which the step-by-step PPO's choice has repaid the CPU time spent to find it, with "

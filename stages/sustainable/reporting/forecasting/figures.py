@@ -7,21 +7,18 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sustainable.energy.meter import COUNTER
-from sustainable.reporting.forecasting.results import PRIMARY, Results
+from sustainable.reporting.forecasting.results import MICRO_IN_MILLI, PRIMARY, Results
 from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, ORANGE, SMALL
-from sustainable.reporting.style import label_lines, legend_above, ratios_figure, save_figures
-from sustainable.reporting.style import styled
+from sustainable.reporting.style import label_lines, legend_above, line_entry, mark_entry, ratios_figure
+from sustainable.reporting.style import save_figures, styled
 from sustainable.statistics import share_interval, student_interval
-
-MICRO_IN_MILLI = 1000
 
 
 @styled()
@@ -42,8 +39,8 @@ def configurations_figure(rows: pd.DataFrame, results: Results, labels: Mapping[
         axis.set_ylim(bottom=0)
     axes[2].set_xticks(range(len(keys)), [labels[key] for key in keys], rotation=30, ha="right")
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=BLUE, alpha=0.4, label="window"),
-        Line2D([], [], marker="_", markersize=9, color=ORANGE, label="mean, with interval"),
+        mark_entry("o", BLUE, "window", alpha=0.4),
+        line_entry(ORANGE, "mean, with interval", marker="_", markersize=9),
         Patch(color=GREY, alpha=0.3, label="A/A control"),
     ]
     legend_above(figure, handles, len(handles))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sustainable.reporting.forecasting.results import Results
-from sustainable.reporting.formats import words
+from sustainable.reporting.names import searcher_name
 from sustainable.statistics import Estimate, Ratio, student_interval
 
 AGENT, RIVALS = "ppo", ("tpe", "cmaes")
@@ -51,7 +51,7 @@ def summarise_layerwise(
     equal = kept[(kept["share_0"] == kept["share_1"]) & (kept["share_1"] == kept["share_readout"])]
     return Layerwise(
         answers={
-            str(name): _answers(words(str(name)), own, confidence)
+            str(name): _answers(searcher_name(str(name)), own, confidence)
             for name, own in searches.groupby("searcher", sort=False)
         },
         plans=len(plans),

@@ -12,7 +12,9 @@ from sustainable.reporting.forecasting.layerwise import AGENT, RIVALS
 from sustainable.reporting.forecasting.published_claims import judge_ratio
 from sustainable.reporting.forecasting.results import PRIMARY
 from sustainable.reporting.formats import difference_text, percent, share_text
+from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.names import searcher_name
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, weakest
 
 SEARCH_FILES = ("data/search/layerwise/searches.csv", "data/search/layerwise/plans.csv")
@@ -23,12 +25,8 @@ ZEROS = "zeros"
 
 def judge_sparsity(analysis: Analysis) -> Judgement:
     """A6: the agent against its rivals, over the seeds of both."""
-    found, later, confidence = (
-        analysis.layerwise.answers,
-        analysis.source.later,
-        analysis.parameters.confidence,
-    )
-    margin = analysis.parameters.layerwise.accuracy_margin
+    found, later = analysis.layerwise.answers, analysis.source.later
+    confidence, margin = analysis.parameters.confidence, analysis.parameters.layerwise.accuracy_margin
     own = found[AGENT]
     claimed = later[AGENT]["sparsity"] / later[RIVALS[0]]["sparsity"]
     more, accuracy = (
@@ -37,12 +35,12 @@ def judge_sparsity(analysis: Analysis) -> Judgement:
     )
     times = {name: _as_ratio(more[name], found[name].sparsities) for name in RIVALS}
     parts = {
-        "more sparsity": weakest(sided(more[name], 0.0) for name in RIVALS),
+        "more sparsity": weakest(above(more[name], 0.0) for name in RIVALS),
         f"{claimed:.1f} times as much": weakest(contains(times[name], claimed, 1.0) for name in RIVALS),
-        f"accuracy within {percent(margin)}": weakest(sided(accuracy[name], -margin) for name in RIVALS),
+        f"accuracy within {percent(margin)}": weakest(above(accuracy[name], -margin) for name in RIVALS),
     }
-    reason = f"Sparsity of {AGENT}: {share_text(own.mean_sparsity)}; " + "; ".join(
-        f"{name}: {share_text(found[name].mean_sparsity)}, accuracy difference "
+    reason = f"Sparsity of {searcher_name(AGENT)}: {share_text(own.mean_sparsity)}; " + "; ".join(
+        f"{searcher_name(name)}: {share_text(found[name].mean_sparsity)}, accuracy difference "
         f"{difference_text(accuracy[name])}"
         for name in RIVALS
     )
@@ -62,11 +60,11 @@ def judge_stagnation(analysis: Analysis) -> Judgement:
     means = {name: found.answers[name].mean_sparsity for name in RIVALS}
     collapses = found.deepest_kept <= high
     parts = {
-        f"about {percent(claimed)}": weakest(within(means[name], low, high) for name in RIVALS),
+        f"about {percent(claimed)}": weakest(lies_between(means[name], low, high) for name in RIVALS),
         "deeper pruning collapses accuracy": CONFIRMED if collapses else REFUTED,
     }
     reason = (
-        "; ".join(f"{name} ends at {share_text(means[name])}" for name in RIVALS)
+        "; ".join(f"{searcher_name(name)} ends at {share_text(means[name])}" for name in RIVALS)
         + f". Of {found.plans} evaluated plans, the sparsest int8 plan that loses at most "
         f"{percent(margins.accuracy_margin)} of validation accuracy has {percent(found.deepest_kept)} zeros "
         f"({percent(found.deepest_equal)} with equal shares)."
@@ -111,11 +109,6 @@ def _as_ratio(difference: Estimate, reference: Sequence[float]) -> Estimate:
     return Estimate(middle, low, high, difference.n)
 
 
-def sided(found: Estimate, bound: float) -> str:
-    """Is the mean above `bound`?"""
-    return CONFIRMED if found.low > bound else REFUTED if found.high < bound else INCONCLUSIVE
-
-
 def contains(found: Estimate, claimed: float, nothing: float) -> str:
     """Is the mean `claimed`, and not `nothing`?"""
     if not found.low <= claimed <= found.high:
@@ -123,13 +116,11 @@ def contains(found: Estimate, claimed: float, nothing: float) -> str:
     return INCONCLUSIVE if found.low <= nothing <= found.high else CONFIRMED
 
 
-def within(found: Estimate | None, low: float, high: float) -> str:
+def lies_between(found: Estimate | None, low: float, high: float) -> str:
     """Does the mean lie between `low` and `high`?"""
     if found is None:
         return INCONCLUSIVE
-    if low <= found.low and found.high <= high:
-        return CONFIRMED
-    return REFUTED if found.high < low or found.low > high else INCONCLUSIVE
+    return verdict_if(low <= found.low and found.high <= high, found.high < low or found.low > high)
 
 
 _declared = partial(Declaration, source="study_a")
@@ -137,10 +128,8 @@ LAYERWISE_CLAIMS = (
     _declared(
         id="A6",
         rule="over seeds, against TPE and against CMA-ES on the agent's own space: the agent's mean "
-        "sparsity is "
-        "higher (Welch's {confidence_percent:g} % interval); the published ratio lies in the interval of "
-        "the ratio, "
-        "and 1 outside; the loss of test accuracy is below {kept_accuracy:g}",
+        "sparsity is higher (Welch's {confidence_percent:g} % interval); the published ratio lies in the "
+        "interval of the ratio, and 1 outside; the loss of test accuracy is below {kept_accuracy:g}",
         judge=judge_sparsity,
         decided_by=SEARCH_FILES[:1],
         needs=("exact counts",),
@@ -148,10 +137,8 @@ LAYERWISE_CLAIMS = (
     _declared(
         id="A7",
         rule="the mean sparsity of TPE and CMA-ES lies within {sparsity_margin:g} of the published one "
-        "(Student's "
-        "{confidence_percent:g} % interval over seeds), and no evaluated int8 plan that is sparser by more "
-        "than "
-        "that keeps the validation accuracy within {kept_accuracy:g}",
+        "(Student's {confidence_percent:g} % interval over seeds), and no evaluated int8 plan that is "
+        "sparser by more than that keeps the validation accuracy within {kept_accuracy:g}",
         judge=judge_stagnation,
         decided_by=SEARCH_FILES,
         needs=("exact counts",),
@@ -159,8 +146,7 @@ LAYERWISE_CLAIMS = (
     _declared(
         id="A8",
         rule="the published plan executes as few operations as published, and its zeros alone save as much "
-        "CPU "
-        "time in randomised blocks (direction and size as in A3)",
+        "CPU time in randomised blocks (direction and size as in A3)",
         judge=judge_operations,
         decided_by=(ROW_FILES["layerwise"], HIT_TABLES["layerwise"]),
         needs=("exact counts", "CPU time"),

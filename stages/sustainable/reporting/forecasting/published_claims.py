@@ -1,6 +1,5 @@
 """Claims A1 to A5: what the first source says, judged on its own benchmark and on randomised blocks."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
@@ -14,14 +13,14 @@ from sustainable.reporting.forecasting.discovery import CHANCE
 from sustainable.reporting.forecasting.results import PRIMARY, Results, accuracy_difference
 from sustainable.reporting.formats import declared_percent, fixed, interval_text, p_value, percent
 from sustainable.reporting.measured_rows import BASELINE
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Ratio
+from sustainable.reporting.names import forecaster_name
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
 from sustainable.statistics import verdict_on_ratio, verdict_on_size, weakest
 
 QUANTIZED, PUBLISHED_CHOICE, AGENT = "manual_quantization", "published_choice", "agent_optimized"
 DIRECTION = (
     "direction: it is {0} 1, which Student's interval excludes, the effect exceeds the A/A noise floor, and "
-    "both "
-    "hold without flagged windows"
+    "both hold without flagged windows"
 )
 SIZE = "size: the published ratio lies within the interval widened by the noise floor, and 1 outside"
 INT8_KERNELS = "what int8 saves depends on the CPU's instructions for it"
@@ -45,7 +44,8 @@ def judge_accuracy(analysis: Analysis) -> Judgement:
     places = results.first_days[np.logical_or.reduce(flipped)].tolist()
     kept = all(difference.low > -margin for difference in differences.values())
     counts = ", ".join(
-        f"{key}: {correct[key]} (McNemar p {p_value(differences[key].p)})" for key in differences
+        f"{forecaster_name(key)}: {correct[key]} (McNemar p {p_value(differences[key].p)})"
+        for key in differences
     )
     models = len({line.weights_sha256 for line in results.lines.values()})
     reason = f"The baseline gets {base.correct} of {results.windows} windows right. "
@@ -131,15 +131,12 @@ def judge_discovery(analysis: Analysis) -> Judgement:
     learned = 2 * found.before_updates < found.searches
     reason = (
         f"{len(found.tied)} of {best['actions']} actions share the best reward. Of {found.searches} "
-        "searches, "
-        f"{found.published_wins} report action {analysis.published_action} (chance among the tied: "
-        f"{found.by_chance:.1f}; p {p_value(found.published_p)}); all actions against the "
-        f"uniform distribution: p {p_value(found.uniform_p)}. {found.before_updates} searches sampled their "
-        f"action before the first update of the policy, the latest at step {found.last_step}. The search "
-        "with "
-        f"the published seed reports action {seen['action']}, sampled at step "
-        f"{seen['first_sampled_at_step']}; "
-        f"its trained policy picks {policy}."
+        f"searches, {found.published_wins} report action {analysis.published_action} (chance among the "
+        f"tied: {found.by_chance:.1f}; p {p_value(found.published_p)}); all actions against the uniform "
+        f"distribution: p {p_value(found.uniform_p)}. {found.before_updates} searches sampled their action "
+        f"before the first update of the policy, the latest at step {found.last_step}. The search with the "
+        f"published seed reports action {seen['action']}, sampled at step "
+        f"{seen['first_sampled_at_step']}; its trained policy picks {policy}."
     )
     parts = {
         "more often than chance": CONFIRMED if oftener else REFUTED,
@@ -162,11 +159,8 @@ PUBLISHED_CLAIMS = (
     ),
     _declared(
         id="A2",
-        rule="in randomised blocks, of the energy ratio to the baseline: "
-        + DIRECTION.format("above")
-        + "; "
-        + SIZE
-        + "; both are decided only on counted energy",
+        rule=f"in randomised blocks, of the energy ratio to the baseline: {DIRECTION.format('above')}; {SIZE}"
+        "; both are decided only on counted energy",
         judge=judge_quantization,
         decided_by=COST_FILES,
         needs=("energy counter",),
@@ -175,10 +169,7 @@ PUBLISHED_CLAIMS = (
     _declared(
         id="A3",
         rule="in randomised blocks, of the energy ratio and the latency ratio to the baseline: "
-        + DIRECTION.format("below")
-        + "; "
-        + SIZE
-        + "; energy is decided only if it is counted",
+        f"{DIRECTION.format('below')}; {SIZE}; energy is decided only if it is counted",
         judge=judge_published_saving,
         decided_by=COST_FILES,
         needs=("latency", "energy counter"),
@@ -197,9 +188,7 @@ PUBLISHED_CLAIMS = (
         rule="more often than chance: over repeated searches, action {published_action:g} is the first "
         "maximum more often than by chance among the actions that share the best reward (exact binomial "
         "test, one-sided, p below {chance:g}), or no other action has that reward; after learning: more "
-        "than half of the "
-        "searches "
-        "sampled their action after an update of the policy",
+        "than half of the searches sampled their action after an update of the policy",
         judge=judge_discovery,
         decided_by=("data/search/published/best_action.json", "data/search/published/discovery.csv"),
         needs=("exact counts",),
@@ -214,10 +203,8 @@ def energy_parts(
 
     `published` is the source's configuration that the claim is about.
     """
-    evidence, size = (
-        analysis.results["remeasured"].cpu_evidence,
-        analysis.source.claimed(published, "energy_uwh"),
-    )
+    evidence = analysis.results["remeasured"].cpu_evidence
+    size = analysis.source.claimed(published, "energy_uwh")
     if not carries_energy_claims(evidence):
         _, figures = ratio_parts(analysis, key, PRIMARY, claimed, size)
         meaning = EVIDENCE.get(evidence, "mixed classes")
@@ -270,17 +257,14 @@ def _both_ways(analysis: Analysis, key: str) -> dict[str, Any]:
 
 
 def _figures(results: Results, key: str) -> dict[str, Any]:
+    twin = {outcome: comparison.ratio for outcome, comparison in results.twin.items()}
     return {
         outcome: {
-            "ratio": _asdict(comparison.ratio),
-            "bootstrap": _asdict(comparison.bootstrap),
-            "without_flagged": _asdict(comparison.clean),
-            "control": _asdict(results.twin[outcome].ratio),
+            "ratio": comparison.ratio and asdict(comparison.ratio),
+            "bootstrap": comparison.bootstrap and asdict(comparison.bootstrap),
+            "without_flagged": comparison.clean and asdict(comparison.clean),
+            "control": (control := twin[outcome]) and asdict(control),
             **{name: getattr(comparison, name) for name in TESTS},
         }
         for outcome, comparison in results.lines[key].compared.items()
     }
-
-
-def _asdict(ratio: Ratio | None) -> Mapping[str, float] | None:
-    return None if ratio is None else asdict(ratio)

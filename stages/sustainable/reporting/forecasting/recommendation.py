@@ -16,11 +16,12 @@ from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.accuracy_gate import FRUGAL
 from sustainable.reporting.forecasting.audited import cells
 from sustainable.reporting.forecasting.run import TaskRun
+from sustainable.reporting.forecasting.summary import SECONDS_PER_DAY
 from sustainable.reporting.forecasting.task import TITLES, invested_cpu_s
+from sustainable.reporting.formats import grouped
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.statistics import BreakEven, ratio_over_units
 
-SECONDS_PER_DAY = 86_400
 DEFAULT_RATE_PER_S = 1.0
 UNTIMED = ("majority", "persistence")
 """Forecasters that compute nothing. They cost at most what `BOUND` costs, which reads the same day."""
@@ -45,7 +46,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Deployable:
     """Something that can be deployed."""
 
     name: str
@@ -67,9 +68,9 @@ class Choices:
     """The candidates of a task, and what the answer has to say about their measurement."""
 
     task: str
-    candidates: Sequence[Candidate]
-    baseline: Candidate  # the full network in eager fp32
-    uncompressed: Mapping[int, Candidate]  # the full network's fastest fp32 runtime, by batch size
+    candidates: Sequence[Deployable]
+    baseline: Deployable  # the full network in eager fp32
+    uncompressed: Mapping[int, Deployable]  # the full network's fastest fp32 runtime, by batch size
     left_out: Mapping[str, str]  # candidates without a score or a cost, and why
     invested_cpu_s: Mapping[str, float]  # CPU seconds spent to find a compressed network, by purpose
     confidence: float
@@ -98,7 +99,7 @@ class Saving:
 class Offer:
     """A candidate at a batch size, and what it would save."""
 
-    candidate: Candidate
+    candidate: Deployable
     cost: Cost
     saving: Saving  # against the eager baseline
     over_uncompressed: Saving  # against the full network's fastest fp32 runtime
@@ -160,13 +161,13 @@ def choices_of(task: str, run: TaskRun, rounds: int, confidence: float) -> Choic
     )
 
 
-def _network(row: Mapping[Any, Any], sizes: Sequence[int], rounds: int) -> Candidate:
+def _network(row: Mapping[Any, Any], sizes: Sequence[int], rounds: int) -> Deployable:
     costs = {}
     for size in sizes:
         time_ms = float(row[f"cpu_time_ms_batch_{size}"])
         error = float(row.get(f"cpu_time_se_batch_{size}") or math.nan)
         costs[size] = Cost(time_ms, None if math.isnan(error) else error / time_ms, rounds)
-    return Candidate(
+    return Deployable(
         name=f"{row['width_0']}x{row['width_1']} {row['precision']} on {row['runtime']}",
         runtime=row["runtime"],
         precision=row["precision"],
@@ -177,11 +178,11 @@ def _network(row: Mapping[Any, Any], sizes: Sequence[int], rounds: int) -> Candi
 
 
 def _trivial(
-    run: TaskRun, baseline: Candidate, sizes: Sequence[int], confidence: float
-) -> tuple[list[Candidate], dict[str, str]]:
+    run: TaskRun, baseline: Deployable, sizes: Sequence[int], confidence: float
+) -> tuple[list[Deployable], dict[str, str]]:
     """The trivial forecasters, and those without a validation score or a cost with the reason."""
     scores = run.metrics["baseline"]["forecasters"]
-    found: list[Candidate] = []
+    found: list[Deployable] = []
     left_out: dict[str, str] = {}
     for name in FRUGAL:
         timed = BOUND if name in UNTIMED else name
@@ -198,12 +199,12 @@ def _trivial(
             }
             validation, test = (float(scores[name][part]["accuracy"]) for part in ("validation", "test"))
             label = TRIVIAL_LABELS[name]
-            found.append(Candidate(label, "none", "none", validation, test, costs, trivial=True))
+            found.append(Deployable(label, "none", "none", validation, test, costs, trivial=True))
     return found, left_out
 
 
 def _cost_of_rows(
-    run: TaskRun, key: str, size: int, baseline: Candidate, confidence: float, *, at_most: bool
+    run: TaskRun, key: str, size: int, baseline: Deployable, confidence: float, *, at_most: bool
 ) -> Cost:
     """Put a configuration of the benchmark beside the networks, by its ratio to the baseline."""
     own, base = (cells(run.rows, name, size) for name in (key, BASELINE))
@@ -238,7 +239,7 @@ def saving_of(cost: Cost, reference: Cost, confidence: float) -> Saving:
     return Saving(1 - cost.cpu_time_ms / reference.cpu_time_ms, ends, cost.at_most)
 
 
-def pay_back_of(candidate: Candidate, choices: Choices, size: int) -> BreakEven:
+def pay_back_of(candidate: Deployable, choices: Choices, size: int) -> BreakEven:
     """Return the forecasts after which a candidate has repaid what finding it took.
 
     Against the eager baseline. The interval is that of the CPU time saved per forecast, with Student's t as
@@ -267,7 +268,7 @@ def _quantile(one: Cost, other: Cost, confidence: float) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, min(one.readings, other.readings) - 1))
 
 
-def ranked(choices: Choices, floor: float, size: int) -> list[Candidate]:
+def ranked(choices: Choices, floor: float, size: int) -> list[Deployable]:
     """Return the candidates at or above the floor, the cheapest first."""
     enough = [one for one in choices.candidates if one.validation_accuracy >= floor]
     return sorted(enough, key=lambda one: (one.costs[size].cpu_time_ms, *one.order))
@@ -283,9 +284,8 @@ def recommend(choices: Choices, floor: float, rate_per_s: float, size: int) -> R
     found = ranked(choices, floor, size)
     offers = [_offer(one, choices, size) for one in found[:2]]
     runner_up = offers[1] if len(offers) > 1 else None
-    return Recommendation(
-        floor, rate_per_s, size, offers[0], runner_up, _within_noise(offers, choices.confidence)
-    )
+    noise = _within_noise(offers, choices.confidence)
+    return Recommendation(floor, rate_per_s, size, offers[0], runner_up, noise)
 
 
 def _check(choices: Choices, floor: float, rate_per_s: float, size: int) -> None:
@@ -304,7 +304,7 @@ def _check(choices: Choices, floor: float, rate_per_s: float, size: int) -> None
         )
 
 
-def _offer(candidate: Candidate, choices: Choices, size: int) -> Offer:
+def _offer(candidate: Deployable, choices: Choices, size: int) -> Offer:
     cost, confidence = candidate.costs[size], choices.confidence
     return Offer(
         candidate,
@@ -337,9 +337,9 @@ def steps_of(choices: Choices, size: int) -> Iterator[tuple[float, Recommendatio
         yield accuracy, recommend(choices, accuracy, DEFAULT_RATE_PER_S, size)
 
 
-def front_of(choices: Choices, size: int) -> list[Candidate]:
+def front_of(choices: Choices, size: int) -> list[Deployable]:
     """Return the Pareto front, the cheapest first: no other candidate is both cheaper and as accurate."""
-    front: list[Candidate] = []
+    front: list[Deployable] = []
     for one in ranked(choices, 0.0, size):
         if not front or one.validation_accuracy > front[-1].validation_accuracy:
             front.append(one)
@@ -348,9 +348,16 @@ def front_of(choices: Choices, size: int) -> list[Candidate]:
 
 def saving_text(saving: Saving) -> str:
     """As in `at least 99.5 % [99.4 %, 99.6 %]`."""
-    ends = (
-        ""
-        if saving.interval is None
-        else " [{:.2f} %, {:.2f} %]".format(*(100 * one for one in saving.interval))
-    )
-    return f"{'at least ' if saving.at_least else ''}{100 * saving.share:.2f} %{ends}"
+    ends = [f"{100 * end:.2f} %" for end in saving.interval or ()]
+    interval = f" [{', '.join(ends)}]" if ends else ""
+    return f"{'at least ' if saving.at_least else ''}{100 * saving.share:.2f} %{interval}"
+
+
+def break_even_text(offer: Offer) -> str:
+    """After how many forecasts the search is repaid, or why it is not."""
+    even = offer.break_even
+    if even.inferences is None or even.low is None or even.high is None:
+        return even.reason
+    if offer.candidate.trivial:
+        return "at once: it needs no network and no search"
+    return f"after {grouped(even.inferences)} forecasts ({grouped(even.low)} to {grouped(even.high)})"

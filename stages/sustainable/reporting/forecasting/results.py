@@ -12,7 +12,7 @@ from sustainable import statistics
 from sustainable.core.errors import UserError
 from sustainable.measuring.rows import JOULES_PER_MWH
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, by_block, check_blocks
-from sustainable.reporting.measured_rows import describe_evidence, joined
+from sustainable.reporting.measured_rows import describe_evidence, joined, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
 
 PRIMARY = "cpu_time_ms"
@@ -26,6 +26,8 @@ ROW_COLUMNS = (
     "windows", "threads", "batch_size", "wall_time_s", "cpu_time_s", "cpu_j", "ram_j", "cpu_evidence",
     "ram_evidence", "meter", "note", "cpu_time_ms", "latency_ms", "energy_mwh",
 )  # fmt: skip
+SAME_MODEL = ["weights_sha256", "runtime"]
+"""Equal in rows of the same model."""
 MICRO_IN_MILLI = 1000.0
 ASSUMED_WATTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Watts at full load for which modelled energy is computed: from a phone's core to a server's socket."""
@@ -58,9 +60,7 @@ class Line:
     compared: Mapping[str, Comparison]
     watts_range: tuple[float, float] | None
     flagged: int
-    same_as: str | None = (
-        None  # first configuration with equal weights and runtime; None if this is the first
-    )
+    same_as: str | None  # first configuration with equal weights and runtime; None if this is the first
 
     @property
     def correct(self) -> int:
@@ -119,13 +119,12 @@ def summarise_rows(
     keys = list(dict.fromkeys(name for name in hits.columns if (models["configuration"] == name).any()))
     base = by_block(models, BASELINE)
     twin = by_block(models, TWIN)
-    first_of: dict[tuple[str, str], str] = {}
-    lines = {}
-    for key in keys:
-        own = by_block(models, key)
-        first = first_of.setdefault((own["weights_sha256"].iloc[0], own["runtime"].iloc[0]), key)
-        line = _line(key, own, base, twin, hits[key].to_numpy(dtype=bool), parameters)
-        lines[key] = replace(line, same_as=None if first == key else first)
+    rows_by_key = {key: by_block(models, key) for key in keys}
+    same_as = repeated({key: tuple(own[SAME_MODEL].iloc[0]) for key, own in rows_by_key.items()})
+    lines = {
+        key: _line(key, own, base, twin, hits[key].to_numpy(dtype=bool), same_as[key], parameters)
+        for key, own in rows_by_key.items()
+    }
     others = [str(name) for name in hits.columns if name not in (*keys, "training_seed", "first_day")]
     frugal = {name: hits[name].to_numpy(dtype=bool) for name in others}
     return Results(
@@ -153,6 +152,7 @@ def _line(
     base: pd.DataFrame,
     twin: pd.DataFrame,
     hits: np.ndarray,
+    same_as: str | None,
     parameters: ReportParameters,
 ) -> Line:
     first = own.iloc[0]
@@ -165,6 +165,7 @@ def _line(
         compared={outcome: compare_outcome(own, base, twin, outcome, parameters) for outcome in COMPARED},
         watts_range=None if key == BASELINE else _watts_range(own, base),
         flagged=int(own["flags"].notna().sum()),
+        same_as=same_as,
     )
 
 
@@ -198,14 +199,18 @@ def _with_holm(lines: Mapping[str, Line], comparisons: Sequence[str]) -> dict[st
         raise UserError(
             f"params.yaml: report.comparisons: {unknown[0]!r} is not among the measured configurations"
         )
-    tested = {key: lines[key].compared[PRIMARY].p for key in comparisons}
-    family = {key: p for key, p in tested.items() if p is not None}
-    adjusted = dict(zip(family, statistics.holm(list(family.values())), strict=True))
+    adjusted = adjusted_by_holm({key: lines[key].compared[PRIMARY].p for key in comparisons})
     found = {}
     for key, line in lines.items():
         changed = replace(line.compared[PRIMARY], p_holm=adjusted.get(key))
         found[key] = replace(line, compared={**line.compared, PRIMARY: changed})
     return found
+
+
+def adjusted_by_holm(tested: Mapping[str, float | None]) -> dict[str, float]:
+    """Adjust the p values of a family by Holm's method; without those that are missing."""
+    family = {key: p for key, p in tested.items() if p is not None}
+    return dict(zip(family, statistics.holm(list(family.values())), strict=True))
 
 
 def _watts_range(own: pd.DataFrame, base: pd.DataFrame) -> tuple[float, float] | None:

@@ -9,36 +9,15 @@ import numpy as np
 import pandas as pd
 
 from sustainable import statistics
-from sustainable.reporting.formats import words
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import Estimate
 
 LEARNS_A_POLICY = "ppo"
 OURS = "ppo_stepwise"
-SEARCHER_NAMES = {
-    "random": "random search",
-    "local_search": "local search",
-    "evolution": "evolution",
-    "tpe": "TPE",
-    "cmaes": "CMA-ES",
-    "nsga2": "NSGA-II",
-    "ppo_stepwise": "PPO, step by step",
-    "ppo_stepwise_unshaped": "PPO, no shaping",
-    "ppo_stepwise_unmasked": "PPO, no mask",
-    "ppo_stepwise_warm": "PPO, warm start",
-    "ppo_published": "PPO, published actions",
-    "ppo_continuous": "PPO, continuous",
-}
-"""Searchers in print."""
 NEAR_ORACLE = 0.99
 """Share of the oracle's reward that counts as near the oracle."""
 RANKED, ABLATION, OTHER_SPACE = "ranked", "ablation", "other space"
 """Groups of searchers, as choices.json names them. Only those of the first search the same points."""
-
-
-def searcher_name(name: str) -> str:
-    """A searcher in print."""
-    return SEARCHER_NAMES.get(name, words(name))
 
 
 @dataclass(frozen=True)

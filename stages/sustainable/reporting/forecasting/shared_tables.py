@@ -9,7 +9,6 @@ from sustainable.reporting.forecasting.summary import days_at_one_per_second
 from sustainable.reporting.tables import Column, Spanning
 from sustainable.statistics import BreakEven
 
-THREE = partial(formats.fixed, digits=3)
 FOUR = partial(formats.spread_text, digits=4)
 EVEN_COLUMNS = (
     Column("Forecasts", format=formats.grouped),

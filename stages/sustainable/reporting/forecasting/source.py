@@ -10,6 +10,7 @@ import pandas as pd
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.names import forecaster_name
 from sustainable.reporting.published import read_source
 from sustainable.statistics import Summary
 
@@ -84,7 +85,7 @@ def read_published(path: Path) -> dict[str, Any]:
     """
     content = read_source(path, "study_a", NEEDED)
     for entry in content["configurations"].values():
-        for name in entry.keys() - {"label"}:
+        for name in entry:
             unit = content["units"].get(name)
             if unit is None or unit != UNITS.get(name):
                 raise UserError(
@@ -94,18 +95,18 @@ def read_published(path: Path) -> dict[str, Any]:
     return content
 
 
-def source_of(published: Mapping[str, Any]) -> PublishedNumbers:
+def published_numbers(published: Mapping[str, Any]) -> PublishedNumbers:
     """Convert the content of paper/published.yaml to figures per forecast."""
     windows = int(published["test_windows"])
-    lines = {name: _line(entry, windows) for name, entry in published["configurations"].items()}
+    lines = {name: _line(name, entry, windows) for name, entry in published["configurations"].items()}
     rest = float(published["best_reward"]), int(published["best_action"])
     return PublishedNumbers(lines, published["later_version"], *rest)
 
 
-def _line(entry: Mapping[str, Any], windows: int) -> PublishedLine:
+def _line(key: str, entry: Mapping[str, Any], windows: int) -> PublishedLine:
     energy, co2, latency = (entry[name][0] for name in ("energy", "co2", "latency"))
     return PublishedLine(
-        label=entry["label"],
+        label=forecaster_name(key),
         accuracy=_summary(entry["accuracy"], 1.0),
         latency_ms=_summary(entry["latency"], 1.0),
         energy_uwh=_summary(entry["energy"], 1e6 / windows),

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from scipy import stats
 
 from sustainable.reporting.forecasting.discovery import Discovery
 from sustainable.reporting.forecasting.conditions import Step
-from sustainable.reporting.forecasting.figures import MICRO_IN_MILLI, name_actions
-from sustainable.reporting.forecasting.results import Results
+from sustainable.reporting.forecasting.figures import name_actions
+from sustainable.reporting.forecasting.results import MICRO_IN_MILLI, Results
 from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, SMALL
-from sustainable.reporting.style import draw_interval, legend_above, name_rows, save_figures, styled
+from sustainable.reporting.style import draw_interval, legend_above, line_entry, mark_entry, name_rows
+from sustainable.reporting.style import save_figures, styled
 from sustainable.statistics import share_interval, student_interval
 
 COUNTED = (("parameters", "proxy_parameters", 1e6, "parameters,\nmillions"),
@@ -67,11 +67,8 @@ def accuracy_energy_figure(study: Forecasting, rows: pd.DataFrame) -> Figure:
         if published is not None:
             _published_point(axis, published, mark)
         if key != TWIN:
-            handles.append(Line2D([], [], marker=mark, linestyle="", color=BLACK, label=study.labels[key]))
-    handles += [
-        Line2D([], [], color=BLUE, label="reproduced"),
-        Line2D([], [], color=GREY, label="published, converted"),
-    ]
+            handles.append(mark_entry(mark, BLACK, study.labels[key]))
+    handles += [line_entry(BLUE, "reproduced"), line_entry(GREY, "published, converted")]
     axis.set(xlabel=f"energy of a forecast, µWh ({results.cpu_evidence})", ylabel="test accuracy")
     axis.set_xlim(left=0)
     legend_above(figure, handles, 2)
@@ -116,9 +113,9 @@ def conditions_figure(steps: list[Step], published: float) -> Figure:
     name_rows(axis, [step.changed for step in steps])
     axis.set_xlabel("latency of a forecast (baseline = 1)")
     handles = [
-        Line2D([], [], marker="o", color=BLUE, label="int8"),
-        Line2D([], [], marker="s", color=GREY, label="A/A control"),
-        Line2D([], [], linestyle="--", color=ORANGE, label="int8, published"),
+        line_entry(BLUE, "int8", marker="o"),
+        line_entry(GREY, "A/A control", marker="s"),
+        line_entry(ORANGE, "int8, published", linestyle="--"),
     ]
     legend_above(figure, handles, len(handles))
     return figure

@@ -15,17 +15,10 @@ from sustainable.reporting.forecasting.results import PRIMARY, Line
 from sustainable.reporting.forecasting.run import PAID_TERMS
 from sustainable.reporting.forecasting.source import reward_groups
 from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.formats import FOUR_DIGITS, NO_DIGIT, ONE_DIGIT, THREE_DIGITS, TWO_DIGITS
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.tables import NOT_AVAILABLE, UNCHANGED, Column, Mark, ReportTable, rows_of
-
-ONE_DIGIT, TWO, THREE, FOUR = (
-    partial(formats.fixed, digits=1),
-    partial(formats.fixed, digits=2),
-    partial(formats.fixed, digits=3),
-    partial(formats.fixed, digits=4),
-)
-NO_DIGIT = partial(formats.fixed, digits=0)
 
 
 def source_tables(
@@ -45,7 +38,7 @@ def source_tables(
 
 
 def units_table(study: Forecasting) -> ReportTable:
-    intensity = partial(Column, format=THREE, group="kg CO2 per kWh")
+    intensity = partial(Column, format=THREE_DIGITS, group="kg CO2 per kWh")
     columns = (
         Column("Configuration", of=attrgetter("label")),
         intensity("as printed", of=attrgetter("intensity_as_printed")),
@@ -62,7 +55,7 @@ def units_table(study: Forecasting) -> ReportTable:
 
 
 def gap_table(study: Forecasting) -> ReportTable:
-    factor = partial(Column, format=TWO, group="Ours to the source's")
+    factor = partial(Column, format=TWO_DIGITS, group="Ours to the source's")
     watts = partial(Column, format=ONE_DIGIT, group="Modelled power (W)")
     columns = (
         Column("Configuration", of=attrgetter("label")),
@@ -80,12 +73,12 @@ def gap_table(study: Forecasting) -> ReportTable:
 
 
 def reward_table(study: Forecasting, actions: pd.DataFrame) -> ReportTable:
-    term = partial(Column, format=FOUR, align="r", group="Terms of the reward")
+    term = partial(Column, format=FOUR_DIGITS, align="r", group="Terms of the reward")
     columns = (
         Column("Actions", of=itemgetter("label")),
         Column("how many", align="r", of=itemgetter("count")),
         *(term(name, of=itemgetter(f"reward_{name}")) for name in PAID_TERMS),
-        Column("reward", format=FOUR, align="r", of=itemgetter("reward")),
+        Column("reward", format=FOUR_DIGITS, align="r", of=itemgetter("reward")),
     )
     published = dict.fromkeys(("count", *(f"reward_{name}" for name in PAID_TERMS)), NOT_AVAILABLE)
     best = {"label": "published: quantized", **published, "reward": study.source.best_reward}
@@ -119,7 +112,7 @@ def conditions_table(study: Forecasting, intervals: str) -> ReportTable:
         Column("Condition replaced", of=attrgetter("changed")),
         Column("batch", align="r", of=attrgetter("batch_size")),
         Column("threads", align="r", of=attrgetter("threads")),
-        Column("baseline (ms/forecast)", format=THREE, align="r", of=attrgetter("baseline_ms")),
+        Column("baseline (ms/forecast)", format=THREE_DIGITS, align="r", of=attrgetter("baseline_ms")),
         Column("int8 to baseline", format=formats.interval_text, of=attrgetter("int8")),
         Column("A/A control", format=formats.interval_text, of=attrgetter("twin")),
     )

@@ -10,34 +10,13 @@ from sustainable.reporting.forecasting.discovery import Discovery, summarise_dis
 from sustainable.reporting.forecasting.layerwise import Layerwise, summarise_layerwise
 from sustainable.reporting.forecasting.audited import Timing, repair_lines
 from sustainable.reporting.forecasting.run import WAYS, Run
-from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, source_of
-from sustainable.reporting.forecasting.task import Task, summarise_task
-from sustainable.reporting.formats import words
+from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, published_numbers
+from sustainable.reporting.forecasting.task import AuditedTask, summarise_task
 from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.names import forecaster_name
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.statistics import BreakEven
 
-ADDED_LABELS = {
-    "published_choice": "Published choice",
-    "baseline_twin": "Baseline again (A/A twin)",
-    "onnxruntime": "ONNX Runtime, uncompressed",
-    "openvino": "OpenVINO, uncompressed",
-    "numba": "numba, uncompressed",
-    "ppo_stepwise": "Step-by-step PPO's choice",
-    "chosen_widths": "Its widths alone, eager",
-    "chosen_fp32": "Its widths and runtime, fp32",
-    "continued": "The baseline, trained on",
-    "oracle": "Best of all candidates",
-    "logistic_last_day": "Logistic regression",
-    "logistic_window": "Logistic regression, all steps",
-    "broken_random_weights": "Broken: random weights",
-    "broken_masked": "Broken: 90 % masked",
-    "broken_width": "Broken: one unit per layer",
-    "zeros": "Zeros alone (the agent's plan, fp32)",
-    "published_tpe": "Plan of TPE and CMA-ES",
-    "published_ppo": "Plan of the layer-wise agent",
-}
-"""Names of the configurations that the published study does not have."""
 SECONDS_PER_DAY = 86_400
 
 
@@ -46,7 +25,7 @@ class Forecasting:
     """Everything that study A's rows say."""
 
     results: Mapping[str, published_rows.Results]  # by way of measuring: `WAYS`
-    tasks: Mapping[str, Task]  # the audited ones
+    tasks: Mapping[str, AuditedTask]  # the audited ones
     accuracy: Mapping[str, Mapping[str, published_rows.AccuracyDifference]]  # by forecaster and reference
     hits: Mapping[str, tuple[int, int]]  # test windows that a forecaster gets right, of how many
     break_even: Mapping[str, Mapping[str, BreakEven]]  # published search, by configuration and quantity
@@ -68,12 +47,13 @@ def summarise_forecasting(
     remeasured = results["remeasured"]
     hits = {key: line.hits for key, line in remeasured.lines.items()} | dict(remeasured.frugal)
     references = {name: hits[name] for name in (BASELINE, "persistence")}
-    source, tied = source_of(published), run.best["actions_sharing_best_reward"]
+    source, tied = published_numbers(published), run.best["actions_sharing_best_reward"]
     zeros = published_rows.summarise_rows(run.rows["layerwise"], run.hits["layerwise"], parameters, ())
     margin = parameters.layerwise.accuracy_margin
     configurations = [
         key for task in tasks.values() for key in (*task.audited.lines, *task.audited.gate.lines)
     ]
+    named = *results["published"].lines, *zeros.lines, *configurations
     return Forecasting(
         results=results,
         tasks=tasks,
@@ -87,18 +67,13 @@ def summarise_forecasting(
         hits={key: (int(own.sum()), len(own)) for key, own in hits.items()},
         break_even=_break_even(run, parameters),
         repairs=repair_lines(run.repairs, tasks["weather"].audited.batch_sizes, parameters.confidence),
-        labels=_labels([*results["published"].lines, *zeros.lines, *configurations], published),
+        labels={key: forecaster_name(key) for key in named},
         source=source,
         gaps=gaps(source, results["published"]),
         steps=summarise_steps(run.rows, parameters),
         discovery=summarise_discovery(run.discovery, tied, len(run.actions), source.best_action),
         layerwise=summarise_layerwise(run.searches, run.plans, zeros, margin, parameters.confidence),
     )
-
-
-def _labels(keys: list[str], published: Mapping[str, Any]) -> dict[str, str]:
-    known = {key: entry["label"] for key, entry in published["configurations"].items()} | ADDED_LABELS
-    return {key: known.get(key, words(key)) for key in keys}
 
 
 def _published_costs(run: Run) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -161,7 +136,7 @@ def forecasting_metrics(study: Forecasting) -> dict[str, Any]:
     return ways | {name: _task_metrics(task) for name, task in study.tasks.items()}
 
 
-def _task_metrics(task: Task) -> dict[str, Any]:
+def _task_metrics(task: AuditedTask) -> dict[str, Any]:
     return {
         key: {
             "accuracy": line.accuracy,

@@ -12,24 +12,15 @@ from sustainable.reporting import formats
 from sustainable.reporting.forecasting.results import MICRO_IN_MILLI, scaled
 from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.audited_tables import audited_tables
-from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, FOUR, THREE, forecasts, identical
+from sustainable.reporting.forecasting.shared_tables import EVEN_COLUMNS, FOUR, forecasts, identical
 from sustainable.reporting.forecasting.source import PublishedLine
 from sustainable.reporting.forecasting.source_tables import source_tables
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import POWER, ReportParameters
-from sustainable.reporting.tables import (
-    BLANK,
-    NOT_AVAILABLE,
-    UNCHANGED,
-    Code,
-    Column,
-    ReportTable,
-    Row,
-    claims_table,
-    rows_of,
-)
+from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, UNCHANGED, Code, Column, ReportTable, Row
+from sustainable.reporting.tables import claims_table, rows_of
 from sustainable.statistics import Summary
 
 CLAIMS_CAPTION = "The claims of study A: statement, verdict on this run's rows, and reason."
@@ -195,7 +186,7 @@ def models_table(study: Forecasting) -> ReportTable:
 def latency_table(study: Forecasting, latency: Mapping[str, Any]) -> ReportTable:
     calls = [(key, *call) for key in study.results["remeasured"].lines for call in latency[key].items()]
     rows = [Row([study.labels[key], size, *quantiles.values()]) for key, size, quantiles in calls]
-    timed = partial(Column, format=THREE, group="Latency (ms/call)", align="r")
+    timed = partial(Column, format=formats.THREE_DIGITS, group="Latency (ms/call)", align="r")
     columns = (Column("Configuration"), Column("Batch"), *map(timed, calls[0][2]))
     caption = (
         "Latency of a single call by batch size, with the meter off: percentiles over calls, read from the "
@@ -215,7 +206,7 @@ def break_even_table(study: Forecasting, parameters: ReportParameters) -> Report
         Column("Configuration"),
         Column("Quantity"),
         *EVEN_COLUMNS,
-        Column("Days, at a forecast per second", format=partial(formats.fixed, digits=1)),
+        Column("Days, at a forecast per second", format=formats.ONE_DIGIT),
     )
     caption = (
         "Forecasts after which a configuration has repaid the published search and the training of its "

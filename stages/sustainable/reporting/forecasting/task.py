@@ -25,7 +25,7 @@ class PayBack(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
+class AuditedTask:
     """Everything that the rows of one task say."""
 
     name: str
@@ -75,14 +75,14 @@ class Task:
         return [float(seed["test"]["accuracy"]) for seed in self.run.metrics["confirmed"]["seeds"].values()]
 
 
-def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Task:
+def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> AuditedTask:
     """Compute every summary of a task. Raises `UserError` for rows that do not fit together."""
     peaks = audited_rows.peak_rates(run.conditions["frozen"]["roofline"])
     audited = audited_rows.summarise_audited(run.rows, run.hits, peaks, parameters)
     sizes, invested = audited.batch_sizes, invested_cpu_s(run)
     names = {key: line.name for key, line in audited.lines.items()}
     costs = run.metrics["searchers_cost"]
-    return Task(
+    return AuditedTask(
         name=name,
         audited=audited,
         searching=summarise_searches(run.improvements, run.choices, costs, parameters),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting import formats
+from sustainable.reporting.forecasting.ceilings import Reached, highest_rates, target_reach, valid_ceilings
 from sustainable.reporting.forecasting.transfer import Deployment, TargetCost
 from sustainable.reporting.forecasting.transfer import of_same_networks, target_costs, transfers
 from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, rows_of
@@ -28,13 +29,18 @@ def transfer_tables(
     others: Mapping[str, pd.DataFrame],
     reward: DeploymentReward,
     sizes: Sequence[int],
+    ceilings: Mapping[str, float] | None = None,
 ) -> list[ReportTable]:
-    """Declare what a choice is worth elsewhere, and what each target costs; `others` by host.
+    """Declare what a choice is worth elsewhere, and what each target costs and reaches; `others` by host.
 
-    Hosts that timed other networks are left out.
+    Hosts that timed other networks are left out. `ceilings`: FLOP/s by precision that this run measured.
     """
     tables = {THIS_RUN: candidates, **of_same_networks(candidates, others, sizes)}
-    return [_transfer_table(task, tables, reward, sizes), _targets_table(task, tables, sizes)]
+    return [
+        _transfer_table(task, tables, reward, sizes),
+        _targets_table(task, tables, sizes),
+        _ceilings_table(task, tables, sizes, ceilings or {}),
+    ]
 
 
 def _transfer_table(
@@ -76,6 +82,31 @@ def _targets_table(task: str, tables: Mapping[str, pd.DataFrame], sizes: Sequenc
     return ReportTable("targets_hosts", caption, columns, rows)
 
 
+def _ceilings_table(
+    task: str, tables: Mapping[str, pd.DataFrame], sizes: Sequence[int], measured: Mapping[str, float]
+) -> ReportTable:
+    reach = target_reach(tables, sizes, {THIS_RUN: measured})
+    known = valid_ceilings(highest_rates(tables[THIS_RUN], sizes), measured)
+    columns = (
+        Column("Precision"),
+        Column("Runtime"),
+        *(Column(host, format=_reached, align="r") for host in tables),
+    )
+    caption = (
+        f"What hosts can compute ({task}): the top rate of operations of each precision and runtime, over "
+        "networks and batch sizes, divided by the top rate in fp32 on that host; in brackets, its share of "
+        "the ceiling of that host in its own precision. A precision pays on a CPU if its top rate is above that "
+        f"of fp32. Measured ceilings: {', '.join(known) or NOT_AVAILABLE}, of this run. The others are "
+        "estimates: the top rate of any candidate there. A true ceiling may be above it, so these shares are "
+        "upper bounds, and what sets an estimate has no share. CPU time is read from the clock."
+    )
+    rows = [
+        Row([line.precision, line.runtime, *(line.by_host.get(host, NOT_AVAILABLE) for host in tables)])
+        for line in reach
+    ]
+    return ReportTable("ceilings_hosts", caption, columns, rows)
+
+
 def _target_row(line: TargetCost, hosts: Sequence[str]) -> Row:
     ratios = [line.ratios.get(host, NOT_AVAILABLE) for host in hosts]
     return Row([line.batch_size, line.precision, line.runtime, *ratios])
@@ -88,6 +119,11 @@ def _deployment(deployment: Deployment) -> str:
 
 def _ratio(value: float) -> str:
     return f"{value:.3f}"
+
+
+def _reached(reached: Reached) -> str:
+    share = "estimate" if reached.of_ceiling is None else formats.percent(reached.of_ceiling)
+    return f"{reached.to_fp32:.2f} ({share})"
 
 
 def _spread(values: tuple[float, float, float]) -> str:

@@ -14,6 +14,7 @@ from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Analysis, Declaration, Judgement
 from sustainable.reporting.formats import interval_text, share_text
+from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import PoliciesParameters, ReportParameters
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
@@ -219,7 +220,7 @@ def split_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """Whether dynamic quantization costs the return of off-policy policies rather than of on-policy ones."""
     split, declared = policies.split, parameters.policies
     if split is None:
-        return Judgement(INCONCLUSIVE, "No environment has policies of both kinds.")
+        return Judgement(INCONCLUSIVE, "No environment has policies of both kinds.", evidence=EXACT_COUNT)
     shares, difference = (split.on_policy, split.off_policy), split.difference
     verdict = CONFIRMED if difference.low > 0 else INCONCLUSIVE
     verdict = REFUTED if difference.high < declared.split_of_interest else verdict
@@ -268,13 +269,6 @@ def basis(policies: Policies, also: str) -> tuple[str, str, str]:
     return "CPU time", decided, f"CPU time: clock; energy: {evidence}, {NOT_TESTABLE}; {also}"
 
 
-def above(share: Estimate | None, bound: float) -> str:
-    """Confirmed if the whole interval lies above the bound, refuted if below."""
-    if share is None:
-        return INCONCLUSIVE
-    return CONFIRMED if share.low > bound else (REFUTED if share.high < bound else INCONCLUSIVE)
-
-
 def _n(share: Estimate | None) -> int:
     return share.n if share else 0
 
@@ -285,7 +279,7 @@ def left_out(policies: Policies) -> str:
     return f" Not learned and left out: {', '.join(names)}." if names else ""
 
 
-def compared(
+def verdict_on_line(
     cell: MeasuredCell, line: PolicyLine, outcome: str, claimed: Any, parameters: ReportParameters
 ) -> str:
     """Verdict on whether an outcome is "lower" or "higher" than uncompressed under the same runtime, with and
@@ -301,8 +295,8 @@ def compared(
 
 
 def certain(pairs: Pairs, outcome: str, claimed: str, parameters: ReportParameters) -> Pairs:
-    """The pairs whose outcome is certainly "lower" or "higher", see `compared`."""
-    return [pair for pair in pairs if compared(*pair, outcome, claimed, parameters) == CONFIRMED]
+    """The pairs whose outcome is certainly "lower" or "higher", see `verdict_on_line`."""
+    return [pair for pair in pairs if verdict_on_line(*pair, outcome, claimed, parameters) == CONFIRMED]
 
 
 def keeps(line: PolicyLine) -> bool:
@@ -320,9 +314,8 @@ def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) ->
     found, change = line.same_runtime, declared.memory_change
     if found is None or not line.precise(change):
         return INCONCLUSIVE
-    if found.high < 1 and abs(math.log(found.estimate)) > floor:
-        return REFUTED
-    return CONFIRMED if found.low > 1 - change else INCONCLUSIVE
+    fallen = found.high < 1 and abs(math.log(found.estimate)) > floor
+    return verdict_if(found.low > 1 - change and not fallen, fallen)
 
 
 def hardly_lowered(line: MemoryLine, declared: PoliciesParameters) -> str:
@@ -330,17 +323,13 @@ def hardly_lowered(line: MemoryLine, declared: PoliciesParameters) -> str:
     found, most = line.same_runtime, declared.negligible_fall
     if found is None or not line.precise(declared.memory_change):
         return INCONCLUSIVE
-    if line.falls_beyond(most):
-        return REFUTED
-    return CONFIRMED if found.low > 1 - most else INCONCLUSIVE
+    return verdict_if(found.low > 1 - most, line.falls_beyond(most))
 
 
 def raised(line: MemoryLine, floor: float) -> str:
     """Verdict on whether memory has risen above that of the uncompressed policy under the same runtime."""
     found = line.same_runtime
-    if found is None or (found.low <= 1 <= found.high) or abs(math.log(found.estimate)) <= floor:
-        return INCONCLUSIVE
-    return CONFIRMED if found.low > 1 else REFUTED
+    return INCONCLUSIVE if found is None or abs(math.log(found.estimate)) <= floor else above(found, 1)
 
 
 def _memory_floor(lines: Mapping[str, MemoryLine]) -> float:

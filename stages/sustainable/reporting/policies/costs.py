@@ -3,19 +3,22 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sustainable.policies.returns import amdahl, normalised_return, split_log_ratio
-from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.policies.run import NO_METHOD
 from sustainable import statistics
 from sustainable.statistics import Estimate, Ratio
 
 STEP_PARTS = ("policy", "environment", "remainder")
+SPLIT_PARTS = ("length", *STEP_PARTS)
+"""The causes of a change of an episode's cost, which add up."""
 EFFECTS = ("step", "episode", "steps", "policy", "energy_step", "energy_episode", "net_energy_step")
 """Outcomes; energies are of all metered components, with the idle host's or net of it."""
 EAGER = "torch-eager"
@@ -23,19 +26,93 @@ MIB, MICRO = 2**20, 1e6
 
 
 @dataclass(frozen=True)
-class Effect:
-    """One outcome as ratios within blocks, with intervals over training seeds."""
+class Measures:
+    """Outcomes as tables [block, configuration], and the unit of each block: its training seed."""
 
-    to_baseline: Ratio | None  # to the eager fp32 baseline
-    same_runtime: Ratio | None  # to the uncompressed policy under the same runtime
-    clean: Ratio | None  # `same_runtime` without flagged windows
-    detectable: float | None  # smallest effect found with `POWER`
-    logs: Sequence[float]  # natural logarithm of `same_runtime`, one mean per training seed
-    clean_logs: Sequence[float]  # the same without flagged windows
+    tables: Mapping[str, pd.DataFrame]
+    units: Sequence[int]
+    confidence: float
+
+    def ratio(self, outcome: str, key: str, reference: str) -> Ratio | None:
+        """Return the ratio of two configurations."""
+        return statistics.ratio_of_logs(self.logs(outcome, key, reference), self.confidence)
+
+    def logs(self, outcome: str, key: str, reference: str, clean: bool = False) -> list[float]:
+        """Return the mean logarithm of that ratio for each training seed that has one.
+
+        `clean`: without flagged windows.
+        """
+        values, base = (self.tables[outcome][name].to_numpy(dtype=float) for name in (key, reference))
+        logs = np.log(values) - np.log(base)
+        if clean:
+            flagged = self.tables["flagged"]
+            logs[flagged[key].to_numpy(dtype=bool) | flagged[reference].to_numpy(dtype=bool)] = math.nan
+        return statistics.unit_means(list(logs), self.units)
+
+    def mean(self, values: Iterable[float]) -> Estimate | None:
+        """Return the mean of one value per block, with Student's interval over units."""
+        return statistics.student_interval(statistics.unit_means(list(values), self.units), self.confidence)
+
+    def mean_returns(self, key: str) -> dict[int, float]:
+        """Return the mean return of all measured episodes, by training seed."""
+        returns, weights = (self.tables[name][key].to_numpy() for name in ("return_mean", "episodes"))
+        units = np.array(self.units)
+        return {
+            seed: float(np.average(returns[units == seed], weights=weights[units == seed]))
+            for seed in sorted(set(self.units))
+        }
 
 
 @dataclass(frozen=True)
-class Deployment:
+class Effect:
+    """One outcome as ratios within blocks, with intervals over training seeds.
+
+    A number is computed when it is first read, because of most effects few numbers are printed.
+    """
+
+    measures: Measures
+    outcome: str
+    key: str
+    reference: str  # the uncompressed configuration under the same runtime
+
+    @cached_property
+    def to_baseline(self) -> Ratio | None:
+        """The ratio to the eager fp32 baseline."""
+        return self.measures.ratio(self.outcome, self.key, BASELINE)
+
+    @cached_property
+    def same_runtime(self) -> Ratio | None:
+        """The ratio to `reference`."""
+        return statistics.ratio_of_logs(self.logs, self.measures.confidence)
+
+    @cached_property
+    def clean(self) -> Ratio | None:
+        """`same_runtime` without flagged windows."""
+        return statistics.ratio_of_logs(self.clean_logs, self.measures.confidence)
+
+    @cached_property
+    def logs(self) -> list[float]:
+        """The natural logarithm of `same_runtime`, one mean per training seed."""
+        return self.measures.logs(self.outcome, self.key, self.reference)
+
+    @cached_property
+    def clean_logs(self) -> list[float]:
+        """`logs` without flagged windows."""
+        return self.measures.logs(self.outcome, self.key, self.reference, clean=True)
+
+    @cached_property
+    def detectable(self) -> float | None:
+        """The smallest effect found with `POWER`."""
+        table = self.measures.tables[self.outcome]
+        logs, twin = (
+            pd.Series(np.log(table[own] / table[other])).groupby(np.array(self.measures.units)).mean()
+            for own, other in ((self.key, self.reference), (TWIN, BASELINE))
+        )
+        return statistics.detectable_ratio(logs, twin, power=POWER)
+
+
+@dataclass(frozen=True)
+class PolicyDeployment:
     """A policy, compressed or not, in a runtime."""
 
     key: str
@@ -46,7 +123,7 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class PolicyLine(Deployment):
+class PolicyLine(PolicyDeployment):
     """One configuration of one cell."""
 
     reference: str  # the uncompressed configuration under the same runtime
@@ -91,44 +168,6 @@ class MeasuredCell:
     def twin(self, outcome: str) -> Ratio | None:
         """The A/A control: the baseline measured again, over the baseline."""
         return self.lines[TWIN].effects[outcome].to_baseline
-
-
-@dataclass(frozen=True)
-class Measures:
-    """Outcomes as tables [block, configuration], and the unit of each block: its training seed."""
-
-    tables: Mapping[str, pd.DataFrame]
-    units: Sequence[int]
-    confidence: float
-
-    def ratio(self, outcome: str, key: str, reference: str) -> Ratio | None:
-        """Return the ratio of two configurations."""
-        return statistics.ratio_of_logs(self.logs(outcome, key, reference), self.confidence)
-
-    def logs(self, outcome: str, key: str, reference: str, clean: bool = False) -> list[float]:
-        """Return the mean logarithm of that ratio for each training seed that has one.
-
-        `clean`: without flagged windows.
-        """
-        values, base = (self.tables[outcome][name].to_numpy(dtype=float) for name in (key, reference))
-        logs = np.log(values) - np.log(base)
-        if clean:
-            flagged = self.tables["flagged"]
-            logs[flagged[key].to_numpy(dtype=bool) | flagged[reference].to_numpy(dtype=bool)] = math.nan
-        return statistics.unit_means(list(logs), self.units)
-
-    def mean(self, values: Iterable[float]) -> Estimate | None:
-        """Return the mean of one value per block, with Student's interval over units."""
-        return statistics.student_interval(statistics.unit_means(list(values), self.units), self.confidence)
-
-    def mean_returns(self, key: str) -> dict[int, float]:
-        """Return the mean return of all measured episodes, by training seed."""
-        returns, weights = (self.tables[name][key].to_numpy() for name in ("return_mean", "episodes"))
-        units = np.array(self.units)
-        return {
-            seed: float(np.average(returns[units == seed], weights=weights[units == seed]))
-            for seed in sorted(set(self.units))
-        }
 
 
 def with_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -188,13 +227,12 @@ def summarise_cell(
     others = set(described.index) - {BASELINE, TWIN}
     # An order that no shuffled block changes.
     ordered = sorted(others, key=lambda key: (not uncompressed[key], not eager[key], key))
-    first_of: dict[tuple[str, str], str] = {}
-    lines = {}
-    for key in [BASELINE, *ordered, TWIN]:
-        about = described.loc[key]
-        same = first_of.setdefault((about["weights_sha256"], about["runtime"]), key)
-        same_as = None if same == key else same
-        lines[key] = _line(about, reference_of(described, key), same_as, sizes, measures, random)
+    keys = [BASELINE, *ordered, TWIN]
+    same_as = repeated({key: tuple(described.loc[key, ["weights_sha256", "runtime"]]) for key in keys})
+    lines = {
+        key: _line(described.loc[key], reference_of(described, key), same_as[key], sizes, measures, random)
+        for key in keys
+    }
     environment, algorithm = own[["environment", "algorithm"]].iloc[0]
     blocks, seeds = len(measures.units), len(set(measures.units))
     return MeasuredCell(environment, algorithm, bool(learned), ends_early, blocks, seeds, lines)
@@ -236,26 +274,9 @@ def _line(
         kept=statistics.student_interval(list(filter(math.isfinite, kept)), measures.confidence),
         steps_per_episode=float(tables["steps"][key].mean()),
         costs={name: float(tables[name][key].mean()) for name in ("step", *STEP_PARTS)},
-        effects={name: _effect(measures, name, key, reference) for name in EFFECTS},
+        effects={name: Effect(measures, name, key, reference) for name in EFFECTS},
         split=split_episode(measures, key),
         scores=efficiency(measures, key, float(sizes[key]), random),
-    )
-
-
-def _effect(measures: Measures, outcome: str, key: str, reference: str) -> Effect:
-    table = measures.tables[outcome]
-    logs, twin = (
-        pd.Series(np.log(table[own] / table[other])).groupby(np.array(measures.units)).mean()
-        for own, other in ((key, reference), (TWIN, BASELINE))
-    )
-    all_logs, clean_logs = (measures.logs(outcome, key, reference, clean) for clean in (False, True))
-    return Effect(
-        to_baseline=measures.ratio(outcome, key, BASELINE),
-        same_runtime=statistics.ratio_of_logs(all_logs, measures.confidence),
-        clean=statistics.ratio_of_logs(clean_logs, measures.confidence),
-        detectable=statistics.detectable_ratio(logs, twin, power=POWER),
-        logs=all_logs,
-        clean_logs=clean_logs,
     )
 
 
@@ -341,7 +362,7 @@ def _dose(dose: float, key: str, measures: Measures) -> Dose:
 
 
 @dataclass(frozen=True)
-class MemoryLine(Deployment):
+class MemoryLine(PolicyDeployment):
     """Resident memory of fresh processes with one configuration; intervals over processes."""
 
     network: str

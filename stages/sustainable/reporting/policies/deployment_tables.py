@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from sustainable.reporting import formats
-from sustainable.reporting.formats import declared_percent, interval_text
+from sustainable.reporting.formats import coarse_text, declared_percent, fine_text
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
@@ -16,9 +16,6 @@ from sustainable.reporting.policies.returns import QUANTIZERS
 from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.reporting.tables import NOT_AVAILABLE, NOTHING, UNCHANGED, Column, ReportTable, rows_of
 
-TWO = partial(interval_text, digits=2)
-FINE = partial(interval_text, digits=4)
-ONE_DIGIT = partial(formats.fixed, digits=1)
 LIBRARIES = {"": "torch.ao", "_onnxruntime": "ONNX Runtime"}
 """What ends the name of a configuration: the library that quantizes."""
 Quantized = tuple[MeasuredCell, str]  # a cell, and a method
@@ -37,10 +34,10 @@ def libraries_table(policies: Policies, parameters: ReportParameters) -> ReportT
         Column("Method", of=lambda pair: pair[1].upper()),
     ]
     values: dict[str, tuple[Any, Callable[[PolicyLine], Any]]] = {
-        "bytes": (partial(formats.fixed, digits=2), lambda line: line.to_reference_size),
-        "return": (TWO, lambda line: line.kept),
-        "call": (TWO, lambda line: line.effects["policy"].same_runtime),
-        "step": (TWO, lambda line: line.effects["step"].same_runtime),
+        "bytes": (formats.TWO_DIGITS, lambda line: line.to_reference_size),
+        "return": (coarse_text, lambda line: line.kept),
+        "call": (coarse_text, lambda line: line.effects["policy"].same_runtime),
+        "step": (coarse_text, lambda line: line.effects["step"].same_runtime),
     }
     for ending, library in LIBRARIES.items():
         for header, (format, value) in values.items():
@@ -80,9 +77,9 @@ def memory_table(policies: Policies, parameters: ReportParameters) -> ReportTabl
         Column("Network", of=lambda line: line.network),
         Column("Configuration", of=lambda line: policies.labels[line.key]),
         Column("Processes", of=lambda line: line.processes),
-        process("MiB", format=ONE_DIGIT, of=lambda line: line.rss_mib),
-        process("to baseline", format=FINE, of=unless_baseline(lambda line: line.process)),
-        process("to same runtime", format=FINE, of=unless_baseline(lambda line: line.same_runtime)),
+        process("MiB", format=formats.ONE_DIGIT, of=lambda line: line.rss_mib),
+        process("to baseline", format=fine_text, of=unless_baseline(lambda line: line.process)),
+        process("to same runtime", format=fine_text, of=unless_baseline(lambda line: line.same_runtime)),
         process(f"resolves {declared_percent(width)}", of=lambda line: ("no", "yes")[line.precise(width)]),
         Column(
             "Policy's part, minus baseline's (MiB)",

@@ -9,23 +9,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from sustainable.energy.meter import COUNTER
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import declared_percent
 from sustainable.reporting.measured_rows import BASELINE, IDLE
 from sustainable.reporting.policies import notebook_figures
-from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, PolicyLine
+from sustainable.reporting.policies.costs import SPLIT_PARTS, STEP_PARTS, MeasuredCell, PolicyLine
 from sustainable.reporting.policies.run import CELL, PoliciesRun
 from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
 from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, PAGE, PALETTE, PINK
-from sustainable.reporting.style import STYLE, draw_interval, legend_above, name_rows, plain_ticks
-from sustainable.reporting.style import save_figures, shade_noise, spread
+from sustainable.reporting.style import STYLE, draw_interval, legend_above, legend_on_top, line_entry
+from sustainable.reporting.style import mark_entry
+from sustainable.reporting.style import name_rows, plain_ticks, save_figures, shade_noise, spread
 
 PART_COLOURS = {"policy": ORANGE, "environment": BLUE, "remainder": GREY, "length": GREEN}
 PART_LABELS = {"length": "episode length"}
-CAUSES = ("length", *STEP_PARTS)
 METHODS = {  # mark and label
     "none": ("o", "uncompressed"),
     "ptdq": ("s", "PTDQ"),
@@ -35,6 +34,8 @@ METHODS = {  # mark and label
     "structured": ("P", "units removed"),
     "mixed": ("X", "units removed + PTDQ"),
 }
+CLOSE: dict[str, Any] = {"handletextpad": 0.2, "columnspacing": 0.7}
+"""The look of a panel's legend."""
 EPISODE_COST = "CPU time of an episode\n(baseline = 1)"
 STEP_COST = "CPU time of a step\n(baseline = 1)"
 
@@ -55,7 +56,7 @@ def draw_policies(
             "policies_doses": doses_figure(policies),
             "policies_survival": survival_figure(policies, published),
             "policies_learning": learning_figure(run),
-            "notebook_panels": notebook_figures.panels_figure(policies.notebook),
+            "notebook_panels": notebook_figures.notebook_panels_figure(policies.notebook),
             "notebook_power": notebook_figures.power_figure(policies.notebook),
         }
     return save_figures(figures, folder, stamp)
@@ -130,20 +131,17 @@ def cell_marks(policies: Policies) -> dict[str, str]:
 def _scatter_legend(figure: Figure, policies: Policies) -> None:
     colours = cell_colours(policies)
     methods = {line.method for cell in shown(policies) for line in cell.compressed}
-    handles = [_mark("o", colours[cell.name], cell.name) for cell in shown(policies)]
+    handles = [mark_entry("o", colours[cell.name], cell.name) for cell in shown(policies)]
     handles += [
-        _mark(mark, BLACK, label, markersize=4) for name, (mark, label) in METHODS.items() if name in methods
+        mark_entry(mark, BLACK, label, markersize=4)
+        for name, (mark, label) in METHODS.items()
+        if name in methods
     ]
     legend_above(figure, handles, 5)
 
 
-def _mark(mark: str, colour: str, label: str, **look: Any) -> Line2D:
-    """Return an entry of a legend."""
-    return Line2D([], [], marker=mark, linestyle="", color=colour, label=label, **look)
-
-
-def _part_marks(parts: Sequence[str]) -> list[Line2D]:
-    return [_mark("s", PART_COLOURS[part], PART_LABELS.get(part, part)) for part in parts]
+def _part_marks(parts: Sequence[str]) -> list[Any]:
+    return [mark_entry("s", PART_COLOURS[part], PART_LABELS.get(part, part)) for part in parts]
 
 
 def _components(axis: Axes, policies: Policies) -> None:
@@ -153,7 +151,7 @@ def _components(axis: Axes, policies: Policies) -> None:
         _stack(axis, place, cell.lines[BASELINE].costs, STEP_PARTS)
     name_rows(axis, [cell.environment for cell in cells])
     axis.set_xlabel("CPU time of a step, uncompressed, µs")
-    _legend_on_top(axis, _part_marks(STEP_PARTS))
+    legend_on_top(axis, _part_marks(STEP_PARTS), **CLOSE)
 
 
 def _stack(axis: Axes, place: float, values: Mapping[str, float], parts: Sequence[str]) -> None:
@@ -166,13 +164,6 @@ def _stack(axis: Axes, place: float, values: Mapping[str, float], parts: Sequenc
         value = values[part]
         axis.barh(place, value, left=ends[value >= 0], color=PART_COLOURS[part], height=0.7)
         ends[value >= 0] += value
-
-
-def _legend_on_top(axis: Axes, handles: Sequence[Any]) -> None:
-    """Put the legend of one panel above it."""
-    corner = (0.0, 1.0)
-    look: dict[str, Any] = {"handletextpad": 0.2, "columnspacing": 0.7, "borderaxespad": 0.1}
-    axis.legend(handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=len(handles), **look)
 
 
 def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
@@ -189,7 +180,7 @@ def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
     nature = "" if policies.cpu_evidence == COUNTER else f"\n({policies.cpu_evidence})"
     axis.set(xlabel=f"minutes of measured windows, {cell.name}", ylabel=f"CPU power, W{nature}")
     axis.set_ylim(bottom=0)
-    _legend_on_top(axis, axis.get_legend_handles_labels()[0])
+    legend_on_top(axis, **CLOSE)
 
 
 def _side_by_side(axis: Axes, policies: Policies) -> None:
@@ -212,7 +203,8 @@ def _side_by_side(axis: Axes, policies: Policies) -> None:
     axis.set_xlim(left=0)
     name_rows(axis, [policies.labels[key] for key in keys])
     axis.set_xlabel("baseline = 1")
-    _legend_on_top(axis, [_mark("s", BLUE, "bytes"), _mark("o", ORANGE, "CPU time of a step")])
+    handles = [mark_entry("s", BLUE, "bytes"), mark_entry("o", ORANGE, "CPU time of a step")]
+    legend_on_top(axis, handles, **CLOSE)
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -237,7 +229,7 @@ def policies_ratios_figure(policies: Policies) -> Figure:
     plain_ticks(axis, "x")
     name_rows(axis, [policies.labels[key] for key in keys])
     axis.set_xlabel("CPU time of a step (uncompressed, same runtime = 1)")
-    handles = [_mark(marks[cell.name], colours[cell.name], cell.name) for cell in cells]
+    handles = [mark_entry(marks[cell.name], colours[cell.name], cell.name) for cell in cells]
     legend_above(figure, handles, 4)
     return figure
 
@@ -279,14 +271,14 @@ def split_figure(policies: Policies) -> Figure:
         lines = [line for key, line in cell.lines.items() if key != BASELINE]
         for place, line in enumerate(lines):
             found = {name: cause.estimate if cause else 0.0 for name, cause in line.split.items()}
-            _stack(axis, place, found, CAUSES)
+            _stack(axis, place, found, SPLIT_PARTS)
             total: Any = line.split["total"]
             draw_interval(axis, total, place, BLACK, 1, 2.5)
         axis.axvline(0, color=BLACK, linewidth=0.6)
         name_rows(axis, [policies.labels[line.key] for line in lines])
         axis.set_title(cell.name)
         axis.set_xlabel("change of ln(CPU time of an episode)")
-    handles = [*_part_marks(CAUSES), _mark("o", BLACK, "total, with interval", markersize=3)]
+    handles = [*_part_marks(SPLIT_PARTS), mark_entry("o", BLACK, "total, with interval", markersize=3)]
     legend_above(figure, handles, 5)
     return figure
 
@@ -306,8 +298,8 @@ def doses_figure(policies: Policies) -> Figure:
             if dose.measured is not None:
                 axis.plot([place] * 2, [dose.measured.low, dose.measured.high], color=colour, linewidth=1.3)
                 axis.plot(place, dose.measured.estimate, mark, color=colour, markersize=3.5)
-        handles.append(_mark(mark, colour, policies.labels[key]))
-    handles.append(Line2D([], [], color=BLACK, linewidth=0.8, label="Amdahl's law"))
+        handles.append(mark_entry(mark, colour, policies.labels[key]))
+    handles.append(line_entry(BLACK, "Amdahl's law", linewidth=0.8))
     axis.set_xticks(range(len(names)), [f"{name:g}" for name in names])
     axis.axhline(1, color=BLACK, linewidth=0.5, linestyle=":")
     axis.set_yscale("log")
@@ -362,8 +354,8 @@ def learning_figure(run: PoliciesRun) -> Figure:
         axis.set_xlabel("thousand steps")
     for axis in axes[:, 0]:
         axis.set_ylabel("return")
-    handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
-    handles.append(Line2D([], [], color=BLACK, linestyle="--", linewidth=0.8, label="reported elsewhere"))
+    handles = [line_entry(colour, name) for name, colour in colours.items()]
+    handles.append(line_entry(BLACK, "reported elsewhere", linestyle="--", linewidth=0.8))
     free = axes.flat[len(names) :]
     if len(free):  # a place without a panel holds the legend
         free[0].set_visible(True)

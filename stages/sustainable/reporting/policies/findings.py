@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from sustainable.policies.returns import share_of
-from sustainable.reporting.declaration import ROW_FILES, Judgement, untestable
+from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Judgement, untestable
 from sustainable.reporting.formats import interval_text, share_text, small_ratio_text
+from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import claims
@@ -59,7 +60,7 @@ def environment_finding(policies: Policies, parameters: ReportParameters) -> Jud
     share = share_of(most, len(shares), parameters.confidence)
     each = "; ".join(f"{name} {100 * parts['environment']:.0f} %" for name, parts in shares.items())
     return Judgement(
-        _enough(policies, parameters, claims.above(share, 0.5)),
+        _enough(policies, parameters, above(share, 0.5)),
         f"{most} of {len(shares)} environments dominate{_share_text(share)}: {each}.",
         {"shares": shares},
     )
@@ -79,6 +80,7 @@ def coupling_finding(policies: Policies, parameters: ReportParameters) -> Judgem
         f"Correlation {interval_text(correlation)} over {models}; if no episode ends early, its length "
         "never changes.",
         {"correlation": correlation and asdict(correlation)},
+        EXACT_COUNT,
     )
 
 
@@ -122,6 +124,7 @@ def spread_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
         _of_enough_models(variation, models, parameters, parameters.equivalence_margin),
         f"Coefficient of variation {interval_text(variation)} over {models}.",
         {"variation": variation and asdict(variation)},
+        EXACT_COUNT,
     )
 
 
@@ -139,7 +142,7 @@ def whole_finding(policies: Policies, parameters: ReportParameters) -> Judgement
     distance = student_interval(gaps, parameters.confidence)
     factor = f" (a factor of {math.exp(distance.estimate):.2f})" if distance else ""
     return Judgement(
-        _enough(policies, parameters, claims.above(distance, math.log1p(parameters.equivalence_margin))),
+        _enough(policies, parameters, above(distance, math.log1p(parameters.equivalence_margin))),
         f"The ratio of only the call is off by {interval_text(distance)} nats on average{factor}.",
         {"distance": distance and asdict(distance)},
     )
@@ -157,7 +160,7 @@ def length_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
     lengths = [abs(part.estimate) for part in parts if part is not None]
     length = student_interval(lengths, parameters.confidence)
     return Judgement(
-        _enough(policies, parameters, claims.above(length, math.log1p(parameters.equivalence_margin))),
+        _enough(policies, parameters, above(length, math.log1p(parameters.equivalence_margin))),
         f"Length changes an episode's cost by {interval_text(length)} nats on average over {len(lengths)} "
         "compressed policies.",
         {"length": length and asdict(length)},
@@ -176,7 +179,7 @@ def overhead_finding(policies: Policies, parameters: ReportParameters) -> Judgem
     costlier, cheaper = (len(claims.certain(pairs, "policy", way, parameters)) for way in ("higher", "lower"))
     share = share_of(costlier, len(pairs), parameters.confidence)
     return Judgement(
-        _enough(policies, parameters, claims.above(share, 0.5)),
+        _enough(policies, parameters, above(share, 0.5)),
         f"{costlier} of {len(pairs)} quantized policies cost more per call{_share_text(share)}, "
         f"{cheaper} less.",
         {"dearer": costlier, "cheaper": cheaper, "of": len(pairs)},
@@ -197,11 +200,11 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
     errors = [(dose, error) for dose, error in found if error is not None]
     if not errors:
         return Judgement(INCONCLUSIVE, "No dose was measured often enough.", {"errors": {}})
-    most, verdict = 1 + parameters.policies.prediction_margin, INCONCLUSIVE
-    if all(1 / most <= error.low and error.high <= most for _, error in errors):
-        verdict = CONFIRMED
-    elif any(error.high < 1 / most or error.low > most for _, error in errors):
-        verdict = REFUTED
+    most = 1 + parameters.policies.prediction_margin
+    verdict = verdict_if(
+        all(1 / most <= error.low and error.high <= most for _, error in errors),
+        any(error.high < 1 / most or error.low > most for _, error in errors),
+    )
     sizes = [abs(math.log(error.estimate)) for _, error in errors]
     dose, worst = errors[sizes.index(max(sizes))]
     return Judgement(
@@ -260,6 +263,14 @@ def balance_finding(policies: Policies, parameters: ReportParameters) -> Judgeme
     )
 
 
+UNTESTED_TAKEAWAYS = (
+    ("F12", "Memory access: compressed models may use caches worse.", "no row counts cache misses"),
+    ("F13", "Battery life may not improve with compression.", "no row comes from a battery"),
+    ("F14", "Thermal management stays important.", "no row has a temperature that a policy could change"),
+    ("F15", "Network communication may dominate the energy.", "no environment here communicates"),
+    ("F16", "Real-time constraints trade off against energy.", "no environment here has a deadline"),
+)
+"""Takeaways that no row of this pipeline can test: statement, and why."""
 POLICY_FINDINGS = (
     size_finding,
     environment_finding,
@@ -272,15 +283,7 @@ POLICY_FINDINGS = (
     amdahl_finding,
     workload_finding,
     balance_finding,
-    untestable("F12", "Memory access: compressed models may use caches worse.", "no row counts cache misses"),
-    untestable("F13", "Battery life may not improve with compression.", "no row comes from a battery"),
-    untestable(
-        "F14", "Thermal management stays important.", "no row has a temperature that a policy could change"
-    ),
-    untestable("F15", "Network communication may dominate the energy.", "no environment here communicates"),
-    untestable(
-        "F16", "Real-time constraints trade off against energy.", "no environment here has a deadline"
-    ),
+    *(untestable(*takeaway) for takeaway in UNTESTED_TAKEAWAYS),
 )
 
 
@@ -324,9 +327,9 @@ def _over_models(
 def _of_enough_models(
     found: Estimate | None, models: Models, parameters: ReportParameters, bound: float
 ) -> str:
-    """As `claims.above`; inconclusive for too few models, or models of one environment."""
+    """As `above`; inconclusive for too few models, or models of one environment."""
     enough = models.count >= parameters.policies.minimum_models and len(models.environments) > 1
-    return claims.above(found, bound) if enough else INCONCLUSIVE
+    return above(found, bound) if enough else INCONCLUSIVE
 
 
 def _share_text(share: Estimate | None) -> str:

@@ -22,7 +22,6 @@ from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.findings import POLICY_FINDINGS
 from sustainable.reporting.policies.run import CELL, NO_METHOD, PoliciesRun, read_windows
 from sustainable.reporting.policies.summary import with_windows
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED
 
 WINDOWS = {ROW_FILES["policies"], ROW_FILES["workload"]}
 ON_WINDOWS = tuple(
@@ -30,8 +29,6 @@ ON_WINDOWS = tuple(
 )
 """Claims and takeaways that only windows of acting policies decide."""
 DESCRIPTION, CONDITIONS = "host.json", "policies.conditions.json"
-AGREE, DEPENDS, OPEN = "agree", "declared host-dependent", "undecided on a host"
-DIFFER = f"{INCONCLUSIVE}: differs between hosts"
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,11 @@ class OtherHost:
     """The claims on its rows of these cells, by id; empty without cells."""
     here: Mapping[str, Claim] = field(default_factory=dict)
     """The claims on this run's rows of the same cells and configurations."""
+
+    @property
+    def twice(self) -> dict[str, tuple[Claim, Claim]]:
+        """The claims on its rows and on this run's of the same part, by id."""
+        return {name: (claim, self.here[name]) for name, claim in self.judged.items()}
 
 
 def judge_hosts(
@@ -147,19 +149,3 @@ def _by_cell(windows: pd.DataFrame) -> dict[tuple[str, str], set[tuple[int, str]
     models = plain.groupby(CELL)[["training_seed", "weights_sha256"]]
     cells = ((environment, algorithm, own) for (environment, algorithm), own in models)
     return {(str(name), str(by)): set(own.itertuples(index=False, name=None)) for name, by, own in cells}
-
-
-def relation(claim: str, hosts: Sequence[OtherHost]) -> str:
-    """Say whether the hosts agree on a claim: each with this run, on the cells that it measured, too.
-
-    A claim about the method must have the same verdict everywhere. A confirmed and a refuted verdict differ;
-    that a host cannot decide is no contradiction.
-    """
-    declaration = next(own for own in ON_WINDOWS if own.id == claim)
-    pairs = [(host.here[claim].verdict, host.judged[claim].verdict) for host in hosts if host.cells]
-    if declaration.host_dependent:
-        return DEPENDS
-    found = {verdict for pair in pairs for verdict in pair}
-    if {CONFIRMED, REFUTED} <= found:
-        return DIFFER
-    return AGREE if all(here == there for here, there in pairs) else OPEN

@@ -10,7 +10,8 @@ from typing import Any
 from sustainable.measuring.cpu import kind_of
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import Claim
-from sustainable.reporting.policies.hosts import AGREE, DEPENDS, DIFFER, ON_WINDOWS, OPEN, OtherHost, relation
+from sustainable.reporting.over_hosts import AGREE, DEPENDS, DIFFER, OPEN, RULE, is_alone, relation
+from sustainable.reporting.policies.hosts import ON_WINDOWS, OtherHost
 from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, Code, Column, ReportTable, Row, VerdictText
 
 THIS_RUN = "This run"
@@ -28,39 +29,49 @@ def hosts_tables(
 
 
 def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> ReportTable:
-    """Declare the verdicts on this run's windows, and on those of other hosts."""
+    """Declare the verdicts on this run's windows, on those of other hosts, and over hosts."""
     decided = [claim for claim in judged if claim.id in {own.id for own in ON_WINDOWS}]
-    relations = {claim.id: relation(claim.id, hosts) for claim in decided}
-    count = Counter(relations.values())
-    relations_text = "; ".join(f"{name}: {count[name]}" for name in (AGREE, DEPENDS, OPEN, DIFFER))
-    counted = relations_text if hosts else NOT_AVAILABLE
-    dependent = ", ".join(name for name, own in DECLARATIONS.items() if own.host_dependent)
+    count = Counter(map(relation, decided))
+    counted = "; ".join(f"{name}: {count[name]}" for name in (AGREE, DEPENDS, OPEN, DIFFER))
     caption = (
         "Verdicts by host, on windows of the same policies. Hosts are compared on the cells and "
-        f"configurations that both measured. Of {len(decided)} claims: {counted}. "
-        f"Of all claims, {dependent} are declared to depend on the host."
+        f"configurations that both measured. {RULE} "
+        f"Of {len(decided)} claims: {counted if hosts else NOT_AVAILABLE}. {_about_others(judged)}"
     )
     columns = (
         Column(""),
-        Column("Claim", width=0.32),
+        Column("Claim", width=0.28),
         Column(THIS_RUN, format=_verdict),
         *(Column(host.name, format=_verdict) for host in hosts),
         Column("Hosts", width=0.12),
+        Column("Verdict", format=_verdict),
     )
     rows = [
         Row(
             [
                 claim.id,
                 claim.statement,
+                claim.this_run,
+                *(claim.hosts[host.name].verdict for host in hosts),
+                relation(claim) if hosts else NOT_AVAILABLE,
                 claim.verdict,
-                *(host.judged[claim.id].verdict for host in hosts),
-                relations[claim.id] if hosts else NOT_AVAILABLE,
             ],
-            note=_on_shared_windows(claim, hosts),
+            note=_on_shared_windows(claim),
         )
         for claim in decided
     ]
     return ReportTable("policies_hosts", caption, columns, rows)
+
+
+def _about_others(judged: Sequence[Claim]) -> str:
+    """Name the claims that are about a host, and those that only this run decides."""
+    dependent = ", ".join(claim.id for claim in judged if DECLARATIONS[claim.id].host_dependent)
+    alone = ", ".join(claim.id for claim in judged if is_alone(claim))
+    return (
+        f"Of the other claims, {dependent or NOT_AVAILABLE} are about the host of this run, and "
+        f"{alone or NOT_AVAILABLE} are judged on this run only, because no other host has rows of this "
+        "protocol for them."
+    )
 
 
 def described_table(hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping[str, Any]]) -> ReportTable:
@@ -137,11 +148,9 @@ def _verdict(verdict: str) -> VerdictText:
     return VerdictText(verdict.replace(" on this host", ""))
 
 
-def _on_shared_windows(claim: Claim, hosts: Sequence[OtherHost]) -> str:
-    """Name the hosts for whose windows this run's verdict is another one."""
+def _on_shared_windows(claim: Claim) -> str:
+    """Name the hosts for whose part of the rows this run's verdict is another one."""
     others = [
-        f"{host.here[claim.id].verdict} ({host.name})"
-        for host in hosts
-        if host.here[claim.id].verdict != claim.verdict
+        f"{host.this_run} ({name})" for name, host in claim.hosts.items() if host.this_run != claim.this_run
     ]
     return f"This run, on the windows that a host measured, too: {', '.join(others)}." if others else ""

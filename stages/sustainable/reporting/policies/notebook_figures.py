@@ -1,26 +1,23 @@
 """Figures of study B's teaching notebook: its six panels, and the power of each test."""
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sustainable.policies.published.rule import FINDINGS
 from sustainable.reporting.policies.notebook import PUBLISHED, Notebook
 from sustainable.reporting.style import BLACK, BLUE, GREEN, GREY, MARKS, ORANGE, PAGE, PINK, legend_above
-from sustainable.reporting.style import name_rows, styled
+from sustainable.reporting.style import legend_on_top, mark_entry, name_rows, styled
 
 COLOURS = (GREY, BLUE, GREEN, ORANGE, PINK)
 FINDING_LABELS = {"size": "size is not energy", "drop": "drop saves energy", "overhead": "overhead"}
 
 
 @styled()
-def panels_figure(notebook: Notebook) -> Figure:
+def notebook_panels_figure(notebook: Notebook) -> Figure:
     """Plot the notebook's panels from the first experiment as published; the last one from all of them.
 
     Its panel of size against energy is not drawn: the size that it counts is the same for every test.
@@ -36,10 +33,8 @@ def panels_figure(notebook: Notebook) -> Figure:
     _components(axes[2], rows)
     _ratios(axes[3], rows)
     _findings(axes[4], notebook)
-    handles = [
-        Line2D([], [], marker=mark, linestyle="", color=colour, label=name)
-        for colour, mark, name in zip(COLOURS, MARKS, rows["test"], strict=False)
-    ]
+    looks = zip(MARKS, COLOURS, rows["test"], strict=False)
+    handles = [mark_entry(*look) for look in looks]
     legend_above(figure, handles, 5)
     return figure
 
@@ -56,7 +51,7 @@ def _components(axis: Axes, rows: pd.DataFrame) -> None:
     axis.bar(places, rows["ram_net_j"], bottom=rows["cpu_net_j"], color=ORANGE, label="memory")
     axis.set_xticks(places, rows["test"], rotation=20)
     axis.set_ylabel("net energy, J")
-    _legend_on_top(axis)
+    legend_on_top(axis)
 
 
 def _ratios(axis: Axes, rows: pd.DataFrame) -> None:
@@ -69,15 +64,7 @@ def _ratios(axis: Axes, rows: pd.DataFrame) -> None:
     axis.axhline(1, color=BLACK, linewidth=0.6)
     axis.set_xticks(places, others["test"], rotation=20)
     axis.set_ylabel("baseline = 1")
-    _legend_on_top(axis)
-
-
-def _legend_on_top(axis: Axes) -> None:
-    handles, _ = axis.get_legend_handles_labels()
-    corner = (0.0, 1.0)
-    axis.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=len(handles), borderaxespad=0.1
-    )
+    legend_on_top(axis)
 
 
 def _findings(axis: Axes, notebook: Notebook) -> None:
@@ -94,8 +81,7 @@ def _findings(axis: Axes, notebook: Notebook) -> None:
     axis.set(xlabel="share of seeds", xlim=(0, 1))
     shown = [(colours[name], FINDING_LABELS[name]) for name in FINDINGS] + [(ORANGE, "CONFIRMED")]
     handles = [Patch(color=colour, label=label) for colour, label in shown]
-    look: dict[str, Any] = {"ncols": len(handles), "borderaxespad": 0.1}
-    axis.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), **look)
+    legend_on_top(axis, handles)
 
 
 @styled()
@@ -126,12 +112,8 @@ def _trace(axis: Axes, trace: pd.DataFrame, title: str) -> None:
 def _energies(axis: Axes, row: pd.Series) -> None:
     """Plot the energy of each component with and without that of the idle host."""
     for place, name in enumerate(("cpu", "ram")):
-        axis.bar(
-            place - 0.2,
-            row[f"{name}_gross_j"],
-            0.38,
-            color=GREY,
-            label=None if place else "energy, with the idle host's",
-        )
-        axis.bar(place + 0.2, row[f"{name}_net_j"], 0.38, color=GREEN, label=None if place else "energy, net")
+        bars = (("gross", -0.2, GREY, "energy, with the idle host's"), ("net", 0.2, GREEN, "energy, net"))
+        for kind, offset, colour, label in bars:
+            shown = None if place else label
+            axis.bar(place + offset, row[f"{name}_{kind}_j"], 0.38, color=colour, label=shown)
     axis.set_xticks((0, 1), ("processor", "memory"))

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from sustainable.policies.published.rule import FINDINGS, NotebookRule
-from sustainable.reporting.formats import declared_percent, share_text
+from sustainable.reporting.formats import declared_percent, interval_text, share_text
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED, ArmLine, Notebook
-from sustainable.reporting.tables import Column, ReportTable, Row
-from sustainable.statistics import Estimate
-from sustainable.reporting.formats import interval_text
+from sustainable.reporting.tables import BLANK, Column, ReportTable, Row, rows_of
 
 CHANGES = {
     "size": "size",
@@ -55,20 +53,15 @@ def arms_table(notebook: Notebook, rule: NotebookRule, parameters: ReportParamet
         Column("Seeds", of=lambda line: line.seeds),
         *(seeds(name, of=partial(_held, name=name)) for name in FINDINGS),
         seeds("for nothing", of=lambda line: line.vacuous),
-        Column("CONFIRMED", format=_share, of=lambda line: line.validated),
+        Column("CONFIRMED", format=share_text, of=lambda line: line.validated or BLANK),
         Column("Idle", of=lambda line: f"{line.idle_above} of {line.tests}"),
         Column("Evidence", page="html", of=lambda line: notebook.evidence[line.arm]),
     )
-    rows = [Row([column.of(line) for column in columns if column.of]) for line in notebook.arms.values()]
-    return ReportTable("notebook_arms", caption, columns, rows)
+    return ReportTable("notebook_arms", caption, columns, rows_of(notebook.arms.values(), columns))
 
 
 def _held(line: ArmLine, name: str) -> int:
     return line.holding(name)
-
-
-def _share(found: Estimate | None) -> str:
-    return share_text(found) if found is not None else ""
 
 
 def tests_table(notebook: Notebook, parameters: ReportParameters) -> ReportTable:
@@ -84,11 +77,8 @@ def tests_table(notebook: Notebook, parameters: ReportParameters) -> ReportTable
         *(Column(header, format=CHANGE_TEXT) for header in CHANGES.values()),
     )
     rows: list[Row] = []
-    before = ""
-    for line in notebook.tests:
-        arm = line.arm if line.arm != before else ""
-        rows.append(
-            Row([arm, line.test, *(line.changes[name] for name in CHANGES)], space=bool(arm and rows))
-        )
-        before = line.arm
+    for before, line in zip([None, *notebook.tests], notebook.tests, strict=False):
+        arm = line.arm if before is None or line.arm != before.arm else BLANK
+        values = [arm, line.test, *(line.changes[name] for name in CHANGES)]
+        rows.append(Row(values, space=bool(arm and rows)))
     return ReportTable("notebook_tests", caption, columns, rows)

@@ -119,7 +119,7 @@ def saves_nothing(
     return CONFIRMED if enough and all(ratio.low > bound for ratio, _ in enough) else INCONCLUSIVE
 
 
-def within(twin: Ratio, parameters: ReportParameters) -> bool:
+def control_is_sound(twin: Ratio, parameters: ReportParameters) -> bool:
     """Whether the whole interval of the A/A control lies within the smallest saving of interest."""
     bound = 1 + parameters.policies.saving_of_interest
     return 1 / bound < twin.low and twin.high < bound
@@ -149,7 +149,11 @@ def costs_as_much(
         large_savings(pairs, outcome, parameters, clean=True),
     )
     verdicts = {saves_nothing(lines, single, parameters), saves_nothing(*cleaned, parameters)}
-    sound = policies.blocks >= parameters.minimum_blocks and twin is not None and within(twin, parameters)
+    sound = (
+        policies.blocks >= parameters.minimum_blocks
+        and twin is not None
+        and control_is_sound(twin, parameters)
+    )
     verdict = verdicts.pop() if sound and len(verdicts) == 1 else INCONCLUSIVE
     values = {
         "outcome": outcome,

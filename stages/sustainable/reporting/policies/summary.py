@@ -10,9 +10,10 @@ import pandas as pd
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import words
 from sustainable.reporting.measured_rows import describe_evidence
+from sustainable.reporting.names import POLICY_NAMES
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import costs, returns
-from sustainable.reporting.policies.costs import Deployment, Dose, MeasuredCell, MemoryLine, PolicyLine
+from sustainable.reporting.policies.costs import PolicyDeployment, Dose, MeasuredCell, MemoryLine, PolicyLine
 from sustainable.energy.meter import weakest_evidence
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.notebook import Notebook, summarise_notebook
@@ -20,19 +21,6 @@ from sustainable.reporting.policies.returns import Lengths, Quantizers, Split, S
 from sustainable.reporting.policies.run import CELL, LARGE, POLICY, PoliciesRun, by_cell, learned_seeds
 from sustainable.statistics import Estimate
 
-CONFIGURATION_LABELS = {
-    "baseline": "fp32, eager torch",
-    "baseline_twin": "the same again (A/A twin)",
-    "sb3_predict": "fp32, SB3 predict()",
-    "onnxruntime": "fp32, ONNX Runtime",
-    "numpy": "fp32, NumPy",
-    "ptdq": "PTDQ",
-    "ptsq": "PTSQ",
-    "qat": "QAT",
-    "ptdq_onnxruntime": "PTDQ, ONNX Runtime",
-    "ptsq_onnxruntime": "PTSQ, ONNX Runtime",
-    "qat_onnxruntime": "QAT, ONNX Runtime",
-}
 PRUNED_LABELS = {"unstructured": "weights", "structured": "units", "mixed": "units"}
 RUNTIME_LABELS = {"numpy": ", NumPy", "onnxruntime": ", ONNX Runtime", "sb3-predict": ", SB3 predict()"}
 
@@ -75,7 +63,7 @@ class Policies:
     @cached_property
     def labels(self) -> dict[str, str]:
         """Every measured configuration in plain words."""
-        labels = {dose.key: CONFIGURATION_LABELS.get(dose.key, words(dose.key)) for dose in self.doses}
+        labels = {dose.key: POLICY_NAMES.get(dose.key, words(dose.key)) for dose in self.doses}
         labels |= {key: label_of(key, line) for key, line in self.memory.items()}
         return labels | {key: label_of(key, line) for cell in self.cells for key, line in cell.lines.items()}
 
@@ -173,10 +161,10 @@ def split_cells(policies: Policies) -> list[MeasuredCell]:
     return [kinds[kind] for kind in (True, False) if kind in kinds]
 
 
-def label_of(key: str, line: Deployment) -> str:
+def label_of(key: str, line: PolicyDeployment) -> str:
     """Describe a configuration in plain words."""
-    if key in CONFIGURATION_LABELS or line.method not in PRUNED_LABELS:
-        return CONFIGURATION_LABELS.get(key, words(key))
+    if key in POLICY_NAMES or line.method not in PRUNED_LABELS:
+        return POLICY_NAMES.get(key, words(key))
     norm = f" by {line.norm.upper()}" if line.norm else ""
     also = " + PTDQ" if line.method == "mixed" else ""
     runtime = RUNTIME_LABELS.get(line.runtime, "")

@@ -13,7 +13,7 @@ from sustainable.reporting import formats
 from sustainable.reporting.formats import declared_percent, interval_text, percent
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.costs import STEP_PARTS, MeasuredCell, PolicyLine
+from sustainable.reporting.policies.costs import SPLIT_PARTS, STEP_PARTS, MeasuredCell, PolicyLine
 from sustainable.reporting.policies.deployment_tables import libraries_table, memory_table
 from sustainable.reporting.policies.returns import Trained, beside_published
 from sustainable.reporting.policies import summary
@@ -22,13 +22,6 @@ from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, NOTHING, UNCHANGE
 from sustainable.reporting.tables import Column, Page, ReportTable, Row, Spanning, claims_table, rows_of
 from sustainable.statistics import Estimate, Ratio
 
-TWO = partial(interval_text, digits=2)
-FINE = partial(interval_text, digits=4)
-ANY_SIZE = partial(interval_text, digits=None)
-WHOLE = partial(formats.fixed, digits=0)
-ONE_DIGIT = partial(formats.fixed, digits=1)
-THREE = partial(formats.fixed, digits=3)
-SPLIT = ("length", *STEP_PARTS)
 SURVIVAL = {
     "structured": "Units, raw return",
     "unstructured": "Masked weights, raw return",
@@ -36,6 +29,7 @@ SURVIVAL = {
 }
 """Ways of counting the policies that pruning breaks (see `beside_published`), and their headers."""
 CAUSES = ("total", "length", "step", *STEP_PARTS)
+"""A change and its parts, in the order of the table."""
 
 
 def policies_tables(
@@ -89,9 +83,9 @@ def trained_table(policies: Policies, parameters: ReportParameters) -> ReportTab
         Column("Seeds", of=lambda one: one.seeds),
         Column("Episodes", page="html", of=lambda one: one.episodes),
         Column("Steps", format=formats.grouped, of=lambda one: one.entry["total_steps"]),
-        Column("Return (IQM)", format=ANY_SIZE, of=lambda one: one.iqm),
+        Column("Return (IQM)", format=formats.any_size_text, of=lambda one: one.iqm),
         Column("Learned", of=_learned),
-        Column("Random policy", format=WHOLE, of=lambda one: one.entry["random_return"]),
+        Column("Random policy", format=formats.NO_DIGIT, of=lambda one: one.entry["random_return"]),
         Column("Reported elsewhere", of=_reference),
     )
     return ReportTable("policies", caption, columns, rows_of(policies.trained, columns))
@@ -103,7 +97,7 @@ def _learned(one: Trained) -> str:
 
 def _reference(one: Trained) -> str:
     reference, source = one.entry["reference_return"], one.entry["reference_source"]
-    return NOT_AVAILABLE if reference is None else f"{WHOLE(reference)} ({source})"
+    return NOT_AVAILABLE if reference is None else f"{formats.NO_DIGIT(reference)} ({source})"
 
 
 def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParameters) -> ReportTable:
@@ -115,16 +109,16 @@ def cell_table(policies: Policies, cell: MeasuredCell, parameters: ReportParamet
         values += [line.costs[part] for part in ("step", *STEP_PARTS)]
         values += _effects(line)
         rows.append(Row(values, f"same model as {policies.labels[line.same_as]}" if line.same_as else ""))
-    cost = partial(Column, format=ONE_DIGIT, group="CPU time per step (µs)")
+    cost = partial(Column, format=formats.ONE_DIGIT, group="CPU time per step (µs)")
     step = partial(Column, format=interval_text, group="CPU time per step, ratio")
     energy = partial(Column, format=interval_text, group="Energy per step, to baseline")
     columns = (
         Column("Configuration"),
         Column("bytes", format=formats.grouped, group="Weights"),
-        Column("to baseline", format=THREE, group="Weights"),
-        Column("mean", format=ONE_DIGIT, group="Return"),
-        Column("kept", format=TWO, group="Return"),
-        Column("Steps per episode", format=ONE_DIGIT),
+        Column("to baseline", format=formats.THREE_DIGITS, group="Weights"),
+        Column("mean", format=formats.ONE_DIGIT, group="Return"),
+        Column("kept", format=formats.coarse_text, group="Return"),
+        Column("Steps per episode", format=formats.ONE_DIGIT),
         cost("total"),
         *(cost(part) for part in STEP_PARTS),
         step("to baseline"),
@@ -163,7 +157,7 @@ def costs_table(policies: Policies, parameters: ReportParameters) -> ReportTable
     columns = (
         Column("Configuration"),
         Column("Bytes", format=formats.grouped),
-        Column("Return kept", format=TWO),
+        Column("Return kept", format=formats.coarse_text),
         Column("Step to baseline", format=_ratio_or_cost),
         Column("Step to same runtime", format=interval_text),
     )
@@ -209,7 +203,7 @@ def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTab
         Column("Compressed", of=lambda line: policies.labels[line["key"]]),
         Column("Runtime", of=lambda line: line["runtime"]),
         Column("Policies", of=lambda line: line["policies"]),
-        Column("Bytes, ratio", format=partial(formats.fixed, digits=2), of=lambda line: line["size_ratio"]),
+        Column("Bytes, ratio", format=formats.TWO_DIGITS, of=lambda line: line["size_ratio"]),
         Column("CPU time per step, ratio", format=_range, of=lambda line: line["range"]),
         Column("less CPU time in", width=0.26, of=lambda line: ", ".join(line["less"]) or "no policy"),
         Column("more CPU time in", width=0.26, of=lambda line: ", ".join(line["more"]) or "no policy"),
@@ -218,7 +212,7 @@ def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTab
 
 
 def _range(ends: Sequence[float] | None) -> str:
-    return NOT_AVAILABLE if ends is None else " to ".join(map(THREE, ends))
+    return NOT_AVAILABLE if ends is None else " to ".join(map(formats.THREE_DIGITS, ends))
 
 
 def split_table(
@@ -239,7 +233,10 @@ def split_table(
             of=lambda pair: pair[1].effects["episode"].to_baseline,
         ),
         changes("total", format=formats.difference_text, of=lambda pair: pair[1].split["total"]),
-        *(changes(part, format=formats.signed_text, of=partial(_entry, "split", part)) for part in SPLIT),
+        *(
+            changes(part, format=formats.signed_text, of=partial(_entry, "split", part))
+            for part in SPLIT_PARTS
+        ),
         Column("Length : step, shares of the change", of=_length_and_step),
     )
     return ReportTable("policies_split", caption, columns, rows_of(_changed(cells), columns), page="latex")
@@ -259,7 +256,7 @@ def causes_table(policies: Policies, parameters: ReportParameters) -> ReportTabl
     rows = []
     for cell, line in _changed(policies.cells):
         changes = [line.split[name] for name in CAUSES]
-        shares: list[Any] = [part_share(line.split[part], line.split["total"]) for part in SPLIT]
+        shares: list[Any] = [part_share(line.split[part], line.split["total"]) for part in SPLIT_PARTS]
         if None in shares:
             shares = [Spanning("the total may be no change", columns=4)]
         rows.append(Row([cell.name, policies.labels[line.key], *changes, *shares]))
@@ -268,7 +265,7 @@ def causes_table(policies: Policies, parameters: ReportParameters) -> ReportTabl
         Column("Policy"),
         Column("Configuration"),
         *(change(name) for name in CAUSES),
-        *(Column(part, format=percent, group="Share of the total") for part in SPLIT),
+        *(Column(part, format=percent, group="Share of the total") for part in SPLIT_PARTS),
     )
     caption = (
         "Change of an episode's CPU time relative to the baseline, by cause, as logarithms (nats): "
@@ -292,11 +289,11 @@ def doses_table(policies: Policies, parameters: ReportParameters) -> ReportTable
         "blocks of a sole policy)."
     )
     columns = (
-        Column("Added (µs)", format=WHOLE, of=lambda dose: dose.dose_us),
+        Column("Added (µs)", format=formats.NO_DIGIT, of=lambda dose: dose.dose_us),
         Column("Configuration", of=lambda dose: policies.labels[dose.key]),
         Column("Policy's share", format=percent, of=lambda dose: dose.policy_share),
         Column("Call's speed-up", format=formats.significant, of=lambda dose: dose.speed_up),
-        Column("Predicted", format=THREE, of=lambda dose: dose.predicted),
+        Column("Predicted", format=formats.THREE_DIGITS, of=lambda dose: dose.predicted),
         Column("Measured", format=interval_text, of=lambda dose: dose.measured),
         Column("Measured / predicted", format=interval_text, of=lambda dose: dose.error),
     )
@@ -374,7 +371,7 @@ def scores_table(
         *(
             Column(
                 header,
-                format=ANY_SIZE,
+                format=formats.any_size_text,
                 group=group,
                 of=partial(_entry, "scores", score),
                 page="html" if score in ONLY_ON_THE_PAGE else None,

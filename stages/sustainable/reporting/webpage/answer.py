@@ -7,8 +7,9 @@ from sustainable.energy.meter import COUNTER
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import words
+from sustainable.reporting.forecasting.task import AuditedTask
+from sustainable.reporting.names import searcher_name
+from sustainable.reporting.wording import by_direction
 from sustainable.statistics import CONFIRMED, REFUTED
 
 FORECASTER, ACCURACY, POLICIES, AGENT = "C2", "C1", "B1", "C3"
@@ -55,7 +56,7 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
     return f"{quantity}; in CPU time, {said}{of_baseline}{kept}."
 
 
-def _share(task: Task) -> str:
+def _share(task: AuditedTask) -> str:
     """As in `1/190 to 1/78 on Weather`; empty if the choice was not measured."""
     line = task.audited.lines.get(CHOICE)
     timings = line.timings.values() if line else ()
@@ -94,13 +95,13 @@ def _agent(study: Forecasting, verdict: str) -> str:
     return f"{said}: {compared}."
 
 
-def _against(task: Task) -> str:
+def _against(task: AuditedTask) -> str:
     """As in `its regret is higher than that of local search and TPE`."""
-    found = []
-    for direction in ("lower", "higher", "undecided"):
-        names = [words(line.name) for line in task.searching.rivals if line.ours_is == direction]
-        if names:
-            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-            relation = "against" if direction == "undecided" else "than that of"
-            found.append(f"{direction} {relation} {listed}")
+    named = {searcher_name(line.name): line.ours_is for line in task.searching.rivals}
+    phrases = {
+        "lower": "lower than that of {}",
+        "higher": "higher than that of {}",
+        "undecided": "undecided against {}",
+    }
+    found = by_direction(named, phrases)
     return f"its regret is {', '.join(found)}" if found else "it has no rival"

@@ -16,7 +16,7 @@ GROUPS = {
     "F": "Study B: the takeaways of its source",
 }
 """What the letter of a claim's id stands for; any other letter is its own title."""
-MARKS = {CONFIRMED: "✓", REFUTED: "✗", INCONCLUSIVE: "?"}
+VERDICT_MARKS = {CONFIRMED: "✓", REFUTED: "✗", INCONCLUSIVE: "?"}
 UNTESTED = "-"
 """The mark of a claim that this host cannot test."""
 OF_TASK = {
@@ -66,7 +66,7 @@ class ClaimEntry:
     @property
     def mark(self) -> str:
         """A sign for the verdict, so that colour is never all that tells it."""
-        return MARKS.get(self.claim.verdict, UNTESTED)
+        return VERDICT_MARKS.get(self.claim.verdict, UNTESTED)
 
     @property
     def kind(self) -> str:

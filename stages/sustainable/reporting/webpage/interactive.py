@@ -8,22 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from sustainable.reporting.forecasting.audited_claims import CHOICE
-from sustainable.reporting.forecasting.recommendation import (
-    DEFAULT_RATE_PER_S,
-    SECONDS_PER_DAY,
-    Candidate,
-    Choices,
-    Offer,
-    Recommendation,
-    default_floor,
-    front_of,
-    saving_text,
-    steps_of,
-)
+from sustainable.reporting.forecasting.recommendation import DEFAULT_RATE_PER_S, Choices, Deployable, Offer
+from sustainable.reporting.forecasting.recommendation import break_even_text, default_floor, front_of
+from sustainable.reporting.forecasting.recommendation import saving_text, steps_of
 from sustainable.reporting.forecasting.searching import Searching
-from sustainable.reporting.forecasting.summary import Forecasting
-from sustainable.reporting.forecasting.task import Task
-from sustainable.reporting.formats import grouped, significant, words
+from sustainable.reporting.forecasting.summary import SECONDS_PER_DAY, Forecasting
+from sustainable.reporting.forecasting.task import AuditedTask
+from sustainable.reporting.formats import significant
+from sustainable.reporting.names import searcher_name
 
 DIGITS = 4
 """Significant digits of what is drawn; the decision aid has all digits."""
@@ -61,7 +53,7 @@ def drawn(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _candidates(choices: Choices, task: Task) -> list[dict[str, Any]]:
+def _candidates(choices: Choices, task: AuditedTask) -> list[dict[str, Any]]:
     chosen = task.audited.lines[CHOICE].name if CHOICE in task.audited.lines else None
     fronts = {size: [id(one) for one in front_of(choices, size)] for size in choices.batch_sizes}
     return [
@@ -80,7 +72,7 @@ def _candidates(choices: Choices, task: Task) -> list[dict[str, Any]]:
     ]
 
 
-def _role(one: Candidate, choices: Choices, chosen: str | None) -> str:
+def _role(one: Deployable, choices: Choices, chosen: str | None) -> str:
     """What a candidate is marked as in the figure; empty for most."""
     if one is choices.baseline:
         return "baseline"
@@ -121,26 +113,9 @@ def _offer(offer: Offer, choices: Choices, size: int) -> dict[str, Any]:
         "saving": saving_text(offer.saving),
         "over_uncompressed": f"{saving_text(offer.over_uncompressed)} ({choices.uncompressed[size].name})",
         "forecasts": even.inferences,
-        "forecasts_text": _forecasts(offer),
+        "forecasts_text": break_even_text(offer),
         "reason": even.reason,
     }
-
-
-def _forecasts(offer: Offer) -> str:
-    even = offer.break_even
-    if even.inferences is None or even.low is None or even.high is None:
-        return even.reason
-    if offer.candidate.trivial:
-        return "at once: it needs no network and no search"
-    return f"after {grouped(even.inferences)} forecasts ({grouped(even.low)} to {grouped(even.high)})"
-
-
-def answer_by_steps(data: Mapping[str, Any], answer: Recommendation, task: str) -> Mapping[str, Any]:
-    """Look an answer up as the page's script does: the first step whose floor is not below the answer's."""
-    own = next(one for one in data["tasks"] if one["key"] == task)
-    steps = own["aid"][str(answer.batch_size)]
-    found: Mapping[str, Any] = next(step for step in steps if answer.floor <= step["upto"])
-    return found
 
 
 def _regret(searching: Searching) -> dict[str, Any]:
@@ -149,7 +124,7 @@ def _regret(searching: Searching) -> dict[str, Any]:
         "main": searching.budget,
         "searchers": [
             {
-                "name": words(line.name),
+                "name": searcher_name(line.name),
                 "group": line.group,
                 "learns": line.is_rl,
                 "seeds": line.seeds,

@@ -20,8 +20,9 @@ from sustainable.reporting.declaration import EXACT_COUNT, Declaration
 from sustainable.statistics import CONFIRMED, REFUTED
 from sustainable.verification.folders import COPIED, copy, copy_project, replaceable, repro
 from sustainable.verification.lock import Stage, files_in, inside, read_lock
-from sustainable.verification.place import REFERENCE, Place, read_claims
+from sustainable.verification.place import REFERENCE, Place, read_claims, verdict_of_run
 from sustainable.verification.tiers.integrity import sha256_or_none
+from sustainable.verification.tiers.kinds import other_kinds
 
 CLAIMS, REPORT = "claims.json", "report"
 STATE = "claim.json"
@@ -208,17 +209,36 @@ class ClaimFolder:
     def judged(self) -> dict[str, Any]:
         return read_claims(self.folder / "paper" / CLAIMS)[self.plan.declaration.id]
 
+    def compared(self) -> tuple[int, str]:
+        """Compare the verdict here with the shipped one, see `compare_verdicts`."""
+        declaration, kinds = self.plan.declaration, None
+        if declaration.host_dependent:
+            kinds = other_kinds(self.shipped, declaration.decided_by, run=self.folder)
+        shipped = self.shipped.claims[declaration.id]
+        return compare_verdicts(shipped, self.judged(), declaration.host_dependent, kinds)
 
-def compare_verdicts(shipped: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[int, str]:
+
+def compare_verdicts(
+    shipped: Mapping[str, Any],
+    here: Mapping[str, Any],
+    host_dependent: str | None = None,
+    kinds: str | None = None,
+) -> tuple[int, str]:
     """Exit status, and a sentence that says whether the verdict here is the shipped one.
 
     `REPRODUCED`: it is. `CONTRADICTED`: it is the opposite, or differs for a claim that only counts. `OPEN`:
-    one of the two runs could not decide.
+    one of the two runs could not decide, or a claim about a host has another verdict on another kind of CPU.
+    `host_dependent` says why the verdict may depend on the host, and `kinds` how the two kinds of CPU differ.
     """
-    expected, verdict = str(shipped["verdict"]), str(here["verdict"])
+    expected, verdict = verdict_of_run(shipped), verdict_of_run(here)
     decided = (CONFIRMED, REFUTED)
     if verdict == expected:
         return REPRODUCED, f"reproduced: {verdict} here and in the shipped run"
+    if host_dependent and kinds:
+        return OPEN, (
+            f"another kind of CPU ({kinds}): {verdict} here, {expected} in the shipped run. Both stand, "
+            f"because {host_dependent}"
+        )
     if here["evidence"] == EXACT_COUNT or (verdict in decided and expected in decided):
         return CONTRADICTED, f"contradicted: {verdict} here, {expected} in the shipped run"
     if expected in decided:

@@ -33,16 +33,19 @@ def host_in(conditions: Path) -> dict[str, Any]:
     return host
 
 
-def other_kind(place: Place, table: str) -> str | None:
-    """Say how this host's kind of CPU differs from that of the reference's table; None if it is the same."""
+def other_kind(place: Place, table: str, run: Path | None = None) -> str | None:
+    """Say how this host's kind of CPU differs from that of the reference's table; None if it is the same.
+
+    `run` is the folder of the run on this host; None: the project's.
+    """
     path = conditions_of(table)
-    here, there = (host_in(where) for where in (place.root / path, place.reference / shipped_name(path)))
-    return difference_of_kinds(here, there)
+    here, there = ((run or place.root) / path, place.reference / shipped_name(path))
+    return difference_of_kinds(host_in(here), host_in(there))
 
 
-def other_kinds(place: Place, tables: Iterable[str]) -> str | None:
+def other_kinds(place: Place, tables: Iterable[str], run: Path | None = None) -> str | None:
     """The first difference of kinds among the tables that have a file of conditions; None without one."""
     described = (
         table for table in tables if (place.reference / shipped_name(conditions_of(table))).is_file()
     )
-    return next((found for table in described if (found := other_kind(place, table))), None)
+    return next((found for table in described if (found := other_kind(place, table, run))), None)

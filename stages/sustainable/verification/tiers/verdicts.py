@@ -9,11 +9,12 @@ from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import EXACT_COUNT, Claim
+from sustainable.reporting.headline import headline_metrics
 from sustainable.reporting.pages import Report, latex_pages, metrics_of
 from sustainable.statistics import CONFIRMED, REFUTED
 from sustainable.verification.items import HERE, RESTORE, Item, Origin
 from sustainable.verification.items import compared, on_other_cpu, passed, skipped
-from sustainable.verification.place import MANIFEST, Place, read_claims
+from sustainable.verification.place import MANIFEST, Place, read_claims, verdict_of_run
 from sustainable.verification.tiers.tracing import check_reasons, check_rendered, check_static, trace
 
 
@@ -52,11 +53,13 @@ def check_manifest_verdicts(report: Report, place: Place) -> Iterator[Item]:
 
 
 def check_metrics(report: Report, place: Place) -> Iterator[Item]:
-    """The summary that DVC shows as metrics is what the rows give."""
-    written = place.reference / "metrics/benchmark.json"
-    same = read_json(written) == json.loads(json.dumps(metrics_of(report.found)))
-    name, expected = f"{written.name} follows from the rows", "what the rows give"
-    yield compared("T4", name, HERE, expected, expected if same else "other numbers", stage="report")
+    """The summaries, among them the one that DVC shows, are what the rows give."""
+    claims = [asdict(claim) for claim in report.found.judged]
+    summaries = {"benchmark.json": metrics_of(report.found), "headline.json": headline_metrics(claims)}
+    for file, summary in summaries.items():
+        same = read_json(place.reference / "metrics" / file) == json.loads(json.dumps(summary))
+        name, expected = f"{file} follows from the rows", "what the rows give"
+        yield compared("T4", name, HERE, expected, expected if same else "other numbers", stage="report")
 
 
 def check_pages(report: Report, place: Place, origin: Origin = "shipped") -> Iterator[Item]:
@@ -101,13 +104,14 @@ def check_verdicts(
 
     `kinds` names, by claim, the two kinds of CPU if the rows that decide it come from different ones.
     The opposite verdict fails, and so does another one of a claim that only counts. A claim that cannot be
-    decided here is skipped, which is no pass. Between kinds of CPU a claim about the host may differ.
+    decided here is skipped, which is no pass. Between kinds of CPU a claim about the host may differ. The
+    verdicts are those of the two runs alone, without other hosts.
     """
     claims = {claim.id: claim for claim in own}
     advice = "read its rule and values in paper/claims.json; a finding of its own if the rows are sound"
     for key, entry in reference.items():
-        name, claim, expected = f"verdict on {key}", claims.get(key), str(entry["verdict"])
-        found, others = claim.verdict if claim else "no such claim", (kinds or {}).get(key)
+        name, claim, expected = f"verdict on {key}", claims.get(key), verdict_of_run(entry)
+        found, others = verdict_of_run(asdict(claim)) if claim else "no such claim", (kinds or {}).get(key)
         if found == expected:
             yield passed("T4", name, HERE, found)
         elif claim and others and (why := about_host(key)):
