@@ -95,8 +95,8 @@ def _ceilings_table(
     caption = (
         f"What hosts can compute ({task}): the top rate of operations of each precision and runtime, over "
         "networks and batch sizes, divided by the top rate in fp32 on that host; in brackets, its share of "
-        "the ceiling of that host in its own precision. A precision pays on a CPU if its top rate is above that "
-        f"of fp32. Measured ceilings: {', '.join(known) or NOT_AVAILABLE}, of this run. The others are "
+        "the ceiling of that host in its own precision. A precision pays on a CPU if its top rate is above "
+        f"that of fp32. Measured ceilings: {', '.join(known) or NOT_AVAILABLE}, of this run. The others are "
         "estimates: the top rate of any candidate there. A true ceiling may be above it, so these shares are "
         "upper bounds, and what sets an estimate has no share. CPU time is read from the clock."
     )
