@@ -64,8 +64,10 @@ def test_every_claim_has_a_line_with_its_verdict_and_parts(claims):
         "parts": {"size": "refuted"},
         "reason": "a|b",
         "statement": "s",
+        "scope": "On one host.",
     }
-    assert verdicts_markdown([claim]).splitlines()[2] == "| A1: s | **refuted** (size: refuted) | a/b |"
+    row = "| A1: s | **refuted** (size: refuted) | a/b | On one host. |"
+    assert verdicts_markdown([claim]).splitlines()[2] == row
 
 
 def test_six_numbers_come_from_the_claims(claims):

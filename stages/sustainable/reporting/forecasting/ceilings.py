@@ -62,8 +62,9 @@ def highest_rates(table: pd.DataFrame, sizes: Sequence[int]) -> dict[Target, flo
     """
     rows = searched(table)
     times_s = rows[[f"cpu_time_ms_batch_{size}" for size in sizes]].min(axis=1) / 1000
-    highest = (rows["flops"] / times_s).groupby(level=TARGET).max()
-    return {(str(precision), str(runtime)): float(rate) for (precision, runtime), rate in highest.items()}
+    highest = (rows["flops"] / times_s).groupby(level=TARGET).max().reset_index()
+    found = highest.itertuples(index=False, name=None)
+    return {(str(precision), str(runtime)): float(rate) for precision, runtime, rate in found}
 
 
 def estimated_ceilings(rates: Mapping[Target, float]) -> dict[str, float]:
