@@ -1,8 +1,14 @@
-"""Every figure of the shipped run: sizes in print, nothing cut or covered, colours that all readers see."""
+"""What `make tables` renders: the shipped pages byte by byte, and every figure.
 
+Sizes in print, nothing cut or covered, colours that all readers see.
+"""
+
+import importlib
 import re
 import shutil
+import sys
 from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -10,19 +16,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from sustainable.core.files import read_json
+from sustainable.core.hashing import file_sha256
 from sustainable.reporting import style
-from sustainable.reporting.forecasting.audited_figures import RUNTIME_COLOURS, draw_audited, pareto_front
-from sustainable.reporting.forecasting.figures import draw_published
-from sustainable.reporting.forecasting.source_figures import draw_source
-from sustainable.reporting.headline import draw_headline
+from sustainable.reporting.forecasting.audited_figures import RUNTIME_COLOURS, pareto_front
 from sustainable.reporting.latex import blemishes_of, typeset
-from sustainable.reporting.pages import latex_pages
-from sustainable.reporting.policies.figures import draw_policies
 from sustainable.reporting.style import COLUMN, GREY, PAGE, PALETTE, SMALL, save_figures, styled
+from sustainable.verification.tiers import shipped
 
 SIMULATED = {  # Machado, Oliveira and Fernandes, doi:10.1109/TVCG.2009.113, severity 1, on linear RGB
     "protanomaly": [
@@ -85,45 +88,58 @@ def test_runtimes_differ_in_grey_or_by_their_mark():
 
 
 @pytest.fixture(scope="module")
-def figures(drawing):
-    return drawing.figures
+def figures(rendered):
+    return rendered.figures
 
 
 @pytest.fixture(scope="module")
-def drawing(shipped_report, tmp_path_factory):
-    """Every figure of the report stage by name, and the folder of their PDFs."""
-    report, drawn, savefig = shipped_report, {}, Figure.savefig
-
-    def only_pdf(figure, path, **options):
-        if options["format"] == "pdf":
-            savefig(figure, path, **options)
-        else:
-            path.write_bytes(b"")
-
-    found, folder = report.found, tmp_path_factory.mktemp("figures")
+def rendered(project, shared_reports, tmp_path_factory):
+    """The folder into which `make tables` renders, and every figure of it by name."""
+    folder, drawn = tmp_path_factory.mktemp("tables"), {}
 
     def keep(figures, folder, stamp):
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Figure, "savefig", only_pdf)
             inner.setattr(style.plt, "close", lambda figure: None)
-            drawn.update(figures)
             names = save_figures(figures, folder, stamp)
         for figure in figures.values():
             figure.draw_without_rendering()  # places legends and ticks
+        drawn.update(figures)
         return names
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("forecasting.figures", "forecasting.source_figures", "forecasting.audited_figures",
                        "policies.figures", "headline"):  # fmt: skip
             patch.setattr(f"sustainable.reporting.{module}.save_figures", keep)
-        draw_published(folder, report.run, found.forecasting, "")
-        draw_source(folder, report.run, found.forecasting, "")
-        draw_audited(folder, found.forecasting, "")
-        survival = report.published_policies["pruning_survival"]
-        draw_policies(folder, report.policies_run, found.policies, survival, "")
-        draw_headline(folder, found.forecasting.tasks, found.policies, "")
+        patch.setattr("report.report_on", shipped.report_on)  # computed once for all tests
+        patch.setattr(sys, "argv", command_of_tables(project, folder))
+        patch.chdir(project)
+        importlib.import_module("report").main()
     yield SimpleNamespace(figures=drawn, folder=folder)
     plt.close("all")
+
+
+def command_of_tables(project, folder):
+    """The script and its arguments that the Makefile gives `make tables`, with another folder."""
+    recipe = re.search(r"@python (stages/report\.py (?:.*\\\n)*.*)", (project / "Makefile").read_text())
+    return recipe.group(1).replace("\\\n", " ").replace("shipped", str(folder)).split()
+
+
+def test_the_shipped_claims_follow_from_the_shipped_rows(project, rendered):
+    reference = project / "data/reference"
+    assert (rendered.folder / "claims.json").read_bytes() == (reference / "claims.json").read_bytes()
+    for name in ("benchmark.json", "headline.json"):
+        assert (rendered.folder / name).read_bytes() == (reference / "metrics" / name).read_bytes()
+    assert "not evidence" not in (rendered.folder / "report.html").read_text()
+
+
+def test_equal_rows_give_equal_pages_and_figures_byte_by_byte(project, rendered):
+    artifacts = read_json(project / "data/reference/manifest.json")["artifacts"]
+    pages = {path: entry for path, entry in artifacts.items() if path.startswith("paper/")}
+    figures = [path for path in pages if path.startswith("paper/figures/")]
+    assert {Path(path).suffix for path in figures} == {".pdf", ".png"}
+    for path in [*figures, *(path for path in pages if path.endswith((".tex", ".html")))]:
+        own = rendered.folder / path.removeprefix("paper/")
+        assert file_sha256(own) == pages[path]["sha256"], path
 
 
 def shown_texts(figure):
@@ -236,20 +252,12 @@ def test_the_front_holds_what_no_other_beats():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX on this host")
-def test_the_paper_has_at_most_ten_pages_before_its_appendix_and_a_clean_log(
-    project, drawing, shipped_report, tmp_path
-):
-    source, scratch = tmp_path / "paper", tmp_path / "scratch"
-    (source / "tables").mkdir(parents=True)
-    scratch.mkdir()
-    shutil.copytree(drawing.folder, source / "figures")
-    for name, text in latex_pages(project / "paper/templates", shipped_report.values).items():
-        (source / name).write_text(text)
-    assert typeset(source, project / "paper/references.bib", scratch) is None
-    assert blemishes_of((scratch / "paper.log").read_text(errors="replace")) == []
-    appendix = re.search(r"newlabel\{sec:artifact\}\{\{A\}\{(\d+)\}", (scratch / "paper.aux").read_text())
+def test_the_paper_has_at_most_ten_pages_before_its_appendix_and_a_clean_log(project, rendered, tmp_path):
+    assert typeset(rendered.folder, project / "paper/references.bib", tmp_path) is None
+    assert blemishes_of((tmp_path / "paper.log").read_text(errors="replace")) == []
+    appendix = re.search(r"newlabel\{sec:artifact\}\{\{A\}\{(\d+)\}", (tmp_path / "paper.aux").read_text())
     assert int(appendix[1]) <= 11
-    assert ".600pk" not in (scratch / "paper.log").read_text(errors="replace")  # a font of pixels
+    assert ".600pk" not in (tmp_path / "paper.log").read_text(errors="replace")  # a font of pixels
 
 
 def test_wide_boxes_and_lost_references_are_blemishes():

@@ -59,8 +59,6 @@ NO_TRACES: dict[str, dict[str, Any]] = {  # neither dates nor versions
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
     "png": {"Software": None},
 }
-LAID_OUT_AT = {"pdf": 100.0, "png": float(STYLE["savefig.dpi"])}
-"""Dots per inch at which a figure is laid out for each kind of file: the width of text depends on them."""
 
 
 @contextmanager
@@ -83,12 +81,13 @@ def save_figures(figures: dict[str, Figure], folder: Path, stamp: str) -> list[s
         with styled(), plt.rc_context({"figure.constrained_layout.use": False}):
             engine = figure.get_layout_engine()
             figure.set_layout_engine(None)  # `savefig` would draw a figure twice to lay it out
-            for kind, dots in LAID_OUT_AT.items():
-                figure.set_dpi(dots)
+            for kind, metadata in NO_TRACES.items():
+                if kind == "png":
+                    figure.set_dpi(STYLE["savefig.dpi"])  # the width of text depends on it
                 if engine:
                     engine.execute(figure)
                 with replacing(folder / f"{name}.{kind}") as temporary:
-                    figure.savefig(temporary, format=kind, metadata=NO_TRACES[kind])
+                    figure.savefig(temporary, format=kind, metadata=metadata)
         plt.close(figure)
     return list(figures)
 
