@@ -10,8 +10,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -36,7 +37,8 @@ SHIPPED = ("data/reference", "data/hosts", "data/actors")
 def existing(path: Path) -> Path:
     """Return `path`; raises `UserError`, which says how to make it, if the file is missing."""
     if not path.is_file():
-        raise UserError(f"{path}: missing; {'`git checkout` restores it' if _shipped(path) else '`dvc repro` makes it'}")
+        remedy = "`git checkout` restores it" if _shipped(path) else "`dvc repro` makes it"
+        raise UserError(f"{path}: missing; {remedy}")
     return path
 
 
@@ -62,7 +64,7 @@ def _shipped(path: Path) -> str | None:
 
 
 @contextmanager
-def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
+def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BufferedReader]:
     """Open a regular file of at most `limit` bytes for reading.
 
     Raises `UserError` for anything else: a folder, a fifo or a device (none is waited for), a file that is
@@ -108,15 +110,23 @@ def refuse_outside(path: Path) -> None:
         raise damaged(path, "it leads out of its folder")
 
 
+def plain_path(name: Any) -> str:
+    """Return a relative path that another file names; raises `ValueError` for `..`, `//` and the like."""
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or "/".join(parts) != name or ".." in parts or name[0] == "/" or UNPRINTABLE.search(name):
+        raise ValueError(f"{str(name)[:100]!r} is not a plain relative path")
+    return str(name)
+
+
 def contained(folder: Path, name: str) -> Path:
     """Return the path of the file that another file names, relative to `folder`.
 
-    Raises `UserError` unless the name is plain (no `..`, not absolute) and what it names lies in `folder`.
+    Raises `UserError` unless the name is plain and what it names lies in `folder`, links followed.
     """
-    parts = PurePosixPath(name).parts
-    if not parts or "/".join(parts) != name or ".." in parts or name.startswith("/") or UNPRINTABLE.search(name):
-        raise UserError(f"{folder}: {name!r} is not the path of a file in it; restore what names it from git")
-    path = folder / name
+    try:
+        path = folder / plain_path(name)
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}; restore the file that names it from git") from None
     if not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"{path}: it leads out of its folder; restore it from git")
     return path
@@ -186,6 +196,7 @@ def _check_events(text: str, loader: Any) -> None:
     """Raise `ValueError` if the YAML in `text` is too deep, holds too many values, or names types."""
     levels = [Level()]
     anchors: dict[str, Level] = {}
+    event: Any
     for event in yaml.parse(text, Loader=loader):
         if getattr(event, "tag", None):
             raise ValueError(f"line {event.start_mark.line + 1}: a tag ({str(event.tag)[:40]}); remove it")
@@ -198,7 +209,7 @@ def _check_events(text: str, loader: Any) -> None:
             anchors |= {closed.anchor: closed} if closed.anchor else {}
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in anchors:
-                raise ValueError(f"line {event.start_mark.line + 1}: an alias of what holds it, or of nothing")
+                raise ValueError(f"line {event.start_mark.line + 1}: an alias of itself or of nothing")
             levels[-1].hold(anchors[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             levels[-1].hold(Level(1))

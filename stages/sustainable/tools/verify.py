@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
 
-from sustainable.core.errors import exit_on_error
+from sustainable.core.errors import exit_on_error, printable
 from sustainable.core.files import write_json
 from sustainable.reporting.evidence import rows_sha256
 from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, counts, strictly
@@ -64,11 +64,11 @@ def print_summary(items: Sequence[Item]) -> None:
     statuses = ("skipped", "FAIL", "stale")
     skipped, failed, stale = ([item for item in items if item.status == one] for one in statuses)
     for item in skipped:
-        print(f"not checked: {item.tier} {item.name}")
+        print(printable(f"not checked: {item.tier} {item.name}"))
     if shown := sum(item.status == "other CPU" for item in items):
         print(f"other CPU: {shown} ratios and verdicts of two kinds of CPU are shown above, not compared")
     for item in failed[:20]:
-        print(f"FAILED: {item.tier} {item.name}: {item.advice}")
+        print(printable(f"FAILED: {item.tier} {item.name}: {item.advice}"))
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
     stages = [item.stage for item in stale if item.stage is not None]
     others = [item.name for item in stale if item.stage is None]
