@@ -17,8 +17,12 @@ from typing import Any
 
 import pandas as pd
 
+from sustainable.core.columns import column_of
+from sustainable.core.documents import problem_in
+from sustainable.core.errors import UserError
 from sustainable.core.reading import TABLE_BYTES, damaged, existing, one_line, parsed_json
 from sustainable.core.reading import read_bytes, read_text
+from sustainable.core.schema import Table
 
 __all__ = ["damaged", "existing", "one_line"]  # also part of this module
 
@@ -61,22 +65,32 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV with the columns of the first row; a missing value is an empty cell."""
+    """Write a CSV with the columns of the first row; a missing value is an empty cell.
+
+    Raises `UserError`, and writes nothing, for a value that its column (see `core.columns`) does not allow.
+    """
+    if fault := Table(()).fault(pd.DataFrame(list(rows)), column_of):
+        raise UserError(f"{path}: not written: {fault}; this is a fault of what made the rows")
     with replacing(path) as temporary:
         pd.DataFrame(list(rows), dtype=object).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON artifact; raises `UserError` if it is missing or damaged (see `core.reading`)."""
+def read_json(path: Path, kind: Any = None) -> Any:
+    """Parse a JSON artifact. Raises `UserError` if it is missing, damaged (see `core.reading`), or not of
+    `kind`: a type of `core.documents`."""
     text = read_text(existing(path))
     try:
-        return parsed_json(text)
+        value = parsed_json(text)
     except ValueError as error:
         raise damaged(path, f"not valid JSON ({one_line(error)[:200]})") from None
+    if kind is not None and (problem := problem_in(value, kind)):
+        raise damaged(path, problem)
+    return value
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV artifact; raises `UserError` if it is damaged, has no rows, or lacks one of `columns`."""
+def read_rows(path: Path, table: Table | Sequence[str]) -> pd.DataFrame:
+    """Read a CSV artifact. Raises `UserError` if it is damaged, has no rows, lacks a column of `table`, or
+    has a cell that its column (see `core.columns`) does not allow; names of columns allow empty cells."""
     content = read_bytes(existing(path), TABLE_BYTES)
     _check_header(path, content[:HEADER_BYTES].partition(b"\n")[0])
     if len(content.translate(None, CONTROL)) < len(content) or BEYOND_ASCII.search(content):
@@ -87,11 +101,11 @@ def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             rows = pd.read_csv(io.BytesIO(content), index_col=False)
     except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise damaged(path, f"not a CSV table ({one_line(error)[:200]})") from None
-    missing = [column for column in columns if column not in rows.columns]
-    if missing:
-        raise damaged(path, f"column {missing[0]!r} is missing")
     if rows.empty:
         raise damaged(path, "it has no rows")
+    declared = table if isinstance(table, Table) else Table(table, empty=table)
+    if fault := declared.fault(rows, column_of):
+        raise damaged(path, fault)
     return rows
 
 
