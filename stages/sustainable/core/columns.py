@@ -19,7 +19,6 @@ truth = partial(Column, "truth")
 EVIDENCE_CLASSES = (
     "counter", "sampled-power", "modelled-load", "modelled-constant", "replay-counter", "replay", "fake",
 )  # fmt: skip
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 RUN: Mapping[str, Column] = {
     "study": text("A: the forecaster; B: the policies", values=("A", "B")),
@@ -61,7 +60,7 @@ COST: Mapping[str, Column] = {
 MODEL: Mapping[str, Column] = {
     "name": text("the model in words, such as 16x16 fp32 numba"),
     "runtime": text("the library that computes"),
-    "precision": text("type of the weights", values=PRECISIONS),
+    "precision": text("type of the weights, such as int8"),
     "weights_sha256": text("hash of the weights; models with equal hashes are equal"),
     "width_0": Column("integer", "hidden units of the first layer", low=1, high=1e6),
     "width_1": Column("integer", "hidden units of the second layer", low=1, high=1e6),

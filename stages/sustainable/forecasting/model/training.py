@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
+from sustainable.core.reading import damaged, one_line
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.forecasting.model.gru import Architecture, Dropout, Forecaster, WeatherGRU, Width
 
@@ -191,6 +192,13 @@ class Trainer:
             return
         if description.get("identity") != self.identity:
             return
+        try:
+            self._restore(tensors, description)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise damaged(self.checkpoint, f"not a checkpoint ({one_line(error)[:200]})") from None
+        print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
+
+    def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
         self.model.load_state_dict(_part(tensors, "model."))
         self.best = _part(tensors, "best.")
         state: dict[int, dict[str, Tensor]] = {}
@@ -200,7 +208,6 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": description["groups"]})
         self.scheduler.load_state_dict(description["scheduler"])
         self.progress = TrainingProgress(**description["progress"])
-        print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

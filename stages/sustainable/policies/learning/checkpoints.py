@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 SCALES = ("obs_rms", "ret_rms")  # VecNormalize's running statistics of observations and of discounted returns
 
+COUNTERS = ("num_timesteps", "_n_updates")
+
 
 def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and a JSON-like description of a model and of its VecNormalize statistics."""
@@ -34,7 +36,7 @@ def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
         scale = getattr(scales_of(model), name)
         for key in ("mean", "var", "count"):
             tensors[f"{name}/{key}"] = torch.as_tensor(np.asarray(getattr(scale, key), np.float64))
-    counters = {"num_timesteps": model.num_timesteps, "_n_updates": model._n_updates}
+    counters = {name: getattr(model, name) for name in COUNTERS}
     return tensors, {"groups": groups, "counters": counters}
 
 
@@ -57,8 +59,8 @@ def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Ma
     for name in SCALES:
         scale, part = getattr(scales_of(model), name), _part(tensors, name)
         scale.mean, scale.var, scale.count = part["mean"].numpy(), part["var"].numpy(), float(part["count"])
-    for name, count in description["counters"].items():
-        setattr(model, name, count)
+    for name in COUNTERS:
+        setattr(model, name, int(description["counters"][name]))
 
 
 def scales_of(model: BaseAlgorithm) -> VecNormalize:
