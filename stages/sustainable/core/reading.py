@@ -33,6 +33,9 @@ DIGITS = 64
 SHIPPED = ("data/reference", "data/hosts", "data/actors")
 """Folders whose files are shipped or sent: a link in them must not lead out."""
 
+SETTINGS = (".yaml", ".lock", ".cff")
+"""Suffixes of files that no stage makes."""
+
 
 def existing(path: Path) -> Path:
     """Return `path`; raises `UserError`, which says how to make it, if the file is missing."""
@@ -44,7 +47,8 @@ def existing(path: Path) -> Path:
 
 def damaged(path: Path, what: str) -> UserError:
     """Return the error for a file that cannot be read, with what to do."""
-    remedy = "restore it from git" if _shipped(path) else "delete it and run `dvc repro` to make it again"
+    is_ours = _shipped(path) or path.suffix in SETTINGS
+    remedy = "restore it from git" if is_ours else "delete it and run `dvc repro` to make it again"
     return UserError(f"{path}: {what}; {remedy}")
 
 

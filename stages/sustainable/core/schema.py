@@ -13,6 +13,8 @@ import pandas as pd
 Kind = Literal["integer", "number", "text", "truth"]
 LARGEST = 2.0**53
 """Integers beyond it are not exact as floating-point numbers."""
+WORTH_NAMING = 1e5
+"""Limits beyond it only bound what has to be computed."""
 LONGEST_TEXT = 1000
 """More letters than any cell may have."""
 
@@ -34,8 +36,8 @@ class Column:
         """Describe type, values and range in words, for the documentation."""
         if self.values:
             return "one of " + ", ".join(self.values)
-        ends = [f"at least {self.low:g}" if self.low > -LARGEST else ""]
-        ends += [f"at most {self.high:g}" if self.high < LARGEST else ""]
+        ends = [f"at least {self.low:g}" if abs(self.low) < WORTH_NAMING else ""]
+        ends += [f"at most {self.high:g}" if abs(self.high) < WORTH_NAMING else ""]
         return ", ".join(filter(None, [{"truth": "True or False"}.get(self.kind, self.kind), *ends]))
 
     def fault(self, cells: pd.Series, may_be_empty: bool) -> str | None:
