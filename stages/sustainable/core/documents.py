@@ -326,6 +326,33 @@ class HostRows(TypedDict):
     rows: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{32}$")]]
 
 
+Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
+"""A mean and a standard deviation."""
+
+
+class PublishedConfiguration(TypedDict):
+    __pydantic_config__ = STRICT
+    label: Name
+    accuracy: Pair
+    energy: Pair
+    co2: Pair
+    latency: Pair
+
+
+class PublishedNumbers(TypedDict):
+    """The section study_a of published.yaml, without the texts of claims."""
+
+    __pydantic_config__ = STRICT
+    test_accuracy: Share
+    test_windows: Annotated[int, Field(ge=1, le=10**9)]
+    best_action: Action
+    best_reward: Number
+    units: dict[Name, Name]
+    configurations: Annotated[dict[Name, PublishedConfiguration], Field(min_length=1)]
+    later_version: dict[Name, dict[Name, Number]]
+    claims: dict[Name, Text]
+
+
 class StageEffort(TypedDict):
     """An entry of effort.json."""
 
@@ -339,6 +366,19 @@ COSTS: Mapping[str, Any] = {"search_cost": SearchCost, "searchers_cost": dict[st
 """Cost files that hold more than a `Cost`."""
 METRICS = {"preprocess": Preprocessed, "baseline": Baseline, "confirmed": Confirmed, **COSTS}
 """Files of `data/metrics` by name; the others are a `Cost`."""
+
+
+def same_form(own: Any, stored: Any) -> bool:
+    """Return whether stored JSON has the keys, lengths and types of `own`; integers may be real numbers."""
+    if isinstance(own, dict):
+        same_keys = isinstance(stored, dict) and own.keys() == stored.keys()
+        return same_keys and all(same_form(own[key], stored[key]) for key in own)
+    if isinstance(own, list | tuple):
+        same_length = isinstance(stored, list) and len(own) == len(stored)
+        return same_length and all(map(same_form, own, stored))
+    if isinstance(own, bool) or not isinstance(own, int | float):
+        return type(own) is type(stored)
+    return isinstance(stored, int | float) and not isinstance(stored, bool)
 
 
 @cache

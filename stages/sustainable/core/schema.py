@@ -59,25 +59,29 @@ class Column:
         return self.limits if is_named else f"{article} {self.limits}"
 
     def _wrong_number(self, cells: pd.Series) -> pd.Series:
+        numbers = cells
         if not pd.api.types.is_numeric_dtype(cells) or pd.api.types.is_bool_dtype(cells):
-            cells = cells.map(lambda cell: cell if _is_number(cell) else np.nan)
-        values = cells.to_numpy(dtype=float)
+            numbers = pd.to_numeric(cells.where(~cells.map(_is_truth), "").astype(str), errors="coerce")
+        values = numbers.to_numpy(dtype=float)
         right = np.isfinite(values) & (values >= self.low) & (values <= self.high)
         if self.kind == "integer":
             right &= values == np.round(values)
-        return pd.Series(~right, index=cells.index)
+        is_text = pd.api.types.is_string_dtype(cells) and bool(right.all())
+        return pd.Series(~right | is_text, index=cells.index)
 
     def _wrong_text(self, cells: pd.Series) -> pd.Series:
         is_text = cells.map(lambda cell: isinstance(cell, str) and 0 < len(cell) <= LONGEST_TEXT)
         return ~(is_text.astype(bool) & (cells.isin(self.values) if self.values else True))
 
 
-def _is_number(cell: object) -> bool:
-    return isinstance(cell, int | float | np.number) and not isinstance(cell, bool | np.bool_)
+def _is_truth(cell: object) -> bool:
+    return isinstance(cell, bool | np.bool_)
 
 
 def _wrong_truth(cells: pd.Series) -> pd.Series:
-    return ~cells.map(lambda cell: isinstance(cell, bool | np.bool_)).astype(bool)
+    """One wrong cell makes pandas read all cells as text."""
+    wrong = ~cells.map(lambda cell: _is_truth(cell) or cell in ("True", "False")).astype(bool)
+    return wrong if wrong.any() else ~cells.map(_is_truth).astype(bool)
 
 
 def _line(is_wrong: pd.Series) -> int:

@@ -5,16 +5,22 @@ and other exceptions, with the seed that makes the first file of each kind again
 """
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import sustainable.core.determinism  # noqa: F401  (first)
 
+import numpy as np
+import torch
+
 from sustainable.assessing.examples import read_arrays
+from sustainable.assessing.model import load_model
 from sustainable.core import documents
 from sustainable.core.documents import METRICS
 from sustainable.core.errors import exit_on_error
@@ -24,8 +30,9 @@ from sustainable.core.parameters import read_profile, read_protocols, read_secti
 from sustainable.core.schema import Table
 from sustainable.core.tensors import read_tensors
 from sustainable.forecasting.data.daily import DailyParameters, read_daily_table
-from sustainable.forecasting.data.windows import load_windows
-from sustainable.forecasting.model.gru import load_forecaster
+from sustainable.forecasting.data.windows import Windows, load_windows, save_windows
+from sustainable.forecasting.model.gru import Architecture, WeatherGRU, load_forecaster
+from sustainable.forecasting.model.training import Trainer, TrainingRecipe
 from sustainable.forecasting.benchmark.choices import resolve
 from sustainable.policies.policy import load_policy
 from sustainable.reporting.forecasting import run as study_a
@@ -160,18 +167,43 @@ def _documents() -> list[Reader]:
 
 
 def _binary() -> list[Reader]:
-    weights = ROOT / REFERENCE / "models/published/baseline/seed_42.safetensors"
     policy = ROOT / "data/actors/Hopper-v5/SAC/seed_11.safetensors"
     small = ROOT / "data/deployed/mnist1d.safetensors"
+    model = small.with_suffix(".onnx")
     return [
         Reader("weights", small, read_tensors),
         Reader("weights of a forecaster", small, load_forecaster),
-        Reader("windows", small, load_windows),
+        Reader("windows", Path("windows.safetensors"), load_windows, make=write_windows),
+        Reader("checkpoint", Path("checkpoint.safetensors"), resumed, make=resumed),
         Reader("policy, its weights", policy, load_policy, [policy.with_suffix(".json")]),
         Reader("policy, its description", policy.with_suffix(".json"),
                lambda file: load_policy(file.with_suffix(".safetensors")), [policy]),
-        Reader("arrays to assess", weights, read_arrays),
+        Reader("arrays to assess, .npz", Path("inputs.npz"), read_arrays, make=write_arrays),
+        Reader("arrays to assess, .npy", Path("y.npy"), read_arrays,
+               make=lambda file: np.save(file, np.ones(9))),
+        Reader("ONNX model to assess", model, lambda file: load_model(file, "own")),
     ]  # fmt: skip
+
+
+def write_windows(file: Path) -> None:
+    """Write a few windows."""
+    numbers = np.arange(4)
+    inputs = np.linspace(0, 1, 4 * 5 * 2, dtype=np.float32).reshape(4, 5, 2)
+    save_windows(file, {"train": Windows(inputs, numbers % 2 > 0, numbers % 2 > 0, numbers)})
+
+
+def write_arrays(file: Path) -> None:
+    """Write the inputs of a model."""
+    np.savez(file, x=np.ones((3, 2), np.float32), y=np.arange(3))
+
+
+def resumed(file: Path) -> None:
+    """Train a tiny network for an epoch from the checkpoint, if there is one, and leave a checkpoint."""
+    epochs = 2 if file.exists() else 1
+    recipe = TrainingRecipe("AdamW", 0.001, 0.0, 4, epochs, 5, 5, 0.0, 1)
+    data = torch.ones(4, 5, 2), torch.tensor([0.0, 1.0, 0.0, 1.0])
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        Trainer(WeatherGRU(Architecture(2, 4, 1, 0.0)), recipe, 1, file, "identity").fit(data, data)
 
 
 def _verified() -> list[Reader]:

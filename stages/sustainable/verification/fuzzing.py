@@ -164,11 +164,12 @@ class Reader:
 
     name: str
     original: Path
-    """A file that it reads."""
+    """A file that it reads, or only the name of one that `make` writes."""
     read: Callable[[Path], Any]
     """Reads the damaged file, which has the original's name and lies in a folder with `beside`."""
     beside: Sequence[Path] = ()
     """Files that it reads from the same folder."""
+    make: Callable[[Path], Any] | None = None
 
 
 @dataclass
@@ -199,10 +200,14 @@ def damaged_copy(reader: Reader, content: bytes, seed: int) -> bytes:
 
 def try_reader(reader: Reader, folder: Path, seeds: Sequence[int]) -> Tried:
     """Give a reader one damaged file per seed, in `folder`, and count its answers."""
-    original, tried = reader.original.read_bytes(), Tried()
+    if reader.make is not None:
+        reader.make(folder / reader.original.name)
+    original, tried = (folder / reader.original).read_bytes(), Tried()
     for path in reader.beside:
         (folder / path.name).write_bytes(path.read_bytes())
     target = folder / reader.original.name
+    target.write_bytes(original)
+    reader.read(target)  # it must take the file as it is
     for seed in seeds:
         target.write_bytes(damaged_copy(reader, original, seed))
         tried.tried += 1

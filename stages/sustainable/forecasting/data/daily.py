@@ -26,8 +26,8 @@ from sustainable.forecasting.data.windows import PART_NAMES, Windows, scale_min_
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
-MOST_BYTES, MOST_LETTERS = 2**26, 2**16
-"""More than any data set may take, and more letters than the line of a fault needs to be found in."""
+MOST_BYTES = 2**26
+"""More than any data set may take."""
 
 
 def _iso_date(value: Any) -> date:
@@ -219,10 +219,10 @@ def read_text(path: Path) -> pd.DataFrame:
 
 def _encoding_fault(path: Path, content: bytes, position: int) -> UserError:
     before = content[:position].decode("utf-8-sig", errors="ignore")
-    cells = next(csv.reader([before.rpartition("\n")[2][:MOST_LETTERS]]), [])
+    cells = before.rpartition("\n")[2].split(",")  # roughly: a comma may also stand in quotes
     # The header itself may be what is damaged (UTF-16, say): its readable letters still name the column.
     line_1 = content.partition(b"\n")[0].decode("utf-8-sig", errors="ignore").replace("\0", "").strip()
-    header = next(csv.reader([line_1[:MOST_LETTERS]]), None) or [""]
+    header = line_1.split(",")
     name = header[min(max(len(cells) - 1, 0), len(header) - 1)]
     return column_fault(path, before.count("\n") + 1, name, "not UTF-8; save the file with that encoding")
 

@@ -13,6 +13,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
+from sustainable.core.documents import same_form
+
 SCALES = ("obs_rms", "ret_rms")  # VecNormalize's running statistics of observations and of discounted returns
 
 COUNTERS = ("num_timesteps", "_n_updates")
@@ -52,7 +54,10 @@ def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Ma
         for key, value in part.items():
             index, entry = key.split("/")
             state.setdefault(int(index), {})[entry] = value
-        parameters[name] = {"state": state, "param_groups": description["groups"][name]}
+        own, groups = model.get_parameters()[name]["param_groups"], description["groups"][name]
+        if not same_form(own, groups):
+            raise ValueError(f"the settings of {name} have another form")
+        parameters[name] = {"state": state, "param_groups": groups}
     model.set_parameters(parameters, device="cpu")  # type: ignore[arg-type]
     for name, value in _part(tensors, "loose").items():
         getattr(model, name).data.copy_(value)
