@@ -9,7 +9,7 @@ export PYTHONPATH := $(abspath stages)
 PROFILE ?= paper
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper reference test test-cpu smoke lint clean
+.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper fuzz reference test test-cpu smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first pri
 
 tamper: .venv/ready ## forge a copy in about 400 ways and check that verify notices each (about 6 minutes)
 	@python -m sustainable.tools.tamper
+
+fuzz: .venv/ready ## give every reader 10,000 damaged files: each is read, or refused in one line (COUNT=100: fewer; about an hour)
+	@python -m sustainable.tools.fuzz $(if $(COUNT),--count $(COUNT))
 
 reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; RULES="...": claims with a new rule; STAGES="...": only these)
 	@python -m sustainable.tools.reference $(if $(PAGES),--pages $(if $(RULES),--rules $(RULES))) $(if $(STAGES),--stages $(STAGES))

@@ -1,6 +1,5 @@
 """`assess`: assess a model from a notebook or a program."""
 
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from sustainable.assessing.examples import read_arrays
 from sustainable.assessing.model import from_module
 from sustainable.assessing.rows import first_examples
 from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, read_rows
 from sustainable.reporting.declaration import Claim
 
 STAGES = Path(__file__).resolve().parents[2]
@@ -67,8 +67,8 @@ def assess(
     for name, variant in (variants or {}).items():
         words += ["--variant", f"{name}={_saved_model(variant, name, arrays, folder)}"]
     _run_tool(["--out", str(folder), *words, *_option_words(options)])
-    claims = [Claim(**entry) for entry in json.loads((folder / "claims.json").read_text(encoding="utf-8"))]
-    return Assessment(folder, pd.read_csv(folder / "rows.csv"), claims)
+    claims = [Claim(**entry) for entry in read_json(folder / "claims.json")]
+    return Assessment(folder, read_rows(folder / "rows.csv", ()), claims)
 
 
 def _option_words(options: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from sustainable.assessing.model import Batch, InputSpec, Model
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
+from sustainable.core.reading import opened
+from sustainable.assessing.screening import refuse_larger_archive
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; save inputs with numpy.savez({path.name!r}, x=...)")
     try:
-        content = np.load(path, allow_pickle=False)
-        return dict(content) if isinstance(content, np.lib.npyio.NpzFile) else {"arr_0": content}
-    except (ValueError, OSError, EOFError) as error:
+        with opened(path) as file:
+            if zipfile.is_zipfile(file):
+                refuse_larger_archive(path)
+            file.seek(0)
+            content = np.load(file, allow_pickle=False)
+            return dict(content) if isinstance(content, np.lib.npyio.NpzFile) else {"arr_0": content}
+    except UserError:
+        raise
+    except Exception as error:  # of any kind: numpy and zlib raise what they like for a damaged file
         raise UserError(f"{path}: not arrays of numbers in .npz or .npy ({one_line(error)[:150]})") from None
 
 

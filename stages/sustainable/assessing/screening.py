@@ -5,7 +5,6 @@ is read as JSON first, and every part that Python would execute must be one of a
 """
 
 import io
-import json
 import pickle
 import re
 import zipfile
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import torch
 
 from sustainable.core.errors import UserError
+from sustainable.core.reading import FILE_BYTES, one_line, opened, parsed_json
 
 Kind = Literal["pt2", "torchscript", "onnx", "stable-baselines3"]
 
@@ -49,10 +49,12 @@ def file_kind(path: Path) -> Kind:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a .pt2, TorchScript or .onnx file")
     if not zipfile.is_zipfile(path):
-        head = path.read_bytes()[:2]
+        with opened(path) as file:
+            head = file.read(2)
         if head[:1] == b"\x80" and head[1:2] <= bytes([pickle.HIGHEST_PROTOCOL]):
             raise UserError(f"{path}: {PICKLE}; {SAVE_INSTEAD}")
         return "onnx"
+    refuse_larger_archive(path)
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any("data/aotinductor/" in name for name in names):
@@ -66,6 +68,19 @@ def file_kind(path: Path) -> Kind:
     if any(name.endswith("data.pkl") for name in names):
         raise UserError(f"{path}: {PICKLE} (torch.save); {SAVE_INSTEAD}")
     raise UserError(f"{path}: this zip archive holds no model; {SAVE_INSTEAD}")
+
+
+def refuse_larger_archive(path: Path) -> None:
+    """Raise `UserError` for an archive that is damaged, or much larger when it is unpacked."""
+    try:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UserError(f"{path}: a damaged archive ({one_line(error)[:120]}); {SAVE_INSTEAD}") from None
+    if unpacked > FILE_BYTES:
+        raise UserError(
+            f"{path}: it unpacks to {unpacked:,} bytes, more than {FILE_BYTES:,}; save it smaller"
+        )
 
 
 def screen_exported_program(path: Path) -> None:
@@ -108,7 +123,7 @@ def _problem_in(inside: str, archive: zipfile.ZipFile, name: str) -> str:
 def _parsed(content: bytes) -> Any:
     """Return parsed JSON; what cannot be parsed is returned as a call that is refused."""
     try:
-        return json.loads(content)
+        return parsed_json(content.decode())
     except ValueError:
         return {"target": "what is no JSON"}
 
@@ -125,6 +140,8 @@ def _problem_in_payloads(config: Any) -> str:
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
         return "not a table of tensors"
     for tensor, entry in config["config"].items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("path_name"), str):
+            return f"{tensor} has no place"
         if entry.get("use_pickle") is not False or not re.match(r"(weight|tensor)_", entry["path_name"]):
             return f"{tensor} is pickled"
     return ""

@@ -3,9 +3,13 @@
 Rows are CSV, weights and windows safetensors (see `tensors`), the rest JSON with sorted keys.
 """
 
+import csv
+import io
 import json
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +17,20 @@ from typing import Any
 
 import pandas as pd
 
+from sustainable.core.columns import column_of
+from sustainable.core.documents import problem_in
 from sustainable.core.errors import UserError
+from sustainable.core.reading import TABLE_BYTES, damaged, existing, one_line, parsed_json
+from sustainable.core.reading import read_bytes, read_text
+from sustainable.core.schema import Table
+
+__all__ = ["damaged", "existing", "one_line"]  # also part of this module
+
+MOST_COLUMNS, HEADER_BYTES = 512, 2**16
+"""More columns than any table may have, and more bytes than its header may take."""
+CONTROL = bytes({*range(32), 127} - set(b"\n\r\t"))
+BEYOND_ASCII = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+"""With `CONTROL` the characters of `errors.UNPRINTABLE`, in UTF-8."""
 
 
 @contextmanager
@@ -48,47 +65,60 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV with the columns of the first row; a missing value is an empty cell."""
+    """Write a CSV with the columns of the first row; a missing value is an empty cell.
+
+    Raises `UserError`, and writes nothing, for a value that its column (see `core.columns`) does not allow.
+    """
+    if fault := Table(()).fault(pd.DataFrame(list(rows)), column_of):
+        raise UserError(f"{path}: not written: {fault}; this is a fault of what made the rows")
     with replacing(path) as temporary:
         pd.DataFrame(list(rows), dtype=object).to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON artifact; raises `UserError` if it is missing or damaged."""
+def read_json(path: Path, kind: Any = None) -> Any:
+    """Parse a JSON artifact. Raises `UserError` if it is missing, damaged (see `core.reading`), or not of
+    `kind`: a type of `core.documents`."""
+    text = read_text(existing(path))
     try:
-        return json.loads(existing(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise damaged(path, f"not valid JSON ({one_line(error)})") from None
+        value = parsed_json(text)
+    except ValueError as error:
+        raise damaged(path, f"not valid JSON ({one_line(error)[:200]})") from None
+    if kind is not None and (problem := problem_in(value, kind)):
+        raise damaged(path, problem)
+    return value
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV artifact; raises `UserError` if it is damaged, has no rows, or lacks one of `columns`."""
+def read_rows(path: Path, table: Table | Sequence[str]) -> pd.DataFrame:
+    """Read a CSV artifact. Raises `UserError` if it is damaged, has no rows, lacks a column of `table`, or
+    has a cell that its column (see `core.columns`) does not allow; names of columns allow empty cells."""
+    content = read_bytes(existing(path), TABLE_BYTES)
+    _check_header(path, content[:HEADER_BYTES].partition(b"\n")[0])
+    if len(content.translate(None, CONTROL)) < len(content) or BEYOND_ASCII.search(content):
+        raise damaged(path, "not a CSV table (it has control characters)")
     try:
-        rows = pd.read_csv(existing(path))
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise damaged(path, f"not a CSV table ({one_line(error)})") from None
-    missing = [column for column in columns if column not in rows.columns]
-    if missing:
-        raise damaged(path, f"column {missing[0]!r} is missing")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than the header
+            rows = pd.read_csv(io.BytesIO(content), index_col=False)
+    except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise damaged(path, f"not a CSV table ({one_line(error)[:200]})") from None
     if rows.empty:
         raise damaged(path, "it has no rows")
+    declared = table if isinstance(table, Table) else Table(table, empty=table)
+    if fault := declared.fault(rows, column_of):
+        raise damaged(path, fault)
     return rows
 
 
-def existing(path: Path) -> Path:
-    """Return `path`; raises `UserError`, which says how to make it, if the file is missing."""
-    if not path.is_file():
-        shipped = "data/reference/" in path.as_posix()
-        remedy = "`git checkout` restores it" if shipped else "`dvc repro` makes it"
-        raise UserError(f"{path}: missing; {remedy}")
-    return path
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an exception without line breaks."""
-    return " ".join(str(error).split())
-
-
-def damaged(path: Path, what: str) -> UserError:
-    """Return the error for an artifact that cannot be read."""
-    return UserError(f"{path}: {what}; delete it and run `dvc repro` to make it again")
+def _check_header(path: Path, line: bytes) -> None:
+    """Raise `UserError` for a header that is too long, has too many columns, or names one twice."""
+    try:
+        names = next(csv.reader([line.decode("utf-8")]), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise damaged(path, f"not a CSV table ({one_line(error)})") from None
+    if len(line) == HEADER_BYTES or len(names) > MOST_COLUMNS:
+        raise damaged(path, f"not a CSV table (more than {MOST_COLUMNS} columns)")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise damaged(path, f"column {twice[:60]!r} occurs twice")
+    if line.count(b'"') % 2:
+        raise damaged(path, "not a CSV table (the header takes several lines)")

@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sustainable.core.reading import opened
+
 
 def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -10,10 +10,10 @@ from operator import getitem
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sustainable.core.errors import UserError
+from sustainable.core.reading import one_line, parsed_yaml, read_text
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For `pydantic.dataclasses.dataclass(frozen=True, config=STRICT)`: no unknown key, no coercion."""
@@ -101,11 +101,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parsed_yaml(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run from the project's folder") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: wrong encoding, or a date such as 2013-13-31
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:  # also for a date such as 2013-13-31
+        raise UserError(f"{path}: not valid YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: sections are needed, found {type(content).__name__}")
     return content

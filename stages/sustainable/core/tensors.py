@@ -10,7 +10,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from sustainable.core.files import damaged, existing, one_line, write_bytes
+from sustainable.core.files import write_bytes
+from sustainable.core.reading import damaged, existing, one_line, opened, parsed_json
+
+HEADER_BYTES = 2**24
+"""More than the header of any safetensors file may take. It holds the description, too."""
 
 
 def write_tensors(
@@ -24,12 +28,25 @@ def write_tensors(
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read the tensors of a safetensors artifact and its JSON description (empty if it has none)."""
     try:
-        with safe_open(existing(path), framework="pt") as file:
+        check_header(existing(path))
+        with safe_open(path, framework="pt") as file:
             names = file.keys()
-            description = json.loads((file.metadata() or {}).get("description", "{}"))
-            return {name: file.get_tensor(name) for name in names}, description
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise damaged(path, f"not a safetensors file ({one_line(error)})") from None
+            description = parsed_json((file.metadata() or {}).get("description", "{}"))
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
+        raise damaged(path, f"not a safetensors file ({one_line(error)[:200]})") from None
+    if not isinstance(description, dict):
+        raise damaged(path, "not a safetensors file (its description is not a mapping)")
+    return tensors, description
+
+
+def check_header(path: Path) -> None:
+    """Raise `UserError` unless `path` is a regular file whose safetensors header is of bounded size."""
+    with opened(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > HEADER_BYTES:
+        what = f"its header would take {length:,} bytes, more than {HEADER_BYTES:,}"
+        raise damaged(path, f"not a safetensors file ({what})")
 
 
 def serialise(tensors: Mapping[str, torch.Tensor]) -> bytes:

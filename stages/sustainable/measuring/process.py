@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psutil
-import yaml
+
+from sustainable.core.errors import UserError
+from sustainable.core.reading import parsed_yaml, read_text
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PINNED = (
@@ -63,8 +65,8 @@ def start_stage_afresh(*keys: str) -> None:
     parser.add_argument("--params", type=Path)
     parser.add_argument("--name")
     arguments, _ = parser.parse_known_args()
-    with suppress(OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
-        section = yaml.safe_load(arguments.params.read_text(encoding="utf-8"))
+    with suppress(OSError, UserError, ValueError, LookupError, TypeError, AttributeError):
+        section = parsed_yaml(read_text(arguments.params))
         for key in keys:
             section = section[key.format(name=arguments.name)]
         start_afresh(section["threads"], section["keep_memory"])

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from sustainable.core.errors import UserError
@@ -127,10 +127,16 @@ def load_policy(path: Path) -> Policy:
     origin = read_json(path.with_suffix(".json"))
     try:
         architecture = TypeAdapter(ActorArchitecture).validate_python(origin.pop("architecture"))
+        stored = sum(tensor.numel() for tensor in tensors.values())
+        if (
+            stored
+            != sum((a + 1) * b for a, b in pairwise(architecture.widths)) + 2 * architecture.observations
+        ):
+            raise ValueError(f"{stored} weights are stored, for layers of {architecture.widths}")
         actor = Actor(architecture)
         actor.load_state_dict(tensors)
         return Policy(actor.eval(), **origin)
-    except (AttributeError, KeyError, TypeError, RuntimeError, ValidationError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{path}: not a policy ({one_line(error)[:300]}); delete it and run `dvc repro`"
         ) from None

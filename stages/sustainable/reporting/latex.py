@@ -12,6 +12,9 @@ from sustainable.core.files import write_bytes
 NO_TEX = "paper.pdf not built: pdflatex is not installed; tables, figures and report.html are complete"
 OVERFULL = re.compile(r"Overfull \\[hv]box \(([\d.]+)pt too ")
 LOST = re.compile(r"(Reference|Citation|Label) .* (undefined|multiply defined)")
+LIMIT_S = 300
+CONFINED = {"openin_any": "p", "openout_any": "p", "shell_escape": "f"}
+"""TeX reads and writes no file outside its folder and its own trees, and runs no command."""
 REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "0", "FORCE_SOURCE_DATE": "1"}
 
 
@@ -39,10 +42,16 @@ def typeset(folder: Path, references: Path, scratch: Path) -> str | None:
         shutil.copytree(folder / name, scratch / name)
     shutil.copy(folder / "paper.tex", scratch)
     shutil.copy(references, scratch / "references.bib")
-    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    latex = ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     for command in (latex, ["bibtex", "paper"], latex, latex, latex):
-        environment = os.environ | REPRODUCIBLE
-        done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, check=False)
+        environment = os.environ | REPRODUCIBLE | CONFINED
+        try:
+            done = subprocess.run(
+                command, cwd=scratch, env=environment, capture_output=True, check=False, timeout=LIMIT_S,
+                stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"{command[0]}: not done after {LIMIT_S} s"
         if done.returncode != 0:
             lines = done.stdout.decode(errors="replace").splitlines()
             problem = next((line for line in lines if line.startswith("!")), "failed")

@@ -31,6 +31,8 @@ def check_blocks(rows: pd.DataFrame, name: str, within: Sequence[str] = (), also
 
 def _check_counts(own: pd.DataFrame, where: str, also: Sequence[str]) -> None:
     names = ["block", "configuration", *also]
+    if own["block"].max() >= len(own):
+        raise UserError(f"{where}: block {own['block'].max()} of {len(own)} rows; {AGAIN}")
     levels = [range(int(own["block"].max()) + 1), *(own[column].unique() for column in names[1:])]
     counts = (
         own.groupby(names, sort=False)

@@ -2,14 +2,17 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from sustainable.core.files import existing, write_text
+from sustainable.core.errors import UserError
+from sustainable.core.files import existing, one_line, write_text
 from sustainable.core.parameters import read_section, read_tasks
 from sustainable.reporting.claims import judge_claims
 from sustainable.forecasting.search.objective import DeploymentReward
@@ -98,12 +101,36 @@ class Report:
     values: Mapping[str, Any]  # by the names that the templates use; `tables` among them
 
 
+@contextmanager
+def summarised(data: Path) -> Iterator[None]:
+    """Turn what goes wrong with rows that pass every schema into `UserError`, which names the place in the
+    code: such rows were not made together, or the code is at fault."""
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        for frame in traceback.extract_tb(error.__traceback__):
+            place = frame if "sustainable" in Path(frame.filename).parts else place
+        what = (
+            f"{type(error).__name__}: {one_line(error)[:200]}, in {Path(place.filename).name}:{place.lineno}"
+        )
+        remedy = (
+            "restore them from git, or run `dvc repro`; if they are untouched, this is a fault of the code"
+        )
+        raise UserError(f"{data}: the files cannot be summarised together ({what}); {remedy}") from error
+
+
 def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     """Read the run in the folder `data`, judge it, and collect what is printed.
 
     `hosts`: folder of rows from other hosts, see `judge_hosts`. CITATION.cff stands above the folder of
     `published`.
     """
+    with summarised(data):
+        return _report_on(data, published, params, hosts)
+
+
+def _report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     parameters = read_section(params, "report", ReportParameters)
     sources = read_published(published), read_published_policies(published)
     run, policies_run = read_run(data, read_tasks(params)), read_policies_run(data)

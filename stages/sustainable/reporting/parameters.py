@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT, Share
+from sustainable.core.reading import one_line, parsed_yaml, read_text
 
 POWER = 0.8
 """Statistical power at which the smallest detectable effects are stated."""
@@ -71,4 +72,7 @@ def timing_rounds(params: Path) -> int:
 
     The section belongs to another stage, whose module loads every runtime; the report needs one number of it.
     """
-    return int(yaml.safe_load(params.read_text(encoding="utf-8"))["candidates"]["rounds"])
+    try:
+        return int(parsed_yaml(read_text(params))["candidates"]["rounds"])
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{params}: candidates.rounds: not a number of rounds ({one_line(error)})") from None

@@ -4,9 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sustainable.core.errors import UserError
+from sustainable.core.reading import parsed_yaml, read_text
 
 
 def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, Any]:
@@ -15,9 +14,9 @@ def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, An
     Raises `UserError` if the file cannot be read, or one of the `needed` keys is missing.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))[study]
+        content = parsed_yaml(read_text(path))[study]
         missing = set(needed) - content.keys()
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
     if missing:
@@ -31,13 +30,13 @@ def read_citation(path: Path) -> dict[str, Any]:
     Raises `UserError` if the file cannot be read, or has neither.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parsed_yaml(read_text(path))
         authors = [
             entry.get("name") or f"{entry['given-names']} {entry['family-names']}"
             for entry in content["authors"]
         ]
         return {"title": str(content["title"]), "authors": authors, "version": str(content["version"])}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         problem = " ".join(str(error).split())
         raise UserError(
             f"{path}: needs a title, authors and a version ({problem}); restore it from git"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal digits on every CPU)
 
-from sustainable.core.errors import exit_on_error
+from sustainable.core.errors import exit_on_error, printable
 from sustainable.core.files import write_json
 from sustainable.reporting.evidence import rows_sha256
 from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, counts, strictly
@@ -73,7 +73,7 @@ def print_summary(items: Sequence[Item]) -> None:
     statuses = ("skipped", "FAIL", "stale")
     skipped, failed, stale = ([item for item in items if item.status == one] for one in statuses)
     if skipped:
-        print("not checked: " + listed(f"{item.tier} {item.name}" for item in skipped))
+        print(printable("not checked: " + listed(f"{item.tier} {item.name}" for item in skipped)))
     if shown := sum(item.status == "other CPU" for item in items):
         print(f"other CPU: {shown} ratios and verdicts of two kinds of CPU are shown above, not compared")
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")

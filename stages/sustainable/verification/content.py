@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import one_line
 from sustainable.core.hashing import file_sha256
+from sustainable.core.reading import TABLE_BYTES, one_line, parsed_json, read_bytes, read_text
+from sustainable.core.tensors import check_header
 
 
 def content_sha256(path: Path) -> str:
@@ -27,8 +29,8 @@ def content_sha256(path: Path) -> str:
 
 def table_sha256(path: Path) -> str:
     """Hash header and rows of a CSV; 1.0 and 1.00 are the same number, and line ends are ignored."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [json.dumps([_value(cell) for cell in row]) for row in csv.reader(file)]
+    content = io.StringIO(read_bytes(path, TABLE_BYTES).decode("utf-8"), newline="")
+    rows = [json.dumps([_value(cell) for cell in row]) for row in csv.reader(content)]
     return _sha256("".join(f"{row}\n" for row in rows).encode())
 
 
@@ -43,6 +45,7 @@ def _value(cell: str) -> str:
 
 def safetensors_sha256(path: Path) -> str:
     """Hash names, types, shapes and values of tensors."""
+    check_header(path)
     with safe_open(path, framework="numpy") as file:
         return _sha256(save({name: file.get_tensor(name) for name in sorted(file.keys())}))
 
@@ -53,8 +56,6 @@ def _sha256(content: bytes) -> str:
 
 HASHES = {
     ".csv": table_sha256,
-    ".json": lambda path: _sha256(
-        json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True).encode()
-    ),
+    ".json": lambda path: _sha256(json.dumps(parsed_json(read_text(path)), sort_keys=True).encode()),
     ".safetensors": safetensors_sha256,
 }

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from sustainable.core.files import write_text
-from sustainable.verification.lock import read_yaml
+from sustainable.core.reading import opened
+from sustainable.verification.lock import files_in, read_yaml
 
 COPIED = (
     "dvc.yaml", "params.yaml", ".dvcignore", "stages", "data/raw", "data/hosts", "data/actors",
@@ -43,13 +44,15 @@ def copy_project(project: Path, folder: Path, changes: Mapping[str, Any]) -> Non
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder, replacing what is there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Copy a file or the files of a folder, replacing what is there; raises `UserError` for a device."""
+    files = {".": source}
     if source.is_dir():
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    else:
-        shutil.copyfile(source, target)
+        files = files_in(source)
+    for name, path in files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        with opened(path) as content, (target / name).open("wb") as copied:
+            shutil.copyfileobj(content, copied)
 
 
 def merge(base: dict[str, Any], changes: Mapping[str, Any], section: str = "") -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from sustainable.core.errors import printable
+
 Tier = Literal["T0", "T1", "T2", "T3", "T4"]
 Status = Literal["ok", "FAIL", "stale", "skipped", "other CPU"]
 Origin = Literal["shipped", "recomputed here"]
@@ -44,7 +46,7 @@ class Item:
     @property
     def line(self) -> str:
         """One line. A failure says what was expected, what was found, and what to do."""
-        text = f"{self.status:<9} {self.tier}  {self.name}  [{self.origin}]"
+        text = f"{self.status:<9} {self.tier}  {self.name}  [{self.origin}]"  # names of files may be anything
         if self.detail:
             text += f"  {self.detail}"
         if self.status == "stale":
@@ -53,7 +55,7 @@ class Item:
             text += f"  expected {self.expected}, found {self.found}"
             text += f"; first stage that differs: {self.stage or 'none (not an output of a stage)'}"
             text += f"; {self.advice}"
-        return text
+        return printable(text).replace("\n", r"\n")
 
 
 def passed(tier: Tier, name: str, origin: Origin, detail: str = "", stage: str | None = None) -> Item:

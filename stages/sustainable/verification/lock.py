@@ -6,19 +6,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, partial
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sustainable.core.errors import UserError
-from sustainable.core.files import one_line
+from sustainable.core.reading import one_line, opened, parsed_yaml, plain_path, read_text
 
 CODE_PREFIXES = ("stages/", "paper/templates", "paper/references.bib", "CITATION.cff")
 """Paths of inputs that are code or templates."""
 FROM_GIT = "restore it from git"
 PLACEHOLDER = re.compile(r"\$\{([\w.]+)\}")
+MOST_STAGES = 500
+"""More stages than any lock may have: their order takes time in the square of their number."""
 NAMED_PARAMETERS = 5
 """How many changed parameters a line names."""
 
@@ -49,10 +50,9 @@ class Stage:
 
 def read_yaml(path: Path) -> Any:
     """Parse a YAML file; raises `UserError` when it is missing or damaged."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return loader(path.read_text(encoding="utf-8")).get_single_data()
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return parsed_yaml(read_text(path))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({one_line(error)}); {FROM_GIT}") from None
 
 
@@ -65,25 +65,34 @@ def read_lock(path: Path) -> dict[str, Stage]:
                 name=name,
                 command=" ".join(body["cmd"].split()),
                 parameters=comparable(body.get("params", {}).get("params.yaml", {})),
-                inputs={entry["path"]: entry["md5"] for entry in body.get("deps", [])},
-                outputs={entry["path"]: entry["md5"] for entry in body.get("outs", [])},
+                inputs={plain_path(entry["path"]): str(entry["md5"]) for entry in body.get("deps", [])},
+                outputs={plain_path(entry["path"]): str(entry["md5"]) for entry in body.get("outs", [])},
             )
             for name, body in content["stages"].items()
         ]
-    except (TypeError, KeyError, AttributeError) as error:
+        if len(stages) > MOST_STAGES:
+            raise ValueError(f"{len(stages)} stages, more than {MOST_STAGES}")
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: not a dvc.lock of this pipeline (at {error}); {FROM_GIT}") from None
     return {stage.name: stage for stage in in_order(stages)}
 
 
 def in_order(stages: Iterable[Stage]) -> list[Stage]:
     """Sort stages so that each follows those that it reads from."""
-    left, done = list(stages), []
-    while left:
-        ready = [stage for stage in left if not any(reads(stage, other) for other in left)]
-        if not ready:
-            raise UserError(f"dvc.lock: stages read from each other in a circle: {left[0].name}")
-        done += ready
-        left = [stage for stage in left if stage not in ready]
+    named = {stage.name: stage for stage in stages}
+    places = {name: place for place, name in enumerate(named)}
+    others = named.values()
+    read = {stage.name: [other.name for other in others if reads(stage, other)] for stage in others}
+    sorter = TopologicalSorter(read)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise UserError(f"dvc.lock: stages read from each other in a circle: {error.args[1][0]}") from None
+    done: list[Stage] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=places.__getitem__)
+        done += [named[name] for name in ready]
+        sorter.done(*ready)
     return done
 
 
@@ -121,7 +130,8 @@ def md5_of(path: Path) -> str:
     """MD5 of a file, or of a folder as DVC computes it: over the sorted list of its files and their MD5."""
     if path.is_dir():
         return folder_md5({name: md5_of(file) for name, file in files_in(path).items()})
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    with opened(path) as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def folder_md5(files: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
+from sustainable.core.reading import plain_path, read_text
 from sustainable.verification.items import RESTORE
 from sustainable.verification.lock import Stage, declared_stages, files_in, read_lock, read_yaml
 
@@ -76,8 +77,8 @@ class Place:
         """`SHA256SUMS` as path (in the reference) -> SHA-256."""
         path = self.reference / SUMS
         try:
-            pairs = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
-            return {name: digest for digest, name in pairs}
+            pairs = [line.split("  ", 1) for line in read_text(path).splitlines()]
+            return {plain_path(name): digest for digest, name in pairs}
         except (OSError, ValueError):
             raise UserError(f"{path}: missing or damaged; {RESTORE}") from None
 

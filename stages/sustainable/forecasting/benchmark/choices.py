@@ -67,10 +67,13 @@ def deployed_widths(choices: Iterable[BenchmarkChoice], path: Path) -> list[tupl
 
 
 def _published_choice(path: Path) -> Configuration:
-    document = read_json(path)
-    action = document.get("best_seen", {}).get("action") if isinstance(document, dict) else None
+    document: Any = read_json(path)
+    try:
+        action = document["best_seen"]["action"]
+    except (KeyError, TypeError):
+        action = None
     if not isinstance(action, int) or not 0 <= action < ACTION_COUNT:
-        raise UserError(f"{path}: best_seen.action is {action!r}; run `dvc repro rl_search` again")
+        raise UserError(f"{path}: best_seen.action is {action!r:.60}; run `dvc repro rl_search` again")
     return Configuration.of_action(action)
 
 

@@ -21,10 +21,13 @@ from pydantic_core import PydanticCustomError
 
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT, Share
+from sustainable.core.reading import one_line, read_bytes
 from sustainable.forecasting.data.windows import PART_NAMES, Windows, scale_min_max, stratified_split
 
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
+MOST_BYTES = 2**26
+"""More than any data set may take."""
 
 
 def _iso_date(value: Any) -> date:
@@ -195,14 +198,17 @@ def read_daily_table(path: Path, parameters: DailyParameters) -> Table:
 def read_text(path: Path) -> pd.DataFrame:
     """Read the cells as text; the index is the line in the file."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; restore it from git") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _encoding_fault(path, content, error.start) from None
-    header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    try:
+        header, *rows = list(csv.reader(text.splitlines())) or [[]]
+    except csv.Error as error:
+        raise UserError(f"{path}: not a CSV table ({one_line(error)}); restore it from git") from None
     if not header:
         raise UserError(f"{path}: line 1: the file is empty; restore it from git")
     for line, row in enumerate(rows, start=2):
@@ -213,10 +219,10 @@ def read_text(path: Path) -> pd.DataFrame:
 
 def _encoding_fault(path: Path, content: bytes, position: int) -> UserError:
     before = content[:position].decode("utf-8-sig", errors="ignore")
-    cells = next(csv.reader([before.rpartition("\n")[2]]))
+    cells = before.rpartition("\n")[2].split(",")  # roughly: a comma may also stand in quotes
     # The header itself may be what is damaged (UTF-16, say): its readable letters still name the column.
     line_1 = content.partition(b"\n")[0].decode("utf-8-sig", errors="ignore").replace("\0", "").strip()
-    header = next(csv.reader([line_1]), None) or [""]
+    header = line_1.split(",")
     name = header[min(max(len(cells) - 1, 0), len(header) - 1)]
     return column_fault(path, before.count("\n") + 1, name, "not UTF-8; save the file with that encoding")
 

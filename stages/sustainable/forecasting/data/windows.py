@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sustainable.core.errors import UserError
+from sustainable.core.reading import damaged, one_line
 from sustainable.core.tensors import read_tensors, write_tensors
 
 PART_NAMES = ("train", "validation", "test")
@@ -60,11 +61,18 @@ def load_windows(path: Path) -> dict[str, Windows]:
         return {part: _stored(part, tensors) for part in parts}
     except KeyError as error:
         raise UserError(f"{path}: {error} is missing; run `dvc repro preprocess` again") from None
+    except (TypeError, ValueError) as error:
+        raise damaged(path, f"not windows ({one_line(error)[:200]})") from None
 
 
 def _stored(part: str, tensors: Mapping[str, torch.Tensor]) -> Windows:
     previous = tensors.get(f"{part}.previous")
     needed = {field: tensors[f"{part}.{field}"].numpy() for field in FIELDS if field != "previous"}
+    inputs = needed["inputs"]
+    if inputs.ndim != 3 or inputs.dtype != np.float32 or not np.isfinite(inputs).all():
+        raise ValueError(f"{part}.inputs: finite float32 [n, days, features] are needed")
+    if any(len(array) != len(inputs) or array.ndim != 1 for array in (needed["target"], needed["first_day"])):
+        raise ValueError(f"{part}: one target and one first day per window are needed")
     return Windows(previous=None if previous is None else previous.numpy(), **needed)
 
 

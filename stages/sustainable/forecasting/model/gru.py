@@ -1,11 +1,11 @@
 """The forecasters: GRUs that read a window of days and predict whether the next day is wet."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -153,15 +153,27 @@ def load_forecaster(path: Path) -> Forecaster:
     tensors, shape = read_tensors(path)
     try:
         model: Forecaster
+        _refuse_larger(tensors, shape)
         if "widths" in shape:
             model = LayeredGRU(LayeredArchitecture(**shape | {"widths": tuple(shape["widths"])}))
         else:
             model = WeatherGRU(Architecture(**shape))
         model.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, OverflowError) as error:
         first = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: weights do not fit the model: {first}; run `dvc repro` again") from None
     return model.eval()
+
+
+def _refuse_larger(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> None:
+    """Raise `ValueError` if the description asks for a larger network than the file has weights for."""
+    widths = shape.get("widths", [shape.get("hidden", 1)])
+    stored = sum(tensor.numel() for tensor in tensors.values())
+    if not all(isinstance(width, int) and 0 < width <= stored for width in widths) or len(widths) > stored:
+        raise ValueError(f"{stored} weights are stored, for widths {str(widths)[:60]}")
+    others = shape.get("features", 1), shape.get("layers", 1), shape.get("classes", 2)
+    if max(widths) ** 2 > stored or not all(isinstance(one, int) and one <= stored for one in others):
+        raise ValueError(f"{stored} weights are stored, for widths {str(widths)[:60]}")
 
 
 def trained_in(folder: Path) -> dict[int, Path]:

@@ -14,14 +14,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from sustainable.core.documents import same_form
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
+from sustainable.core.reading import damaged, one_line
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.forecasting.model.gru import Architecture, Dropout, Forecaster, WeatherGRU, Width
 
@@ -191,16 +193,35 @@ class Trainer:
             return
         if description.get("identity") != self.identity:
             return
-        self.model.load_state_dict(_part(tensors, "model."))
+        try:
+            self._restore(tensors, description)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise damaged(self.checkpoint, f"not a checkpoint ({one_line(error)[:200]})") from None
+        print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
+
+    def _restore(self, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+        """Load a checkpoint; raises `ValueError` or others if it is not one of this training."""
+        own = {
+            "groups": self.optimizer.state_dict()["param_groups"],
+            "scheduler": self.scheduler.state_dict(),
+        }
+        if not same_form(own, {key: description[key] for key in own}):
+            raise ValueError("the optimizer's settings have another form")
         self.best = _part(tensors, "best.")
+        self.model.load_state_dict(self.best)  # only to check that it fits
+        self.model.load_state_dict(_part(tensors, "model."))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _part(tensors, "optimizer.").items():
             index, key = name.split(".")
             state.setdefault(int(index), {})[key] = value
+        for weights, moments in zip(self.model.parameters(), map(state.get, sorted(state)), strict=True):
+            if {
+                name: value.shape for name, value in (moments or {}).items() if name != "step"
+            } != dict.fromkeys(("exp_avg", "exp_avg_sq"), weights.shape):
+                raise ValueError("the optimizer's moments do not fit the weights")
         self.optimizer.load_state_dict({"state": state, "param_groups": description["groups"]})
         self.scheduler.load_state_dict(description["scheduler"])
-        self.progress = TrainingProgress(**description["progress"])
-        print(f"resuming after epoch {self.progress.epoch} of {self.recipe.epochs}", flush=True)
+        self.progress = TypeAdapter(TrainingProgress).validate_python(description["progress"], strict=True)
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sustainable.core.errors import UserError
+from sustainable.core.documents import Tuned
 from sustainable.core.files import read_json
 from sustainable.forecasting.search.searchers import GROUPS, RANKED, SearchersParameters
 
@@ -37,7 +38,7 @@ def use_tuned(parameters: SearchersParameters, path: Path, task: str) -> tuple[S
 
     Raises `UserError` if that is the task to be judged, or if a searcher's settings are missing.
     """
-    content = read_json(path)
+    content = read_json(path, Tuned)
     if content["task"] == task:
         raise UserError(f"{path}: tuned on {task!r}, the task to be judged; tune on another task's table")
     missing = sorted(set(tuned_names()) - content["settings"].keys())

@@ -17,6 +17,7 @@ from sustainable.compression import CompressionError
 from sustainable.compression.quantization import QUANTIZED_LINEAR, STATIC_INPUT, STATIC_LINEAR
 from sustainable.compression.quantization import STATIC_LINEAR_RELU, STATIC_OUTPUT
 from sustainable.core.files import read_json, write_bytes, write_json
+from sustainable.core.reading import FILE_BYTES, damaged, one_line, read_bytes
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.policies.compression.accounting import module_sha256, stored_tensors
 from sustainable.policies.compression.runtimes import DeployedActor, in_numpy, in_onnxruntime, in_torch
@@ -48,10 +49,13 @@ def save_deployed(path: Path, deployed: DeployedActor) -> None:
 def load_saved(path: Path) -> Act:
     """Load a file of `save_deployed` in its runtime. Raises `UserError` if a file is missing or damaged."""
     described = read_json(path.with_suffix(".json"))
-    runtime = described["runtime"]
-    architecture = TypeAdapter(ActorArchitecture).validate_json(json.dumps(described["architecture"]))
+    try:
+        runtime = described["runtime"]
+        architecture = TypeAdapter(ActorArchitecture).validate_json(json.dumps(described["architecture"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise damaged(path, f"not a deployed policy ({one_line(error)[:200]})") from None
     if runtime == "onnxruntime":
-        return make_act(architecture, in_onnxruntime(path.read_bytes(), architecture))
+        return make_act(architecture, in_onnxruntime(read_bytes(path, FILE_BYTES), architecture))
     module: Any = restored(architecture, read_tensors(path)[0])
     if runtime == "sb3-predict":
         from sustainable.policies.compression.sb3_policy import PredictingActor

@@ -190,7 +190,7 @@ def load_prepared(path: Path) -> Prepared:
     """Read a file of `save_prepared`. Raises `UserError` if it is missing, damaged or something else."""
     tensors, metadata = read_tensors(path)
     try:
-        before, after = metadata["losses"]
+        before, after = map(float, metadata["losses"])
         trained = {name.removeprefix(PREFIX): tensors[name] for name in tensors if name.startswith(PREFIX)}
         ranges, trained_ranges = tensors["ptsq.ranges"], tensors["qat.ranges"]
         return Prepared(metadata["actor_sha256"], ranges, trained, trained_ranges, (before, after))

@@ -13,7 +13,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
+from sustainable.core.documents import same_form
+
 SCALES = ("obs_rms", "ret_rms")  # VecNormalize's running statistics of observations and of discounted returns
+
+COUNTERS = ("num_timesteps", "_n_updates")
 
 
 def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -34,7 +38,7 @@ def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
         scale = getattr(scales_of(model), name)
         for key in ("mean", "var", "count"):
             tensors[f"{name}/{key}"] = torch.as_tensor(np.asarray(getattr(scale, key), np.float64))
-    counters = {"num_timesteps": model.num_timesteps, "_n_updates": model._n_updates}
+    counters = {name: getattr(model, name) for name in COUNTERS}
     return tensors, {"groups": groups, "counters": counters}
 
 
@@ -50,15 +54,18 @@ def restore(model: BaseAlgorithm, tensors: Mapping[str, Tensor], description: Ma
         for key, value in part.items():
             index, entry = key.split("/")
             state.setdefault(int(index), {})[entry] = value
-        parameters[name] = {"state": state, "param_groups": description["groups"][name]}
+        own, groups = model.get_parameters()[name]["param_groups"], description["groups"][name]
+        if not same_form(own, groups):
+            raise ValueError(f"the settings of {name} have another form")
+        parameters[name] = {"state": state, "param_groups": groups}
     model.set_parameters(parameters, device="cpu")  # type: ignore[arg-type]
     for name, value in _part(tensors, "loose").items():
         getattr(model, name).data.copy_(value)
     for name in SCALES:
         scale, part = getattr(scales_of(model), name), _part(tensors, name)
         scale.mean, scale.var, scale.count = part["mean"].numpy(), part["var"].numpy(), float(part["count"])
-    for name, count in description["counters"].items():
-        setattr(model, name, count)
+    for name in COUNTERS:
+        setattr(model, name, int(description["counters"][name]))
 
 
 def scales_of(model: BaseAlgorithm) -> VecNormalize:

@@ -32,6 +32,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 from torch import Tensor, nn
 
 from sustainable.core.errors import UserError
+from sustainable.core.reading import damaged, one_line
 from sustainable.core.tensors import read_tensors, write_tensors
 from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.environments.rollout import Environment, run_episode
@@ -261,8 +262,11 @@ def _resume(model: BaseAlgorithm, run: TrainingRun, log: TrainingLog, checkpoint
         return False
     if metadata.get("identity") != checkpointing.identity:
         return False
-    restore(model, tensors, metadata["state"])
-    log.curve, log.costs = metadata["curve"], metadata["costs"]
+    try:
+        restore(model, tensors, metadata["state"])
+        log.curve, log.costs = metadata["curve"], metadata["costs"]
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise damaged(checkpointing.path, f"not a checkpoint ({one_line(error)[:200]})") from None
     # The random generators' states are not saved. A new seed from the number of steps avoids repeating the
     # draws of the first steps; >> 1 keeps it within a signed 32-bit integer.
     sequence = np.random.SeedSequence([run.seed, model.num_timesteps])

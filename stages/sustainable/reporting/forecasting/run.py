@@ -7,9 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from sustainable.core.documents import METRICS, AuditedConditions, BestAction, CandidateConditions, Choices
+from sustainable.core.documents import Conditions, Cost
 from sustainable.core.files import read_json, read_rows
+from sustainable.core.reading import damaged
+from sustainable.core.schema import Column, Table
+from sustainable.forecasting.compression.actions import ACTION_COUNT
 from sustainable.reporting.forecasting.conditions import STEPS
-from sustainable.reporting.forecasting.results import ROW_COLUMNS
+from sustainable.reporting.forecasting.searching import OURS, RANKED
+from sustainable.reporting.forecasting.results import COUNTS, ROW_COLUMNS
+from sustainable.reporting.measured_rows import IDLE
 
 WAYS = ("published", "remeasured")
 JUDGED = (*WAYS, "layerwise")
@@ -33,6 +40,32 @@ SEARCH_COLUMNS = (
 )  # fmt: skip
 HIT_COLUMNS = ("training_seed", "first_day", "baseline")
 IMPROVEMENT_COLUMNS = ("searcher", "seed", "evaluation", "reward", "distinct", "tie", "test_reward")
+OF_A_MODEL = ("name", "runtime", "precision", "weights_sha256", *COUNTS, "cpu_time_ms", "latency_ms")
+ENERGIES = ("cpu_j", "ram_j", "energy_mwh", "cpu_evidence", "ram_evidence")
+MEASURED = Table(
+    ROW_COLUMNS,
+    empty=(*OF_A_MODEL, *ENERGIES, "note"),
+    filled=OF_A_MODEL,
+    where=lambda rows: rows["configuration"] != IDLE,
+)
+SCORES_OF_A_CANDIDATE = ("parameters", "size_bytes", "sparsity", "proxy_flops", "proxy_parameters",
+                         "validation_accuracy")  # fmt: skip
+CANDIDATES = Table(
+    CANDIDATE_COLUMNS,
+    empty=(*SCORES_OF_A_CANDIDATE, "refused"),
+    filled=SCORES_OF_A_CANDIDATE,
+    where=lambda rows: rows["refused"].isna(),
+)
+HITS = Table(HIT_COLUMNS, key=HIT_COLUMNS[:2], others=Column("integer", "a correct forecast", low=0, high=1))
+HISTORY = Table(HISTORY_COLUMNS, key=("seed", "epoch"))
+ACTIONS = Table(ACTION_COLUMNS, key=("action",))
+CURVE = Table(("step", "mean_reward"), key=("step",))
+DISCOVERY = Table(("seed", "action", "step", "updates"), key=("seed",))
+SEARCHES = Table(SEARCH_COLUMNS, key=("searcher", "seed"))
+PLANS = Table(PLAN_COLUMNS, key=PLAN_COLUMNS[:4])
+REPAIRS = Table(REPAIR_COLUMNS, key=("variant", "seed"))
+NARROW = Table(NARROW_COLUMNS, key=("method", "width_0", "width_1", "seed"))
+IMPROVEMENTS = Table(IMPROVEMENT_COLUMNS, key=("searcher", "seed", "evaluation"))
 
 
 PREPARED = ("preprocess", "baseline", "training_cost")
@@ -80,18 +113,18 @@ def read_run(folder: Path, tasks: Iterable[str]) -> Run:
     """Read a run. Raises `UserError` for the first file that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search"
     return Run(
-        rows={name: read_rows(measured / f"{name}.csv", ROW_COLUMNS) for name in BENCHMARKS},
-        hits={name: read_rows(measured / f"{name}.hits.csv", HIT_COLUMNS) for name in JUDGED},
-        conditions={name: read_json(measured / f"{name}.conditions.json") for name in BENCHMARKS},
+        rows={name: read_rows(measured / f"{name}.csv", MEASURED) for name in BENCHMARKS},
+        hits={name: read_rows(measured / f"{name}.hits.csv", HITS) for name in JUDGED},
+        conditions={name: read_json(measured / f"{name}.conditions.json", Conditions) for name in BENCHMARKS},
         metrics=_metrics(folder / "metrics/published", (*PREPARED, "search_cost")),
-        history=read_rows(folder / "training/published/history.csv", HISTORY_COLUMNS),
-        actions=read_rows(searched / "published/actions.csv", ACTION_COLUMNS),
-        curve=read_rows(searched / "published/curve.csv", ("step", "mean_reward")),
-        best=read_json(searched / "published/best_action.json"),
-        discovery=read_rows(searched / "published/discovery.csv", ("seed", "action", "step", "updates")),
-        searches=read_rows(searched / "layerwise/searches.csv", SEARCH_COLUMNS),
-        plans=read_rows(searched / "layerwise/plans.csv", PLAN_COLUMNS),
-        repairs=read_rows(searched / "weather/repairs.csv", REPAIR_COLUMNS),
+        history=read_rows(folder / "training/published/history.csv", HISTORY),
+        actions=read_actions(searched / "published/actions.csv"),
+        curve=read_rows(searched / "published/curve.csv", CURVE),
+        best=read_json(searched / "published/best_action.json", BestAction),
+        discovery=read_rows(searched / "published/discovery.csv", DISCOVERY),
+        searches=read_rows(searched / "layerwise/searches.csv", SEARCHES),
+        plans=read_rows(searched / "layerwise/plans.csv", PLANS),
+        repairs=read_rows(searched / "weather/repairs.csv", REPAIRS),
         tasks={task: read_task(folder, task) for task in tasks},
     )
 
@@ -99,23 +132,61 @@ def read_run(folder: Path, tasks: Iterable[str]) -> Run:
 def read_task(folder: Path, task: str) -> TaskRun:
     """Read the files of one audited task. Raises `UserError` for the first that is missing or malformed."""
     measured, searched = folder / "benchmark", folder / "search" / task
-    timed = read_json(searched / "candidates.conditions.json")
+    timed = read_json(searched / "candidates.conditions.json", CandidateConditions)
+    metrics = _metrics(folder / "metrics" / task, TASK_METRICS)
+    improvements, choices = read_searches(searched, metrics["searchers_cost"])
     return TaskRun(
-        rows=read_rows(measured / f"{task}.csv", ROW_COLUMNS),
-        hits=read_rows(measured / f"{task}.hits.csv", HIT_COLUMNS),
-        conditions=read_json(measured / f"{task}.conditions.json"),
-        metrics=_metrics(folder / "metrics" / task, TASK_METRICS),
-        narrow=read_rows(folder / "training" / task / "narrow.csv", NARROW_COLUMNS),
-        candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATE_COLUMNS)),
+        rows=read_rows(measured / f"{task}.csv", MEASURED),
+        hits=read_rows(measured / f"{task}.hits.csv", HITS),
+        conditions=read_json(measured / f"{task}.conditions.json", AuditedConditions),
+        metrics=metrics,
+        narrow=read_rows(folder / "training" / task / "narrow.csv", NARROW),
+        candidates=accepted(read_rows(searched / "candidates.csv", CANDIDATES)),
         refused=timed["refused"],
         candidates_host=timed["host"],
-        improvements=read_rows(searched / "improvements.csv", IMPROVEMENT_COLUMNS),
-        choices=read_json(searched / "choices.json"),
+        improvements=improvements,
+        choices=choices,
     )
 
 
 def _metrics(folder: Path, names: Iterable[str]) -> dict[str, Any]:
-    return {name: read_json(folder / f"{name}.json") for name in names}
+    return {name: read_json(folder / f"{name}.json", METRICS.get(name, Cost)) for name in names}
+
+
+def read_actions(path: Path) -> pd.DataFrame:
+    """Read the evaluated actions; raises `UserError` unless each is there once."""
+    actions = read_rows(path, ACTIONS)
+    if missing := sorted(set(range(ACTION_COUNT)) - set(actions["action"])):
+        raise damaged(path, f"action {missing[0]} has no row")
+    return actions
+
+
+def read_searches(folder: Path, costs: Mapping[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read what the searchers of a task improved and chose. Raises `UserError` if the two files, or the
+    costs by searcher, do not fit together."""
+    path = folder / "improvements.csv"
+    improvements, choices = read_rows(path, IMPROVEMENTS), read_json(folder / "choices.json", Choices)
+    budget = max(choices["budgets"].values())
+    if choices["main_budget"] not in choices["budgets"].values():
+        raise damaged(folder / "choices.json", "main_budget is none of the budgets")
+    if len(set(choices["budgets"].values())) < len(choices["budgets"]):
+        raise damaged(folder / "choices.json", "two budgets are equal")
+    searched = set(improvements["searcher"])
+    for name in sorted(searched - (choices["groups"].keys() & costs.keys())):
+        raise damaged(path, f"searcher {name!r} is not in choices.json (groups) and searchers_cost.json")
+    ranked = {name for name, group in choices["groups"].items() if group == RANKED}
+    if OURS not in ranked & searched & choices["choices"].keys():
+        raise damaged(folder / "choices.json", f"{OURS} is not a {RANKED} searcher with a choice")
+    seeds = {str(name): set(own["seed"]) for name, own in improvements.groupby("searcher")}
+    for name in sorted(searched):
+        if len(seeds[name]) > len(seeds[OURS]) or (name in ranked and seeds[name] != seeds[OURS]):
+            raise damaged(path, f"searcher {name!r} has other seeds than {OURS}")
+    for (name, seed), own in improvements.groupby(["searcher", "seed"], sort=False):
+        first = own["evaluation"].iloc[0]
+        is_rising = own["evaluation"].is_monotonic_increasing and own["reward"].is_monotonic_increasing
+        if first != 1 or not is_rising or own["evaluation"].iloc[-1] > budget:
+            raise damaged(path, f"searcher {name!r}, seed {seed}: evaluations or rewards do not rise from 1")
+    return improvements, choices
 
 
 def accepted(candidates: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from sustainable.core import documents
+from sustainable.core.documents import problem_in
 from sustainable.core.errors import UserError
+from sustainable.core.reading import damaged
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.names import forecaster_name
@@ -84,6 +87,8 @@ def read_published(path: Path) -> dict[str, Any]:
     Raises `UserError` for a quantity without the unit that `UNITS` has for it.
     """
     content = read_source(path, "study_a", NEEDED)
+    if problem := problem_in(content, documents.PublishedNumbers):
+        raise damaged(path, f"study_a.{problem}")
     for entry in content["configurations"].values():
         for name in entry:
             unit = content["units"].get(name)

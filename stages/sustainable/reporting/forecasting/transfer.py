@@ -12,7 +12,7 @@ import pandas as pd
 
 from sustainable.core.files import read_rows
 from sustainable.forecasting.search.objective import BASELINE, SEARCHED_FAMILIES, DeploymentReward
-from sustainable.reporting.forecasting.run import CANDIDATE_COLUMNS
+from sustainable.reporting.forecasting.run import CANDIDATES
 
 NETWORK, TARGET = ["width_0", "width_1"], ["precision", "runtime"]
 DEPLOYMENT = NETWORK + TARGET
@@ -51,7 +51,7 @@ class TargetCost:
 def candidates_on(hosts: Path, task: str) -> dict[str, pd.DataFrame]:
     """Return the candidates of `task` that were timed on other hosts, by the host's folder in `hosts`."""
     files = sorted(hosts.glob(f"*/{task}.candidates.csv"))
-    return {path.parent.name: read_rows(path, CANDIDATE_COLUMNS) for path in files}
+    return {path.parent.name: read_rows(path, CANDIDATES) for path in files}
 
 
 def of_same_networks(

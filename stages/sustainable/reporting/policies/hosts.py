@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from sustainable.core.errors import UserError
+from sustainable.core.documents import HostRows, PolicyConditions
 from sustainable.core.files import read_json
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.measuring.cpu import kind_of
@@ -103,7 +104,7 @@ def read_description(place: Path) -> tuple[dict[str, Any], list[str]]:
     Raises `UserError` if a file is missing or malformed, or if it names another kind of CPU.
     """
     path = place / DESCRIPTION
-    stated, conditions = read_json(path), read_json(place / CONDITIONS)
+    stated, conditions = read_json(path, HostRows), read_json(place / CONDITIONS, PolicyConditions)
     try:
         noted = dict(stated["noted_by_hand"])
         host = conditions["host"] | noted

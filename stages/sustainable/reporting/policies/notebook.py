@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sustainable.core.files import read_rows
+from sustainable.core.schema import Table
 from sustainable.policies.published.rule import FINDINGS, TestChange, NotebookRule, Outcome, changes, judge
 from sustainable.policies.returns import share_of
 from sustainable.reporting.parameters import ReportParameters
@@ -22,6 +23,8 @@ TEST_COLUMNS = (
     *(f"{name}_{kind}" for name in COMPONENTS for kind in ("idle_w", "gross_j", "net_j", "peak_w")),
 )  # fmt: skip
 POWER_COLUMNS = ("arm", "test", "idle_w", "time_s", "total")
+TESTS = Table(TEST_COLUMNS, key=("arm", "seed", "test"))
+POWER = Table(POWER_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ class Notebook:
 def read_notebook(folder: Path) -> NotebookRun:
     """Read the rows; raises `UserError` for a missing file or column."""
     return NotebookRun(
-        tests=read_rows(folder / "notebook.csv", TEST_COLUMNS),
-        power=read_rows(folder / "notebook.power.csv", POWER_COLUMNS),
+        tests=read_rows(folder / "notebook.csv", TESTS),
+        power=read_rows(folder / "notebook.power.csv", POWER),
     )
 
 

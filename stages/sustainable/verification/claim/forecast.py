@@ -4,7 +4,6 @@ A forecast is what the stage took in the shipped run, times what the parameters 
 shipped ones, times how much slower this host is.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from sustainable.core.effort import LOG
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.core.parallel import available_cores
+from sustainable.core.reading import parsed_json, read_text
 from sustainable.verification.claim.workload import BATCH_SIZE, WORK, Params
 from sustainable.verification.lock import read_lock
 from sustainable.verification.place import ROOT
@@ -49,8 +49,8 @@ def shipped_efforts(reference: Path) -> dict[str, Effort]:
 def recorded_efforts(folder: Path) -> dict[str, Effort]:
     """What the stages took that ran in `folder`; of a stage that ran twice, the last time."""
     path = folder / LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return _by_stage([json.loads(line) for line in lines if line.endswith("}")], path)
+    lines = read_text(path).splitlines() if path.is_file() else []
+    return _by_stage([parsed_json(line) for line in lines if line.endswith("}")], path)
 
 
 def _by_stage(entries: Any, path: Path) -> dict[str, Effort]:

@@ -15,6 +15,7 @@ from typing import Any
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json
 from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.reading import contained
 from sustainable.reporting.claims import declaration_of
 from sustainable.reporting.declaration import EXACT_COUNT, Declaration
 from sustainable.statistics import CONFIRMED, REFUTED
@@ -47,7 +48,7 @@ class Shipped(Place):
     def check(self) -> None:
         """Raise `UserError` for a missing shipped file: without it, unnecessary stages would run."""
         for name in self.sums:
-            if not (self.reference / name).is_file():
+            if not contained(self.reference, name).is_file():
                 path = f"{REFERENCE}/{name}"
                 raise UserError(f"{path} is missing; restore it: git checkout -- {path}")
 
@@ -61,8 +62,8 @@ class Shipped(Place):
         return output.startswith("data/") and self.of(output).exists()
 
     def of(self, output: str) -> Path:
-        """Where the shipped copy of an output lies."""
-        return self.reference / output.removeprefix("data/")
+        """Where the shipped copy of an output lies; raises `UserError` if that is not in the reference."""
+        return contained(self.reference, output.removeprefix("data/"))
 
     @cached_property
     def outputs(self) -> list[str]:
@@ -172,7 +173,14 @@ class ClaimFolder:
         """Copy the shipped outputs to their places, except those that are `skipped`."""
         for output in self.shipped.outputs:
             if output not in skipped:
-                copy(self.shipped.of(output), self.folder / output)
+                self.copy_data(output)
+
+    def copy_data(self, output: str) -> None:
+        """Copy a shipped output to its place below `data`, from where no code is ever loaded."""
+        target = contained(self.folder, output)
+        if not target.resolve().is_relative_to(self.folder.resolve() / "data"):
+            raise UserError(f"dvc.lock: {output}: not in the folder data; restore the file from git")
+        copy(self.shipped.of(output), target)
 
     def run(self, state: State) -> None:
         """Run what is not done yet, one stage after the other."""

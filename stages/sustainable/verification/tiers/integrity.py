@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import file_sha256
+from sustainable.core.reading import contained, read_text
 from sustainable.verification.items import HERE, Item, compared, current, none_wrong, skipped
 from sustainable.verification.lock import differences, folder_md5, md5_of
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
@@ -41,7 +42,7 @@ def check_entries(place: Place) -> Iterator[Item]:
     for path, entry in place.artifacts.items():
         if entry["shipped"] is None:
             continue
-        file = place.root / entry["shipped"]
+        file = contained(place.root, entry["shipped"])
         found = f"{file_sha256(file)} {md5_of(file)}" if file.is_file() else None
         expected, advice = f"{entry['sha256']} {entry['md5']}", f"`git checkout -- {entry['shipped']}`"
         name = f"{MANIFEST}: {path}"
@@ -55,6 +56,7 @@ def check_sources(place: Place) -> Iterator[Item]:
     published numbers and the raw data must not differ.
     """
     for name, expected in place.manifest["sources"].items():
+        contained(place.root, name)
         found = sha256_or_none(place.root / name)
         if name in EDITABLE and found is not None:
             yield current(f"source {name}", [] if found == expected else [f"{name} has changed"])
@@ -138,7 +140,7 @@ def check_packages(place: Place) -> Iterator[Item]:
 
 def pins(root: Path) -> dict[str, str]:
     """The versions by package that requirements.txt of the project in `root` pins."""
-    lines = (root / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = read_text(root / "requirements.txt").splitlines()
     return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
 
 

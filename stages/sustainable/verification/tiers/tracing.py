@@ -13,10 +13,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import one_line
+from sustainable.core.reading import one_line, parsed_yaml, read_text
 from sustainable.reporting.templates import html_environment, latex_environment
 from sustainable.verification.tiers.marked import SUFFIX, Piece, Stretch, places_of, render_traced, source_of
 
@@ -254,14 +253,14 @@ def read_allowed(path: Path) -> list[Allowed]:
     if not path.is_file():
         return []
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = parsed_yaml(read_text(path)) or {}
         syntax = [Allowed(None, text, re.compile(text)) for text in _reasoned(content.get("syntax", {}))]
         return syntax + [
             Allowed(file, text, re.compile(r"\s+".join(map(re.escape, text.split()))))  # wherever lines break
             for file, entries in content.get("text", {}).items()
             for text in _reasoned(entries)
         ]
-    except (yaml.YAMLError, re.error, TypeError, AttributeError) as error:
+    except (ValueError, re.error, TypeError, AttributeError) as error:
         raise UserError(f"{path}: every entry needs a text and a reason ({one_line(error)})") from None
 
 
