@@ -1,23 +1,27 @@
 """Inject faults into real stages of a smoke run, and check what each leaves.
 
-Every stage that trains or measures is killed and interrupted at random moments, and started again. Other faults
-follow: a full disk, a read-only folder, a task that fails, and more. After each fault there must be one clear
-message, and the repeated command must give the results of an undisturbed run, with no row lost or doubled.
-Exit status 1 if one does not.
+Every stage that trains or measures is killed and interrupted at random moments, and started again. Other
+faults follow: a full disk, a read-only folder, a task that fails, and more. After each there must be one
+clear message, and the repeated command must give the results of an undisturbed run, with no row lost or
+doubled. Exit status 1 if it does not.
 """
 
 import argparse
 import random
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from subprocess import TimeoutExpired
 from tempfile import TemporaryDirectory
 
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.tools.profiles import prepare_profile
+from sustainable.verification.faults import storage, surroundings, tasks
+from sustainable.verification.faults.comparison import Difference
 from sustainable.verification.faults.interruptions import PARTS, Attempt, Chain
-from sustainable.verification.faults.workshop import Workshop, make_workshop
+from sustainable.verification.faults.workshop import Skip, Workshop, make_workshop
 from sustainable.verification.folders import repro
 from sustainable.verification.place import ROOT
 
@@ -34,6 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="draws the moments and the ways")
     parser.add_argument("--only", help="only stages and faults whose name contains this text")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     start = time.monotonic()
     if not (arguments.smoke / "paper/report.html").is_file():
         make_smoke_run(arguments.smoke)
@@ -56,16 +61,32 @@ def make_smoke_run(folder: Path) -> None:
 
 def all_attempts(workshop: Workshop, asked: argparse.Namespace) -> Iterator[Attempt]:
     """Inject every fault, one after the other."""
+    wanted = asked.only or ""
+    for name, fault in (tasks.faults() | storage.faults() | surroundings.faults()).items():
+        if wanted in name:
+            yield attempted(name, fault, workshop)
     chance = random.Random(asked.seed)
-    parts = [part for part in PARTS if asked.only is None or asked.only in part]
+    parts = [part for part in PARTS if wanted in part]
     for part, count in zip(parts, shares(asked.interruptions, len(parts)), strict=True):
         while count > 0:
             yield from Chain(workshop, part, chance).attempts(min(count, AT_ONCE))
             count -= AT_ONCE
 
 
+def attempted(name: str, fault: Callable[[Workshop], Difference], workshop: Workshop) -> Attempt:
+    """Inject one declared fault."""
+    try:
+        return Attempt(name, fault(workshop))
+    except Skip as reason:
+        return Attempt(name, skipped=str(reason))
+    except TimeoutExpired as error:
+        return Attempt(name, Difference(problem=f"still running after {error.timeout:.0f} s"))
+
+
 def shares(count: int, parts: int) -> list[int]:
     """Divide `count` as evenly as possible."""
+    if parts == 0:
+        return []
     return [count // parts + (index < count % parts) for index in range(parts)]
 
 

@@ -36,8 +36,8 @@ lacks are left out. Without columns, the table must be the same; None: a trace o
 number depends on the clock."""
 ABOUT_POLICIES = ("data/policies/learning.csv", "data/policies/table.json")
 """A policy that is trained on from a checkpoint begins new episodes, so that it does not end with the weights
-of an undisturbed training (see `policies.learning.training`). Its files, and these tables of all policies, are
-then not compared."""
+of an undisturbed training (see `policies.learning.training`). Its files, and these tables of all policies,
+are then not compared."""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from sustainable.verification.faults.workshop import CHECKPOINTS, LIMIT_S, Works
 
 PARTS = (
     "train_baseline@mnist1d", "shrink@mnist1d", "candidates@mnist1d", "rl_search@published",
-    "layerwise_search", "tune_searchers@mnist1d", "compare_searchers@mnist1d", "confirm@mnist1d", "repair_search",
-    "benchmark@step_order", "benchmark@step_windows", "train_policies", "compress_policies",
-    "benchmark_policies", "notebook",
+    "layerwise_search", "tune_searchers@mnist1d", "compare_searchers@mnist1d", "confirm@mnist1d",
+    "repair_search", "benchmark@step_order", "benchmark@step_windows", "train_policies",
+    "compress_policies", "benchmark_policies", "notebook",
 )  # fmt: skip
 """Every stage that trains or measures, on its shortest part; `benchmark` in both of its ways."""
 WAYS = ("kill -9", "kill -9 of a worker", "SIGINT", "SIGINT to all")
