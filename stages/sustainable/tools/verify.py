@@ -45,8 +45,8 @@ def main() -> None:
     print(f"\nreference {hashes['reference']}")
     print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
     print(f"{time.perf_counter() - start:.1f} s; all items in {arguments.out.name}\n")
-    write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     print_summary(items)
+    write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     sys.exit(exit_status(items))
 
 

@@ -1,7 +1,7 @@
 """Faults of disks: full ones, and folders that cannot be written.
 
-A full disk is a small file system in memory, a read-only one a second mount of the folder. Both are mounted in
-a mount namespace of their own, which other programs do not see, and need root and util-linux.
+A full disk is a small file system in memory, a read-only one a second mount of the folder. Both are mounted
+in a mount namespace of their own, which other programs do not see, and need root and util-linux.
 """
 
 import os
@@ -26,8 +26,8 @@ rm -f */*/filler
 rm again.log
 exit $status
 """
-"""Run a program with a few KiB left on the disk of a folder, and again when there is room. The folder's earlier
-content is hidden, and what is made there lost at the end: only for folders of checkpoints."""
+"""Run a program with a few KiB left on the disk of a folder, and again when there is room. The folder's
+earlier content is hidden, and what is made there lost at the end: only for folders of checkpoints."""
 READ_ONLY = """
 mount --bind "$PWD" "$PWD" && mount -o remount,ro,bind "$PWD" || exit 99
 cd "$PWD" && exec "$@"
@@ -104,7 +104,8 @@ def full_output(workshop: Workshop, stage: str) -> Difference:
 TABLES = (
     "stages/report.py", "--params", "params.yaml", "--published", "paper/published.yaml", "--templates",
     "paper/templates", "--references", "paper/references.bib", "--data", "data/reference", "--hosts",
-    "data/hosts", "--out", "shipped", "--claims", "shipped/claims.json", "--summary", "shipped/benchmark.json",
+    "data/hosts", "--out", "shipped", "--claims", "shipped/claims.json", "--summary",
+    "shipped/benchmark.json",
 )  # fmt: skip
 """As `make tables` runs it."""
 

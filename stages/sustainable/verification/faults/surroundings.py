@@ -1,4 +1,4 @@
-"""Faults of what surrounds a program: its output, its path, its variables, the clock, and a second program."""
+"""Faults of what surrounds a program: its output, path and variables, the clock, and a second program."""
 
 import os
 import shutil
@@ -31,14 +31,12 @@ time.time = lambda: real() - back()
 time.time_ns = lambda: real_ns() - back() * 10**9
 """
 """Python runs `sitecustomize` when it starts: after two seconds, its clock is set back by a day."""
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 ENVIRONMENTS: dict[str, dict[str, str | None]] = {
     "HOME unset": {"HOME": None},
     "LANG=C": {"LANG": "C", "LC_ALL": "C"},
     "LANG=C without Python's UTF-8 mode": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    "proxy variables set": {
-        name: "http://127.0.0.1:9"
-        for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    },
+    "proxy variables set": dict.fromkeys(PROXIES, "http://127.0.0.1:9"),
 }
 """Variables of the environment; None: unset. Nothing listens at the proxy's port."""
 
@@ -57,11 +55,11 @@ def checked(
 
 def odd_environment(workshop: Workshop, changes: Mapping[str, str | None]) -> Difference:
     """Run two stages and the doctor with other variables."""
-    environment = surroundings(workshop.folder) | {
-        name: value for name, value in changes.items() if value is not None
-    }
-    for name in [name for name, value in changes.items() if value is None]:
+    environment = surroundings(workshop.folder)
+    for name, value in changes.items():
         environment.pop(name, None)
+        if value is not None:
+            environment[name] = value
     doctor = run([sys.executable, "-m", "sustainable.tools.doctor"], ROOT, environment)
     if doctor.status != 0:
         return Difference(problem=f"the doctor: {tail(doctor.errors)}")
@@ -183,12 +181,7 @@ def faults() -> dict[str, Callable[[Workshop], Difference]]:
     for tool in ("doctor", "verify"):
         command = [sys.executable, "-m", f"sustainable.tools.{tool}"]
         named[f"a closed pipe: {tool}"] = partial(closed_pipe, command=command, folder=ROOT)
-    stage = "benchmark@step_order"
-    named["two `dvc repro` at once"] = partial(
-        two_at_once,
-        stage=stage,
-        command=[sys.executable, "-m", "dvc", "repro", "-s", "-f", stage],
-        message="lock",
-    )
+    repro = [sys.executable, "-m", "dvc", "repro", "-s", "-f", SHORT[0]]
+    named["two `dvc repro` at once"] = partial(two_at_once, stage=SHORT[0], command=repro, message="lock")
     named["the same stage twice at once"] = two_stages_at_once
     return named

@@ -114,6 +114,7 @@ def run(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     limit_s: float = LIMIT_S,
+    stdout: Any = subprocess.PIPE,
     **options: Any,
 ) -> Ended:
     """Run a program in `folder` with only the variables of `environment`, by default those of this process
@@ -122,14 +123,15 @@ def run(
         list(map(str, command)),
         cwd=folder,
         env=surroundings(folder) if environment is None else dict(environment),
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
         timeout=limit_s,
         check=False,
         **options,
     )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return Ended(done.returncode, done.stdout or "", done.stderr)
 
 
 def surroundings(folder: Path) -> dict[str, str]:
