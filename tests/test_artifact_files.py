@@ -21,8 +21,14 @@ from sustainable.core.files import read_json, read_rows, replacing, write_json, 
 from sustainable.core.hashing import fingerprint
 from sustainable.core.journal import RowJournal
 from sustainable.core.tasks import collect, finish
-from sustainable.core.tensors import read_checkpoint, read_tensors, serialise, tensors_sha256
-from sustainable.core.tensors import write_checkpoint, write_tensors
+from sustainable.core.tensors import (
+    read_checkpoint,
+    read_tensors,
+    serialise,
+    tensors_sha256,
+    write_checkpoint,
+    write_tensors,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):

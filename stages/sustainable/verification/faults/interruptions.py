@@ -29,11 +29,12 @@ PARTS = (
 WAYS = ("kill -9", "kill -9 of a worker", "SIGINT", "SIGINT to all")
 """Ctrl-C on a terminal interrupts the stage and its workers: all."""
 FIRST_S = 0.3
-"""Earlier, Python itself is starting."""
-LEFT_BEHIND_S = 10.0
-"""By then the workers of a killed stage must have ended; they look every second."""
+"""CPU time of the earliest interruption: before, Python itself is starting."""
 START_S = 4.0
-"""What loading the libraries takes, which the recorded wall time of a stage leaves out."""
+"""CPU time of loading the libraries, which the recorded wall time of a stage leaves out."""
+LOOK_S = 0.05
+LEFT_BEHIND_S = 60.0
+"""By then the workers of a killed stage must have ended; they look every second."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Chain:
 
     def __init__(self, workshop: Workshop, stage: str, chance: random.Random) -> None:
         self.workshop, self.stage, self.chance = workshop, stage, chance
-        self.duration_s = START_S + recorded_wall_s(workshop.undisturbed, stage)
+        self.work_s = START_S + recorded_wall_s(workshop.undisturbed, stage)
         self.printed = ""
 
     def attempts(self, count: int) -> Iterator[Attempt]:
@@ -78,7 +79,7 @@ class Chain:
         self.workshop.restore(self.stage)
         before, made = Saved({}, {}), 0
         while made < count:
-            ended, way, delay_s, left = self.interrupt(delay_limit_s=self.duration_s)
+            ended, way, moment_s, left = self.interrupt()
             if way is None:
                 difference = self.finished(ended, before)
                 if difference:
@@ -90,7 +91,7 @@ class Chain:
             made += 1
             after = saved(self.workshop.folder)
             problem = wrong_end(ended, way) or left or forgotten(before, after, ended.status == 0)
-            attempt = Attempt(f"{self.stage}: {way} after {delay_s:.1f} s", Difference(problem=problem))
+            attempt = Attempt(f"{self.stage}: {way} after {moment_s:.1f} CPU s", Difference(problem=problem))
             before = after
             if made < count:
                 yield attempt
@@ -115,28 +116,37 @@ class Chain:
         lost = missing_rows(self.workshop, self.stage, before)
         return replace(difference, lost=difference.lost + lost)
 
-    def interrupt(self, delay_limit_s: float) -> tuple[Ended, str | None, float, str | None]:
+    def interrupt(self) -> tuple[Ended, str | None, float, str | None]:
         """Start the stage, interrupt it at a random moment, and wait for its end.
 
-        Returns how it ended, the way (None if it had ended before), the seconds, and what it left running.
+        The moment is a CPU time, so that it does not depend on the load of the machine. Returns how the stage
+        ended, the way (None if it had ended before), the moment, and what it left running.
         """
         folder = self.workshop.folder
-        way, delay_s = self.chance.choice(WAYS), self.chance.uniform(FIRST_S, delay_limit_s)
+        way, moment_s = self.chance.choice(WAYS), self.chance.uniform(FIRST_S, self.work_s)
         outputs = [folder / CHECKPOINTS / name for name in ("printed.log", "errors.log")]
         with outputs[0].open("w") as printed, outputs[1].open("w") as errors:
             process = subprocess.Popen(
                 self.workshop.command(self.stage), cwd=folder, env=surroundings(folder), stdout=printed,
                 stderr=errors, start_new_session=True,
             )  # fmt: skip
-            try:
-                process.wait(delay_s)
-                done: str | None = None
-            except subprocess.TimeoutExpired:
-                done = send(process, way)
+            while process.poll() is None and cpu_s(process.pid) < moment_s:
+                time.sleep(LOOK_S)
+            done = send(process, way) if process.poll() is None else None
             status = wait_or_kill(process)
         ended = Ended(status, *(path.read_text(errors="replace") for path in outputs))
         self.printed += ended.printed
-        return ended, done, delay_s, left_running(process.pid)
+        return ended, done, moment_s, left_running(process.pid)
+
+
+def cpu_s(process: int) -> float:
+    """Return the CPU time of a process and of those that it has started."""
+    total = 0.0
+    with suppress(psutil.NoSuchProcess):
+        for one in (psutil.Process(process), *psutil.Process(process).children(recursive=True)):
+            times = one.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def send(process: subprocess.Popen[bytes], way: str) -> str:

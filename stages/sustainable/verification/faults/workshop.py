@@ -17,7 +17,7 @@ from sustainable.verification.folders import COPIED, copy
 from sustainable.verification.lock import Stage, declared_stages, read_yaml
 
 CHECKPOINTS = "data/checkpoints"
-LIMIT_S = 1800.0
+LIMIT_S = 3600.0
 """A stage of the smoke run that takes longer hangs."""
 
 
