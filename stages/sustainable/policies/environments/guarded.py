@@ -150,9 +150,7 @@ def limited(seconds: float) -> Iterator[None]:
     """
 
     def stop(*_: Any) -> None:
-        raise EnvironmentFault(
-            f"stopped after {seconds:g} s, the limit of a task (variable {LIMIT_VARIABLE})"
-        )
+        raise EnvironmentFault(f"stopped after {seconds:g} s, the limit of a task ({LIMIT_VARIABLE})")
 
     if threading.current_thread() is not threading.main_thread():
         yield

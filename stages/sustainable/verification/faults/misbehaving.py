@@ -8,9 +8,9 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
-NAME = f"{__name__}:Misbehaving-v0"
-VARIABLE = "MISBEHAVIOUR"
-WELL_S = 300
+from sustainable.verification.faults.tasks import MISBEHAVIOUR
+
+WELL = 300
 """Steps before it fails: the other tasks are then being worked on."""
 
 
@@ -21,8 +21,8 @@ class Misbehaving(CartPoleEnv):  # type: ignore[misc]
 
     def step(self, action: Any) -> Any:
         self.taken += 1
-        if self.taken > WELL_S and VARIABLE in os.environ:
-            MISBEHAVIOURS[os.environ[VARIABLE]]()
+        if self.taken > WELL and MISBEHAVIOUR in os.environ:
+            MISBEHAVIOURS[os.environ[MISBEHAVIOUR]]()
         return super().step(action)
 
 

@@ -13,7 +13,6 @@ import yaml
 from sustainable.core.files import write_text
 from sustainable.verification.faults.comparison import Difference, difference
 from sustainable.verification.faults.interruptions import saved
-from sustainable.verification.faults.misbehaving import NAME, VARIABLE
 from sustainable.verification.faults.workshop import (
     CHECKPOINTS, Skip, Workshop, run, surroundings, tail,
 )  # fmt: skip
@@ -21,11 +20,17 @@ from sustainable.verification.lock import read_yaml
 
 Damage = Callable[[bytes], bytes]
 PARAMETERS = "faults.yaml"
+NAME = "sustainable.verification.faults.misbehaving:Misbehaving-v0"
+"""The environment that fails; Gymnasium imports its module."""
+MISBEHAVIOUR, TASK_LIMIT = "MISBEHAVIOUR", "TASK_LIMIT_S"
+"""Variables: how it fails, and how long a task may take."""
 GOOD = "SimulatedWorkload-v0"
 """The environment beside the misbehaving one; its policy must be that of the undisturbed run."""
+LIMIT_S = 60
+"""For a task that hangs; the other one takes a few seconds on an idle machine."""
 EXPECTED = {
     "raises": "ValueError: out of order",
-    "hangs": "stopped after 20 s",
+    "hangs": f"stopped after {LIMIT_S} s",
     "eats": "MemoryError",
     "dies": "a worker process was killed",
 }
@@ -47,9 +52,11 @@ def misbehaving_task(workshop: Workshop, what: str) -> Difference:
     """Train two policies, of which one misbehaves; then both, when it behaves."""
     workshop.restore("train_policies")
     command = two_policies(workshop)
-    environment = surroundings(workshop.folder) | {"TASK_LIMIT_S": "20"}
+    environment = surroundings(workshop.folder)
+    if what == "hangs":
+        environment[TASK_LIMIT] = str(LIMIT_S)
     options = {"preexec_fn": limit_memory} if what == "eats" else {}
-    ended = run(command, workshop.folder, environment | {VARIABLE: what}, **options)
+    ended = run(command, workshop.folder, environment | {MISBEHAVIOUR: what}, **options)
     if what == "dies" and ended.status == -signal.SIGKILL:
         raise Skip("with one core there are no workers")
     problem = ended.refusal(EXPECTED[what])
