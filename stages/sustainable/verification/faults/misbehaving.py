@@ -10,8 +10,8 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 from sustainable.verification.faults.tasks import MISBEHAVIOUR
 
-WELL = 300
-"""Steps before it fails: the other tasks are then being worked on."""
+WELL = 100
+"""Steps of one copy before it fails: the other tasks are then being worked on."""
 
 
 class Misbehaving(CartPoleEnv):  # type: ignore[misc]
