@@ -41,6 +41,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_of_a_file_is_removed_and_what_another_writes_stays(tmp_path):
+    path = tmp_path / "a.txt"
+    (tmp_path / ".a.txt.left.txt").write_text("half")
+    with replacing(path) as living:
+        living.write_text("first")
+        with replacing(path) as temporary:
+            temporary.write_text("second")
+            assert sorted(tmp_path.iterdir()) == sorted([living, temporary])
+    assert path.read_text() == "first"
+    assert [path] == list(tmp_path.iterdir())
+
+
 def test_json_has_sorted_keys_and_refuses_nan(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1, "a": 2})
     assert (tmp_path / "a.json").read_text() == '{\n  "a": 2,\n  "b": 1\n}\n'

@@ -4,11 +4,13 @@ Rows are CSV, weights and windows safetensors (see `tensors`), the rest JSON wit
 """
 
 import errno
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it at the end, or remove it after a failure.
 
     The file and its place in the folder are on disk when this returns: a power loss leaves the old file or
-    the new one.
+    the new one. What a killed process has left of the same file is removed.
     """
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
+    remove_leftovers(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    except OSError as error:  # the user knows `path`, not the temporary name
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_EX)  # says that this process is alive
     temporary = Path(name)
     try:
         yield temporary
@@ -37,6 +44,15 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` whose processes were killed: nobody holds their locks any more."""
+    for other in path.parent.glob(f".{escape(path.name)}.*"):
+        with suppress(OSError), other.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            other.unlink()
 
 
 def make_folder(folder: Path) -> None:

@@ -88,11 +88,9 @@ def odd_checkout(workshop: Workshop) -> Difference:
             shutil.copy2(ROOT / name, folder / name)
         for name in ("stages", "data/reference", "paper"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / ".venv/bin").mkdir(parents=True)
-        (folder / ".venv/bin/python").symlink_to(sys.executable)
-        (folder / ".venv/ready").touch()
+        (folder / ".venv").symlink_to(sys.prefix)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        ended = run(["make", "doctor"], folder, kept)
+        ended = run(["make", "--old-file=.venv/ready", "doctor"], folder, kept)
     return Difference(problem=None if ended.status == 0 else f"make doctor: {tail(ended.errors)}")
 
 
