@@ -3,11 +3,14 @@
 import random
 
 import pytest
+import yaml
 
+from sustainable.core.files import write_text
 from sustainable.tools.faults import shares, summary
 from sustainable.verification.faults.comparison import Difference, difference
 from sustainable.verification.faults.interruptions import (
     Attempt,
+    Chain,
     Saved,
     forgotten,
     resumed_policies,
@@ -15,7 +18,7 @@ from sustainable.verification.faults.interruptions import (
 )
 from sustainable.verification.faults.storage import READ_ONLY_LINE
 from sustainable.verification.faults.tasks import DAMAGES
-from sustainable.verification.faults.workshop import Ended
+from sustainable.verification.faults.workshop import Ended, Workshop, run
 
 TABLE = "data/benchmark/a.csv"
 ROWS = ["configuration,block,cpu_time_s", "eager,0,0.5", "int8,0,0.4", "eager,1,0.5", "int8,1,0.4"]
@@ -120,3 +123,60 @@ def test_counts_are_those_of_the_attempts():
     attempts = [Attempt("a"), Attempt("b", Difference(lost=2, doubled=1)), Attempt("c", skipped="no root")]
     assert summary(attempts) == "tried 2, survived 1, rows lost 2, rows doubled 1, skipped 1"
     assert shares(7, 3) == [3, 2, 2]
+
+
+STAGE = """
+import csv, json, os, sys, time
+from pathlib import Path
+how, journal, table = "{how}", Path("data/checkpoints/toy/rows.jsonl"), Path("data/benchmark/toy.csv")
+journal.parent.mkdir(parents=True, exist_ok=True)
+try:
+    rows = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+    rows = {{"careful": rows, "forgetful": [], "doubling": rows + rows[:1]}}[how]
+    with journal.open("w" if how == "forgetful" else "a") as file:
+        for block in range(len(rows), 12):
+            start = time.process_time()
+            while time.process_time() - start < 0.05:
+                pass
+            rows.append({{"block": block, "wall_time_s": time.perf_counter()}})
+            file.write(json.dumps(rows[-1]) + "\\n")
+            file.flush()
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["block", "wall_time_s"])
+        writer.writeheader()
+        writer.writerows(rows)
+    journal.unlink()
+except KeyboardInterrupt:
+    print("toy.py: interrupted; run it again to resume", file=sys.stderr)
+    sys.exit(130)
+"""
+"""A stage that keeps a journal of its rows; or forgets it, or takes its first row twice."""
+
+
+def campaign(tmp_path, monkeypatch, how):
+    """Interrupt the stage twice, late enough for it to have rows."""
+    monkeypatch.setattr("sustainable.verification.faults.interruptions.FIRST_S", 0.4)
+    monkeypatch.setattr("sustainable.verification.faults.interruptions.START_S", 0.0)
+    for name in ("undisturbed", "disturbed"):
+        folder = tmp_path / name
+        write_text(folder / "toy.py", STAGE.format(how="careful" if name == "undisturbed" else how))
+        stages = {"toy": {"cmd": "python toy.py", "outs": ["data/benchmark/toy.csv"]}}
+        write_text(folder / "dvc.yaml", yaml.safe_dump({"stages": stages}))
+        write_text(folder / "params.yaml", "profile: smoke\n")
+        effort = '{"stage": "toy", "wall_s": 0.5}\n'
+        write_text(folder / "data/checkpoints/effort.jsonl", effort)
+    workshop = Workshop(tmp_path / "undisturbed", tmp_path / "disturbed")
+    run(workshop.command("toy"), workshop.undisturbed)
+    return list(Chain(workshop, "toy", random.Random(0)).attempts(2))
+
+
+def test_a_careful_stage_survives_kills_and_interruptions(tmp_path, monkeypatch):
+    attempts = campaign(tmp_path, monkeypatch, "careful")
+    assert summary(attempts) == "tried 2, survived 2, rows lost 0, rows doubled 0, skipped 0"
+
+
+@pytest.mark.parametrize("how", ["forgetful", "doubling"])
+def test_a_stage_that_forgets_or_doubles_rows_is_noticed(tmp_path, monkeypatch, how):
+    attempts = campaign(tmp_path, monkeypatch, how)
+    assert any(attempt.difference for attempt in attempts)

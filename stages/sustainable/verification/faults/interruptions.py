@@ -73,43 +73,40 @@ class Chain:
     def attempts(self, count: int) -> Iterator[Attempt]:
         """Interrupt the stage `count` times, and yield each with what came of it.
 
-        The last carries what the finished outputs show. An interruption that comes too late, after the stage
-        has ended, is not counted; the outputs are compared and the stage starts over.
+        The last before the stage ends carries what the finished outputs show. A stage that has ended before
+        its interruption starts over.
         """
         self.workshop.restore(self.stage)
-        before, made = Saved({}, {}), 0
+        before, last, made = Saved({}, {}), None, 0
         while made < count:
             ended, way, moment_s, left = self.interrupt()
             if way is None:
-                difference = self.finished(ended, before)
-                if difference:
-                    yield Attempt(f"{self.stage}: resumed and finished", difference)
-                    made += 1
-                self.start_over()
-                before = Saved({}, {})
+                yield self.judged(last, self.finished(ended, before))
+                self.workshop.restore(self.stage)
+                before, last, self.printed = Saved({}, {}), None, ""
                 continue
+            if last is not None:
+                yield last
             made += 1
             after = saved(self.workshop.folder)
             problem = wrong_end(ended, way) or left or forgotten(before, after, ended.status == 0)
-            attempt = Attempt(f"{self.stage}: {way} after {moment_s:.1f} CPU s", Difference(problem=problem))
+            last = Attempt(f"{self.stage}: {way} after {moment_s:.1f} CPU s", Difference(problem=problem))
             before = after
-            if made < count:
-                yield attempt
-        ended = self.workshop.run(self.stage)
-        self.printed += ended.printed
-        difference = self.finished(ended, before)
-        if resumed := resumed_policies(self.printed):
-            note = f"{len(resumed)} policies trained on from a checkpoint, their weights not compared"
-            attempt = replace(attempt, name=f"{attempt.name} ({note})")
-        yield attempt if attempt.difference else replace(attempt, difference=difference)
+        yield self.judged(last, self.finished(self.workshop.run(self.stage), before))
         self.workshop.repair(self.stage)
 
-    def start_over(self) -> None:
-        self.workshop.restore(self.stage)
-        self.printed = ""
+    def judged(self, last: Attempt | None, difference: Difference) -> Attempt:
+        """Return the last attempt with what the finished outputs show."""
+        if last is None:
+            return Attempt(f"{self.stage}: not interrupted", difference)
+        if resumed := resumed_policies(self.printed):
+            note = f"{len(resumed)} policies trained on from a checkpoint, their weights not compared"
+            last = replace(last, name=f"{last.name} ({note})")
+        return last if last.difference else replace(last, difference=difference)
 
     def finished(self, ended: Ended, before: Saved) -> Difference:
         """Compare the finished outputs; the rows that were saved before must be among them."""
+        self.printed += ended.printed
         if ended.status != 0:
             return Difference(problem=f"failed when repeated: {tail(ended.errors)}")
         difference = self.workshop.difference(self.stage, resumed_policies(self.printed))
@@ -135,7 +132,7 @@ class Chain:
             done = send(process, way) if process.poll() is None else None
             status = wait_or_kill(process)
         ended = Ended(status, *(path.read_text(errors="replace") for path in outputs))
-        self.printed += ended.printed
+        self.printed += ended.printed if done else ""
         return ended, done, moment_s, left_running(process.pid)
 
 
