@@ -81,7 +81,9 @@ class Chain:
         while made < count:
             ended, way, moment_s, left = self.interrupt()
             if way is None:
-                yield self.judged(last, self.finished(ended, before))
+                difference = self.finished(ended, before)
+                if last is not None or difference:
+                    yield self.judged(last, difference)
                 self.workshop.restore(self.stage)
                 before, last, self.printed = Saved({}, {}), None, ""
                 continue
