@@ -14,7 +14,7 @@ WELL = 100
 """Steps of one copy before it fails: the other tasks are then being worked on."""
 
 
-class Misbehaving(CartPoleEnv):  # type: ignore[misc]
+class Misbehaving(CartPoleEnv):
     """An environment of the user, with a fault."""
 
     taken = 0
@@ -50,4 +50,4 @@ def dies() -> None:
 MISBEHAVIOURS = {action.__name__: action for action in (raises, hangs, eats, dies)}
 
 if "Misbehaving-v0" not in gymnasium.registry:
-    gymnasium.register("Misbehaving-v0", entry_point=Misbehaving)
+    gymnasium.register("Misbehaving-v0", entry_point=f"{__name__}:Misbehaving")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -55,7 +56,7 @@ def misbehaving_task(workshop: Workshop, what: str) -> Difference:
     environment = surroundings(workshop.folder)
     if what == "hangs":
         environment[TASK_LIMIT] = str(LIMIT_S)
-    options = {"preexec_fn": limit_memory} if what == "eats" else {}
+    options: dict[str, Any] = {"preexec_fn": limit_memory} if what == "eats" else {}
     ended = run(command, workshop.folder, environment | {MISBEHAVIOUR: what}, **options)
     if what == "dies" and ended.status == -signal.SIGKILL:
         raise Skip("with one core there are no workers")
