@@ -2,14 +2,14 @@
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c \
 	'import sys; print("$(name)") if (3, 11) <= sys.version_info[:2] <= (3, 13) else None' 2>/dev/null)))
-BIN := $(abspath .venv/bin)
+BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
-export PYTHONPATH := $(abspath stages)
+export PYTHONPATH := $(CURDIR)/stages
 PROFILE ?= paper
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper fuzz reference test test-cpu smoke lint clean
+.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper fuzz reference test test-cpu test-faults smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ test: .venv/ready-dev ## run the unit tests and a small version of the whole pip
 test-cpu: .venv/ready ## check that weights agree bit by bit between kinds of CPU (6 minutes; emulated CPUs need Debian's qemu-user)
 	@python -m sustainable.tools.cpu
 
+test-faults: .venv/ready ## inject faults: kills, full disks, damaged files and more (about 45 minutes on 2 cores; MORE="--interruptions 30 --seed 2")
+	@python -m sustainable.tools.faults $(MORE)
+
 smoke: .venv/ready ## run a small version of the whole pipeline in the folder .smoke (6 minutes; not evidence)
 	@python -m sustainable.tools.profiles smoke
 
@@ -81,7 +84,7 @@ clean: ## remove outputs that the pipeline can rebuild (keeps DVC's cache and .v
 	@$(PYTHON) -m venv .venv
 	@python -m pip install -qq --disable-pip-version-check --requirement requirements.txt
 	@python -m pip check
-	@echo "$(abspath stages)" > "$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sustainable.pth"
+	@echo "$(CURDIR)/stages" > "$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sustainable.pth"
 	@touch $@
 
 # In an unpacked archive DVC would ask for git.

@@ -1,12 +1,17 @@
+import errno
 import json
+import os
 import re
+import signal
+import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sustainable.core.arguments import stage_arguments
@@ -16,7 +21,14 @@ from sustainable.core.files import read_json, read_rows, replacing, write_json, 
 from sustainable.core.hashing import fingerprint
 from sustainable.core.journal import RowJournal
 from sustainable.core.tasks import collect, finish
-from sustainable.core.tensors import read_tensors, serialise, tensors_sha256, write_tensors
+from sustainable.core.tensors import (
+    read_checkpoint,
+    read_tensors,
+    serialise,
+    tensors_sha256,
+    write_checkpoint,
+    write_tensors,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -27,6 +39,18 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_and_what_another_writes_stays(tmp_path):
+    path = tmp_path / "a.txt"
+    (tmp_path / ".a.txt.left.txt").write_text("half")
+    with replacing(path) as living:
+        living.write_text("first")
+        with replacing(path) as temporary:
+            temporary.write_text("second")
+            assert sorted(tmp_path.iterdir()) == sorted([living, temporary])
+    assert path.read_text() == "first"
+    assert [path] == list(tmp_path.iterdir())
 
 
 def test_json_has_sorted_keys_and_refuses_nan(tmp_path):
@@ -120,6 +144,7 @@ def test_a_journal_resumes_after_a_torn_line_and_forgets_other_work(tmp_path):
     assert RowJournal(path, "other work").rows == []
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(st.integers(0, 60))
 def test_a_journal_cut_anywhere_keeps_a_prefix_of_its_rows(tmp_path_factory, length):
     path = tmp_path_factory.mktemp("journal") / "rows.jsonl"
@@ -130,6 +155,120 @@ def test_a_journal_cut_anywhere_keeps_a_prefix_of_its_rows(tmp_path_factory, len
     path.write_bytes(path.read_bytes()[:length])
     kept = RowJournal(path, "work").rows
     assert kept == rows[: len(kept)]
+
+
+def test_a_journal_that_another_process_writes_is_refused(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    RowJournal(path, "work").append({"run": 0})
+    journal = RowJournal(path, "work")  # this process may open it again
+    program = "from pathlib import Path; from sustainable.core.journal import RowJournal; import sys\n"
+    program += "from sustainable.core.errors import exit_on_error\n"
+    program += "exit_on_error(lambda: RowJournal(Path(sys.argv[1]), 'work'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "rows.jsonl: another process is measuring into this file" in done.stderr
+    journal.append({"run": 1})
+    assert RowJournal(path, "work").rows == [{"run": 0}, {"run": 1}]
+
+
+def test_files_and_their_folders_are_on_disk_before_they_count_as_written(tmp_path, monkeypatch):
+    """Record in which order files and folders are synced, and when the file gets its name."""
+    target, events = tmp_path / "new/deep/a.json", []
+    kinds = {True: "folder", False: "file"}
+    real_sync, real_replace = os.fsync, Path.replace
+
+    def sync(handle):
+        events.append((kinds[stat.S_ISDIR(os.fstat(handle).st_mode)], target.exists()))
+        real_sync(handle)
+
+    def replace(self, other):
+        events.append("named")
+        return real_replace(self, other)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "replace", replace)
+    write_json(target, {"a": 1})
+    new_folders = [("folder", False)] * 2
+    assert events == [*new_folders, ("file", False), "named", ("folder", True)]
+
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+TOOL = "from sustainable.core.errors import exit_on_error\nimport sys\n"
+
+
+def printing(lines, **options):
+    """Run a program that prints many lines."""
+    program = f"{TOOL}exit_on_error(lambda: print('line\\n' * {lines}))"
+    command = [sys.executable, "-c", program]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **options)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_closed_pipe_is_one_line(lines):
+    process = printing(lines, stdout=subprocess.PIPE)
+    process.stdout.close()
+    message = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE
+    assert message == "-c: stopped, because the reader of the output has closed it\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_output_to_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        process = printing(1, stdout=full)
+    message = process.communicate()[1]
+    assert process.returncode == 1
+    assert message == "-c: no space left on device; free some space and run it again\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b: read-only file system; work in a copy"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a"),
+            "a: no space left on device; free some space",
+        ),
+        (
+            OSError(errno.EACCES, "Permission denied", "a"),
+            "a: permission denied; give yourself the permission",
+        ),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "set TMPDIR to"),
+        (MemoryError(), "out of memory; free some memory and run it again"),
+        (KeyboardInterrupt(), "interrupted; run it again to resume"),
+    ],
+)
+def test_a_fault_of_the_system_is_one_line(capsys, error, line):
+    def failing():
+        raise error
+
+    with pytest.raises(SystemExit) as stopped:
+        exit_on_error(failing)
+    assert stopped.value.code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    message = capsys.readouterr().err
+    assert line in message
+    assert message.count("\n") == 1
+
+
+def test_a_missing_file_that_the_code_should_have_checked_keeps_its_traceback():
+    with pytest.raises(FileNotFoundError):
+        exit_on_error(lambda: Path("/nowhere/at/all").read_text())
+
+
+def test_a_checkpoint_with_one_wrong_bit_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_checkpoint(path, {"w": torch.arange(3.0)}, {"epoch": 3, "groups": {1: [0.5]}})
+    tensors, description = read_checkpoint(path)
+    assert tensors["w"].tolist() == [0.0, 1.0, 2.0]
+    assert description == {"epoch": 3, "groups": {"1": [0.5]}}
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match="its hash is not that of its content"):
+        read_checkpoint(path)
 
 
 def test_a_users_mistake_is_one_line_and_ours_keeps_its_traceback(capsys):
@@ -172,6 +311,12 @@ def test_a_finished_task_is_not_done_again_unless_an_output_is_missing(tmp_path)
     (tmp_path / "weights").unlink()
     finish(tmp_path / "record.json", make, tmp_path / "weights")
     assert len(made) == 2
+    (tmp_path / "weights").write_text("damaged")
+    assert finish(tmp_path / "record.json", make, tmp_path / "weights") == {"cost": 1.5}
+    assert (len(made), (tmp_path / "weights").read_text()) == (3, "w")
+    (tmp_path / "record.json").write_text("{")
+    finish(tmp_path / "record.json", make, tmp_path / "weights")
+    assert len(made) == 4
 
 
 def test_results_are_collected_and_nothing_else_stays(tmp_path):

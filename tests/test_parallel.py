@@ -1,6 +1,7 @@
 """Work side by side. The tasks stand in a module that loads little: every worker loads it too."""
 
 import os
+import signal
 
 import psutil
 import pytest
@@ -39,6 +40,19 @@ def test_an_exception_of_a_task_is_raised_here(workers):
             found.append(result)
     assert found == [0, 1][: len(found)]  # in order, as far as they came
     assert workers == 2 or len(found) == 2
+
+
+def dies_at_two(number):
+    """End as a process does that the kernel chooses when memory runs out."""
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_killed_worker_is_one_clear_error_and_the_next_tasks_run():
+    with pytest.raises(UserError, match="tasks: a worker process was killed, perhaps because memory ran out"):
+        list(in_parallel(dies_at_two, [(number,) for number in range(4)], "tasks", 2))
+    assert list(in_parallel(slow_square, [(number,) for number in range(3)], "tasks", 2)) == [0, 1, 4]
 
 
 def test_one_worker_runs_here_and_two_run_elsewhere(monkeypatch):

@@ -8,7 +8,9 @@ data to their vendors, and run threads beside our measurements.
 
 import importlib.util
 import os
+import signal
 import sys
+from pathlib import Path
 
 if sys.version_info < (3, 11) or importlib.util.find_spec("torch") is None:
     sys.exit(
@@ -23,3 +25,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # OpenVINO reports every import, and its only switch is a file in the user's home. Without this package it
 # falls back to a stub that sends nothing; None makes the import fail as if it were not installed.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+# Loading the libraries takes seconds, in which Ctrl-C would print a traceback. In a stage, a tool or a worker
+# it ends the process at once, until `exit_on_error` takes over; not in a notebook or a test.
+_program = sys.argv[0] if sys.argv else ""
+_inside = _program != "" and Path(_program).resolve().is_relative_to(Path(__file__).resolve().parents[1])
+if (_program == "-m" or _inside) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -4,6 +4,8 @@ Rows are CSV, weights and windows safetensors (see `tensors`), the rest JSON wit
 """
 
 import csv
+import errno
+import fcntl
 import io
 import json
 import os
@@ -11,7 +13,8 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +38,19 @@ BEYOND_ASCII = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it at the end, or remove it after a failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
+    """Yield a temporary name beside `path`; rename it at the end, or remove it after a failure.
+
+    The file and its place in the folder are on disk when this returns: a power loss leaves the old file or
+    the new one. What a killed process has left of the same file is removed.
+    """
+    make_folder(path.parent)
+    remove_leftovers(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    except OSError as error:  # the user knows `path`, not the temporary name
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_EX)  # says that this process is alive
     temporary = Path(name)
     try:
         yield temporary
@@ -46,8 +58,38 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` whose processes were killed: nobody holds their locks any more."""
+    for other in path.parent.glob(f".{escape(path.name)}.*"):
+        with suppress(OSError), other.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            other.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each on disk before anything is put into it."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of the files in `folder` are on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,50 +1,80 @@
 """Rows that are saved as they are measured, so that a killed benchmark loses none."""
 
+import errno
+import fcntl
 import json
 import os
-from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from sustainable.core.errors import UserError
+from sustainable.core.files import make_folder, sync_folder
 
 
 class RowJournal:
     """JSON lines: first the identity of the work, then one row per line, each on disk before the next.
 
-    A journal with another identity is discarded. A line that a crash has cut is dropped.
+    A journal with another identity is discarded. A line that a crash has cut is dropped, with all after it.
+    Raises `UserError` if another process is writing to the file: rows would be doubled.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
-        lines = _whole_lines(path)
+        make_folder(path.parent)
+        self._file = FileIO(path, "a+")
+        _lock(self._file, path)
+        lines, size = _whole_lines(self._file)
         if lines and lines[0] == {"identity": identity}:
             self.rows = lines[1:]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = [{"identity": identity}, *self.rows]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in content), encoding="utf-8")
-        temporary.replace(path)
+            self._file.truncate(size)
+        else:
+            self._file.truncate(0)
+            self._write({"identity": identity})
+        sync_folder(path.parent)
 
     def append(self, row: dict[str, Any]) -> None:
         """Append one row, and wait until it is on disk."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._write(row)
         self.rows.append(row)
 
     def discard(self) -> None:
         """Remove the file, after its rows have been written elsewhere."""
         self.path.unlink(missing_ok=True)
+        self._file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        content = memoryview((json.dumps(line, allow_nan=False) + "\n").encode())
+        while content:  # a disk that becomes full takes a part, and raises at the next attempt
+            content = content[self._file.write(content) :]
+        os.fsync(self._file.fileno())
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
+def _lock(file: FileIO, path: Path) -> None:
+    """Keep other processes out until this one ends."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            problem = "another process is measuring into this file; wait until it has ended"
+            raise UserError(f"{path}: {problem}") from None
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):  # a file system without locks
+            raise
+
+
+def _whole_lines(file: FileIO) -> tuple[list[dict[str, Any]], int]:
+    """Return the lines up to the first that is cut or damaged, and the bytes that they take."""
     lines: list[dict[str, Any]] = []
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    with suppress(json.JSONDecodeError):
-        for line in text.splitlines(keepends=True):
+    size = 0
+    file.seek(0)
+    for line in file.read().splitlines(keepends=True):
+        try:
             content = json.loads(line)
-            if not line.endswith("\n") or not isinstance(content, dict):
-                break
-            lines.append(content)
-    return lines
+        except ValueError:
+            break
+        if not line.endswith(b"\n") or not isinstance(content, dict):
+            break
+        lines.append(content)
+        size += len(line)
+    return lines, size

@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from sustainable.core.errors import UserError
 from sustainable.core.effort import peak_memory_mib, record_workers, workers_ended
 from sustainable.core.progress import progress
 
@@ -27,16 +29,21 @@ def in_parallel(
     """Yield `function(*task)` for every task, in the order of `tasks`, showing progress as `what`.
 
     `workers` is the number of processes, at most one a core; with one, everything runs in this process.
-    An exception of a task is raised here and ends the others.
+    An exception of a task is raised here and ends the others. Raises `UserError` if a worker process is
+    killed: the system does that when it runs out of memory.
     """
     count = max(1, min(workers or available_cores(), len(tasks)))
     calls = (delayed(_with_peak)(os.getpid(), function, *task) for task in tasks)
     peaks_mib: dict[int, float] = {}
-    for result, process, peak_mib in progress(
-        Parallel(n_jobs=count, return_as="generator")(calls), what, len(tasks)
-    ):
-        peaks_mib[process] = peak_mib
-        yield result
+    try:
+        for result, process, peak_mib in progress(
+            Parallel(n_jobs=count, return_as="generator")(calls), what, len(tasks)
+        ):
+            peaks_mib[process] = peak_mib
+            yield result
+    except BrokenProcessPool:
+        problem = f"{what}: a worker process was killed, perhaps because memory ran out"
+        raise UserError(f"{problem}; what is finished is kept, run it again to continue") from None
     peaks_mib.pop(os.getpid(), None)  # with one worker, the tasks run in this process
     record_workers(peaks_mib, count)
 

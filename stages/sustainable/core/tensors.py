@@ -49,6 +49,29 @@ def check_header(path: Path) -> None:
         raise damaged(path, f"not a safetensors file ({what})")
 
 
+def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:
+    """Write the state of a training, with a hash of all of it."""
+    described = json.loads(json.dumps(description))
+    write_tensors(path, tensors, described | {"sha256": _state_sha256(tensors, described)})
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read the state of a training; raises `UserError` unless it is what `write_checkpoint` wrote.
+
+    A training that went on from tensors with one wrong bit would end with other weights.
+    """
+    tensors, description = read_tensors(path)
+    expected = description.pop("sha256", None)
+    if expected != _state_sha256(tensors, description):
+        raise damaged(path, "its hash is not that of its content")
+    return tensors, description
+
+
+def _state_sha256(tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> str:
+    text = json.dumps([tensors_sha256(tensors), description], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def serialise(tensors: Mapping[str, torch.Tensor]) -> bytes:
     """Return tensors as safetensors bytes; the order of `tensors` does not matter."""
     return save(_in_order(tensors))

@@ -52,10 +52,10 @@ def main() -> None:
     hashes = {"reference": root_sha256(place.sums), "rows": rows_sha256(place.reference)}
     print(f"reference {hashes['reference']}")
     print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
-    write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     print_summary(items)
     took = time.perf_counter() - start
     print(f"{took:.1f} s; every item is in {arguments.out.name}; {NEXT[arguments.run]}")
+    write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     sys.exit(exit_status(items))
 
 

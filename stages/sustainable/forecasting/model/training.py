@@ -24,7 +24,7 @@ from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
 from sustainable.core.reading import damaged, one_line
-from sustainable.core.tensors import read_tensors, write_tensors
+from sustainable.core.tensors import read_checkpoint, write_checkpoint
 from sustainable.forecasting.model.gru import Architecture, Dropout, Forecaster, WeatherGRU, Width
 
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -180,14 +180,14 @@ class Trainer:
             "groups": self.optimizer.state_dict()["param_groups"],
             "scheduler": self.scheduler.state_dict(),
         }
-        write_tensors(self.checkpoint, tensors, description)
+        write_checkpoint(self.checkpoint, tensors, description)
 
     def _resume(self) -> None:
         """Load the last checkpoint; start from scratch if it is damaged or has another identity."""
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         try:
-            tensors, description = read_tensors(self.checkpoint)
+            tensors, description = read_checkpoint(self.checkpoint)
         except UserError as error:
             print(f"starting from scratch: {error}", flush=True)
             return

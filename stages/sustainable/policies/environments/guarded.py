@@ -6,8 +6,12 @@ raised after all tasks have run.
 """
 
 import math
+import os
 import re
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -20,6 +24,9 @@ from sustainable.policies.policy import action_bounds
 from sustainable.policies.environments.workload import WORKLOAD_NAME
 
 FAULT = "fault"
+LIMIT_VARIABLE, LIMIT_S = "TASK_LIMIT_S", 7 * 24 * 3600.0
+"""How long a task (a policy to train, to compress or to measure) may take, in seconds, unless the environment
+variable says otherwise. The longest one of the full profile takes hours."""
 Record = dict[str, Any]
 _unstable: list[str] = []
 """MuJoCo's warnings since the last check: it resets an unstable simulation without an error."""
@@ -135,10 +142,45 @@ def _one_line(value: Any) -> str:
     return re.sub(r"\s+", " ", str(value)).strip()[:300]
 
 
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise `EnvironmentFault` in what takes longer, as an environment that waits for something does.
+
+    Code that does not return to the interpreter is not stopped, nor is work outside the main thread.
+    """
+
+    def stop(*_: Any) -> None:
+        raise EnvironmentFault(f"stopped after {seconds:g} s, the limit of a task ({LIMIT_VARIABLE})")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def limit_s() -> float:
+    """Return how many seconds a task may take."""
+    given = os.environ.get(LIMIT_VARIABLE, str(LIMIT_S))
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < math.inf:
+        raise UserError(f"{LIMIT_VARIABLE}={given}: seconds are needed, a number above 0")
+    return seconds
+
+
 def caught(work: Callable[..., Record], *arguments: Any) -> Record:
     """Return the result of `work`; any exception becomes a record with a one-line `fault`."""
     try:
-        return work(*arguments)
+        with limited(limit_s()):
+            return work(*arguments)
     except (EnvironmentFault, UserError) as error:
         return {FAULT: str(error)}
     except Exception as error:  # of any kind: the other tasks must go on

@@ -9,7 +9,6 @@ replay buffer with `learning_starts` steps of the policy.
 """
 
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ from torch import Tensor, nn
 
 from sustainable.core.errors import UserError
 from sustainable.core.reading import damaged, one_line
-from sustainable.core.tensors import read_tensors, write_tensors
+from sustainable.core.tensors import read_checkpoint, write_checkpoint
 from sustainable.policies.environments.guarded import make_environment
 from sustainable.policies.environments.rollout import Environment, run_episode
 from sustainable.policies.learning.checkpoints import restore, scales_of, state_of
@@ -228,7 +227,7 @@ class TrainingCallback(BaseCallback):
             "curve": self.log.curve,
             "costs": [*self.log.costs, self.cost_so_far()],
         }
-        write_tensors(self.checkpointing.path, tensors, json.loads(json.dumps(metadata)))
+        write_checkpoint(self.checkpointing.path, tensors, metadata)
         print(f"{self.run.name}: {done}/{self.run.recipe.steps} steps", flush=True)
 
     def _on_training_end(self) -> None:
@@ -256,7 +255,7 @@ def _resume(model: BaseAlgorithm, run: TrainingRun, log: TrainingLog, checkpoint
     if not checkpointing.path.is_file():
         return False
     try:
-        tensors, metadata = read_tensors(checkpointing.path)
+        tensors, metadata = read_checkpoint(checkpointing.path)
     except UserError as error:
         print(f"starting from the beginning: {error}", flush=True)
         return False
