@@ -7,14 +7,16 @@ export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(abspath stages)
 PROFILE ?= paper
+export SUSTAINABLE_ENGINE := $(or $(ENGINE),$(SUSTAINABLE_ENGINE))
+READY := .venv/ready $(if $(filter ray,$(SUSTAINABLE_ENGINE)),.venv/ready-ray)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper reference test test-cpu smoke lint clean
+.PHONY: help setup doctor plan assess recommend reproduce verify tables add-host tamper reference test test-cpu smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-setup: .venv/ready ## create the virtual environment .venv from requirements.txt (about 2 minutes)
+setup: $(READY) ## create the virtual environment .venv from requirements.txt (about 2 minutes; ENGINE=ray: with Ray)
 
 doctor: .venv/ready ## show what this host supports and how long reproduce will take here (a few seconds)
 	@python -m sustainable.tools.doctor --profile $(PROFILE)
@@ -23,7 +25,10 @@ recommend: .venv/ready ## say what to deploy, from the shipped candidates (FLOOR
 	@python -m sustainable.tools.recommend $(if $(TASK),--task $(TASK)) $(if $(FLOOR),--accuracy-floor $(FLOOR)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(BATCH),--batch-size $(BATCH))
 
-reproduce: .venv/ready ## run the whole pipeline and print where the results are (about 5 hours on 2 cores)
+plan: .venv/ready ## estimate minutes, core-hours and cost on 1, 10 and 100 nodes (PRICE=0.4: of a node-hour; CORES=16: of a node; a few seconds)
+	@python -m sustainable.tools.plan $(if $(PRICE),--price $(PRICE)) $(if $(CORES),--cores $(CORES))
+
+reproduce: $(READY) ## run the whole pipeline and print where the results are (about 5 hours on 2 cores; ENGINE=ray RAY_ADDRESS=...: train on a cluster)
 	@if [ "$(PROFILE)" != paper ]; then exec python -m sustainable.tools.profiles $(PROFILE); fi; dvc repro
 	@echo
 	@echo "report (open in a browser)   paper/report.html"
@@ -63,7 +68,7 @@ test: .venv/ready-dev ## run the unit tests and a small version of the whole pip
 test-cpu: .venv/ready ## check that weights agree bit by bit between kinds of CPU (6 minutes; emulated CPUs need Debian's qemu-user)
 	@python -m sustainable.tools.cpu
 
-smoke: .venv/ready ## run a small version of the whole pipeline in the folder .smoke (6 minutes; not evidence)
+smoke: $(READY) ## run a small version of the whole pipeline in the folder .smoke (6 minutes; not evidence)
 	@python -m sustainable.tools.profiles smoke
 
 lint: .venv/ready-dev ## check style and types
@@ -92,6 +97,10 @@ ifeq ($(wildcard .git),)
 .dvc/config.local:
 	@printf '[core]\n    no_scm = true\n' > $@
 endif
+
+.venv/ready-ray: requirements-ray.txt .venv/ready
+	@python -m pip install -qq --disable-pip-version-check --requirement requirements-ray.txt
+	@touch $@
 
 .venv/ready-dev: requirements-dev.txt .venv/ready
 	@python -m pip install -qq --disable-pip-version-check --requirement requirements-dev.txt

@@ -29,7 +29,8 @@ try:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError:
     raise UserError(
-        "SUSTAINABLE_ENGINE=ray: Ray is not installed; run `make setup ENGINE=ray`, or leave the variable out"
+        "SUSTAINABLE_ENGINE=ray: Ray is not installed (requirements-ray.txt); run `make setup ENGINE=ray`, "
+        "or leave the variable out"
     ) from None
 
 T = TypeVar("T")

@@ -35,10 +35,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, help="of each node (default: as the shipped run's host)")
     parser.add_argument("--price", type=float, help="of a node for an hour, in any currency")
     arguments = parser.parse_args()
-    if arguments.cores is not None and not 1 <= arguments.cores <= 1024:
-        raise UserError(f"--cores {arguments.cores}: a node has 1 to 1024 cores")
-    if arguments.price is not None and not 0 <= arguments.price < float("inf"):
-        raise UserError(f"--price {arguments.price}: the price of a node-hour is a number from 0 on")
+    refuse_impossible(arguments.cores, arguments.price)
     reference = ROOT / REFERENCE
     cores = arguments.cores or forecast.shipped_cores(reference)
     print_basis(reference, cores)
@@ -51,22 +48,29 @@ def main() -> None:
     print_matrix(reference, profile_parameters(arguments.params, "full"), cores, arguments.price)
 
 
+def refuse_impossible(cores: int | None, price: float | None) -> None:
+    """Raise `UserError` for numbers that no node has."""
+    if cores is not None and not 1 <= cores <= 1024:
+        raise UserError(f"--cores {cores}: a node has 1 to 1024 cores")
+    if price is not None and not 0 <= price < float("inf"):
+        raise UserError(f"--price {price}: a node-hour costs a number from 0 on")
+
+
 def print_basis(reference: Path, cores: int) -> None:
     shipped = forecast.shipped_efforts(reference)
     minutes = sum(effort.wall_s for effort in shipped.values()) / 60
-    print("Estimates. Their basis:")
-    print(f"  {reference.relative_to(ROOT) / forecast.EFFORT}: the shipped run's {len(shipped)} stages took")
     print(
-        f"    {minutes:.0f} minutes on one host of {forecast.shipped_cores(reference)} cores. Nodes are as fast."
+        f"""Estimates. Their basis:
+- {reference.relative_to(ROOT) / forecast.EFFORT}: the {len(shipped)} stages of the shipped run took
+  {minutes:.0f} minutes on a host of {forecast.shipped_cores(reference)} cores. All nodes are assumed to be as fast.
+- stages/sustainable/verification/claim/workload.py: how much more work a profile asks for. The steps per
+  second of SAC, TD3 and DDPG are assumed there: the shipped run trained none of them.
+- {cores} cores per node. Stages run one after another. The cells of {", ".join(sorted(CELLS)[:4])},
+  {", ".join(sorted(CELLS)[4:])} are spread over all cores, longest first;
+  every other stage runs on one node.
+- Core-hours count cores at work, or reserved by a stage that is alone on its node. Node-hours count all nodes
+  from start to end. Transfers and the start of Ray are left out."""
     )
-    print(
-        "  workload.py: how much more work a profile asks for. Of SAC, TD3 and DDPG the shipped run trained"
-    )
-    print("    none: their steps per second are assumed.")
-    print(f"  {cores} cores per node. Stages run one after another. The cells of {', '.join(CELLS)}")
-    print("    spread over all cores, longest first; every other stage runs on one node.")
-    print("  Core-hours count cores at work, or reserved by a stage that runs alone on its node; node-hours")
-    print("    count all nodes from start to end. Transfers and Ray's start are left out.")
 
 
 def print_table(
@@ -74,7 +78,8 @@ def print_table(
 ) -> None:
     """Print minutes per stage, and the sums, one column per cluster."""
     head = [f"{cluster.nodes} node{'s' if cluster.nodes > 1 else ''}" for cluster in clusters]
-    print_row(f"\n{title}, estimated minutes", head)
+    print(f"\n{title}")
+    print_row("  estimated minutes", head)
     for stage in columns[0]:
         print_row(f"  {stage}", [f"{column[stage].wall_s / 60:.1f}" for column in columns])
     sums = [sum(column.values(), Cost(0.0, 0.0)) for column in columns]
@@ -95,13 +100,13 @@ def print_matrix(reference: Path, params: Params, cores: int, price: float | Non
     scales = scaling.shipped_scales(reference, MATRIX_STAGES)
     clusters = [Cluster(nodes, cores) for nodes in NODES]
     columns = [scaling.matrix_costs(MATRIX, params, scales, cluster) for cluster in clusters]
-    title = "Full matrix ({} algorithms x {} environments x {} seeds x {})".format(*sizes)
-    print(f"\n{title}: training as PROFILE=full; a pair without a recipe takes")
+    title = "Full matrix: {} algorithms x {} environments x {} seeds x {} compressions".format(*sizes)
+    print_table(title, clusters, columns, price)
     print(
-        "  its algorithm's longest (value-based algorithms cannot act in CartPole: an upper bound). Measuring"
+        """  Trained and measured as in PROFILE=full. A pair without a recipe takes the longest one of its algorithm;
+  SAC, TD3 and DDPG cannot act in CartPole at all, so that this is an upper bound. Measuring is assumed to
+  take one whole node for each pair of algorithm and environment."""
     )
-    print("  takes whole nodes, one per pair of algorithm and environment.")
-    print_table("Full matrix", clusters, columns, price)
 
 
 if __name__ == "__main__":
