@@ -61,13 +61,13 @@ def print_basis(reference: Path, cores: int) -> None:
     minutes = sum(effort.wall_s for effort in shipped.values()) / 60
     print(
         f"""Estimates. Their basis:
-- {reference.relative_to(ROOT) / forecast.EFFORT}: the {len(shipped)} stages of the shipped run took
-  {minutes:.0f} minutes on a host of {forecast.shipped_cores(reference)} cores. All nodes are assumed to be as fast.
+- {reference.relative_to(ROOT) / forecast.EFFORT}: the {len(shipped)} stages of the shipped run took {minutes:.0f} minutes
+  on a host of {forecast.shipped_cores(reference)} cores. All nodes are assumed to be as fast.
 - stages/sustainable/verification/claim/workload.py: how much more work a profile asks for. The steps per
   second of SAC, TD3 and DDPG are assumed there: the shipped run trained none of them.
-- {cores} cores per node. Stages run one after another. The cells of {", ".join(sorted(CELLS)[:4])},
-  {", ".join(sorted(CELLS)[4:])} are spread over all cores, longest first;
-  every other stage runs on one node.
+- {cores} cores per node. Stages run one after another. The cells of {", ".join(sorted(CELLS)[:3])},
+  {", ".join(sorted(CELLS)[3:])} are spread
+  over all cores, longest first; every other stage runs on one node.
 - Core-hours count cores at work, or reserved by a stage that is alone on its node. Node-hours count all nodes
   from start to end. Transfers and the start of Ray are left out."""
     )
@@ -103,9 +103,9 @@ def print_matrix(reference: Path, params: Params, cores: int, price: float | Non
     title = "Full matrix: {} algorithms x {} environments x {} seeds x {} compressions".format(*sizes)
     print_table(title, clusters, columns, price)
     print(
-        """  Trained and measured as in PROFILE=full. A pair without a recipe takes the longest one of its algorithm;
-  SAC, TD3 and DDPG cannot act in CartPole at all, so that this is an upper bound. Measuring is assumed to
-  take one whole node for each pair of algorithm and environment."""
+        """  Trained and measured as in PROFILE=full. A pair without a recipe takes the longest one of its
+  algorithm; SAC, TD3 and DDPG cannot act in CartPole at all, so that this is an upper bound. Measuring is
+  assumed to take one whole node for each pair of algorithm and environment."""
     )
 
 
