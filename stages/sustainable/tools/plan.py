@@ -61,8 +61,8 @@ def print_basis(reference: Path, cores: int) -> None:
     minutes = sum(effort.wall_s for effort in shipped.values()) / 60
     print(
         f"""Estimates. Their basis:
-- {reference.relative_to(ROOT) / forecast.EFFORT}: the {len(shipped)} stages of the shipped run took {minutes:.0f} minutes
-  on a host of {forecast.shipped_cores(reference)} cores. All nodes are assumed to be as fast.
+- {reference.relative_to(ROOT) / forecast.EFFORT}: the {len(shipped)} stages of the shipped run took
+  {minutes:.0f} minutes on a host of {forecast.shipped_cores(reference)} cores. All nodes are assumed as fast.
 - stages/sustainable/verification/claim/workload.py: how much more work a profile asks for. The steps per
   second of SAC, TD3 and DDPG are assumed there: the shipped run trained none of them.
 - {cores} cores per node. Stages run one after another. The cells of {", ".join(sorted(CELLS)[:3])},
