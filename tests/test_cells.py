@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sustainable.core import cells, remote
-from sustainable.core.cells import ENGINE, on_every_machine, run_cells
+from sustainable.core.cells import on_every_machine, run_cells
+from sustainable.core.engine import ENGINE
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import file_sha256
 

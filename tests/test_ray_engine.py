@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sustainable.core.cells import ENGINE, CellFiles, on_every_machine, run_cells
+from sustainable.core.cells import CellFiles, on_every_machine, run_cells
+from sustainable.core.engine import ENGINE
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json
 from sustainable.core.hashing import file_sha256
@@ -20,7 +21,6 @@ from sustainable.policies.learning.tasks import train_policies
 from test_learning import METERING, parameters, recipe
 
 pytest.importorskip("ray", reason="Ray is not installed: `make setup ENGINE=ray`")
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 from ray.cluster_utils import Cluster
 

@@ -1,23 +1,17 @@
 """Cells: independent pieces of work, on the cores of this machine or on a Ray cluster.
 
-A stage names its cells and the files that they read and write. The environment variable `SUSTAINABLE_ENGINE`
-says where they run: `local` (the default) or `ray`. It is no parameter of the pipeline, because no result
-depends on it: DVC runs nothing again when it changes.
+A stage names its cells and the files that they read and write; the engine (`core.engine`) runs them.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sustainable.core.errors import UserError
+from sustainable.core.engine import LOCAL, chosen_engine
 from sustainable.core.parallel import in_parallel
 
 T = TypeVar("T")
-
-ENGINE = "SUSTAINABLE_ENGINE"
-LOCAL, RAY = "local", "ray"
 
 
 @dataclass(frozen=True)
@@ -27,14 +21,6 @@ class CellFiles:
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
     """Those that exist already are sent along, so that a cell can continue where an earlier run ended."""
-
-
-def chosen_engine() -> str:
-    """Return `local` or `ray`; raises `UserError` for another value of `SUSTAINABLE_ENGINE`."""
-    engine = os.environ.get(ENGINE) or LOCAL
-    if engine not in (LOCAL, RAY):
-        raise UserError(f"{ENGINE}={engine}: unknown engine; choose {LOCAL} or {RAY}")
-    return engine
 
 
 def run_cells(

@@ -70,10 +70,10 @@ def run_cells(
 def on_every_node(function: Callable[..., T], *arguments: Any) -> list[T]:
     """Return `function(*arguments)` of every node."""
     connect()
-    remote = ray.remote(function)
+    remote = ray.remote(_call).options(num_cpus=0)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-    started = [remote.options(num_cpus=0, scheduling_strategy=place).remote(*arguments) for place in places]
+    started = [remote.options(scheduling_strategy=place).remote(function, arguments) for place in places]
     try:
         return list(ray.get(started))
     except RayError as error:
@@ -83,7 +83,6 @@ def on_every_node(function: Callable[..., T], *arguments: Any) -> list[T]:
 @cache
 def connect() -> None:
     """Connect to the cluster at `RAY_ADDRESS`, or start one here; raises `UserError` if nothing answers."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray would send statistics of its use to its maker
     address = os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"address": address, "logging_level": logging.WARNING}
     if address == "local":
@@ -132,6 +131,10 @@ def _run_on_node(
 ) -> Delivery:
     """Fetch the files by reference, and run the cell."""
     return run_cell(versions, function, task, ray.get(list(references)), writes)
+
+
+def _call(function: Callable[..., T], arguments: Sequence[Any]) -> T:
+    return function(*arguments)
 
 
 def _existing(files: CellFiles) -> list[Path]:
