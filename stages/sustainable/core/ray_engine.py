@@ -56,7 +56,7 @@ def run_cells(
     remote = ray.remote(_run_on_node).options(
         scheduling_strategy="SPREAD", num_cpus=1, resources=_share_of_machine(alone)
     )
-    sent: dict[str, Any] = {}
+    sent: dict[Path, Any] = {}
 
     def submit(index: int) -> Any:
         task, own = tasks[index], files[index]
@@ -70,10 +70,12 @@ def run_cells(
 def on_every_node(function: Callable[..., T], *arguments: Any) -> list[T]:
     """Return `function(*arguments)` of every node."""
     connect()
-    remote = ray.remote(_call).options(num_cpus=0)
+    remote = ray.remote(_call)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-    started = [remote.options(scheduling_strategy=place).remote(function, arguments) for place in places]
+    started = [
+        remote.options(num_cpus=0, scheduling_strategy=place).remote(function, arguments) for place in places
+    ]
     try:
         return list(ray.get(started))
     except RayError as error:
@@ -148,13 +150,11 @@ def _relative(path: Path) -> Path:
     return path
 
 
-def _send(path: Path, sent: dict[str, Any]) -> Any:
+def _send(path: Path, sent: dict[Path, Any]) -> Any:
     """Return a reference to a file in the cluster's memory; `sent` holds those of earlier cells."""
-    file = pack(_relative(path))
-    key = f"{file.path} {file.sha256}"
-    if key not in sent:
-        sent[key] = ray.put(file)
-    return sent[key]
+    if path not in sent:
+        sent[path] = ray.put(pack(_relative(path)))
+    return sent[path]
 
 
 def _in_order(submit: Callable[[int], Any], count: int, what: str) -> Iterator[Any]:
