@@ -72,5 +72,5 @@ def test_the_cost_is_that_of_all_nodes_from_start_to_end(capsys):
 
 @pytest.mark.parametrize(("cores", "price"), [(0, None), (2000, None), (None, -1.0), (None, math.nan)])
 def test_impossible_nodes_are_refused(cores, price):
-    with pytest.raises(UserError, match="--cores|--price"):
+    with pytest.raises(UserError, match=r"--(cores|price)"):
         plan.refuse_impossible(cores, price)
