@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,9 @@ MACHINE, SHARE = "machine", 0.001
 """Every node offers one `machine`. A cell takes a small share of it, and one that must be alone takes all."""
 QUEUED_PER_CORE = 3
 """Cells that are sent in advance, so that no core waits and the files of few cells are in memory."""
+SILENT = {"RAY_USAGE_STATS_REPORT_URL": "none", "http_proxy": "127.0.0.1:9"}
+"""Environment of a cluster that is started here. Otherwise Ray would ask cloud services where it runs even
+with its statistics off, and could report that they are off. Nothing listens at this port of this machine."""
 ANSWER_S = 5.0
 """Seconds in which a cluster must accept a connection."""
 
@@ -95,9 +99,26 @@ def connect() -> None:
         _refuse_silent(address)
     code = {"working_dir": str(STAGES), "excludes": ["**/__pycache__"], "env_vars": dict(PINS)}
     try:
-        ray.init(runtime_env=code, **options)
+        with _environment(SILENT if address == "local" else {}):
+            ray.init(runtime_env=code, **options)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-        raise UserError(f"RAY_ADDRESS={address}: no Ray cluster can be used: {one_line(error)}") from None
+        raise UserError(
+            f"RAY_ADDRESS={address}: no Ray cluster can be used: {one_line(error)}; if its nodes share a token "
+            "(~/.ray/auth_token), set RAY_AUTH_MODE=token"
+        ) from None
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a while; processes that are started meanwhile keep them."""
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name in changes:
+            del os.environ[name]
+        os.environ.update({name: before[name] for name in changes if name in before})
 
 
 def _refuse_silent(address: str) -> None:
