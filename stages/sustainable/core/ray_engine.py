@@ -92,9 +92,8 @@ def connect() -> None:
     address = os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"address": address, "logging_level": logging.WARNING}
     if address == "local":
-        # The address of this node is given, because Ray would look for a route to the internet to find it.
         options |= {"num_cpus": available_cores(), "resources": {MACHINE: 1}}
-        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        options |= {"include_dashboard": False}
     elif address != "auto":
         _refuse_silent(address)
     code = {"working_dir": str(STAGES), "excludes": ["**/__pycache__"], "env_vars": dict(PINS)}
@@ -103,8 +102,8 @@ def connect() -> None:
             ray.init(runtime_env=code, **options)
     except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         raise UserError(
-            f"RAY_ADDRESS={address}: no Ray cluster can be used: {one_line(error)}; if its nodes share a token "
-            "(~/.ray/auth_token), set RAY_AUTH_MODE=token"
+            f"RAY_ADDRESS={address}: no Ray cluster can be used: {one_line(error)}; if its nodes share a "
+            "token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
         ) from None
 
 
