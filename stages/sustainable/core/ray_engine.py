@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from sustainable.core.remote import Delivery, check_file, installed_versions, pa
 
 try:
     import ray
-    from ray.exceptions import RayError, RayTaskError
+    from ray.exceptions import NodeDiedError, RayError, RayTaskError, TaskUnschedulableError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError:
     raise UserError(
@@ -72,7 +72,7 @@ def run_cells(
 
 
 def on_every_node(function: Callable[..., T], *arguments: Any) -> list[T]:
-    """Return `function(*arguments)` of every node."""
+    """Return `function(*arguments)` of every node that answers."""
     connect()
     remote = ray.remote(_call)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
@@ -80,10 +80,11 @@ def on_every_node(function: Callable[..., T], *arguments: Any) -> list[T]:
     started = [
         remote.options(num_cpus=0, scheduling_strategy=place).remote(function, arguments) for place in places
     ]
-    try:
-        return list(ray.get(started))
-    except RayError as error:
-        raise _as_own_error(error, function.__name__) from None
+    answers: list[T] = []
+    for reference in started:
+        with suppress(NodeDiedError, TaskUnschedulableError):  # a node that is lost runs no cells either
+            answers.append(_get(reference, function.__name__))
+    return answers
 
 
 @cache
@@ -198,9 +199,9 @@ def _in_order(submit: Callable[[int], Any], count: int, what: str) -> Iterator[A
 def _receive(reference: Any, what: str) -> Any:
     """Wait for a cell, check what it sent, write its files, and return its value."""
     try:
-        delivery: Delivery = ray.get(reference)
+        delivery: Delivery = _get(reference, what)
     except RayError as error:
-        raise _as_own_error(error, what) from None
+        raise _lost(error, what) from None
     if value_hash(delivery.value) != delivery.value_hash:
         raise UserError(f"{what}: a result from {delivery.node} was damaged on its way; run the stage again")
     for file in delivery.files:
@@ -209,11 +210,16 @@ def _receive(reference: Any, what: str) -> Any:
     return delivery.value
 
 
-def _as_own_error(error: RayError, what: str) -> BaseException:
-    """Return the exception that a cell raised; or, if its machine was lost, a `UserError`."""
-    if isinstance(error, RayTaskError):
+def _get(reference: Any, what: str) -> Any:
+    """Wait for a value; an exception of the function that computes it is raised as it was."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
         cause: BaseException | None = error.cause
-        return cause or error
+        raise cause or _lost(error, what) from None
+
+
+def _lost(error: RayError, what: str) -> UserError:
     return UserError(
         f"{what}: the cluster lost a worker or a node and could not replace it ({type(error).__name__}: "
         f"{one_line(error)}); cells that are done are kept: run it again"
