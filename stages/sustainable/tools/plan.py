@@ -11,7 +11,7 @@ from sustainable.core.errors import UserError, exit_on_error
 from sustainable.tools.doctor import profile_parameters
 from sustainable.verification.claim import forecast, scaling
 from sustainable.verification.claim.scaling import Cluster, Cost, Matrix
-from sustainable.verification.claim.workload import CELLS, Params
+from sustainable.verification.claim.workload import CELLS, TRAINING_STEPS_PER_S, Params
 from sustainable.verification.lock import declared_stages, read_yaml
 from sustainable.verification.place import REFERENCE, ROOT
 
@@ -58,13 +58,15 @@ def refuse_impossible(cores: int | None, price: float | None) -> None:
 
 def print_basis(reference: Path, cores: int) -> None:
     shipped = forecast.shipped_efforts(reference)
+    trained = forecast.shipped_parameters(reference)["train_policies"]["cells"]
     minutes = sum(effort.wall_s for effort in shipped.values()) / 60
     print(
         f"""Estimates. Their basis:
 - {reference.relative_to(ROOT) / forecast.EFFORT}: the {len(shipped)} stages of the shipped run took
   {minutes:.0f} minutes on a host of {forecast.shipped_cores(reference)} cores. All nodes are assumed as fast.
 - stages/sustainable/verification/claim/workload.py: how much more work a profile asks for. The steps per
-  second of SAC, TD3 and DDPG are assumed there: the shipped run trained none of them.
+  second of {", ".join(sorted(TRAINING_STEPS_PER_S.keys() - trained.keys()))} are assumed there:
+  the shipped run did not train with them.
 - {cores} cores per node. Stages run one after another. The cells of {", ".join(sorted(CELLS)[:3])},
   {", ".join(sorted(CELLS)[3:])} are spread
   over all cores, longest first; every other stage runs on one node.
