@@ -7,14 +7,16 @@ export PATH := $(BIN):$(PATH)
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONPATH := $(CURDIR)/stages
 PROFILE ?= paper
+export SUSTAINABLE_ENGINE := $(or $(ENGINE),$(SUSTAINABLE_ENGINE))
+READY := .venv/ready $(if $(filter ray,$(SUSTAINABLE_ENGINE)),.venv/ready-ray)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor assess recommend reproduce verify tables add-host tamper fuzz reference test test-cpu test-faults smoke lint clean
+.PHONY: help setup doctor plan assess recommend reproduce verify tables add-host tamper fuzz reference test test-cpu test-faults smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-setup: .venv/ready ## create the virtual environment .venv from requirements.txt (about 2 minutes)
+setup: $(READY) ## create the virtual environment .venv from requirements.txt (about 2 minutes; ENGINE=ray: with Ray)
 
 doctor: .venv/ready ## show what this host supports and how long reproduce will take here (a few seconds)
 	@python -m sustainable.tools.doctor --profile $(PROFILE)
@@ -23,7 +25,10 @@ recommend: .venv/ready ## say what to deploy, from the shipped candidates (FLOOR
 	@python -m sustainable.tools.recommend $(if $(TASK),--task $(TASK)) $(if $(FLOOR),--accuracy-floor $(FLOOR)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(BATCH),--batch-size $(BATCH))
 
-reproduce: .venv/ready ## run the whole pipeline and print where the results are (about 5 hours on 2 cores)
+plan: .venv/ready ## estimate minutes, core-hours and cost on 1, 10 and 100 nodes (PRICE=0.4: of a node-hour; CORES=16: of a node; a few seconds)
+	@python -m sustainable.tools.plan $(if $(PRICE),--price $(PRICE)) $(if $(CORES),--cores $(CORES))
+
+reproduce: $(READY) ## run the whole pipeline and print where the results are (about 5 hours on 2 cores; ENGINE=ray RAY_ADDRESS=...: train on a cluster)
 	@python -m sustainable.tools.profiles $(PROFILE)
 
 assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx INPUTS=inputs.npz (about 2 minutes; also TARGET, OUT, RATE, ENVIRONMENT, VARIANTS="a=a.onnx", MORE="--thorough")
@@ -64,7 +69,7 @@ test-cpu: .venv/ready ## check that weights agree bit by bit between kinds of CP
 test-faults: .venv/ready ## inject faults: kills, full disks, damaged files and more (about 45 minutes on 2 cores; MORE="--interruptions 30 --seed 2")
 	@python -m sustainable.tools.faults $(MORE)
 
-smoke: .venv/ready ## run a small version of the whole pipeline in the folder .smoke (6 minutes; not evidence)
+smoke: $(READY) ## run a small version of the whole pipeline in the folder .smoke (6 minutes; not evidence)
 	@python -m sustainable.tools.profiles smoke
 
 lint: .venv/ready-dev ## check style and types
@@ -93,6 +98,10 @@ ifeq ($(wildcard .git),)
 .dvc/config.local:
 	@printf '[core]\n    no_scm = true\n' > $@
 endif
+
+.venv/ready-ray: requirements-ray.txt .venv/ready
+	@python -m pip install -qq --disable-pip-version-check --requirement requirements-ray.txt
+	@touch $@
 
 .venv/ready-dev: requirements-dev.txt .venv/ready
 	@python -m pip install -qq --disable-pip-version-check --requirement requirements-dev.txt

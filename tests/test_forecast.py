@@ -29,7 +29,6 @@ from sustainable.verification.claim.workload import (
     SMALLEST_SHARE,
     TARGET_COUNT,
     WORK,
-    confirm_work,
 )
 from sustainable.verification.folders import merge
 from sustainable.verification.lock import declared_stages
@@ -77,10 +76,10 @@ def test_fresh_networks_take_what_their_baselines_and_deployments_take():
         "confirm": {"seeds": [7, 8, 9]},
     }
     baselines, fine_tuning = 3 * 2 * EPOCH_S, 3 * 4 / 2 * FINE_TUNE_EPOCH_S
-    assert confirm_work(params, "weather", 1) == pytest.approx(baselines + fine_tuning)
+    assert WORK["confirm"](params, "weather", 1) == pytest.approx(baselines + fine_tuning)
     params["benchmark"]["weather"]["configurations"]["small"] = {"widths": [1, 1]}
     added = SMALLEST_SHARE * fine_tuning
-    assert confirm_work(params, "weather", 1) == pytest.approx(baselines + fine_tuning + added, rel=1e-3)
+    assert WORK["confirm"](params, "weather", 1) == pytest.approx(baselines + fine_tuning + added, rel=1e-3)
 
 
 def test_the_same_run_on_the_same_host_takes_as_long(params):

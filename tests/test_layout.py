@@ -114,7 +114,7 @@ def test_nothing_is_unpickled_and_no_address_or_machine_is_named(project):
 
 
 def test_every_requirement_is_pinned(project):
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-ray.txt"):
         for line in (project / name).read_text().splitlines():
             assert not line or line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line), line
 

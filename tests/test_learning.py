@@ -272,7 +272,7 @@ def test_a_crash_in_one_run_does_not_stop_the_others(fragile, tmp_path, monkeypa
     section = parameters(
         {"PPO": [fragile, "CartPole-v1"]}, {fragile: {"PPO": settings}, "CartPole-v1": {"PPO": settings}}
     )
-    monkeypatch.setattr(tasks, "in_metered_parallel", lambda do, todo, *_: [do(*task) for task in todo])
+    monkeypatch.setattr(tasks, "run_metered_cells", lambda do, todo, *_: [do(*task) for task in todo])
     runs = plan(section)
     with pytest.raises(UserError) as raised:
         tasks.train_policies(runs, section, METERING, tmp_path, tmp_path)

@@ -69,7 +69,7 @@ def test_an_actor_of_another_shape_is_refused(run, tmp_path):
 def test_a_missing_actor_is_named_and_the_others_are_kept(run, shipped, monkeypatch):
     settings = asdict(run.recipe)
     section = parameters({}, {"Pendulum-v1": {"TD3": settings}}, {"TD3": ["Pendulum-v1"]})
-    monkeypatch.setattr(tasks, "in_metered_parallel", lambda do, todo, *_: [do(*task) for task in todo])
+    monkeypatch.setattr(tasks, "run_metered_cells", lambda do, todo, *_: [do(*task) for task in todo])
     with pytest.raises(UserError, match=r"1 of 2 policies failed.*seed 2: .*seed_2\.record\.json"):
         tasks.train_policies(plan(section), section, METERING, shipped, shipped / "work")
 
@@ -78,7 +78,7 @@ def test_pinned_actors_are_evaluated_and_not_trained(run, shipped, monkeypatch):
     second = run_of(**PENDULUM, seed=2)
     write_actor(shipped, second, actor_of(second), ORIGIN)
     section = parameters({}, {"Pendulum-v1": {"TD3": asdict(run.recipe)}}, {"TD3": ["Pendulum-v1"]})
-    monkeypatch.setattr(tasks, "in_metered_parallel", lambda do, todo, *_: [do(*task) for task in todo])
+    monkeypatch.setattr(tasks, "run_metered_cells", lambda do, todo, *_: [do(*task) for task in todo])
     records, files = tasks.train_policies(plan(section), section, METERING, shipped, shipped / "work")
     assert [len(record["returns"]) for record in records] == [2, 2]
     assert all(record["costs"] == [] for record in records)

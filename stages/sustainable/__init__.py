@@ -2,8 +2,8 @@
 
 Every process of the project imports this file first: the stages, their workers, and the tools. It checks that
 `make setup` has prepared the interpreter, so that a bare `dvc repro` under the wrong Python ends in one clear
-line and not in a traceback. It also switches off the telemetry of the inference runtimes, which would send
-data to their vendors, and run threads beside our measurements.
+line and not in a traceback. It also switches off the telemetry of the inference runtimes and of Ray, which
+would send data to their vendors, and run threads beside our measurements.
 """
 
 import importlib.util
@@ -21,6 +21,9 @@ if sys.version_info < (3, 11) or importlib.util.find_spec("torch") is None:
 # ONNX Runtime reads this variable once, when it is loaded. `onnxruntime.disable_telemetry_events()` would
 # come too late: by then the runtime has stored a device identifier and reported the process.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# A Ray cluster that is started here would send statistics of its use (`core.ray_engine`).
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 # OpenVINO reports every import, and its only switch is a file in the user's home. Without this package it
 # falls back to a stub that sends nothing; None makes the import fail as if it were not installed.

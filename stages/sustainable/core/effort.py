@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from sustainable.core.engine import LOCAL, chosen_engine
 from sustainable.core.errors import exit_on_error
 
 LOG = Path("data/checkpoints/effort.jsonl")
@@ -37,7 +38,8 @@ def _run_and_record(main: Callable[[], None]) -> None:
     main()
     effort = effort_of(sys.argv, time.perf_counter() - start)
     print(f"{effort['stage']}: {effort['wall_s']:.0f} s, at most {effort['memory_mib']:.0f} MiB")
-    if Path("dvc.yaml").is_file():
+    # What a cluster takes says nothing about this machine.
+    if Path("dvc.yaml").is_file() and chosen_engine() == LOCAL:
         LOG.parent.mkdir(parents=True, exist_ok=True)
         with LOG.open("a", encoding="utf-8") as file:
             file.write(json.dumps(effort) + "\n")

@@ -9,10 +9,11 @@ from sustainable.core.determinism import use_deterministic_torch  # isort: skip 
 
 import torch
 
+from sustainable.core.cells import CellFiles
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
-from sustainable.energy.parallel import in_metered_parallel
+from sustainable.energy.parallel import run_metered_cells
 from sustainable.forecasting.data.windows import Windows, as_tensors, load_windows
 from sustainable.forecasting.model.frugal import frugal_predictions, frugal_probabilities
 from sustainable.forecasting.model.gru import Forecaster, decided, logits_of, probabilities, save_forecaster
@@ -31,12 +32,20 @@ def train_baselines(
     The weights of a seed are in `weights_file(folder, seed)`. A killed run resumes from its checkpoints.
     """
     tasks = [(seed, parameters, metering, windows, folder) for seed in parameters.seeds]
-    return list(in_metered_parallel(train_seed, tasks, "training seeds", metering))
+    files = [
+        CellFiles((windows,), (_checkpoint(folder, seed), weights_file(folder, seed)))
+        for seed in parameters.seeds
+    ]
+    return list(run_metered_cells(train_seed, tasks, "training seeds", metering, files))
 
 
 def weights_file(folder: Path, seed: int) -> Path:
     """Where `train_baselines` leaves the weights of a seed."""
     return folder / "done" / f"seed_{seed}.safetensors"
+
+
+def _checkpoint(folder: Path, seed: int) -> Path:
+    return folder / f"seed_{seed}.safetensors"
 
 
 def train_seed(
@@ -47,7 +56,7 @@ def train_seed(
     parts = load_windows(windows)
     identity = fingerprint({"recipe": asdict(parameters), "windows": file_sha256(windows)})
     model = parameters.new_model(parts["train"].inputs.shape[2], seed, parts["train"].classes)
-    trainer = Trainer(model, parameters.recipe, seed, folder / f"seed_{seed}.safetensors", identity)
+    trainer = Trainer(model, parameters.recipe, seed, _checkpoint(folder, seed), identity)
     meter = choose_meter(metering).make()
     meter.start()
     trainer.fit(as_tensors(parts["train"]), as_tensors(parts["validation"]), lambda: asdict(meter.read()))

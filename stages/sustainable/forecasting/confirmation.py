@@ -16,11 +16,11 @@ from pydantic.dataclasses import dataclass
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.energy.choice import MeterParameters
-from sustainable.energy.parallel import in_metered_parallel
+from sustainable.energy.parallel import run_metered_cells
 from sustainable.forecasting.baselines import train_baselines, weights_file
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, ShrinkTask
 from sustainable.forecasting.model.training import TrainingParameters
-from sustainable.forecasting.narrow import finish_narrow
+from sustainable.forecasting.narrow import finish_narrow, narrow_files
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -62,5 +62,6 @@ def shrink_fresh(
     planned = [ShrinkTask("continued", full, seed) for seed in baselines]
     planned += [ShrinkTask("l1", pair, seed) for pair in widths if pair != full for seed in baselines]
     tasks = [(task, baselines[task.seed], shrinking, metering, windows, folder) for task in planned]
-    records = list(in_metered_parallel(finish_narrow, tasks, "shrinking", metering))
+    files = [narrow_files(*task) for task in tasks]
+    records = list(run_metered_cells(finish_narrow, tasks, "shrinking", metering, files))
     return records, {f"narrow/{task.file}": folder / task.file for task in planned}

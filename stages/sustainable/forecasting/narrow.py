@@ -7,10 +7,11 @@ from typing import Any
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
+from sustainable.core.cells import CellFiles
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tasks import finish
 from sustainable.energy.choice import MeterParameters, choose_meter
-from sustainable.energy.parallel import in_metered_parallel
+from sustainable.energy.parallel import run_metered_cells
 from sustainable.forecasting.compression.shrinking import ShrinkParameters, ShrinkTask
 from sustainable.forecasting.compression.shrinking import plan_shrinking, shrink_forecaster
 from sustainable.forecasting.data.windows import as_tensors, load_windows
@@ -37,8 +38,22 @@ def make_all_narrow(
         (task, baselines[task.seed], parameters, metering, windows, folder)
         for task in plan_shrinking(widths, list(baselines), parameters)
     ]
-    records = list(in_metered_parallel(finish_narrow, tasks, "shrinking", metering))
+    files = [narrow_files(*task) for task in tasks]
+    records = list(run_metered_cells(finish_narrow, tasks, "shrinking", metering, files))
     return records, {task.file: folder / task.file for task, *_ in tasks}
+
+
+def narrow_files(
+    task: ShrinkTask,
+    baseline: Path,
+    parameters: ShrinkParameters,
+    metering: MeterParameters,
+    windows: Path,
+    folder: Path,
+) -> CellFiles:
+    """Return the files of `finish_narrow`, which has the same arguments."""
+    weights = folder / task.file
+    return CellFiles((windows, baseline), (weights, weights.with_suffix(".json")))
 
 
 def finish_narrow(

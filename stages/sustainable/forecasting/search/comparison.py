@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sustainable.core.parallel import in_parallel
+from sustainable.core.cells import run_cells
 from sustainable.core.progress import progress
 from sustainable.energy.choice import MeterParameters, choose_meter
 from sustainable.energy.cost import total_cost
@@ -119,14 +119,14 @@ def searchers_for(landscape: Landscape, parameters: SearchersParameters) -> dict
 def search_all(
     landscape: Landscape, parameters: SearchersParameters, workers: int | None = None
 ) -> list[Search]:
-    """Run every searcher with every seed and the largest budget, side by side over the cores."""
+    """Run every searcher with every seed and the largest budget, side by side."""
     budget = max(parameters.evaluations(landscape).values())
     tasks = [
         (landscape, budget, name, seed, own)
         for name, own in searchers_for(landscape, parameters).items()
         for seed in parameters.seeds_of(name)
     ]
-    return list(in_parallel(run_search, tasks, "searching", workers))
+    return list(run_cells(run_search, tasks, "searching", workers=workers))
 
 
 def search_costs(

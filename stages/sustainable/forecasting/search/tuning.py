@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sustainable.core.cells import run_cells
 from sustainable.core.errors import UserError
-from sustainable.core.parallel import in_parallel
 from sustainable.forecasting.search.comparison import Search, run_search
 from sustainable.forecasting.search.landscape import Landscape
 from sustainable.forecasting.search.searchers import SearchersParameters, TuningParameters
@@ -40,7 +40,7 @@ def tune_all(
         for settings in every
         for seed in range(tuning.first_seed, tuning.first_seed + tuning.seeds)
     ]
-    searches = iter(list(in_parallel(run_search, tasks, "tuning", workers)))
+    searches = iter(list(run_cells(run_search, tasks, "tuning", workers=workers)))
     best = max(landscape.outcomes[point].reward for point in landscape.grid())
     scored = {
         name: [

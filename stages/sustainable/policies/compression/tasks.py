@@ -8,10 +8,11 @@ from pathlib import Path
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
+from sustainable.core.cells import CellFiles
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tasks import finish
 from sustainable.energy.choice import MeterParameters, choose_meter
-from sustainable.energy.parallel import in_metered_parallel
+from sustainable.energy.parallel import run_metered_cells
 from sustainable.policies.compression.evaluation import (
     CompressParameters,
     evaluate_variants,
@@ -40,7 +41,7 @@ def compress_policies(
     (`rows`, `cost`), and the files of the quantized policies by their place in a folder of policies. When all
     are done, raises `UserError` naming the cells that failed; the others are kept in `work`.
     """
-    tasks = []
+    tasks, cell_files = [], []
     files: dict[str | Path, Path] = {}
     for cell in cells:
         weights = policies / cell.file
@@ -50,8 +51,10 @@ def compress_policies(
         prepared = files[cell.file] = work / cell.file.with_suffix("") / identity / cell.file.name
         chance = random_returns[cell.environment, cell.algorithm]
         make = partial(compress_and_evaluate, cell, policies, chance, parameters, metering, prepared)
-        tasks.append((finish, prepared.with_name("record.json"), make, prepared))
-    records = list(in_metered_parallel(caught, tasks, "compressing policies", metering))
+        record = prepared.with_name("record.json")
+        tasks.append((finish, record, make, prepared))
+        cell_files.append(CellFiles((weights, weights.with_suffix(".json")), (prepared, record)))
+    records = list(run_metered_cells(caught, tasks, "compressing policies", metering, cell_files))
     refuse_faults({cell.name: record for cell, record in zip(cells, records, strict=True)}, "policies")
     return records, files
 

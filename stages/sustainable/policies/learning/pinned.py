@@ -51,6 +51,12 @@ def take_actor(run: TrainingRun, folder: Path) -> tuple[Policy, Record]:
     return policy, record
 
 
+def actor_files(run: TrainingRun, folder: Path) -> tuple[Path, Path, Path]:
+    """Return the files that `take_actor` reads: weights, description and record."""
+    weights = folder / run.file
+    return weights, weights.with_suffix(".json"), _record(folder, run)
+
+
 def _record(folder: Path, run: TrainingRun) -> Path:
     return (folder / run.file).with_suffix(".record.json")
 

@@ -13,15 +13,16 @@ from typing import Any
 
 from sustainable.core.determinism import use_deterministic_torch  # isort: skip  (before torch)
 
+from sustainable.core.cells import CellFiles
 from sustainable.core.errors import UserError
 from sustainable.core.hashing import fingerprint
 from sustainable.core.tasks import finish
 from sustainable.core.tensors import tensors_sha256
 from sustainable.energy.choice import MeterParameters, choose_meter
-from sustainable.energy.parallel import in_metered_parallel
+from sustainable.energy.parallel import run_metered_cells
 from sustainable.policies.environments.guarded import Record, caught, make_environment, refuse_faults
 from sustainable.policies.learning import training
-from sustainable.policies.learning.pinned import take_actor
+from sustainable.policies.learning.pinned import actor_files, take_actor
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, TrainingRun, pinned_runs
 from sustainable.policies.policy import save_policy
 
@@ -53,20 +54,24 @@ def train_policies(
     longest_first = sorted(cells, key=lambda cell: -cell.recipe.steps)  # so that workers end at the same time
     evaluation = [parameters.evaluation_episodes, parameters.evaluation_seed, parameters.curve_steps]
     tasks: list[tuple[Any, ...]] = []
+    cell_files: list[CellFiles] = []
     files: dict[str | Path, Path] = {}
     for cell in longest_first:
         if cell.name in pinned:
             tasks.append((take_and_evaluate, cell, parameters, actors))
+            cell_files.append(CellFiles(actor_files(cell, actors)))
             files |= {path: actors / path for path in (cell.file, cell.file.with_suffix(".json"))}
             continue
         # Kept until all are done: one folder per recipe and evaluation.
         folder = work / cell.file.with_suffix("") / fingerprint([cell.identity, evaluation])[:16]
         weights = folder / cell.file.name
         outputs = (weights, weights.with_suffix(".json"))
+        record = weights.with_name("record.json")
         make = partial(train_and_evaluate, cell, parameters, metering, weights)
-        tasks.append((finish, weights.with_name("record.json"), make, *outputs))
+        tasks.append((finish, record, make, *outputs))
+        cell_files.append(CellFiles(writes=(*outputs, record)))
         files |= {cell.file.with_suffix(path.suffix): path for path in outputs}
-    done = in_metered_parallel(caught, tasks, "training policies", metering)
+    done = run_metered_cells(caught, tasks, "training policies", metering, cell_files)
     records = {cell.name: record for cell, record in zip(longest_first, done, strict=True)}
     refuse_faults(records, "policies")
     return [records[cell.name] for cell in cells], files

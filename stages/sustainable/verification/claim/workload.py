@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any
 
 Params = Mapping[str, Any]
+Phases = list[list[float]]
 BATCH_SIZE = 64
 """Of the published training, whose steps are the unit of speed (see `calibration`)."""
 BEST_EPOCH = {"published": 276, "weather": 20, "mnist1d": 30}
@@ -34,17 +35,22 @@ def baseline_work(params: Params, part: str, cores: int) -> float:
     return float(ceil(len(seeds) / cores) * _baseline_s(params, part))
 
 
-def shrink_work(params: Params, part: str, cores: int) -> float:
-    """Training stops early: about half of the epochs that are allowed are needed."""
+def baseline_cells(params: Params, part: str) -> Phases:
+    """One cell per seed."""
+    return [[_baseline_s(params, part)] * len(params["train_baseline"][part]["seeds"])]
+
+
+def shrink_cells(params: Params, part: str) -> Phases:
+    """One cell per network and seed. Training stops early: about half of the allowed epochs are needed."""
     training, shrink = params["train_baseline"][part], params["shrink"][part]
     full = _full(training)
     pruned = [*_pairs(shrink), *([(1 - share) * width for width in full] for share in shrink["equal_shares"])]
     controls, scratch = shrink["controls"], ("scratch", "distilled")
-    epochs = sum(shrink["fine_tune"]["epochs"] * _share(widths, full) for widths in pruned)
+    epochs = [shrink["fine_tune"]["epochs"] * _share(widths, full) for widths in pruned]
     for method, widths in product(controls["methods"], controls["widths"]):
         recipe = controls["from_scratch"] if method in scratch else shrink["fine_tune"]
-        epochs += recipe["epochs"] * _share(widths, full)
-    return float(len(training["seeds"]) * epochs / 2 * FINE_TUNE_EPOCH_S / cores)
+        epochs.append(recipe["epochs"] * _share(widths, full))
+    return [[count / 2 * FINE_TUNE_EPOCH_S for count in epochs for _ in training["seeds"]]]
 
 
 def candidates_work(params: Params, part: str, cores: int) -> float:
@@ -58,28 +64,31 @@ def candidates_work(params: Params, part: str, cores: int) -> float:
     return float(scoring + candidates["rounds"] * timed * 2.5 * candidates["window_s"])
 
 
-def confirm_work(params: Params, part: str, cores: int) -> float:
-    """For every fresh seed a baseline, and the networks that the benchmark names, for half of the epochs.
+def confirm_cells(params: Params, part: str) -> Phases:
+    """For every fresh seed a baseline, then the networks that the benchmark names, for half of the epochs.
 
     The baseline's widths stand for the network that is trained on. What searches choose is small: left out.
     """
     training, shrink = params["train_baseline"][part], params["shrink"][part]
     full, configurations = _full(training), params["benchmark"][part]["configurations"].values()
     named = {tuple(one["widths"]) for one in configurations if isinstance(one, Mapping)}
-    share = sum(_share(widths, full) for widths in {tuple(full), *named})
     epoch_s = FINE_TUNE_EPOCH_S * _cost(full) / _cost([256, 256])
-    seconds = _baseline_s(params, part) + share * shrink["fine_tune"]["epochs"] / 2 * epoch_s
-    return float(len(params["confirm"]["seeds"]) * seconds / cores)
+    shares = [_share(widths, full) for widths in sorted({tuple(full), *named})]
+    shrunk = [share * shrink["fine_tune"]["epochs"] / 2 * epoch_s for share in shares]
+    seeds = params["confirm"]["seeds"]
+    return [[_baseline_s(params, part) for _ in seeds], [seconds for seconds in shrunk for _ in seeds]]
 
 
-def tuning_work(params: Params, part: str, cores: int) -> float:
+def tuning_cells(params: Params, part: str) -> Phases:
+    """One cell per search; all count alike."""
     tuning = params["tune_searchers"]
-    return float(len(tuning["grids"]) * tuning["settings"] * tuning["seeds"] / cores)
+    return [[1.0] * (len(tuning["grids"]) * tuning["settings"] * tuning["seeds"])]
 
 
-def searchers_work(params: Params, part: str, cores: int) -> float:
+def searchers_cells(params: Params, part: str) -> Phases:
+    """One cell per search; all count alike."""
     compared = params["compare_searchers"]
-    return float(compared["seeds"] * len(compared["searchers"]) / cores)
+    return [[1.0] * (compared["seeds"] * len(compared["searchers"]))]
 
 
 def layerwise_work(params: Params, part: str, cores: int) -> float:
@@ -103,23 +112,30 @@ def benchmark_work(params: Params, part: str, cores: int) -> float:
     return float(warm_up + (items + 1) * asked["blocks"] * asked["window_s"] + latencies)
 
 
-def policy_training_work(params: Params, part: str, cores: int) -> float:
+def policy_training_cells(params: Params, part: str) -> Phases:
+    """One cell per environment, algorithm and seed."""
     training = params["train_policies"]
-    seconds = sum(
+    seconds = [
         training["recipes"][environment][algorithm]["steps"] / TRAINING_STEPS_PER_S[algorithm]
         for algorithm, environments in training["cells"].items()
         for environment in environments
-    )
-    return float(len(training["seeds"]) * seconds / cores)
+    ]
+    return [[cell for cell in seconds for _ in training["seeds"]]]
 
 
-def compression_work(params: Params, part: str, cores: int) -> float:
+def compression_cells(params: Params, part: str) -> Phases:
+    """One cell per policy; all count alike."""
     training, asked = params["train_policies"], params["compress_policies"]
-    cells = [*training["cells"].values(), *training.get("pinned", {}).values()]
-    policies = len(training["seeds"]) * sum(map(len, cells))
+    groups = [*training["cells"].values(), *training.get("pinned", {}).values()]
+    policies = len(training["seeds"]) * sum(map(len, groups))
     variants = len(asked["others"]) + 3 * len(asked["shares"])  # two norms for units, one for weights
+    return [[compression_s(asked, variants)] * policies]
+
+
+def compression_s(asked: Params, variants: int) -> float:
+    """Seconds to prepare a policy for int8 and to evaluate its variants, by section `compress_policies`."""
     episodes = variants * asked["episodes_minimum"] + asked["episodes_maximum"]
-    return float(policies * (PREPARING_S + episodes * EPISODE_S) / cores)
+    return float(PREPARING_S + episodes * EPISODE_S)
 
 
 def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
@@ -129,8 +145,8 @@ def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
     cells = sum(map(len, asked["cells"].values()))
     doses = len(workload["doses_us"]) * len(workload["configurations"])
     return float(
-        cells * _design_s(windows, len(asked["configurations"]), windows["window_s"])
-        + _design_s(windows, doses, workload["window_s"])
+        cells * design_s(windows, len(asked["configurations"]), windows["window_s"])
+        + design_s(windows, doses, workload["window_s"])
         + PROCESS_S * memory["repeats"] * len(memory["configurations"]) / cores
     )
 
@@ -144,19 +160,31 @@ def notebook_work(params: Params, part: str, cores: int) -> float:
     )
 
 
+CELLS: Mapping[str, Callable[[Params, str], Phases]] = {
+    "train_baseline": baseline_cells,
+    "shrink": shrink_cells,
+    "tune_searchers": tuning_cells,
+    "compare_searchers": searchers_cells,
+    "confirm": confirm_cells,
+    "train_policies": policy_training_cells,
+    "compress_policies": compression_cells,
+}
+"""By stage that runs cells (see `core.cells`): seconds of each on one core. A phase ends before the next."""
+
+
+def cells_work(stage: str) -> Callable[[Params, str, int], float]:
+    """Return the function of a stage's work: that of its cells, shared evenly by the cores."""
+    return lambda params, part, cores: sum(map(sum, CELLS[stage](params, part))) / cores
+
+
 WORK: Mapping[str, Callable[[Params, str, int], float]] = {
+    **{stage: cells_work(stage) for stage in CELLS},
     "train_baseline": baseline_work,
-    "shrink": shrink_work,
     "candidates": candidates_work,
     "rl_search": lambda params, part, cores: float(params["rl_search"][part]["agent"]["timesteps"]),
     "layerwise_search": layerwise_work,
-    "tune_searchers": tuning_work,
-    "compare_searchers": searchers_work,
-    "confirm": confirm_work,
     "repair_search": lambda params, part, cores: len(params["train_baseline"]["weather"]["seeds"]),
     "benchmark": benchmark_work,
-    "train_policies": policy_training_work,
-    "compress_policies": compression_work,
     "benchmark_policies": policy_benchmark_work,
     "notebook": notebook_work,
 }
@@ -190,7 +218,7 @@ def _share(widths: Sequence[float], full: Sequence[float]) -> float:
     return SMALLEST_SHARE + (1 - SMALLEST_SHARE) * _cost(widths) / _cost(full)
 
 
-def _design_s(windows: Params, places: int, window_s: float) -> float:
+def design_s(windows: Params, places: int, window_s: float) -> float:
     """Seconds of one design: warm-up, then all places and an idle window in every block.
 
     Windows hold the same episodes for all configurations, so on average they take 1.5 times as long as the

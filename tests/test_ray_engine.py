@@ -1,0 +1,112 @@
+"""The same cells on this machine and on a cluster of two nodes: same values, same files, clear errors.
+
+The nodes are processes of this machine. Ray is optional (`make setup ENGINE=ray`); these tests need it.
+"""
+
+import operator
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sustainable.core.cells import CellFiles, on_every_machine, run_cells
+from sustainable.core.engine import ENGINE
+from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, write_json
+from sustainable.core.hashing import file_sha256
+from sustainable.core.tasks import finish
+from sustainable.policies.learning.recipes import plan
+from sustainable.policies.learning.tasks import train_policies
+from test_learning import METERING, parameters, recipe
+
+pytest.importorskip("ray", reason="Ray is not installed: `make setup ENGINE=ray`")
+
+from ray.cluster_utils import Cluster
+
+MEMORY_BYTES = 80 * 2**20
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes with one core each."""
+    node = {"num_cpus": 1, "resources": {"machine": 1}, "object_store_memory": MEMORY_BYTES}
+    nodes = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+    nodes.add_node(**node)
+    yield nodes
+    from sustainable.core import ray_engine
+
+    ray_engine.ray.shutdown()
+    ray_engine.connect.cache_clear()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def on_cluster(cluster, monkeypatch, tmp_path):
+    """Cells run on the cluster; the working folder is empty."""
+    monkeypatch.setenv(ENGINE, "ray")
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_values_come_in_the_order_of_the_tasks(on_cluster):
+    tasks = [(number, 2) for number in range(40)]
+    assert list(run_cells(pow, tasks, "squares")) == [number**2 for number in range(40)]
+    assert list(run_cells(pow, [], "nothing")) == []
+    assert list(run_cells(pow, tasks[:3], "squares", alone=True)) == [0, 1, 4]
+
+
+def test_every_node_is_asked(on_cluster):
+    assert len(on_every_machine(os.getpid)) == 2
+
+
+def test_files_travel_to_the_cell_and_back(on_cluster):
+    source, target = Path("in/source.txt"), Path("out.txt")
+    source.parent.mkdir()
+    source.write_text("as it was")
+    files = [CellFiles((source,), (target,))]
+    assert list(run_cells(shutil.move, [(source, target)], "moving", files)) == [target]
+    assert target.read_text() == "as it was" == source.read_text()  # the cell has moved its copy
+
+
+def test_a_finished_cell_is_found_finished(on_cluster):
+    record = Path("record.json")
+    write_json(record, {"made": "earlier"})
+    (again,) = run_cells(finish, [(record, dict)], "keeping", [CellFiles(writes=(record,))])
+    assert again == {"made": "earlier"}
+
+
+def test_an_exception_of_a_cell_is_raised_here(on_cluster):
+    with pytest.raises(UserError, match="nowhere: missing"):
+        list(run_cells(read_json, [(Path("nowhere"),)], "reading"))
+    with pytest.raises(ZeroDivisionError):
+        list(run_cells(operator.truediv, [(1, 1), (1, 0)], "dividing"))
+
+
+def test_a_worker_that_is_killed_each_time_ends_in_one_clear_line(on_cluster):
+    with pytest.raises(UserError, match="ending: the cluster lost a worker or a node") as raised:
+        list(run_cells(os._exit, [(1,)], "ending"))
+    assert "\n" not in str(raised.value)
+
+
+def test_trained_policies_are_the_same_here_and_on_both_nodes(on_cluster, monkeypatch):
+    recipes = {"CartPole-v1": {"PPO": vars(recipe())}, "Pendulum-v1": {"TRPO": vars(recipe("TRPO"))}}
+    section = parameters({"PPO": ["CartPole-v1"], "TRPO": ["Pendulum-v1"]}, recipes)
+    trained = {}
+    for engine in ("ray", "local"):
+        monkeypatch.setenv(ENGINE, engine)
+        cells = plan(section) if engine == "ray" else plan(section)[::-1]
+        records, files = train_policies(cells, section, METERING, Path("actors"), Path(engine))
+        hashes = {name: file_sha256(path) for name, path in files.items()}
+        returns = {record["weights_sha256"]: (record["returns"], record["curve"]) for record in records}
+        trained[engine] = hashes, returns
+    assert trained["ray"] == trained["local"] and len(trained["ray"][0]) == 8
+
+
+def test_an_address_that_answers_nothing_is_named(monkeypatch):
+    from sustainable.core.ray_engine import connect
+
+    for address, problem in {"127.0.0.1:9": "nothing answers there", "somewhere": "not an address"}.items():
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(UserError, match=f"RAY_ADDRESS={address}: {problem}"):
+            connect.__wrapped__()
