@@ -37,8 +37,9 @@ assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx I
 		$(if $(TARGET),--target "$(TARGET)") $(if $(OUT),--out "$(OUT)") $(if $(RATE),--rate $(RATE)) \
 		$(if $(ENVIRONMENT),--environment "$(ENVIRONMENT)") $(foreach variant,$(VARIANTS),--variant "$(variant)") $(MORE)
 
-verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RUN=1: compare your own run with it)
-	@python -m sustainable.tools.verify $(if $(RUN),--run) $(if $(STRICT),--strict)
+verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RUN=1: compare your own run with it; EXPECT=...: the root hash you know)
+	@python -I -B stages/sustainable/verification/listed.py $(if $(RUN),--run) $(if $(STRICT),--strict) \
+		$(if $(EXPECT),--expect "$(EXPECT)")
 
 tables: .venv/ready ## render the paper's tables and figures from the shipped rows into the folder shipped (20 seconds)
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \

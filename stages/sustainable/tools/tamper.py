@@ -17,6 +17,7 @@ from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parallel import available_cores, in_parallel
 from sustainable.verification.place import ROOT
 from sustainable.verification.tamper import attacks
+from sustainable.verification.tamper.attack import Attack
 from sustainable.verification.tiers.shipped import MECHANISMS
 
 Seen = tuple[str, dict[str, str]]
@@ -62,11 +63,11 @@ def try_share(root: Path, seed: int, first: int, step: int, mechanisms: bool) ->
         return [try_attack(watch, one, mechanisms) for one in tried[first * length : (first + 1) * length]]
 
 
-def try_attack(watch: attacks.Watch, attack: attacks.Attack, mechanisms: bool) -> Seen:
+def try_attack(watch: attacks.Watch, attack: Attack, mechanisms: bool) -> Seen:
     """Try one forgery, and print whether it was caught, and by which item. With `mechanisms` a second
     mechanism that catches it is looked for."""
     with attacks.attacked(watch.folder, attack):
-        failing = {name: item.name for name, item in watch.first_failures(2 if mechanisms else 1).items()}
+        failing = watch.noticed(attack, 2 if mechanisms else 1)
     by = "; ".join(f"{name}: {item}" for name, item in failing.items())
     print(f"caught  {attack.name}: {by}" if failing else f"MISSED  {attack.name}", flush=True)
     return attack.kind + (", every hash rewritten" if attack.resealed else ""), failing

@@ -19,9 +19,9 @@ import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal
 from sustainable.core.errors import exit_on_error
 from sustainable.core.files import write_json
 from sustainable.reporting.evidence import rows_sha256
-from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, counts, strictly
+from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, compared, counts, skipped, strictly
+from sustainable.verification.listed import LIST, root_hash
 from sustainable.verification.place import ROOT, Place
-from sustainable.verification.tiers.integrity import root_sha256
 from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.tiers.shipped import check_shipped
 
@@ -32,22 +32,34 @@ def main() -> None:
     parser.add_argument("--run", action="store_true", help="compare the run of this host with the reference")
     strict = "stale counts as failure, as at a release version"
     parser.add_argument("--strict", action="store_true", help=strict)
+    known = "the root hash, from the release's tag or record: verify compares it"
+    parser.add_argument("--expect", metavar="SHA256", help=known)
     parser.add_argument("--out", type=Path, default=Path("verify.json"), help="the report for machines")
     arguments = parser.parse_args()
     start, root = time.perf_counter(), arguments.root.resolve()
     place = Place(root)
-    items = check_run(root) if arguments.run else check_shipped(root)
+    hashes = {"root": root_hash(root), "rows": rows_sha256(place.reference)}
+    items = [check_root(hashes["root"], arguments.expect)]
+    items += check_run(root) if arguments.run else check_shipped(root)
     if arguments.strict or not place.in_development:
         items = strictly(items)
     for item in items:
         print(item.line)
-    hashes = {"reference": root_sha256(place.sums), "rows": rows_sha256(place.reference)}
-    print(f"\nreference {hashes['reference']}")
-    print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
+    print(f"\nroot hash {hashes['root']} (sha256sum {LIST}; in the message of the release's tag)")
+    print(f"the rows  {hashes['rows']} (as printed in the paper's appendix)")
     print(f"{time.perf_counter() - start:.1f} s; all items in {arguments.out.name}\n")
     write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     print_summary(items)
     sys.exit(exit_status(items))
+
+
+def check_root(found: str, expected: str | None) -> Item:
+    """Compare the root hash with one that the reader has from outside the artifact."""
+    if expected is None:
+        why = "compare it with the release's tag, or give it: `make verify EXPECT=...`"
+        return skipped("T0", "root hash", why)
+    advice = "this is not the artifact whose hash you have: fetch the release again"
+    return compared("T0", "root hash", "shipped", expected.strip().lower(), found, advice=advice)
 
 
 def exit_status(items: Sequence[Item]) -> int:
@@ -75,7 +87,7 @@ def print_summary(items: Sequence[Item]) -> None:
     if stages:
         print(f"stale: {len(stages)} stages were measured by other code: {', '.join(stages)}")
     if others:
-        print(f"stale: {', '.join(others)}: changed since the pages were rendered (`make reference PAGES=1`)")
+        print(f"stale: {', '.join(others)}: changed since `make reference PAGES=1`")
     if stale:
         print(f"allowed in a development version only; {MEASURE_AGAIN}")
 
