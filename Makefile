@@ -52,7 +52,7 @@ add-host: .venv/ready ## check the rows of another machine and take them into da
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*
 
-tamper: .venv/ready ## forge a copy in about 400 ways and check that verify notices each (about 6 minutes)
+tamper: .venv/ready ## forge a copy in about 950 ways and check that verify notices each (about 6 minutes)
 	@python -m sustainable.tools.tamper
 
 reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; RULES="...": claims with a new rule; STAGES="...": only these)

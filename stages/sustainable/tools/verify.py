@@ -87,7 +87,7 @@ def print_summary(items: Sequence[Item]) -> None:
     if stages:
         print(f"stale: {len(stages)} stages were measured by other code: {', '.join(stages)}")
     if others:
-        print(f"stale: {', '.join(others)}: changed since `make reference PAGES=1`")
+        print(f"stale: {', '.join(others)}: see above for what has changed")
     if stale:
         print(f"allowed in a development version only; {MEASURE_AGAIN}")
 

@@ -19,10 +19,10 @@ from sustainable.verification.content import content_sha256
 from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 from sustainable.verification.lock import md5_of
 from sustainable.verification.manifest import declared_of, declared_tiers
-from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, Place
+from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, Place
 from sustainable.verification.rerender import TRACKED, rerender, with_recorded_inputs, write_lock
 from sustainable.verification.sent_rows import TABLES
-from sustainable.verification.tiers.integrity import shipped_name, write_list
+from sustainable.verification.tiers.integrity import pins, shipped_name, write_list
 
 RESULTS = (
     "cpu_time_per_step_us", "cpu_time_ms_batch_64", "cpu_time_ms", "process_rss_bytes", "episode_return",
@@ -203,8 +203,8 @@ def type_sentence(root: Path, text: str) -> None:
 def release(root: Path) -> None:
     """Make a copy of the project a release, in which nothing is stale.
 
-    The lock then says that the shipped rows were made by this checkout's code and parameters, and every hash
-    agrees with it.
+    The lock then says that the shipped rows were made by this checkout's code and parameters, host.json that
+    they were made with its packages, and every hash agrees with it.
     """
     rewrite(root / "CITATION.cff", lambda text: re.sub(r"(?m)^(version: .*?)\.dev$", r"\1", text))
     place = Place(root)
@@ -215,6 +215,8 @@ def release(root: Path) -> None:
     }
     write_lock(root / LOCKS[0], stages, place.artifacts, root)
     shutil.copyfile(root / LOCKS[0], root / LOCKS[1])
+    with edited(root / REFERENCE / HOST) as host:
+        host["packages"] = pins(root)
     derive_entries(root)
     reseal(root)
 
