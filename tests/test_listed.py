@@ -184,6 +184,16 @@ def test_a_release_with_a_module_in_the_way_is_not_run(start):
         assert not (folder / "forged").exists(), name
 
 
+def test_a_link_or_a_pipe_is_not_read_in_development_either(start):
+    folder, run = start
+    write_text(folder / "CITATION.cff", "version: 1.0.dev\n")
+    (folder / "data/a.csv").unlink()
+    os.mkfifo(folder / "data/a.csv")
+    done = run()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[0] == "FAIL      T0  data/a.csv has changed (neither file nor folder)"
+
+
 def test_in_development_nothing_in_the_way_is_imported(start):
     folder, run = start
     write_text(folder / "CITATION.cff", "version: 1.0.dev\n")

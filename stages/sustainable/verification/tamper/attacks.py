@@ -3,7 +3,7 @@
 There are three kinds of forger. A careless one changes a file. A thorough one then rewrites every hash that
 the project keeps of it (`forgery.reseal`), so that the change must contradict something else. One who also
 makes everything agree, or silences the verifier, is left to a reader who knows the root hash and uses
-`sha256sum`. The copy is a release (`forgery.release`): a stale item counts as a failure.
+`sha256sum`. Nothing in the copy is stale (`forgery.release`), and a stale item counts as a failure.
 """
 
 import os
@@ -170,7 +170,7 @@ def _hosts(place: Place, seed: int) -> Iterator[Attack]:
 
 
 def released_copy(root: Path, folder: Path) -> None:
-    """Copy the project's files to `folder`, as a release."""
+    """Copy the project's files to `folder`, with nothing stale."""
     for name in scan(root):
         copy(root / name, folder / name)
     write_list(folder)
@@ -211,7 +211,7 @@ def by_sha256sum(folder: Path, known: str) -> dict[str, str]:
 
 def at_the_start(folder: Path) -> dict[str, str]:
     """What the first step of `make verify` says, as a reader starts it in a forged folder."""
-    command = [sys.executable, "-I", "-B", str(folder / START)]
+    command = [sys.executable, "-I", "-B", str(folder / START), "--strict"]
     variables = os.environ | {"PYTHONPATH": str(folder / "stages")}
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     return (

@@ -201,12 +201,11 @@ def type_sentence(root: Path, text: str) -> None:
 
 
 def release(root: Path) -> None:
-    """Make a copy of the project a release, in which nothing is stale.
+    """Make a copy of the project one in which nothing is stale, as in a release.
 
-    The lock then says that the shipped rows were made by this checkout's code and parameters, host.json that
+    The version stays, because the pages print it. The lock then says that the shipped rows were made by this checkout's code and parameters, host.json that
     they were made with its packages, and every hash agrees with it.
     """
-    rewrite(root / "CITATION.cff", lambda text: re.sub(r"(?m)^(version: .*?)\.dev$", r"\1", text))
     place = Place(root)
     stages = {
         name: replace(with_recorded_inputs(place, stage), outputs=place.lock[name].outputs)
