@@ -203,8 +203,8 @@ def type_sentence(root: Path, text: str) -> None:
 def release(root: Path) -> None:
     """Make a copy of the project one in which nothing is stale, as in a release.
 
-    The version stays, because the pages print it. The lock then says that the shipped rows were made by this checkout's code and parameters, host.json that
-    they were made with its packages, and every hash agrees with it.
+    The version stays, because the pages print it. The lock then says that the shipped rows were made by this
+    checkout's code and parameters, host.json that they were made with its packages, and every hash agrees.
     """
     place = Place(root)
     stages = {
