@@ -68,10 +68,8 @@ def _code(names: Sequence[str], chance: random.Random) -> Iterator[Attack]:
     yield on_file(kind, NARROWED, halved, then=forgery.release, seen_by="outside")
     code = [name for name in names if name.startswith((CODE, "tests/")) and name.endswith(".py")]
     for path in chance.sample(code, 30):
-        change, text = append, "# edited\n"
-        yield on_file(
-            "code edited, list rewritten", path, change, then=write_list, seen_by="outside", text=text
-        )
+        kind, text = "code edited, list rewritten", "# edited\n"
+        yield on_file(kind, path, append, then=write_list, seen_by="outside", text=text)
     for path in IN_THE_WAY:
         yield on_file("a module in the way", path, write_text, seen_by="start", content="")
     for path in AT_THE_TOP:
