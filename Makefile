@@ -55,8 +55,9 @@ claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first pri
 tamper: .venv/ready ## forge a copy in about 950 ways and check that verify notices each (about 6 minutes)
 	@python -m sustainable.tools.tamper
 
-reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; RULES="...": claims with a new rule; STAGES="...": only these)
-	@python -m sustainable.tools.reference $(if $(PAGES),--pages $(if $(RULES),--rules $(RULES))) $(if $(STAGES),--stages $(STAGES))
+reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; LIST=1: only write SHA256SUMS; RULES="...": claims with a new rule; STAGES="...": only these)
+	@python -m sustainable.tools.reference $(if $(PAGES),--pages $(if $(RULES),--rules $(RULES))) $(if $(STAGES),--stages $(STAGES)) \
+		$(if $(LIST),--list)
 
 test: .venv/ready-dev ## run the unit tests and a small version of the whole pipeline (10 to 20 minutes on 2 cores)
 	@python -m pytest --numprocesses logical --no-loadscope-reorder

@@ -42,8 +42,13 @@ def main() -> None:
     rules = "claims whose rule is new, so that their verdicts may change with --pages"
     parser.add_argument("--rules", nargs="+", default=[], help=rules)
     parser.add_argument("--stages", nargs="+", default=[], help="take only the outputs of these stages")
+    listing = f"only write {LIST} for the files as they are"
+    parser.add_argument("--list", action="store_true", help=listing)
     arguments = parser.parse_args()
     root = arguments.root.resolve()
+    if arguments.list:
+        print(f"{LIST}: {write_list(root)}")
+        return
     if arguments.pages or arguments.stages:
         changed = (
             take_some(root, arguments.stages)
