@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sustainable.core.files import write_bytes, write_text
 from sustainable.verification.listed import CODE, LIST
-from sustainable.verification.place import EXPLAINED, MANIFEST, REFERENCE
+from sustainable.verification.place import EXPLAINED, HOST, REFERENCE
 from sustainable.verification.tamper import forgery
 from sustainable.verification.tamper.attack import Attack, on_file, some
 from sustainable.verification.tiers.integrity import write_list
@@ -137,9 +137,9 @@ def _beside(names: Sequence[str], chance: random.Random) -> Iterator[Attack]:
 
 def _json(names: Sequence[str]) -> Iterator[Attack]:
     """Other ways to write JSON, by a forger who then rewrites every hash."""
-    derived = (MANIFEST, "ro-crate-metadata.json")
-    shipped = [name for name in names if name.startswith(f"{REFERENCE}/") and name.endswith(".json")]
-    for path in some([name for name in shipped if not name.endswith(derived)], 15):
+    read = ("benchmark", "metrics", "policies", "search")
+    rows = [name for name in names if name.startswith(tuple(f"{REFERENCE}/{folder}/" for folder in read))]
+    for path in [f"{REFERENCE}/{HOST}", *some([name for name in rows if name.endswith(".json")], 15)]:
         yield on_file("a key repeated in JSON", path, forgery.repeat_key, True)
     for how in ("claims swapped", "keys reordered", "a claim repeated", "spaces added"):
         change = partial(forgery.rewrite_claims, how=how)
