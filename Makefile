@@ -36,8 +36,9 @@ assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx I
 		$(if $(TARGET),--target "$(TARGET)") $(if $(OUT),--out "$(OUT)") $(if $(RATE),--rate $(RATE)) \
 		$(if $(ENVIRONMENT),--environment "$(ENVIRONMENT)") $(foreach variant,$(VARIANTS),--variant "$(variant)") $(MORE)
 
-verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RUN=1: compare your own run with it)
-	@python -m sustainable.tools.verify $(if $(RUN),--run) $(if $(STRICT),--strict)
+verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RUN=1: compare your own run with it; EXPECT=...: the root hash you know)
+	@python -I -B stages/sustainable/verification/listed.py $(if $(RUN),--run) $(if $(STRICT),--strict) \
+		$(if $(EXPECT),--expect "$(EXPECT)")
 
 tables: .venv/ready ## render the paper's tables and figures from the shipped rows into the folder shipped (20 seconds)
 	@python stages/report.py --params params.yaml --published paper/published.yaml --templates paper/templates \
@@ -51,14 +52,15 @@ add-host: .venv/ready ## check the rows of another machine and take them into da
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*
 
-tamper: .venv/ready ## forge a copy in about 400 ways and check that verify notices each (about 6 minutes)
+tamper: .venv/ready ## forge a copy in about 950 ways and check that verify notices each (about 6 minutes)
 	@python -m sustainable.tools.tamper
 
 fuzz: .venv/ready ## give every reader 10,000 damaged files: each is read, or refused in one line (COUNT=100: fewer; about an hour)
 	@python -m sustainable.tools.fuzz $(if $(COUNT),--count $(COUNT))
 
-reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; RULES="...": claims with a new rule; STAGES="...": only these)
-	@python -m sustainable.tools.reference $(if $(PAGES),--pages $(if $(RULES),--rules $(RULES))) $(if $(STAGES),--stages $(STAGES))
+reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; LIST=1: only write SHA256SUMS; RULES="...": claims with a new rule; STAGES="...": only these)
+	@python -m sustainable.tools.reference $(if $(PAGES),--pages $(if $(RULES),--rules $(RULES))) $(if $(STAGES),--stages $(STAGES)) \
+		$(if $(LIST),--list)
 
 test: .venv/ready-dev ## run the unit tests and a small version of the whole pipeline (10 to 20 minutes on 2 cores)
 	@python -m pytest --numprocesses logical --no-loadscope-reorder

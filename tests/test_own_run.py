@@ -18,8 +18,8 @@ from sustainable.reporting.declaration import EXACT_COUNT, Claim
 from sustainable.tools.verify import exit_status
 from sustainable.verification.items import Item
 from sustainable.verification.lock import md5_of
-from sustainable.verification.manifest import SETTINGS, check_host, measured_on
-from sustainable.verification.place import HOST, Place
+from sustainable.verification.manifest import check_host, measured_on
+from sustainable.verification.place import HOST, SETTINGS, Place
 from sustainable.verification.tiers import orders, own_run, statistical
 from sustainable.verification.tiers.kinds import conditions_of, other_kind, other_kinds
 from sustainable.verification.tiers.statistical import Margin

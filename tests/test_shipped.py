@@ -39,7 +39,7 @@ def test_a_release_verifies_without_git_cache_or_tex(watch):
     items = check_shipped(watch.folder)
     assert [item.line for item in items if item.status in ("FAIL", "stale")] == []
     found = counts(items)
-    assert found["T0"]["ok"] > 300
+    assert found["T0"]["ok"] > 290
     assert found["T1"]["ok"] > 50
     assert found["T4"]["ok"] > 30
     assert found["T3"]["ok"] > 50  # the declared orders of CPU time
@@ -55,7 +55,7 @@ def kinds():
 @pytest.mark.parametrize("attack", kinds(), ids=lambda attack: attack.name)
 def test_every_kind_of_forgery_is_noticed(watch, attack):
     with attacked(watch.folder, attack):
-        assert watch.first_failures(1), attack.name
+        assert watch.noticed(attack, 1), attack.name
     assert not watch.first_failures(1)
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_file_does_not_hide_the_other_items(watch):
     items = check_shipped(watch.folder)
     claims.write_bytes(content)
     assert {item.tier for item in items if item.status == "FAIL"} >= {"T0", "T4"}
-    assert counts(items)["T0"]["ok"] > 300
+    assert counts(items)["T0"]["ok"] > 290
 
 
 @pytest.fixture
@@ -92,7 +92,8 @@ def test_the_command_reports_for_people_and_machines(watch, verify, tmp_path):
     assert len(done.stdout.splitlines()) <= 12 < 400 < len(report["items"])
     assert done.stdout.splitlines()[-1].endswith("next: `make tables`")
     assert {item["status"] for item in report["items"]} == {"ok", "skipped"}
-    assert report["reference"] in done.stdout
+    assert report["root"] == watch.root_hash
+    assert report["root"] in done.stdout
 
 
 def edited(path, old, new):
@@ -120,6 +121,8 @@ def test_an_edit_of_code_or_parameters_is_stale_in_a_development_version(watch, 
     assert "seeds [1, 2, 3, 4, 5] -> [1, 2, 3, 4, 6]" in stale["making of train_baseline@weather"].replace(
         ".0", ""
     )
+    assert "params.yaml has changed" in stale["files at the top"]
+    assert stale["files in stages"] == "stages/shrink.py has changed"
     assert not any(item["status"] == "FAIL" for item in items)
     assert "stages were measured by other code" in done.stdout
 
@@ -198,7 +201,22 @@ def same_kind(monkeypatch):
     monkeypatch.setattr(own_run_tier, "other_kind", lambda place, path: None)
 
 
-def test_an_own_run_is_compared_in_all_tiers(own_run, same_kind):
+@pytest.fixture
+def as_if_measured(monkeypatch):
+    """Rows of the reference count as measured here, as far as a test has not changed them."""
+    monkeypatch.setattr(own_run_tier, "is_copy", lambda own, reference: False)
+
+
+def test_the_shipped_rows_are_no_run_of_ones_own(own_run, same_kind):
+    items = check_run(own_run)
+    copied = [item.name for item in items if item.detail == own_run_tier.COPIED]
+    assert {"data/benchmark/weather.csv", "data/search/weather/candidates.csv"} <= set(copied)
+    assert {item.name.split(":")[0] for item in items if (item.tier, item.status) == ("T3", "ok")} == {
+        "data/benchmark/memory.csv"
+    }
+
+
+def test_an_own_run_is_compared_in_all_tiers(own_run, same_kind, as_if_measured):
     items = check_run(own_run)
     assert failed(items, "T3") == failed(items, "T4") == []
     missing = [item for item in items if item.status == "FAIL" and item.tier == "T1"]
@@ -218,7 +236,7 @@ def test_an_own_run_of_other_weights_fails_where_it_began(own_run):
     assert item.stage in ("preprocess@published", "train_baseline@published")
 
 
-def test_an_own_run_with_other_ratios_fails(own_run, same_kind):
+def test_an_own_run_with_other_ratios_fails(own_run, same_kind, as_if_measured):
     import pandas as pd
 
     path = own_run / "data/benchmark/remeasured.csv"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from imports import STAGES
 from sustainable.core.errors import UserError
-from sustainable.core.files import write_json
+from sustainable.core.files import write_json, write_text
 from sustainable.core.parameters import read_tasks
 from sustainable.core.tensors import tensors_sha256, write_tensors
 from sustainable.verification.content import content_sha256
@@ -33,9 +33,9 @@ from sustainable.verification.lock import (
     upstream,
 )
 from sustainable.verification.manifest import declared_tiers, tier_of
-from sustainable.verification.place import TASKS, Place
-from sustainable.verification.tiers.integrity import root_sha256, shipped_name
-from sustainable.verification.tiers.own_run import compare_artifacts
+from sustainable.verification.place import TASKS, Place, read_claims
+from sustainable.verification.tiers.integrity import check_files, check_json, shipped_name, write_list
+from sustainable.verification.tiers.own_run import compare_artifacts, is_copy
 from sustainable.verification.tiers.statistical import (
     Margin,
     MeasuredTable,
@@ -282,7 +282,7 @@ def test_a_fresh_network_of_widths_that_were_not_chosen_here_is_no_failure(tmp_p
     folder = "data/models/weather/confirmed"
     missing = [f"{folder}/baseline/seed_11.safetensors", f"{folder}/narrow/l1/32x8/seed_11.safetensors"]
     entry = {"tier": "T1", "stage": "confirm@weather", "content": "0"}
-    manifest = {"artifacts": dict.fromkeys(missing, entry), "claims": {}, "sources": {}}
+    manifest = {"artifacts": dict.fromkeys(missing, entry), "claims": {}}
     write_json(tmp_path / "data/reference/manifest.json", manifest)
     found = list(compare_artifacts(Place(tmp_path)))
     assert [item.status for item in found] == ["FAIL", "skipped"]
@@ -295,9 +295,82 @@ def test_shipped_names():
     assert shipped_name("paper/tables/claims.tex") == "paper/tables/claims.tex"
 
 
-def test_the_root_depends_on_every_hash():
-    assert root_sha256({"a": "1", "b": "2"}) == root_sha256({"b": "2", "a": "1"})
-    assert root_sha256({"a": "1", "b": "2"}) != root_sha256({"a": "1", "b": "3"})
+def test_the_root_hash_is_compared_only_with_one_from_elsewhere():
+    from sustainable.tools.verify import check_root
+
+    found = [check_root("ab", expected).status for expected in (None, " AB\n", "ac")]
+    assert found == ["skipped", "ok", "FAIL"]
+
+
+def test_a_repeated_key_is_a_failure_wherever_it_stands(tmp_path):
+    folder = tmp_path / "data/reference"
+    write_text(folder / "good.json", '{"a": 1, "b": [{"a": 2}, {"a": 3}]}')
+    (item,) = check_json(Place(tmp_path))
+    assert item.status == "ok"
+    write_text(folder / "deep/bad.json", '[{"b": {"a": 1, "a": 1}}]')
+    (item,) = check_json(Place(tmp_path))
+    assert (item.status, item.found) == ("FAIL", "deep/bad.json: a is repeated (1 in all)")
+
+
+def test_claims_that_stand_twice_are_no_claims(tmp_path):
+    claims = tmp_path / "claims.json"
+    write_json(claims, [{"id": "A1"}, {"id": "A2"}])
+    assert list(read_claims(claims)) == ["A1", "A2"]
+    write_json(claims, [{"id": "A1"}, {"id": "A1"}])
+    with pytest.raises(UserError, match="a claim stands in it twice"):
+        read_claims(claims)
+
+
+@pytest.fixture
+def listed_project(tmp_path):
+    """A project of a few listed files, in development."""
+    names = {
+        "data/reference/rows.csv": "guarded", "data/raw/days.csv": "guarded", "data/README.md": "editable",
+        "stages/a.py": "editable", "Makefile": "editable",
+    }  # fmt: skip
+    for name in names:
+        write_text(tmp_path / name, "1\n")
+    write_list(tmp_path)
+    return tmp_path, names
+
+
+def statuses(root):
+    return {item.name: item.status for item in check_files(Place(root))}
+
+
+def test_files_as_listed_are_one_item_for_each_folder(listed_project):
+    root, _ = listed_project
+    assert statuses(root) == dict.fromkeys(["files at the top", "files in data", "files in stages"], "ok")
+
+
+def test_an_edit_is_stale_and_an_edited_row_is_a_failure(listed_project):
+    root, names = listed_project
+    for name, kind in names.items():
+        write_text(root / name, "2\n")
+        changed = {item: status for item, status in statuses(root).items() if status != "ok"}
+        folder = f"files in {name.split('/')[0]}" if "/" in name else "files at the top"
+        assert changed == ({name: "FAIL"} if kind == "guarded" else {folder: "stale"})
+        write_text(root / name, "1\n")
+
+
+def test_a_file_added_is_stale_and_a_failure_among_the_rows(listed_project):
+    root, _ = listed_project
+    write_text(root / "stages/yaml.py", "")
+    write_text(root / "data/raw/mine.csv", "")
+    write_text(root / "data/reference/\x1b.csv", "")
+    found = {item.name: item for item in check_files(Place(root)) if item.status != "ok"}
+    assert {name: item.status for name, item in found.items()} == {
+        "data/reference/\\x1b.csv": "FAIL", "files in data": "stale", "files in stages": "stale",
+    }  # fmt: skip
+    assert found["files in stages"].found == "stages/yaml.py is not listed"
+
+
+def test_rows_of_the_reference_are_no_second_measurement():
+    rows = pd.Series([0.1, 0.2, 0.3, None])
+    assert is_copy(rows, rows)
+    assert is_copy(rows[::-1], rows)
+    assert not is_copy(rows * 1.0000001, rows)
+    assert not is_copy(pd.Series([4096, 8192]), pd.Series([4096, 8192]))  # bytes of memory may repeat
 
 
 MEASURED = MeasuredTable("rows.csv", "cost")

@@ -43,7 +43,6 @@ def reference(tmp_path):
     for way in ("published", "remeasured"):
         write_text(folder / f"benchmark/{way}.csv", TIMES)
     write_text(folder / "README.md", "About.\n")
-    write_text(folder / "SHA256SUMS", "")
     write_text(tmp_path / "dvc.yaml", "stages: {}\n")
     shutil.copy(STAGES.parent / "CITATION.cff", tmp_path)
     return folder

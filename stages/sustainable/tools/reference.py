@@ -22,12 +22,13 @@ from sustainable.core.files import read_json, write_json
 from sustainable.reporting.documents import write_documents
 from sustainable.reporting.pages import report_on
 from sustainable.verification.folders import copy
+from sustainable.verification.listed import LIST
 from sustainable.verification.lock import read_lock, read_yaml
-from sustainable.verification.manifest import SETTINGS, host_of, manifest_of
-from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, ROOT, Place, read_claims
+from sustainable.verification.manifest import host_of, manifest_of
+from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, ROOT, SETTINGS, read_claims
 from sustainable.verification.rerender import rerender, write_descriptions
 from sustainable.verification.taking import refuse_changed, take_stages
-from sustainable.verification.tiers.integrity import root_sha256, shipped_name
+from sustainable.verification.tiers.integrity import shipped_name, write_list
 
 IN_GIT = ("stages", "paper/templates", "paper/published.yaml", "params.yaml", "dvc.yaml", "requirements.txt")
 """What must be in git before a run of it becomes the reference."""
@@ -41,8 +42,13 @@ def main() -> None:
     rules = "claims whose rule is new, so that their verdicts may change with --pages"
     parser.add_argument("--rules", nargs="+", default=[], help=rules)
     parser.add_argument("--stages", nargs="+", default=[], help="take only the outputs of these stages")
+    listing = f"only write {LIST} for the files as they are"
+    parser.add_argument("--list", action="store_true", help=listing)
     arguments = parser.parse_args()
     root = arguments.root.resolve()
+    if arguments.list:
+        print(f"{LIST}: {write_list(root)}")
+        return
     if arguments.pages or arguments.stages:
         changed = (
             take_some(root, arguments.stages)
@@ -50,12 +56,14 @@ def main() -> None:
             else rerender(root, new_rules=arguments.rules)
         )
         print("\n".join(changed))
-        print(f"{REFERENCE}: {len(changed)} files changed, {root_sha256(Place(root).sums)}")
+        print(f"{REFERENCE}: {len(changed)} files changed")
     else:
         take(root)
     report = report_on(root / REFERENCE, root / "paper/published.yaml", root / "params.yaml", root / HOSTS)
     write_documents(root, root / REFERENCE, report)
-    print("now `make verify`, and commit data/reference, data/metrics, dvc.lock and paper/claims.json")
+    print(f"{LIST}: {write_list(root)}")
+    tracked = "data/reference, data/metrics, dvc.lock and paper/claims.json"
+    print(f"now `make verify`, and commit {LIST}, README.md, paper/EXPERIMENTS.md, {tracked}")
 
 
 def take_some(root: Path, stages: Sequence[str]) -> list[str]:
@@ -75,7 +83,7 @@ def take(root: Path) -> None:
     fill_reference(root, new, manifest)
     shutil.rmtree(root / REFERENCE)
     new.rename(root / REFERENCE)
-    print(f"{REFERENCE}: {len(manifest['artifacts'])} artifacts, {root_sha256(Place(root).sums)}")
+    print(f"{REFERENCE}: {len(manifest['artifacts'])} artifacts")
 
 
 def refuse_uncommitted(root: Path) -> None:

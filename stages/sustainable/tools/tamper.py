@@ -17,8 +17,11 @@ from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parallel import available_cores, in_parallel
 from sustainable.verification.place import ROOT
 from sustainable.verification.tamper import attacks
+from sustainable.verification.tamper.attack import Attack
 from sustainable.verification.tiers.shipped import MECHANISMS
 
+OUTSIDE = {"sha256sum --check": "outside", "root hash": "outside"}
+"""What notices a forgery without any code of the project (see `attacks.by_sha256sum`)."""
 Seen = tuple[str, dict[str, str]]
 """The kind of a forgery and, by mechanism, the item that failed."""
 
@@ -44,6 +47,8 @@ def main() -> None:
     caught = sum(bool(mechanisms) for _, mechanisms in seen)
     if arguments.mechanisms:
         print("\n".join(mechanism_table(seen)))
+    outside = sum(not OUTSIDE.keys().isdisjoint(mechanisms) for _, mechanisms in seen)
+    print(f"{outside} of them only by `sha256sum`, in the hands of a reader who knows the root hash")
     print(f"caught/tried: {caught}/{count} ({time.perf_counter() - start:.0f} s)")
     if caught < count:
         sys.exit(1)
@@ -62,11 +67,11 @@ def try_share(root: Path, seed: int, first: int, step: int, mechanisms: bool) ->
         return [try_attack(watch, one, mechanisms) for one in tried[first * length : (first + 1) * length]]
 
 
-def try_attack(watch: attacks.Watch, attack: attacks.Attack, mechanisms: bool) -> Seen:
+def try_attack(watch: attacks.Watch, attack: Attack, mechanisms: bool) -> Seen:
     """Try one forgery, and print whether it was caught, and by which item. With `mechanisms` a second
     mechanism that catches it is looked for."""
     with attacks.attacked(watch.folder, attack):
-        failing = {name: item.name for name, item in watch.first_failures(2 if mechanisms else 1).items()}
+        failing = watch.noticed(attack, 2 if mechanisms else 1)
     by = "; ".join(f"{name}: {item}" for name, item in failing.items())
     print(f"caught  {attack.name}: {by}" if failing else f"MISSED  {attack.name}", flush=True)
     return attack.kind + (", every hash rewritten" if attack.resealed else ""), failing
@@ -75,9 +80,9 @@ def try_attack(watch: attacks.Watch, attack: attacks.Attack, mechanisms: bool) -
 def mechanism_table(seen: Sequence[Seen]) -> list[str]:
     """A table in Markdown: the kinds of forgery that only one mechanism catches."""
     lines = ["| mechanism | tier | catches alone | kinds of forgery |", "|---|---|---:|---|"]
-    for mechanism in MECHANISMS:
-        alone = [kind for kind, failing in seen if list(failing) == [mechanism.name]]
-        lines.append(f"| {mechanism.name} | {mechanism.tier} | {len(alone)} | {'; '.join(alone)} |")
+    for name, tier in [*((one.name, str(one.tier)) for one in MECHANISMS), ("start", "T0"), *OUTSIDE.items()]:
+        alone = [kind for kind, failing in seen if list(failing) == [name]]
+        lines.append(f"| {name} | {tier} | {len(alone)} | {'; '.join(alone)} |")
     several = [kind for kind, failing in seen if len(failing) > 1]
     return [*lines, f"| two or more of them | | {len(several)} | {'; '.join(several)} |"]
 

@@ -20,9 +20,9 @@ import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal
 from sustainable.core.errors import exit_on_error, printable
 from sustainable.core.files import write_json
 from sustainable.reporting.evidence import rows_sha256
-from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, counts, strictly
+from sustainable.verification.items import MEASURE_AGAIN, TIERS, Item, compared, counts, skipped, strictly
+from sustainable.verification.listed import LIST, root_hash
 from sustainable.verification.place import ROOT, Place
-from sustainable.verification.tiers.integrity import root_sha256
 from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.tiers.shipped import check_shipped
 
@@ -39,24 +39,36 @@ def main() -> None:
     strict = "stale counts as failure, as at a release version"
     parser.add_argument("--strict", action="store_true", help=strict)
     parser.add_argument("--all", action="store_true", help="print every item, also those that are ok")
+    known = "the root hash, from the release's tag or record: verify compares it"
+    parser.add_argument("--expect", metavar="SHA256", help=known)
     parser.add_argument("--out", type=Path, default=Path("verify.json"), help="the report for machines")
     arguments = parser.parse_args()
     start, root = time.perf_counter(), arguments.root.resolve()
     place = Place(root)
-    items = check_run(root) if arguments.run else check_shipped(root)
+    hashes = {"root": root_hash(root), "rows": rows_sha256(place.reference)}
+    items = [check_root(hashes["root"], arguments.expect)]
+    items += check_run(root) if arguments.run else check_shipped(root)
     if arguments.strict or not place.in_development:
         items = strictly(items)
     for item in items:
         if arguments.all or item.status in ("FAIL", "other CPU"):
             print(item.line)
-    hashes = {"reference": root_sha256(place.sums), "rows": rows_sha256(place.reference)}
-    print(f"reference {hashes['reference']}")
-    print(f"its rows  {hashes['rows']} (as printed in the paper's appendix)")
+    print(f"root hash {hashes['root']} (sha256sum {LIST}; in the message of the release's tag)")
+    print(f"the rows  {hashes['rows']} (as printed in the paper's appendix)")
     print_summary(items)
     took = time.perf_counter() - start
     print(f"{took:.1f} s; every item is in {arguments.out.name}; {NEXT[arguments.run]}")
     write_json(arguments.out, hashes | {"items": [asdict(item) for item in items]})
     sys.exit(exit_status(items))
+
+
+def check_root(found: str, expected: str | None) -> Item:
+    """Compare the root hash with one that the reader has from outside the artifact."""
+    if expected is None:
+        why = "compare it with the release's tag, or give it: `make verify EXPECT=...`"
+        return skipped("T0", "root hash", why)
+    advice = "this is not the artifact whose hash you have: fetch the release again"
+    return compared("T0", "root hash", "shipped", expected.strip().lower(), found, advice=advice)
 
 
 def exit_status(items: Sequence[Item]) -> int:

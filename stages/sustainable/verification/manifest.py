@@ -8,20 +8,16 @@ from typing import Any
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.core.hashing import file_sha256, fingerprint
-from sustainable.core.parameters import read_protocols
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_yaml
-from sustainable.verification.place import ACTORS, HOST, HOSTS, MANIFEST, REFERENCE, TASKS
+from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SETTINGS, TASKS
 from sustainable.verification.place import Place, read_claims
 from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
 
 PAPER = "paper/paper.pdf"
 """Not an output that DVC knows: it is only made if TeX is installed."""
-SETTINGS = "stages/sustainable/verification/verify.yaml"
-SOURCES = (SETTINGS, "params.yaml", "dvc.yaml", "requirements.txt", "paper/published.yaml")
-"""What a run is made from besides code and the raw data, whose file params.yaml names."""
 LEFT_OUT = (
     "data/processed/*", *(f"data/models/{task}/*" for task in TASKS), "data/models/quantized_policies/*",
     "paper/figures/*", "paper/report.html", "paper/paper.pdf",
@@ -42,15 +38,7 @@ def manifest_of(root: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
         "version": 1,
         "artifacts": entries_of(root, stages, declared_tiers(root)),
         "claims": claim_entries(root / "paper/claims.json"),
-        "sources": {name: file_sha256(root / name) for name in source_files(root)},
     }
-
-
-def source_files(root: Path) -> list[str]:
-    """`SOURCES`, the CSVs that params.yaml names, rows from other hosts, and the pinned actors."""
-    tables = {str(csv) for csv in read_protocols(root / "params.yaml").values()}
-    given = {str(Path(at, name)) for at in (HOSTS, ACTORS) for name in files_in(root / at)}
-    return sorted({*SOURCES} | tables | given)
 
 
 def claim_entries(path: Path) -> dict[str, dict[str, str]]:

@@ -8,20 +8,20 @@ from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
-from sustainable.core.reading import plain_path, read_text
 from sustainable.verification.items import RESTORE
+from sustainable.verification.listed import LIST, ListError, in_development, read_list
 from sustainable.verification.lock import Stage, declared_stages, files_in, read_lock, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 """The folder of this project."""
 REFERENCE = "data/reference"
 HOSTS = "data/hosts"  # rows that were measured elsewhere, a folder per host
-ACTORS = "data/actors"  # policies that are not trained but shipped
 TASKS = ("weather", "mnist1d")
 """The audited tasks of params.yaml; the files of each lie in folders of its name."""
-SUMS, MANIFEST, HOST = "SHA256SUMS", "manifest.json", "host.json"
-UNLISTED = (SUMS, "README.md")
-"""Files of the reference that `SHA256SUMS` does not list: itself, and the text that explains it."""
+MANIFEST, HOST = "manifest.json", "host.json"
+SETTINGS = "stages/sustainable/verification/verify.yaml"
+EXPLAINED = "README.md"
+"""The file of the reference that explains the others. No description of the run names it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Place:
         """manifest.json; raises `UserError` if it is missing or not a manifest."""
         path = self.reference / MANIFEST
         content = read_json(path) if path.is_file() else None
-        if not isinstance(content, dict) or not {"artifacts", "claims", "sources"} <= content.keys():
+        if not isinstance(content, dict) or not {"artifacts", "claims"} <= content.keys():
             raise UserError(f"{path}: missing or not a manifest; {RESTORE}")
         return content
 
@@ -70,30 +70,34 @@ class Place:
     @property
     def in_development(self) -> bool:
         """Whether CITATION.cff names a development version, which may have stale items."""
-        return str(read_yaml(self.root / "CITATION.cff")["version"]).endswith(".dev")
+        return in_development(self.root)
 
     @cached_property
     def sums(self) -> dict[str, str]:
-        """`SHA256SUMS` as path (in the reference) -> SHA-256."""
-        path = self.reference / SUMS
+        """The SHA-256 of the reference's files by path in it, from `SHA256SUMS`, without `EXPLAINED`."""
         try:
-            pairs = [line.split("  ", 1) for line in read_text(path).splitlines()]
-            return {plain_path(name): digest for digest, name in pairs}
-        except (OSError, ValueError):
-            raise UserError(f"{path}: missing or damaged; {RESTORE}") from None
+            listed = read_list(self.root / LIST)
+        except ListError as error:
+            raise UserError(str(error)) from None
+        folder = f"{REFERENCE}/"
+        inside = {path.removeprefix(folder): one for path, one in listed.items() if path.startswith(folder)}
+        return {name: digest for name, digest in inside.items() if name != EXPLAINED}
 
     @property
     def shipped_files(self) -> list[str]:
-        """The files of the reference by path in it, without those in `UNLISTED`."""
-        return sorted(files_in(self.reference).keys() - {*UNLISTED})
+        """The files of the reference by path in it, without `EXPLAINED`."""
+        return sorted(files_in(self.reference).keys() - {EXPLAINED})
 
 
 def read_claims(path: Path) -> dict[str, dict[str, Any]]:
-    """The content of a claims.json by claim; raises `UserError` if it is not a list of claims."""
+    """The content of a claims.json by claim; raises `UserError` if it is not a list of different claims."""
     content = read_json(path)
     if not isinstance(content, list) or not all(isinstance(one, dict) and "id" in one for one in content):
         raise UserError(f"{path}: not a list of claims; {RESTORE}")
-    return {str(claim["id"]): claim for claim in content}
+    claims = {str(claim["id"]): claim for claim in content}
+    if len(claims) < len(content):
+        raise UserError(f"{path}: a claim stands in it twice; {RESTORE}")
+    return claims
 
 
 def verdict_of_run(claim: Mapping[str, Any]) -> str:

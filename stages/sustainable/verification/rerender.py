@@ -17,17 +17,15 @@ import yaml
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json, write_text
-from sustainable.core.hashing import file_sha256
 from sustainable.verification.export.crate import write_crate
 from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, comparable, files_in, inside, md5_of, read_yaml
 from sustainable.verification.manifest import PAPER, claim_entries, declared_of, declared_tiers, entries_of
-from sustainable.verification.manifest import measured_on, source_files
-from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SUMS, UNLISTED, Place
-from sustainable.verification.place import read_claims, verdict_of_run
+from sustainable.verification.manifest import measured_on
+from sustainable.verification.place import HOST, MANIFEST, REFERENCE, Place, read_claims, verdict_of_run
 from sustainable.verification.tiers import integrity
-from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
+from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
 REPORT = "report"
 TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json", "data/metrics/headline.json")
@@ -70,11 +68,8 @@ def rerender(root: Path, taking: bool = False, new_rules: Sequence[str] = ()) ->
 
 def refuse_changed_rows(place: Place) -> None:
     """Raise `UserError` unless every shipped file that the report does not render has its recorded hashes."""
-    rendered = {entry["shipped"] for entry in place.artifacts.values() if entry["stage"] == REPORT}
-    renewed = rendered | {f"{REFERENCE}/{name}" for name in (MANIFEST, WITNESS, CRATE, "dvc.lock")}
-    items = [item for item in integrity.check_sums(place) if item.name not in renewed]
     checks = (integrity.check_entries, integrity.check_inputs)
-    items += [item for check in checks for item in check(place) if item.stage != REPORT]
+    items = [item for check in checks for item in check(place) if item.stage != REPORT]
     for item in items:
         if item.status == "FAIL":
             raise UserError(f"{item.name}: expected {item.expected}, found {item.found}; {item.advice}")
@@ -154,10 +149,7 @@ def shipped_pages(artifacts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """The manifest with new entries of what the report rendered, and everything derived derived again.
-
-    The hash of requirements.txt is kept if it pins other versions than the run had.
-    """
+    """The manifest with new entries of what the report rendered, and everything derived derived again."""
     tiers = declared_tiers(place.root)
     artifacts = {
         path: entry | declared_of(path, stages[entry["stage"]], tiers)
@@ -166,12 +158,8 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
     } | entries_of(rendered, {REPORT: stages[REPORT]}, tiers)
     if PAPER not in artifacts:
         print(f"{PAPER}: no TeX here, so the manifest no longer lists the PDF")
-    before = place.manifest["sources"]
-    sources = {name: file_sha256(place.root / name) for name in source_files(place.root)}
-    if pins(place.root) != read_json(place.reference / HOST)["packages"]:
-        sources["requirements.txt"] = before["requirements.txt"]
     claims = claim_entries(rendered / "paper/claims.json")
-    return place.manifest | {"artifacts": artifacts, "claims": claims, "sources": sources}
+    return place.manifest | {"artifacts": artifacts, "claims": claims}
 
 
 def write_lock(path: Path, stages: Mapping[str, Stage], artifacts: Mapping[str, Any], root: Path) -> None:
@@ -199,13 +187,6 @@ def _lock_entry(path: str, md5: str, artifacts: Mapping[str, Any], root: Path) -
 
 
 def write_descriptions(folder: Path, manifest: Mapping[str, Any], project: Path, published: str) -> None:
-    """Write repro.yaml, the RO-Crate and `SHA256SUMS` of the reference in `folder`."""
+    """Write repro.yaml and the RO-Crate of the reference in `folder`."""
     write_witness(folder, folder / WITNESS)
     write_crate(folder, manifest["artifacts"], folder / CRATE, project=project, published=published)
-    write_sums(folder)
-
-
-def write_sums(folder: Path) -> None:
-    """Write `SHA256SUMS` of the reference in `folder`."""
-    files = {name: path for name, path in files_in(folder).items() if name not in UNLISTED}
-    write_text(folder / SUMS, "".join(f"{file_sha256(path)}  {name}\n" for name, path in files.items()))

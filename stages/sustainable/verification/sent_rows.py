@@ -27,8 +27,7 @@ from sustainable.reporting.policies.hosts import CONDITIONS, DESCRIPTION, equal_
 from sustainable.reporting.policies.run import CELL, read_windows
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, differences, files_in, md5_of, read_lock, read_yaml
-from sustainable.verification.manifest import SETTINGS
-from sustainable.verification.place import HOSTS, TASKS, Place
+from sustainable.verification.place import HOSTS, SETTINGS, TASKS, Place
 from sustainable.verification.tiers.statistical import CANDIDATE_KEYS
 
 STAGE = "benchmark_policies"

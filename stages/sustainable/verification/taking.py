@@ -12,12 +12,11 @@ from typing import Any
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json
-from sustainable.core.hashing import file_sha256
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, files_in, md5_of, read_lock
-from sustainable.verification.manifest import declared_tiers, entries_of, source_files
+from sustainable.verification.manifest import declared_tiers, entries_of
 from sustainable.verification.place import MANIFEST, REFERENCE, Place
-from sustainable.verification.rerender import rerender, write_lock, write_sums
+from sustainable.verification.rerender import rerender, write_lock
 from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
 
@@ -83,8 +82,5 @@ def fill(
             if name not in taken and recorded_md5(artifacts, path) not in (None, md5):
                 read.setdefault(path, set()).add(md5)
     renewed = {path: sorted(found) for path, found in read.items()}
-    known, tables = place.manifest["sources"], source_files(place.root)
-    new = {name: file_sha256(place.root / name) for name in tables if name not in known}
-    manifest = place.manifest | {"artifacts": artifacts, "renewed": renewed, "sources": known | new}
-    write_json(folder / MANIFEST, manifest)
-    write_sums(folder)  # the other descriptions need the claims, which `rerender` judges
+    manifest = place.manifest | {"artifacts": artifacts, "renewed": renewed}
+    write_json(folder / MANIFEST, manifest)  # the descriptions need the claims, which `rerender` judges

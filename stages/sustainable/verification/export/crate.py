@@ -9,7 +9,7 @@ from sustainable.core.files import write_json
 from sustainable.core.hashing import file_sha256
 from sustainable.verification.export.witness import CRATE, media_type
 from sustainable.verification.lock import files_in, read_yaml
-from sustainable.verification.place import REFERENCE, UNLISTED
+from sustainable.verification.place import EXPLAINED, REFERENCE
 
 VERSION = "1.2"
 """Of the RO-Crate specification: the first whose own terms include `sha256`."""
@@ -75,11 +75,11 @@ def _entities(citation: Mapping[str, Any], project: Path) -> dict[str, dict[str,
 
 
 def _files(reference: Path, artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Properties of every file of the reference by path; not of the crate, nor of what lists its hash."""
+    """Properties of every file of the reference by path; not of the crate itself."""
     stages = {entry["shipped"]: entry["stage"] for entry in artifacts.values()}
     files = {}
     for name, path in files_in(reference).items():
-        if name in (CRATE, *UNLISTED):
+        if name in (CRATE, EXPLAINED):
             continue
         stage = stages.get(f"{REFERENCE}/{name}")
         made = f"made by stage {stage} of {PIPELINE}" if stage else "written when this run was taken"

@@ -15,10 +15,11 @@ from sustainable.core.files import read_json, read_rows, write_text
 from sustainable.core.hashing import file_sha256
 from sustainable.verification.items import HERE, Item, compared, none_wrong
 from sustainable.verification.lock import files_in, read_yaml
-from sustainable.verification.place import SUMS, TASKS, UNLISTED, Place
+from sustainable.verification.listed import LIST
+from sustainable.verification.place import EXPLAINED, TASKS, Place
 
 WITNESS, CRATE = "repro.yaml", "ro-crate-metadata.json"
-UNPINNED = (WITNESS, CRATE, *UNLISTED)
+UNPINNED = (WITNESS, CRATE, EXPLAINED)
 """Not pinned: the document itself, and what holds its hash."""
 
 CLAIMS, METRICS = "claims.json", "metrics/benchmark.json"
@@ -270,8 +271,8 @@ def check_crate(place: Place) -> Iterator[Item]:
     graph = read_json(place.reference / CRATE).get("@graph", [])
     own = {entry["@id"]: entry["sha256"] for entry in graph if "sha256" in entry}
     wrong = [name for name in sorted({*own, *listed}) if own.get(name) != listed.get(name)]
-    wrong, expected = [f"another hash of {name}" for name in wrong], f"{len(listed)} hashes as in {SUMS}"
-    yield none_wrong("T0", f"{CRATE} agrees with {SUMS}", "shipped", expected, wrong)
+    wrong, expected = [f"another hash of {name}" for name in wrong], f"{len(listed)} hashes as in {LIST}"
+    yield none_wrong("T0", f"{CRATE} agrees with {LIST}", "shipped", expected, wrong)
 
 
 def check_repro(place: Place) -> Iterator[Item]:

@@ -1,33 +1,37 @@
 """`make tamper`: does `make verify` notice? A copy of the artifact is damaged in one place after another.
 
-There are two kinds of forger. A careless one changes a file. A thorough one then rewrites every hash that the
-project keeps of it (`forgery.reseal`), so that the change must contradict something else. The copy is a
-release (`forgery.release`): nothing in it is stale, and a stale item counts as a failure.
+There are three kinds of forger. A careless one changes a file. A thorough one then rewrites every hash that
+the project keeps of it (`forgery.reseal`), so that the change must contradict something else. One who also
+makes everything agree, or silences the verifier, is left to a reader who knows the root hash and uses
+`sha256sum`. Nothing in the copy is stale (`forgery.release`), and a stale item counts as a failure.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
 from sustainable.core.files import write_text
-from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.hashing import fingerprint
 from sustainable.verification.export.witness import CRATE, WITNESS
 from sustainable.verification.folders import copy
 from sustainable.verification.items import Item, strictly
 from sustainable.verification.lock import files_in
-from sustainable.verification.place import MANIFEST, REFERENCE, SUMS, TASKS, Place
+from sustainable.verification.listed import LIST, NOT_RUN, START, digest, root_hash, scan
+from sustainable.verification.place import MANIFEST, REFERENCE, TASKS, Place
 from sustainable.verification.rerender import TRACKED
 from sustainable.verification.sent_rows import host_folders
 from sustainable.verification.tamper import forgery
+from sustainable.verification.tamper.attack import Attack, on_file, some
+from sustainable.verification.tamper.structure import structural
+from sustainable.verification.tiers.integrity import write_list
 from sustainable.verification.tiers.shipped import MANIFEST_FILE, MECHANISMS
 
-READ_BY_VERIFY = (
-    "stages", "paper", "data/raw", "data/actors", "data/hosts", "data/reference", "data/metrics",
-    "params.yaml", "dvc.yaml", "dvc.lock", "requirements.txt", "CITATION.cff",
-)  # fmt: skip
 ROW_TABLES = (
     "benchmark/published.csv", "benchmark/remeasured.csv", "benchmark/policies.csv", "benchmark/workload.csv",
     "benchmark/memory.csv", "benchmark/published.hits.csv", "benchmark/remeasured.hits.csv",
@@ -40,61 +44,34 @@ ROW_TABLES = (
     *(f"training/{task}/narrow.csv" for task in TASKS),
 )  # fmt: skip
 """Tables from which claims and printed numbers come."""
+MANY = 120
 FEW = 6
 """How many of a long list of similar files are tried."""
 SPLITS = "data/processed/published/windows.safetensors"
 
 
-@dataclass(frozen=True)
-class Attack:
-    """One forgery of a copy of the project."""
-
-    kind: str
-    target: str
-    damage: Callable[[Path], object]
-    """What is done to the copy, given its folder."""
-    resealed: bool = False
-    """Whether every hash is rewritten afterwards."""
-    then: Callable[[Path], object] | None = None
-    """What else is done afterwards."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}: {self.target}" + (", every hash rewritten" if self.resealed else "")
-
-
 def attacks(root: Path, seed: int) -> list[Attack]:
     """Every forgery that is tried on the project in `root`."""
     place = Place(root)
+    names = list(scan(root))
     files = [f"{REFERENCE}/{name}" for name in place.shipped_files]
     weights = [path for path in files if path.endswith(".safetensors")]
     pages = [path for path in files if path.endswith(".tex")]
     flip, turn, digit = forgery.flip, forgery.turn_verdict, forgery.edit_digit
     return [
-        *(_on(f"one byte of {kind}", path, flip, seed=f"{seed} {path}") for kind, path in _flipped(place)),
-        *(_on("file removed", path, Path.unlink) for path in _some(files)),
-        _on("file added", f"{REFERENCE}/benchmark/extra.csv", write_text, content="configuration\n"),
+        *_flipped(root, names, seed),
+        *(on_file("file removed", path, Path.unlink) for path in some(files, FEW)),
+        on_file("file added", f"{REFERENCE}/benchmark/extra.csv", write_text, content="configuration\n"),
         *_rows(seed),
         *_manifest(place),
         *_settings(),
         *_single(seed),
         *_hosts(place, seed),
+        *structural(names, seed),
         *(Attack("verdict edited", one, partial(turn, claim=one), True) for one in place.manifest["claims"]),
-        *(_on("printed number edited", path, digit, True, seed=str(seed)) for path in pages),
-        *(_on("one weight edited", path, flip, True, seed="") for path in _some(weights)),
+        *(on_file("printed number edited", path, digit, True, seed=str(seed)) for path in pages),
+        *(on_file("one weight edited", path, flip, True, seed="") for path in some(weights, FEW)),
     ]
-
-
-def _on(
-    kind: str, path: str, change: Callable[..., object], resealed: bool = False,
-    then: Callable[[Path], object] | None = None, **how: str,
-) -> Attack:  # fmt: skip
-    return Attack(kind, path, lambda root: change(root / path, **how), resealed, then)
-
-
-def _some(names: Sequence[str]) -> list[str]:
-    """A few of many, spread over the whole list."""
-    return list(names[:: max(1, len(names) // FEW)])
 
 
 def one_of_each_kind(root: Path, seed: int) -> list[Attack]:
@@ -104,25 +81,23 @@ def one_of_each_kind(root: Path, seed: int) -> list[Attack]:
     return list(found.values())
 
 
-def _flipped(place: Place) -> Iterator[tuple[str, str]]:
-    """Every shipped file, the sources, and some of the code and the templates, each with what it is."""
-    yield from (("a shipped file", f"{REFERENCE}/{name}") for name in [*place.shipped_files, SUMS])
-    yield from (("a source", name) for name in place.manifest["sources"])
-    yield from (("a tracked copy", name) for name in TRACKED)
-    declared = {place.root / path for stage in place.declared.values() for path in stage.code}
-    code = {file for path in declared for file in (path.rglob("*") if path.is_dir() else [path])}
-    names = sorted(file.relative_to(place.root).as_posix() for file in code if file.suffix in (".py", ".j2"))
-    for what, folder in (("code", "stages/"), ("a template", "paper/")):
-        for name in _some([name for name in names if name.startswith(folder)]):
-            if (place.root / name).stat().st_size:
-                yield what, name
+def _flipped(root: Path, names: Sequence[str], seed: int) -> Iterator[Attack]:
+    """One byte of every shipped file, of the tracked copies, of the list, and of some of all other files."""
+    shipped = [name for name in names if name.startswith(f"{REFERENCE}/")]
+    others = [name for name in names if name not in shipped and (root / name).stat().st_size]
+    drawn = random.Random(seed).sample(others, MANY)
+    for what, paths in (("a shipped file", shipped), ("a tracked copy", TRACKED), ("the list", [LIST])):
+        for path in paths:
+            yield on_file(f"one byte of {what}", path, forgery.flip, seed=f"{seed} {path}")
+    for path in drawn:
+        yield on_file(f"one byte in {path.partition('/')[0]}", path, forgery.flip, seed=f"{seed} {path}")
 
 
 def _rows(seed: int) -> Iterator[Attack]:
     for path in (f"{REFERENCE}/{name}" for name in ROW_TABLES):
         for kind in ("row dropped", "row added", "number edited"):
             for resealed in (False, True):
-                yield _on(kind, path, forgery.edit_row, resealed, seed=f"{seed} {path}", how=kind)
+                yield on_file(kind, path, forgery.edit_row, resealed, seed=f"{seed} {path}", how=kind)
 
 
 def _manifest(place: Place) -> Iterator[Attack]:
@@ -134,21 +109,23 @@ def _manifest(place: Place) -> Iterator[Attack]:
         ("tier lowered in the manifest", must, {"tier": "none"}),
         ("marked as not shipped in the manifest", shipped, {"shipped": None}),
     ):
-        for path in _some(paths):
+        for path in some(paths, FEW):
             yield Attack(kind, path, partial(forgery.edit_entry, artifact=path, change=change), True)
 
 
 def _settings() -> Iterator[Attack]:
     settings = "stages/sustainable/verification/verify.yaml"
-    yield _on("margin widened", settings, forgery.substitute, True, old="margin: 0.25", new="margin: 9.0")
+    wider = partial(on_file, path=settings, change=forgery.substitute, old="margin: 0.25", new="margin: 9.0")
+    yield wider("margin widened")
+    yield wider("margin widened, list rewritten", then=write_list, seen_by="outside")
     for old, new in (
         ("minimum_blocks: 12", "minimum_blocks: 1"),
         ("equivalence_margin: 0.02", "equivalence_margin: 0.9"),
     ):
         kind = f"parameter edited ({new})"
-        yield _on(kind, "params.yaml", forgery.substitute, True, old=old, new=new)
+        yield on_file(kind, "params.yaml", forgery.substitute, True, old=old, new=new)
         kind += ", lock and hashes rewritten"
-        yield _on(kind, "params.yaml", forgery.substitute, then=forgery.release, old=old, new=new)
+        yield on_file(kind, "params.yaml", forgery.substitute, then=forgery.release, old=old, new=new)
 
 
 def _single(seed: int) -> Iterator[Attack]:
@@ -156,12 +133,13 @@ def _single(seed: int) -> Iterator[Attack]:
     for name in (WITNESS, CRATE):
         kind = f"hash edited in {name}, other hashes rewritten"
         left = partial(forgery.rewrite_descriptions, left=[name])
-        yield _on(kind, f"{REFERENCE}/{name}", forgery.edit_hash, then=left)
+        yield on_file(kind, f"{REFERENCE}/{name}", forgery.edit_hash, then=left)
     kind = f"hash edited in {MANIFEST}, other hashes rewritten"
     rows = partial(forgery.reverse_hash, artifact="data/benchmark/weather.csv", key="sha256")
     yield Attack(kind, MANIFEST_FILE, rows, then=forgery.rewrite_descriptions)
     splits = partial(forgery.reverse_hash, artifact=SPLITS, key="content")
     turned = partial(forgery.turn_verdict, claim="C1", files=())
+    typed = partial(forgery.type_sentence, text="It saves 99 percent.")
     shrink, oracle = "shrink@weather", partial(forgery.edit_oracle, task="weather")
     summary, figure = f"{REFERENCE}/metrics/benchmark.json", "shipped/figures/accuracy.png"
     yield from (
@@ -169,13 +147,14 @@ def _single(seed: int) -> Iterator[Attack]:
         Attack("verdict edited in the manifest only", "C1", turned, True),
         Attack("input edited in the lock", shrink, partial(forgery.edit_input, stage=shrink), True),
         Attack("other version pinned", "numpy", partial(forgery.pin_another_version, package="numpy"), True),
-        _on("summary edited", summary, forgery.edit_digit, True, seed=str(seed)),
+        on_file("summary edited", summary, forgery.edit_digit, True, seed=str(seed)),
         Attack("oracle edited, everything rendered again", "C3", oracle),
         Attack("reason edited", "A1", lambda root: forgery.edit_reason(root / forgery.CLAIMS[0]), True),
         Attack(
             "number typed into a template, page and lock rewritten",
             "introduction.tex.j2",
-            forgery.type_number,
+            typed,
+            then=forgery.release,
         ),
         Attack("other figure rendered", "shipped/figures", lambda root: write_text(root / figure, "another")),
     )
@@ -191,9 +170,10 @@ def _hosts(place: Place, seed: int) -> Iterator[Attack]:
 
 
 def released_copy(root: Path, folder: Path) -> None:
-    """Copy what `make verify` reads to `folder`, as a release."""
-    for name in READ_BY_VERIFY:
+    """Copy the project's files to `folder`, with nothing stale."""
+    for name in scan(root):
         copy(root / name, folder / name)
+    write_list(folder)
     forgery.release(folder)
 
 
@@ -211,10 +191,37 @@ def attacked(folder: Path, attack: Attack) -> Iterator[None]:
         yield
     finally:
         for path in sorted({*folder.rglob("*")} - there, reverse=True):  # a folder after what it holds
-            path.rmdir() if path.is_dir() else path.unlink()
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         for path, content in before.items():
-            if not path.is_file() or path.read_bytes() != content:
+            if path.is_symlink() or not path.is_file() or path.read_bytes() != content:
+                path.unlink(missing_ok=True)
                 path.write_bytes(content)
+
+
+def by_sha256sum(folder: Path, known: str) -> dict[str, str]:
+    """What two commands show a reader who runs no code of the project, and knows the root hash."""
+    for name, options in (("sha256sum --check", ("--check", "--quiet", "--strict")), ("root hash", ())):
+        command = ["sha256sum", *options, LIST]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        first = (done.stdout or done.stderr).partition("\n")[0]
+        if done.returncode or (not options and first.split()[0] != known):
+            return {name: first}
+    return {}
+
+
+def at_the_start(folder: Path) -> dict[str, str]:
+    """What the first step of `make verify` says, as a reader starts it in a forged folder."""
+    command = [sys.executable, "-I", "-B", str(folder / START), "--strict"]
+    variables = os.environ | {"PYTHONPATH": str(folder / "stages")}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    return (
+        {"start": done.stderr.partition("\n")[0]} if done.returncode == 1 and NOT_RUN in done.stderr else {}
+    )
+
+
+def _sha256(path: Path) -> str:
+    status = path.stat()
+    return digest(str(path), status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 class Watch:
@@ -223,12 +230,21 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.root_hash = root_hash(folder)
         self.known: dict[tuple[str, str], Item | None] = {}
+
+    def noticed(self, attack: Attack, count: int) -> dict[str, str]:
+        """What notices a forgery that was applied: at most `count` mechanisms, each with its first item."""
+        if attack.seen_by == "outside":
+            return by_sha256sum(self.folder, self.root_hash)
+        if attack.seen_by == "start":
+            return at_the_start(self.folder)
+        return {name: item.name for name, item in self.first_failures(count).items()}
 
     def first_failures(self, count: int) -> dict[str, Item]:
         """The first failing item of the first mechanisms that have one; the others are not run."""
         place, failing = Place(self.folder), dict[str, Item]()
-        hashes = {name: file_sha256(path) for name, path in files_in(self.folder).items()}
+        hashes = {name: _sha256(path) for name, path in files_in(self.folder).items()} | scan(self.folder)
         for mechanism in MECHANISMS:
             read = {name for name in hashes if any(fnmatch(name, pattern) for pattern in mechanism.read)}
             key = mechanism.name, fingerprint({name: hashes[name] for name in read})

@@ -1,6 +1,7 @@
 """What a forger does to a file, and how a thorough one covers it up."""
 
 import csv
+import json
 import random
 import re
 import shutil
@@ -18,10 +19,10 @@ from sustainable.verification.content import content_sha256
 from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 from sustainable.verification.lock import md5_of
 from sustainable.verification.manifest import declared_of, declared_tiers
-from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, Place
-from sustainable.verification.rerender import TRACKED, rerender, with_recorded_inputs, write_lock, write_sums
+from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, Place
+from sustainable.verification.rerender import TRACKED, rerender, with_recorded_inputs, write_lock
 from sustainable.verification.sent_rows import TABLES
-from sustainable.verification.tiers.integrity import shipped_name
+from sustainable.verification.tiers.integrity import pins, shipped_name, write_list
 
 RESULTS = (
     "cpu_time_per_step_us", "cpu_time_ms_batch_64", "cpu_time_ms", "process_rss_bytes", "episode_return",
@@ -93,6 +94,43 @@ def edit_digit(path: Path, seed: str) -> None:
     write_text(path, f"{text[:index]}{(int(text[index]) + 1) % 10}{text[index + 1 :]}")
 
 
+def edit_digit_after(path: Path, begin: str) -> None:
+    """Change the first digit after the marker `begin`."""
+    before, marker, after = path.read_text(encoding="utf-8").partition(begin)
+    digit = re.search(r"\d", after)
+    assert digit is not None
+    other = str((int(digit[0]) + 1) % 10)
+    write_text(path, before + marker + after[: digit.start()] + other + after[digit.end() :])
+
+
+def repeat_key(path: Path) -> None:
+    """Write the first key of the first object a second time, with another value."""
+    substitute(path, "{", '{"' + re.findall(r'"([^"]+)":', path.read_text(encoding="utf-8"))[0] + '": 0,')
+
+
+def rewrite_claims(root: Path, how: str) -> None:
+    """Write claims.json and its tracked copy in another way, which says the same."""
+    claims = read_json(root / CLAIMS[0])
+    if how == "claims swapped":
+        claims[:2] = claims[1::-1]
+    elif how == "a claim repeated":
+        claims.append(claims[0])
+    elif how == "keys reordered":
+        claims[0] = dict(reversed(claims[0].items()))
+    indent = 3 if how == "spaces added" else 2
+    for name in CLAIMS:
+        write_text(root / name, json.dumps(claims, indent=indent) + "\n")
+
+
+def pretend_run(root: Path, path: str, rows: bool) -> None:
+    """Edit a tracked result, and make the folder that shows a run of the user's own, with the shipped rows or
+    without any."""
+    (root / "data/benchmark").mkdir()
+    if rows:
+        shutil.copytree(root / REFERENCE / "benchmark", root / "data/benchmark", dirs_exist_ok=True)
+    rewrite(root / path, lambda text: text.replace(" ", "  ", 1))
+
+
 def edit_hash(path: Path) -> None:
     """Change the last SHA-256 of a text."""
     text = path.read_text(encoding="utf-8")
@@ -132,11 +170,9 @@ def edit_input(root: Path, stage: str) -> None:
 
 
 def pin_another_version(root: Path, package: str) -> None:
-    """Pin another version of a package, and renew the manifest's hash of requirements.txt."""
+    """Pin another version of a package."""
     path, pinned = root / "requirements.txt", rf"(?m)^{re.escape(package)}==.*$"
     rewrite(path, lambda text: re.sub(pinned, f"{package}==0.0.1", text))
-    with edited(root / REFERENCE / MANIFEST) as manifest:
-        manifest["sources"]["requirements.txt"] = file_sha256(path)
 
 
 def edit_oracle(root: Path, task: str) -> None:
@@ -154,24 +190,22 @@ def edit_reason(path: Path) -> None:
         claims[0]["reason"] += " The effect is large."
 
 
-def type_number(root: Path) -> None:
-    """Type a number into a template of the paper and its page, and record it as the template that ran."""
+def type_sentence(root: Path, text: str) -> None:
+    """Type a sentence into a template of the paper and into its page."""
     template, page = root / "paper/templates/introduction.tex.j2", root / REFERENCE / "paper/paper.tex"
-    text = page.read_text(encoding="utf-8")
+    printed = page.read_text(encoding="utf-8")
     lines = template.read_text(encoding="utf-8").splitlines()
-    plain = next(line for line in lines if line[:1].isalpha() and text.count(f"\n{line}\n") == 1)
+    plain = next(line for line in lines if line[:1].isalpha() and printed.count(f"\n{line}\n") == 1)
     for path in (template, page):
-        substitute(path, f"\n{plain}\n", f"\n{plain} It saves 99 percent.\n")
-    release(root)
+        substitute(path, f"\n{plain}\n", f"\n{plain} {text}\n")
 
 
 def release(root: Path) -> None:
-    """Make a copy of the project a release, in which nothing is stale.
+    """Make a copy of the project one in which nothing is stale, as in a release.
 
-    The lock then says that the shipped rows were made by this checkout's code and parameters, and every hash
-    agrees with it.
+    The version stays, because the pages print it. The lock then says that the shipped rows were made by this
+    checkout's code and parameters, host.json that they were made with its packages, and every hash agrees.
     """
-    rewrite(root / "CITATION.cff", lambda text: re.sub(r"(?m)^(version: .*?)\.dev$", r"\1", text))
     place = Place(root)
     stages = {
         name: replace(with_recorded_inputs(place, stage), outputs=place.lock[name].outputs)
@@ -180,9 +214,9 @@ def release(root: Path) -> None:
     }
     write_lock(root / LOCKS[0], stages, place.artifacts, root)
     shutil.copyfile(root / LOCKS[0], root / LOCKS[1])
+    with edited(root / REFERENCE / HOST) as host:
+        host["packages"] = pins(root)
     derive_entries(root)
-    with edited(root / REFERENCE / MANIFEST) as manifest:
-        manifest["sources"] = {name: file_sha256(root / name) for name in manifest["sources"]}
     reseal(root)
 
 
@@ -195,7 +229,7 @@ def derive_entries(root: Path) -> None:
 
 
 def reseal(root: Path) -> None:
-    """Rewrite every hash as a thorough forger would: manifest, lock, descriptions, sums, tracked copies."""
+    """Rewrite every hash as a thorough forger would: manifest, lock, descriptions, list, tracked copies."""
     place = Place(root)
     with edited(place.reference / MANIFEST) as manifest:
         for path, entry in manifest["artifacts"].items():
@@ -231,4 +265,4 @@ def rewrite_descriptions(root: Path, left: Sequence[str] = ()) -> None:
         for before, after in changed.items():
             crate = crate.replace(before, after)
         write_text(reference / CRATE, crate)
-    write_sums(reference)
+    write_list(root)

@@ -1,40 +1,87 @@
 """Tier T0: the shipped files are complete, and code, parameters, lock and files agree. Nothing runs."""
 
-import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import read_json, write_text
 from sustainable.core.hashing import file_sha256
 from sustainable.core.reading import contained, read_text
-from sustainable.verification.items import HERE, Item, compared, current, none_wrong, skipped
-from sustainable.verification.lock import differences, folder_md5, md5_of
-from sustainable.verification.place import MANIFEST, REFERENCE, Place
+from sustainable.verification.items import HERE, Item, compared, current, none_wrong, passed, skipped
+from sustainable.verification.listed import LIST, ListError, compare, list_of, read_list, root_hash, shown
+from sustainable.verification.lock import differences, files_in, folder_md5, made_by, md5_of, read_lock
+from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SETTINGS, Place
 
-EDITABLE = ("params.yaml", "dvc.yaml", "requirements.txt")
-"""Sources that a developer edits: a change makes the shipped rows stale, it does not damage them."""
-
-
-def compared_file(place: Place, path: str, name: str, expected: str | None, stage: str | None = None) -> Item:
-    """Compare the SHA-256 of a file that git restores with the expected one."""
-    found, advice = sha256_or_none(place.root / path), f"`git checkout -- {path}`"
-    return compared("T0", name, "shipped", expected, found, stage=stage, advice=advice)
+GUARDED = ("data/", "paper/published.yaml", SETTINGS)
+"""What no developer edits, documents apart: rows, raw data, published numbers, and what was declared before
+any measurement."""
+NAMED_FILES = 20
+"""How many differing files a line names."""
 
 
 def sha256_or_none(path: Path) -> str | None:
     return file_sha256(path) if path.is_file() else None
 
 
-def check_sums(place: Place) -> Iterator[Item]:
-    """Check every file of the reference against `SHA256SUMS`: none changed, missing or added."""
+def check_files(place: Place) -> Iterator[Item]:
+    """Check every file of the project against `SHA256SUMS`: none changed, missing or added.
+
+    A difference in what is `GUARDED` is a failure. Elsewhere it is `stale`: a developer may edit. Tracked
+    results of a run of the user's own are left to `check_tracked`.
+    """
+    left = tracked_files(place) if place.has_own_run else ()
+    wrong = {path: what for path, what in compare(place.root).items() if path not in left}
+    guarded = [path for path, what in wrong.items() if _is_guarded(path, "not listed" in what)]
+    for path in guarded:
+        advice = f"`git checkout -- {shown(path)}`; remove it if git does not know it"
+        stage = stage_of(place, path)
+        yield compared("T0", shown(path), "shipped", "as listed", wrong[path], stage=stage, advice=advice)
+    counted = Counter(_top(path) for path in read_list(place.root / LIST))
+    changes: dict[str, list[str]] = {folder: [] for folder in counted}
+    for path in wrong.keys() - {*guarded}:
+        changes[_top(path)].append(f"{shown(path)} {wrong[path]}")
+    for folder, count in counted.items():
+        yield _item_of_folder(folder, count, sorted(changes[folder]))
+
+
+def _top(path: str) -> str:
+    folder, inside, _ = path.partition("/")
+    return f"files in {folder}" if inside else "files at the top"
+
+
+def _is_guarded(path: str, added: bool) -> bool:
+    return path.startswith(f"{REFERENCE}/" if added else GUARDED) and not path.endswith(".md")
+
+
+def stage_of(place: Place, path: str) -> str | None:
+    """The stage that made a shipped file; None if none did, or if the manifest does not say."""
     try:
-        stages = {entry["shipped"]: entry["stage"] for entry in place.artifacts.values()}
+        stages = {entry["shipped"]: str(entry["stage"]) for entry in place.artifacts.values()}
     except (UserError, KeyError, TypeError):  # a damaged manifest is another check's finding
-        stages = {}
-    for name in sorted({*place.sums, *place.shipped_files}):
-        path = f"{REFERENCE}/{name}"
-        yield compared_file(place, path, path, place.sums.get(name), stages.get(path))
+        return None
+    return stages.get(path)
+
+
+def _item_of_folder(name: str, count: int, changes: Sequence[str]) -> Item:
+    """One item for the files of a folder that a developer may edit."""
+    if not changes:
+        return passed("T0", name, "shipped", f"{count} files as listed")
+    more = [f"{len(changes) - NAMED_FILES} more"] if len(changes) > NAMED_FILES else []
+    found = "; ".join([*changes[:NAMED_FILES], *more])
+    advice = f"restore it from git, or remove it; `make reference PAGES=1` writes {LIST} again"
+    return Item("T0", name, "stale", "shipped", "", f"{count} files as listed", found, None, advice)
+
+
+def write_list(root: Path) -> str:
+    """Write `SHA256SUMS` for the files of the project as they are now, and return its hash."""
+    try:
+        write_text(root / LIST, list_of(root))
+    except ListError as error:
+        raise UserError(str(error)) from None
+    return root_hash(root)
 
 
 def check_entries(place: Place) -> Iterator[Item]:
@@ -47,21 +94,6 @@ def check_entries(place: Place) -> Iterator[Item]:
         expected, advice = f"{entry['sha256']} {entry['md5']}", f"`git checkout -- {entry['shipped']}`"
         name = f"{MANIFEST}: {path}"
         yield compared("T0", name, "shipped", expected, found, stage=entry["stage"], advice=advice)
-
-
-def check_sources(place: Place) -> Iterator[Item]:
-    """Check the files that the reference run was made from besides code.
-
-    Those that a developer edits (`EDITABLE`) may be stale. What was declared before any measurement, the
-    published numbers and the raw data must not differ.
-    """
-    for name, expected in place.manifest["sources"].items():
-        contained(place.root, name)
-        found = sha256_or_none(place.root / name)
-        if name in EDITABLE and found is not None:
-            yield current(f"source {name}", [] if found == expected else [f"{name} has changed"])
-        else:
-            yield compared_file(place, name, f"source {name}", expected)
 
 
 def check_making(place: Place) -> Iterator[Item]:
@@ -96,10 +128,11 @@ def check_inputs(place: Place) -> Iterator[Item]:
 
 
 def _recorded(place: Place, path: str) -> str | None:
-    """The MD5 that the manifest gives an input; of sources, that of the file or folder."""
-    if any(Path(path) in (Path(name), *Path(name).parents) for name in place.manifest["sources"]):
-        return md5_of(place.root / path) if (place.root / path).exists() else None
-    return recorded_md5(place.artifacts, path)
+    """The MD5 that the manifest gives an input; of one that no stage makes, that of the file or folder."""
+    recorded = recorded_md5(place.artifacts, path)
+    if recorded is None and made_by(place.lock, path) is None and (place.root / path).exists():
+        return md5_of(place.root / path)
+    return recorded
 
 
 def recorded_md5(artifacts: Mapping[str, Mapping[str, object]], path: str) -> str | None:
@@ -118,16 +151,57 @@ def shipped_name(path: str) -> str:
 
 def check_tracked(place: Place) -> Iterator[Item]:
     """Check that dvc.lock, metrics and claims that git tracks elsewhere equal the reference's copies."""
-    tracked = {"dvc.lock": (file_sha256(place.reference / "dvc.lock"), None)}
+    own = own_outputs(place) if place.has_own_run else {}
+    for path, (expected, stage) in tracked_files(place).items():
+        file, name, found = place.root / path, f"{path} (tracked)", sha256_or_none(place.root / path)
+        if found not in (None, expected) and path in own and own[path] in ("", md5_of(file)):
+            yield skipped("T0", name, "it is from your own run: `make verify RUN=1` compares it")
+        else:
+            advice = f"`git checkout -- {path}`"
+            yield compared("T0", name, "shipped", expected, found, stage=stage, advice=advice)
+
+
+def tracked_files(place: Place) -> dict[str, tuple[str, str | None]]:
+    """SHA-256 and stage of what git tracks outside the reference, by path, as the reference has them."""
+    lock = file_sha256(place.reference / "dvc.lock")
+    tracked: dict[str, tuple[str, str | None]] = {"dvc.lock": (lock, None)}
     for path, entry in place.artifacts.items():
         if path.startswith(("data/metrics/", "paper/claims.json")):
             tracked[path] = (entry["sha256"], entry["stage"])
-    for path, (expected, stage) in tracked.items():
-        name = f"{path} (tracked)"
-        if place.has_own_run and sha256_or_none(place.root / path) != expected:
-            yield skipped("T0", name, "it is from your own run: `make verify RUN=1` compares it")
-        else:
-            yield compared_file(place, path, name, expected, stage)
+    return tracked
+
+
+def own_outputs(place: Place) -> dict[str, str]:
+    """The MD5 of what a run of the user's own has made, by path; empty for the lock itself.
+
+    A folder of rows alone is no run. dvc.lock must have the hashes of all rows here, and they must be others
+    than the shipped ones, from which the same results would follow.
+    """
+    stages = read_lock(place.root / "dvc.lock").values()
+    outputs = {path: md5 for stage in stages for path, md5 in stage.outputs.items()}
+    rows = [path for path in outputs if path.startswith("data/benchmark/")]
+    here = all((place.root / path).is_file() and md5_of(place.root / path) == outputs[path] for path in rows)
+    measured = any(outputs[path] != recorded_md5(place.artifacts, path) for path in rows)
+    return outputs | {"dvc.lock": ""} if here and measured else {}
+
+
+def check_json(place: Place) -> Iterator[Item]:
+    """Check that no object of a shipped JSON file has a key twice: programs differ in the value they take."""
+    files = {name: path for name, path in files_in(place.reference).items() if path.suffix == ".json"}
+    wrong = [f"{shown(name)}: {key} is repeated" for name, path in files.items() for key in _repeated(path)]
+    expected = f"{len(files)} files with every key once"
+    yield none_wrong("T0", "keys of JSON objects", "shipped", expected, wrong)
+
+
+def _repeated(path: Path) -> list[str]:
+    """The keys that stand twice in an object of a JSON file."""
+    repeated: list[str] = []
+
+    def note(pairs: list[tuple[str, object]]) -> None:
+        repeated.extend(shown(key) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+
+    json.loads(path.read_bytes(), object_pairs_hook=note)
+    return repeated
 
 
 def check_packages(place: Place) -> Iterator[Item]:
@@ -136,6 +210,10 @@ def check_packages(place: Place) -> Iterator[Item]:
     wrong = [f"{name} {found}" for name, version in pinned.items() if (found := _version(name)) != version]
     expected, advice = f"{len(pinned)} packages as pinned", "remove .venv and run `make setup`"
     yield none_wrong("T0", "installed packages", HERE, expected, wrong, advice=advice)
+    before = read_json(place.reference / HOST)["packages"]
+    names = [name for name in {**before, **pinned} if before.get(name) != pinned.get(name)]
+    changed = [f"{name} {before.get(name, 'none')} -> {pinned.get(name, 'none')}" for name in names]
+    yield current("packages of the run", changed)
 
 
 def pins(root: Path) -> dict[str, str]:
@@ -150,9 +228,3 @@ def _version(package: str) -> str:
         return metadata.version(package).split("+")[0]
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def root_sha256(sums: Mapping[str, str]) -> str:
-    """One hash for a whole list of hashes."""
-    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    return hashlib.sha256(text.encode()).hexdigest()

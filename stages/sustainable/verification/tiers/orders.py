@@ -17,10 +17,9 @@ import pandas as pd
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_rows
 from sustainable.statistics import Estimate
-from sustainable.verification.items import HERE, Item, Origin, compared, passed
+from sustainable.verification.items import Item, Origin, compared, passed
 from sustainable.verification.lock import read_yaml
-from sustainable.verification.manifest import SETTINGS
-from sustainable.verification.place import HOSTS, Place
+from sustainable.verification.place import HOSTS, SETTINGS, Place
 from sustainable.verification.tiers import statistical
 from sustainable.verification.tiers.integrity import shipped_name
 from sustainable.verification.tiers.statistical import MEASURED, Margin, MeasuredTable, mean_interval
@@ -52,12 +51,6 @@ def declared_orders(root: Path) -> list[Order]:
         if order.table not in tables or order.costs not in get_args(Side):
             raise UserError(f"{SETTINGS}: orders: {order.table}, {order.costs}: unknown; restore it from git")
     return orders
-
-
-def check_run(place: Place, margin: Margin) -> Iterator[Item]:
-    """Check the declared orders on the rows of this host's run."""
-    for measured in MEASURED:
-        yield from check_table(place, measured, place.root / measured.path, margin, HERE)
 
 
 def check_shipped(place: Place) -> Iterator[Item]:

@@ -14,7 +14,8 @@ from sustainable.reporting.pages import Report, report_on
 from sustainable.verification.export.witness import check_crate, check_repro
 from sustainable.verification.items import RESTORE, Item, Tier, skipped
 from sustainable.verification.manifest import check_host, check_manifest
-from sustainable.verification.place import HOSTS, MANIFEST, REFERENCE, Place
+from sustainable.verification.listed import LIST
+from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, Place
 from sustainable.verification.sent_rows import check_hosts
 from sustainable.verification.tiers import exact, integrity, orders, verdicts
 
@@ -95,7 +96,8 @@ def safely(tier: Tier, name: str, check: Callable[[], Iterable[Item]]) -> list[I
     return items
 
 
-SHIPPED = (f"{REFERENCE}/*",)
+SHIPPED = (f"{REFERENCE}/*", LIST)
+EFFORT = f"{REFERENCE}/effort.json"
 MANIFEST_FILE = f"{REFERENCE}/{MANIFEST}"
 ROWS = (*(f"{REFERENCE}/{folder}/*" for folder in ROW_FOLDERS), f"{HOSTS}/*")
 REPORTED = (
@@ -103,14 +105,14 @@ REPORTED = (
     f"{REFERENCE}/claims.json", *ROWS,
 )  # fmt: skip
 MECHANISMS = (
-    Mechanism("T0", "sums", integrity.check_sums, SHIPPED),
+    Mechanism("T0", "files", integrity.check_files),
     Mechanism("T0", "manifest entries against files", integrity.check_entries, SHIPPED),
     Mechanism("T0", "manifest entries against lock", check_manifest),
-    Mechanism("T0", "sources", integrity.check_sources),
     Mechanism("T0", "making of stages", integrity.check_making),
     Mechanism("T0", "inputs of stages", integrity.check_inputs),
     Mechanism("T0", "tracked copies", integrity.check_tracked),
-    Mechanism("T0", "installed packages", integrity.check_packages, ("requirements.txt",)),
+    Mechanism("T0", "packages", integrity.check_packages, ("requirements.txt", f"{REFERENCE}/{HOST}")),
+    Mechanism("T0", "JSON keys", integrity.check_json, SHIPPED),
     Mechanism("T0", "RO-Crate", check_crate, SHIPPED),
     Mechanism("T0", "hosts of the shipped rows", check_host, SHIPPED),
     Mechanism("T0", "other hosts", check_hosts, (f"{HOSTS}/*",)),
@@ -126,4 +128,5 @@ MECHANISMS = (
     Mechanism("T4", "manifest verdicts", verdicts.check_manifest_verdicts, (*REPORTED, MANIFEST_FILE), True),
     Mechanism("T4", "metrics", verdicts.check_metrics, REPORTED, True),
     Mechanism("T4", "tracing", verdicts.check_tracing, REPORTED, True),
+    Mechanism("T4", "documents", verdicts.check_documents, (*REPORTED, "README.md", EFFORT), True),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import EXACT_COUNT, Claim
+from sustainable.reporting.documents import BLOCKS, rendered_block, rendered_blocks
 from sustainable.reporting.headline import headline_metrics
 from sustainable.reporting.pages import Report, latex_pages, metrics_of
 from sustainable.statistics import CONFIRMED, REFUTED
@@ -30,6 +31,22 @@ def check_claims(report: Report, place: Place, origin: Origin = "shipped") -> It
         else:
             sides = _difference(expected, found), _difference(found, expected)
             yield Item("T4", name, "FAIL", origin, "", *sides, "report", advice)
+
+    if origin == "shipped":
+        text = json.dumps([asdict(claim) for claim in report.found.judged], indent=2, sort_keys=True) + "\n"
+        same, wanted = written.read_text(encoding="utf-8") == text, "what the report writes"
+        shown = wanted if same else "another order, other keys or spaces"
+        yield compared("T4", "bytes of claims.json", HERE, wanted, shown, stage="report", advice=advice)
+
+
+def check_documents(report: Report, place: Place) -> Iterator[Item]:
+    """Check the blocks of README.md and other documents that are rendered from the shipped run."""
+    claims = [asdict(claim) for claim in report.found.judged]
+    for name, block in rendered_blocks(claims, read_json(place.reference / "effort.json")).items():
+        text = (place.root / BLOCKS[name]).read_text(encoding="utf-8")
+        expected = "what the report writes"
+        found = expected if rendered_block(name, text) == block else "another text"
+        yield compared("T4", f"{BLOCKS[name]}: {name} follows from the rows", HERE, expected, found)
 
 
 def _difference(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str:
