@@ -58,7 +58,7 @@ tamper: .venv/ready ## forge a copy in about 950 ways and check that verify noti
 fuzz: .venv/ready ## give every reader 10,000 damaged files: each is read, or refused in one line (COUNT=100: fewer; about an hour)
 	@python -m sustainable.tools.fuzz $(if $(COUNT),--count $(COUNT))
 
-reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; LIST=1: only write SHA256SUMS; RULES="...": claims with a new rule; STAGES="...": only these)
+reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; LIST=1: only write data/SHA256SUMS; RULES="...": claims with a new rule; STAGES="...": only these)
 	@python -m sustainable.tools.reference $(if $(PAGES),--pages $(if $(RULES),--rules $(RULES))) $(if $(STAGES),--stages $(STAGES)) \
 		$(if $(LIST),--list)
 

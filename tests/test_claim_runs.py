@@ -160,7 +160,7 @@ def test_a_claim_may_be_named_in_lower_case():
 def test_a_missing_shipped_file_is_restored_from_git_and_not_computed_again(tmp_path):
     rows = tmp_path / "data/reference/benchmark/weather.csv"
     write_text(rows, "a row")
-    write_text(tmp_path / "SHA256SUMS", f"{file_sha256(rows)}  data/reference/benchmark/weather.csv\n")
+    write_text(tmp_path / "data/SHA256SUMS", f"{file_sha256(rows)}  data/reference/benchmark/weather.csv\n")
     Shipped(tmp_path).check()
     assert Shipped(tmp_path).changed() == []
     rows.write_text("another row")

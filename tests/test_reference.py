@@ -18,7 +18,7 @@ REFERENCE = STAGES.parent / "data/reference"
 
 
 def test_the_shipped_rows_have_their_hashes(project):
-    listed = dict(line.split("  ")[::-1] for line in (project / "SHA256SUMS").read_text().splitlines())
+    listed = dict(line.split("  ")[::-1] for line in (project / "data/SHA256SUMS").read_text().splitlines())
     there = {str(path.relative_to(project)) for path in REFERENCE.rglob("*") if path.is_file()}
     assert {name for name in listed if name.startswith("data/reference/")} == there
     for name in there - {"data/reference/README.md"}:  # a developer may edit it

@@ -215,7 +215,7 @@ def _verified() -> list[Reader]:
     return [
         Reader("dvc.lock", reference / "dvc.lock", read_lock),
         Reader("manifest.json", reference / "manifest.json", of_place(lambda place: place.manifest)),
-        Reader("SHA256SUMS", reference / "SHA256SUMS", of_place(lambda place: place.sums)),
+        Reader("SHA256SUMS", reference.parent / "SHA256SUMS", of_place(lambda place: place.sums)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Every file of the project against `SHA256SUMS`, the list of their hashes.
+"""Every file of the project against `data/SHA256SUMS`, the list of their hashes.
 
 This file is also the script behind `make verify`:
 
@@ -23,7 +23,7 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-LIST = "SHA256SUMS"
+LIST = "data/SHA256SUMS"
 """Lists every file but itself, as `sha256sum` prints them, sorted by path: equal files, equal list."""
 GIT = ".git"
 IGNORING = (".gitignore", ".dvc/.gitignore")
@@ -63,7 +63,7 @@ def read_list(path: Path) -> dict[str, str]:
 
 
 def root_hash(root: Path) -> str:
-    """The SHA-256 of the list, which stands for the whole project: `sha256sum SHA256SUMS`."""
+    """The SHA-256 of the list, which stands for the whole project: `sha256sum data/SHA256SUMS`."""
     return hashlib.sha256((root / LIST).read_bytes()).hexdigest()
 
 
