@@ -98,10 +98,13 @@ def rendered(project, shared_reports, tmp_path_factory):
     folder, drawn = tmp_path_factory.mktemp("tables"), {}
 
     def keep(figures, folder, stamp):
+        resolutions = {name: figure.dpi for name, figure in figures.items()}
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(style.plt, "close", lambda figure: None)
             names = save_figures(figures, folder, stamp)
-        for figure in figures.values():
+        for name, figure in figures.items():
+            figure.set_dpi(resolutions[name])  # a picture has another one
+            figure.set_layout_engine("constrained")
             figure.draw_without_rendering()  # places legends and ticks
         drawn.update(figures)
         return names
