@@ -66,7 +66,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove temporary files of `path` whose processes were killed: nobody holds their locks any more."""
-    for other in path.parent.glob(f".{escape(path.name)}.*"):
+    for other in filter(Path.is_file, path.parent.glob(f".{escape(path.name)}.*")):
         with suppress(OSError), other.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             other.unlink()
