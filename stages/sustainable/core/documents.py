@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-STRICT = ConfigDict(strict=True)
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Evaluations = Annotated[int, Field(ge=1, le=100_000)]
 """A budget: curves of this length are computed."""
@@ -27,7 +26,6 @@ SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 class Deployed(TypedDict):
     """A deployment of choices.json."""
 
-    __pydantic_config__ = STRICT
     width_0: Width
     width_1: Width
     precision: Name
@@ -45,7 +43,6 @@ class ChosenDeployment(Deployed):
 
 
 class SearchSpace(TypedDict):
-    __pydantic_config__ = STRICT
     best_reward: Number
     worst_reward: Number
     median_reward: Number
@@ -57,7 +54,6 @@ class SearchSpace(TypedDict):
 class Choices(TypedDict):
     """choices.json: the searched space, and what every searcher chose."""
 
-    __pydantic_config__ = STRICT
     task: Name
     tuned_on: Name
     budgets: Annotated[
@@ -73,7 +69,6 @@ class Choices(TypedDict):
 
 
 class ChosenAction(TypedDict):
-    __pydantic_config__ = STRICT
     action: Action
     name: Name
     pruning: Share
@@ -89,7 +84,6 @@ class SeenAction(ChosenAction):
 class BestAction(TypedDict):
     """best_action.json: what the published search reports."""
 
-    __pydantic_config__ = STRICT
     actions: Annotated[int, Field(ge=1, le=16)]
     actions_sharing_best_reward: Annotated[list[Action], Field(min_length=1, max_length=16)]
     best_reward: Number
@@ -102,7 +96,6 @@ class BestAction(TypedDict):
 class Host(TypedDict):
     """The computer that measured."""
 
-    __pydantic_config__ = STRICT
     cpu: Annotated[str, Field(max_length=200)]
     isa: Annotated[str, Field(max_length=200)]
     cores_logical: Annotated[int, Field(ge=1, le=100_000)]
@@ -121,14 +114,12 @@ class Host(TypedDict):
 
 
 class Percentiles(TypedDict):
-    __pydantic_config__ = STRICT
     p50: Amount
     p95: Amount
     p99: Amount
 
 
 class Ceilings(TypedDict):
-    __pydantic_config__ = STRICT
     bytes_per_s: Annotated[float, Field(gt=0, le=1e18)]
     flops_per_s: Annotated[float, Field(gt=0, le=1e18)]
 
@@ -136,7 +127,6 @@ class Ceilings(TypedDict):
 class Frozen(TypedDict):
     """What a benchmark fixed before its blocks, by configuration and batch size."""
 
-    __pydantic_config__ = STRICT
     latency: NotRequired[dict[Name, dict[Name, Percentiles]]]
     loops: NotRequired[dict[Name, dict[Name, Annotated[int, Field(ge=1, le=10**12)]]]]
     meter_overhead_p95: NotRequired[Number | None]
@@ -146,7 +136,6 @@ class Frozen(TypedDict):
 class Conditions(TypedDict):
     """<benchmark>.conditions.json of study A."""
 
-    __pydantic_config__ = STRICT
     host: Host
     frozen: Frozen
 
@@ -154,7 +143,6 @@ class Conditions(TypedDict):
 class AuditedFrozen(TypedDict):
     """`Frozen` of an audited task, whose ceilings were measured."""
 
-    __pydantic_config__ = STRICT
     latency: dict[Name, dict[Name, Percentiles]]
     loops: dict[Name, dict[Name, Annotated[int, Field(ge=1, le=10**12)]]]
     roofline: Ceilings
@@ -163,7 +151,6 @@ class AuditedFrozen(TypedDict):
 class AuditedConditions(TypedDict):
     """<task>.conditions.json."""
 
-    __pydantic_config__ = STRICT
     host: Host
     frozen: AuditedFrozen
 
@@ -171,7 +158,6 @@ class AuditedConditions(TypedDict):
 class PolicyConditions(TypedDict):
     """policies.conditions.json: `frozen` by cell."""
 
-    __pydantic_config__ = STRICT
     host: Host
     frozen: dict[Name, dict[Name, Any]]
 
@@ -179,7 +165,6 @@ class PolicyConditions(TypedDict):
 class CandidateConditions(TypedDict):
     """candidates.conditions.json: the host that timed, and what it could not run, with the reason."""
 
-    __pydantic_config__ = STRICT
     host: Host
     refused: dict[Name, Text]
 
@@ -187,7 +172,6 @@ class CandidateConditions(TypedDict):
 class Cost(TypedDict):
     """A cost file: what a stage took."""
 
-    __pydantic_config__ = STRICT
     wall_time_s: Amount
     cpu_time_s: Amount
     cpu_j: Number | None
@@ -212,7 +196,6 @@ class SearcherCost(Cost):
 
 
 class Scores(TypedDict):
-    __pydantic_config__ = STRICT
     accuracy: Share
     balanced_accuracy: Share
     brier: Annotated[float, Field(ge=0, le=2)]
@@ -223,7 +206,6 @@ class Scores(TypedDict):
 
 
 class Parts(TypedDict):
-    __pydantic_config__ = STRICT
     test: Scores
     validation: Scores
 
@@ -241,7 +223,6 @@ Seeds = Annotated[dict[Annotated[str, Field(pattern=r"^\d{1,15}$")], SeedScores]
 class Confirmed(TypedDict):
     """confirmed.json: scores of the fresh training seeds."""
 
-    __pydantic_config__ = STRICT
     mean_over_seeds: Parts
     seeds: Seeds
 
@@ -253,7 +234,6 @@ class Baseline(Confirmed):
 
 
 class Part(TypedDict):
-    __pydantic_config__ = STRICT
     windows: Annotated[int, Field(ge=1, le=10**12)]
     wet_share: NotRequired[Share]
     of_class: NotRequired[list[Count]]
@@ -262,7 +242,6 @@ class Part(TypedDict):
 class Preprocessed(TypedDict):
     """preprocess.json: rows and windows of each part."""
 
-    __pydantic_config__ = STRICT
     rows: Annotated[int, Field(ge=1, le=10**12)]
     shared_rows: dict[Name, Count]
     train: Part
@@ -270,8 +249,17 @@ class Preprocessed(TypedDict):
     test: Part
 
 
+class Progress(TypedDict):
+    """How far a training of a forecaster is, in its checkpoint."""
+
+    epoch: Count
+    best_epoch: Count
+    best_loss: Amount
+    history: list[dict[Name, Number]]
+    sittings: list[dict[Name, Any]]
+
+
 class Trained(TypedDict):
-    __pydantic_config__ = STRICT
     seed: Count
     learned: bool | None
     mean_return: Number
@@ -282,7 +270,6 @@ class Trained(TypedDict):
 class PolicyCell(TypedDict):
     """An entry of policies/table.json: the policies of one environment and algorithm."""
 
-    __pydantic_config__ = STRICT
     environment: Name
     algorithm: Name
     seeds: Annotated[list[Count], Field(min_length=1)]
@@ -297,7 +284,6 @@ class PolicyCell(TypedDict):
 class Tuned(TypedDict):
     """tuned.json: settings by searcher."""
 
-    __pydantic_config__ = STRICT
     task: Name
     settings: dict[Name, dict[Name, Any]]
 
@@ -305,7 +291,6 @@ class Tuned(TypedDict):
 class ShippedClaim(TypedDict):
     """An entry of claims.json."""
 
-    __pydantic_config__ = STRICT
     id: Annotated[str, Field(pattern=r"^[A-Z]\d{1,3}$")]
     statement: Text
     rule: Text
@@ -319,7 +304,6 @@ class ShippedClaim(TypedDict):
 class HostRows(TypedDict):
     """host.json of a folder of `data/hosts`."""
 
-    __pydantic_config__ = STRICT
     kind: Name
     noted_by_hand: dict[Name, Any]
     measured_by: dict[Name, Any]
@@ -331,7 +315,6 @@ Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
 
 class PublishedConfiguration(TypedDict):
-    __pydantic_config__ = STRICT
     label: Name
     accuracy: Pair
     energy: Pair
@@ -342,7 +325,6 @@ class PublishedConfiguration(TypedDict):
 class PublishedNumbers(TypedDict):
     """The section study_a of published.yaml, without the texts of claims."""
 
-    __pydantic_config__ = STRICT
     test_accuracy: Share
     test_windows: Annotated[int, Field(ge=1, le=10**9)]
     best_action: Action
@@ -356,7 +338,6 @@ class PublishedNumbers(TypedDict):
 class StageEffort(TypedDict):
     """An entry of effort.json."""
 
-    __pydantic_config__ = STRICT
     stage: Name
     wall_s: Amount
     memory_mib: Amount
@@ -389,7 +370,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def problem_in(value: Any, kind: Any) -> str | None:
     """Return where and how parsed JSON differs from `kind`, or None."""
     try:
-        _adapter(kind).validate_python(value)
+        _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where, what = ".".join(map(str, first["loc"])) or "the file", first["msg"]

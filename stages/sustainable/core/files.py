@@ -143,11 +143,11 @@ def read_rows(path: Path, table: Table | Sequence[str]) -> pd.DataFrame:
             rows = pd.read_csv(io.BytesIO(content), index_col=False)
     except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise damaged(path, f"not a CSV table ({one_line(error)[:200]})") from None
-    if rows.empty:
-        raise damaged(path, "it has no rows")
     declared = table if isinstance(table, Table) else Table(table, empty=table)
     if fault := declared.fault(rows, column_of):
         raise damaged(path, fault)
+    if rows.empty:
+        raise damaged(path, "it has no rows")
     return rows
 
 

@@ -213,7 +213,7 @@ def _check_events(text: str, loader: Any) -> None:
             anchors |= {closed.anchor: closed} if closed.anchor else {}
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in anchors:
-                raise ValueError(f"line {event.start_mark.line + 1}: an alias of itself or of nothing")
+                raise ValueError(f"an alias of itself or of nothing: {str(event.anchor)[:60]!r}")
             levels[-1].hold(anchors[event.anchor])
         elif isinstance(event, yaml.ScalarEvent):
             levels[-1].hold(Level(1))

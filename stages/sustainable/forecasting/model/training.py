@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt, TypeAdapter
+from pydantic import Field, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from sustainable.core.documents import same_form
+from sustainable.core.documents import Progress, problem_in, same_form
 from sustainable.core.errors import UserError
 from sustainable.core.parameters import STRICT
 from sustainable.core.progress import progress
@@ -221,7 +221,9 @@ class Trainer:
                 raise ValueError("the optimizer's moments do not fit the weights")
         self.optimizer.load_state_dict({"state": state, "param_groups": description["groups"]})
         self.scheduler.load_state_dict(description["scheduler"])
-        self.progress = TypeAdapter(TrainingProgress).validate_python(description["progress"], strict=True)
+        if problem := problem_in(description["progress"], Progress):
+            raise ValueError(problem)
+        self.progress = TrainingProgress(**description["progress"])
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
