@@ -315,7 +315,6 @@ Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
 
 
 class PublishedConfiguration(TypedDict):
-    label: Name
     accuracy: Pair
     energy: Pair
     co2: Pair
