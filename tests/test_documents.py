@@ -20,6 +20,7 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "paper/EXPERIMENTS.md",
     "stages/README.md",
+    "data/COLUMNS.md",
     "data/README.md",
     "data/raw/README.md",
     "data/reference/README.md",

@@ -21,7 +21,7 @@ def write_host(folder, run, host=ZEN3, kind="amd-zen3", noted=None):
     folder.mkdir()
     run.rows.to_csv(folder / "policies.csv", index=False)
     run.workload.to_csv(folder / "workload.csv", index=False)
-    (folder / "policies.conditions.json").write_text(json.dumps({"host": host}))
+    (folder / "policies.conditions.json").write_text(json.dumps({"host": host, "frozen": {}}))
     described = {"kind": kind, "noted_by_hand": noted or {}, "measured_by": {}, "rows": {}}
     (folder / "host.json").write_text(json.dumps(described))
 

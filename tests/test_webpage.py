@@ -99,7 +99,7 @@ def test_claims_are_grouped_by_letter_and_show_only_what_there_is():
 
 def test_what_a_claim_points_to_exists(project, shipped_report):
     tables = {table for printed, _ in PRINTED.values() for table in printed}
-    assert tables <= set(shipped_report.tables)
+    assert tables <= set(shipped_report.values["tables"])
     artifacts = read_json(project / "data/reference/manifest.json")["artifacts"]
     figures = {figure for _, printed in PRINTED.values() for figure in printed}
     assert {f"paper/figures/{figure}.png" for figure in figures} <= set(artifacts)
@@ -170,7 +170,7 @@ def test_equal_values_give_equal_pages(page):
 def test_the_page_shows_every_claim_table_and_picture(page, shipped_report):
     for claim in shipped_report.found.judged:
         assert f'id="claim-{claim.id}"' in page.text
-    for name, table in shipped_report.tables.items():
+    for name, table in shipped_report.values["tables"].items():
         assert (f'id="table-{name.replace(" ", "-")}"' in page.text) == (table.page != "latex")
     assert page.text.count("data:image/png;base64,") == 5
     assert 'alt=""' not in page.text

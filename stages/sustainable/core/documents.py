@@ -94,17 +94,17 @@ class BestAction(TypedDict):
 
 
 class Host(TypedDict):
-    """The computer that measured."""
+    """The computer that measured. Older rows describe less of it."""
 
     cpu: Annotated[str, Field(max_length=200)]
-    isa: Annotated[str, Field(max_length=200)]
-    cores_logical: Annotated[int, Field(ge=1, le=100_000)]
+    isa: NotRequired[Annotated[str, Field(max_length=200)]]
+    cores_logical: NotRequired[Annotated[int, Field(ge=1, le=100_000)]]
     cores_physical: NotRequired[Annotated[int, Field(ge=1, le=100_000)] | None]
-    memory_gib: Amount
+    memory_gib: NotRequired[Amount]
     load_at_start: NotRequired[Amount]
-    python: Annotated[str, Field(max_length=200)]
-    system: Annotated[str, Field(max_length=200)]
-    versions: dict[Name, Annotated[str, Field(max_length=200)] | None]
+    python: NotRequired[Annotated[str, Field(max_length=200)]]
+    system: NotRequired[Annotated[str, Field(max_length=200)]]
+    versions: NotRequired[dict[Name, Annotated[str, Field(max_length=200)] | None]]
     family: NotRequired[Count | None]
     model: NotRequired[Count | None]
     stepping: NotRequired[Count | None]

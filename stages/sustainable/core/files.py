@@ -111,10 +111,10 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Raises `UserError`, and writes nothing, for a value that its column (see `core.columns`) does not allow.
     """
-    if fault := Table(()).fault(pd.DataFrame(list(rows)), column_of):
+    content = pd.DataFrame(list(rows), dtype=object).to_csv(index=False, lineterminator="\n")
+    if rows and (fault := Table(()).fault(pd.read_csv(io.StringIO(content), index_col=False), column_of)):
         raise UserError(f"{path}: not written: {fault}; this is a fault of what made the rows")
-    with replacing(path) as temporary:
-        pd.DataFrame(list(rows), dtype=object).to_csv(temporary, index=False, lineterminator="\n")
+    write_text(path, content)
 
 
 def read_json(path: Path, kind: Any = None) -> Any:

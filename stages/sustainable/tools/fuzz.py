@@ -44,7 +44,7 @@ from sustainable.reporting.published import read_citation
 from sustainable.verification.claim.forecast import shipped_efforts
 from sustainable.verification.fuzzing import Reader, Tried, try_reader
 from sustainable.verification.lock import read_lock
-from sustainable.verification.place import REFERENCE, ROOT, Place, read_claims
+from sustainable.verification.place import REFERENCE, ROOT, Place, read_claims, read_sums
 
 COUNT = 10_000
 
@@ -215,7 +215,7 @@ def _verified() -> list[Reader]:
     return [
         Reader("dvc.lock", reference / "dvc.lock", read_lock),
         Reader("manifest.json", reference / "manifest.json", of_place(lambda place: place.manifest)),
-        Reader("SHA256SUMS", reference.parent / "SHA256SUMS", of_place(lambda place: place.sums)),
+        Reader("SHA256SUMS", reference.parent / "SHA256SUMS", read_sums),
     ]
 
 

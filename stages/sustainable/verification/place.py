@@ -75,10 +75,7 @@ class Place:
     @cached_property
     def sums(self) -> dict[str, str]:
         """The SHA-256 of the reference's files by path in it, from `SHA256SUMS`, without `EXPLAINED`."""
-        try:
-            listed = read_list(self.root / LIST)
-        except ListError as error:
-            raise UserError(str(error)) from None
+        listed = read_sums(self.root / LIST)
         folder = f"{REFERENCE}/"
         inside = {path.removeprefix(folder): one for path, one in listed.items() if path.startswith(folder)}
         return {name: digest for name, digest in inside.items() if name != EXPLAINED}
@@ -87,6 +84,14 @@ class Place:
     def shipped_files(self) -> list[str]:
         """The files of the reference by path in it, without `EXPLAINED`."""
         return sorted(files_in(self.reference).keys() - {EXPLAINED})
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """SHA-256 by path, as listed; raises `UserError` if the list is missing or damaged."""
+    try:
+        return read_list(path)
+    except ListError as error:
+        raise UserError(str(error)) from None
 
 
 def read_claims(path: Path) -> dict[str, dict[str, Any]]:

@@ -36,7 +36,7 @@ ENVIRONMENTS: dict[str, dict[str, str | None]] = {
     "HOME unset": {"HOME": None},
     "LANG=C": {"LANG": "C", "LC_ALL": "C"},
     "LANG=C without Python's UTF-8 mode": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    "proxy variables set": dict.fromkeys(PROXIES, "http://127.0.0.1:9"),
+    "proxy variables set": dict.fromkeys(PROXIES, "127.0.0.1:9"),
 }
 """Variables of the environment; None: unset. Nothing listens at the proxy's port."""
 
