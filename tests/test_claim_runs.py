@@ -360,7 +360,7 @@ def test_a_claim_runs_is_compared_and_is_not_run_twice(stand_in, monkeypatch, ca
         *_, decided, advice = printed.splitlines()
         assert decided == f"C3 reproduced: {verdict} here and in the shipped run"
         assert advice.startswith(f"open {folder}/paper/report.html")
-        assert len(printed.partition("\nC3: ")[2].splitlines()) <= 12
+        assert len(printed.rpartition("\nC3: ")[2].splitlines()) <= 12
     result = json.loads((folder / script.RESULT).read_text())
     assert result["here"] == result["shipped"]
     assert result["forecast"]["minutes"] > 1

@@ -156,7 +156,7 @@ except KeyboardInterrupt:
 
 def campaign(tmp_path, monkeypatch, how):
     """Interrupt the stage twice, late enough for it to have rows."""
-    monkeypatch.setattr("sustainable.verification.faults.interruptions.FIRST_S", 0.15)
+    monkeypatch.setattr("sustainable.verification.faults.interruptions.FIRST_S", 0.3)
     monkeypatch.setattr("sustainable.verification.faults.interruptions.START_S", 0.0)
     for name in ("undisturbed", "disturbed"):
         folder = tmp_path / name

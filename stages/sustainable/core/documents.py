@@ -19,7 +19,9 @@ Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 Text = Annotated[str, Field(max_length=5000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Width = Annotated[int, Field(ge=1, le=10**6)]
-Action = Annotated[int, Field(ge=0, le=15)]
+PUBLISHED_ACTIONS = 16
+"""Of the published search, from 0."""
+Action = Annotated[int, Field(ge=0, lt=PUBLISHED_ACTIONS)]
 SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import pandas as pd
 
 from sustainable.core.documents import METRICS, AuditedConditions, BestAction, CandidateConditions, Choices
-from sustainable.core.documents import Conditions, Cost
+from sustainable.core.documents import PUBLISHED_ACTIONS, Conditions, Cost
 from sustainable.core.files import read_json, read_rows
 from sustainable.core.reading import damaged
 from sustainable.core.schema import Column, Table
-from sustainable.forecasting.compression.actions import ACTION_COUNT
 from sustainable.reporting.forecasting.conditions import STEPS
 from sustainable.reporting.forecasting.searching import OURS, RANKED
 from sustainable.reporting.forecasting.results import COUNTS, ROW_COLUMNS
@@ -156,7 +155,7 @@ def _metrics(folder: Path, names: Iterable[str]) -> dict[str, Any]:
 def read_actions(path: Path) -> pd.DataFrame:
     """Read the evaluated actions; raises `UserError` unless each is there once."""
     actions = read_rows(path, ACTIONS)
-    if missing := sorted(set(range(ACTION_COUNT)) - set(actions["action"])):
+    if missing := sorted(set(range(PUBLISHED_ACTIONS)) - set(actions["action"])):
         raise damaged(path, f"action {missing[0]} has no row")
     return actions
 

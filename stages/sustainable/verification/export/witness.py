@@ -130,7 +130,8 @@ def _words(claims: Sequence[Mapping[str, Any]], index: int) -> Iterator[Entry]:
     (with the head of the next claim, or the end, which tells whose it is), and its verdict in the metrics."""
     claim = claims[index]
     said = {key: value for key, value in claim.items() if key not in ("values", "verdict")}
-    following = [{key: one[key] for key in ("evidence", "id")} for one in claims[index + 1 : index + 2]]
+    head = ("evidence", "hosts", "id")
+    following = [{key: one[key] for key in head if key in one} for one in claims[index + 1 : index + 2]]
     after = f", {{ {_as_written(following[0])}" if following else " ]"
     for artifact, text in (
         (CLAIMS, f'{_as_written(said)}, "values":'),
@@ -141,8 +142,8 @@ def _words(claims: Sequence[Mapping[str, Any]], index: int) -> Iterator[Entry]:
 
 
 def _as_written(value: Mapping[str, Any]) -> str:
-    """As `core.files.write_json` writes it, but for line breaks, which claims-cli ignores."""
-    return json.dumps(value, sort_keys=True)[1:-1]
+    """As `core.files.write_json` writes it, with one space for any white space, as claims-cli reads it."""
+    return " ".join(json.dumps(value, indent=2, sort_keys=True)[1:-1].split())
 
 
 def _main_numbers(index: int, claim: Mapping[str, Any]) -> Iterator[Entry]:
