@@ -168,8 +168,6 @@ def read_searches(folder: Path, costs: Mapping[str, Any]) -> tuple[pd.DataFrame,
     budget = max(choices["budgets"].values())
     if choices["main_budget"] not in choices["budgets"].values():
         raise damaged(folder / "choices.json", "main_budget is none of the budgets")
-    if len(set(choices["budgets"].values())) < len(choices["budgets"]):
-        raise damaged(folder / "choices.json", "two budgets are equal")
     searched = set(improvements["searcher"])
     for name in sorted(searched - (choices["groups"].keys() & costs.keys())):
         raise damaged(path, f"searcher {name!r} is not in choices.json (groups) and searchers_cost.json")
