@@ -23,7 +23,9 @@ TEST_COLUMNS = (
     *(f"{name}_{kind}" for name in COMPONENTS for kind in ("idle_w", "gross_j", "net_j", "peak_w")),
 )  # fmt: skip
 POWER_COLUMNS = ("arm", "test", "idle_w", "time_s", "total")
-TESTS = Table(TEST_COLUMNS, key=("arm", "seed", "test"))
+METERED = tuple(name for name in TEST_COLUMNS if name.endswith(("_w", "_j")))
+"""Columns that are empty where the meter gave no sample: a smoke run's tests are short."""
+TESTS = Table(TEST_COLUMNS, empty=METERED, key=("arm", "seed", "test"))
 POWER = Table(POWER_COLUMNS)
 
 
