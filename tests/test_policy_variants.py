@@ -474,7 +474,7 @@ def test_ranges_of_another_shape_are_refused(actor, prepared):
 
 def test_training_that_changes_nothing_is_detected(actor, states, prepared, monkeypatch):
     untrained = Prepared(
-        prepared.actor_sha256, prepared.ranges, actor.state_dict(), prepared.ranges, (0.0, 0.0)
+        prepared.actor_sha256, prepared.ranges, actor.state_dict(), prepared.ranges, (1.0, 1.0)
     )
     with pytest.raises(CompressionError, match="nothing was trained"):
         compress(actor, Variant("qat"), untrained)
@@ -483,6 +483,19 @@ def test_training_that_changes_nothing_is_detected(actor, states, prepared, monk
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
     with pytest.raises(CompressionError, match="QAT did not train the actor"):
         prepare_int8(actor, states, 0, QAT)
+
+
+def test_a_saturated_actor_has_nothing_to_learn():
+    actor = actor_of((8,), **BOUNDS, squashed=True)
+    with torch.no_grad():
+        actor.layers[-1].weight.zero_()
+        actor.layers[-1].bias.fill_(50.0)  # tanh(50) is 1 in float32, and its gradient 0
+    states = states_of(actor, 200)
+    saturated = prepare_int8(actor, states, 0, QATParameters(5, 32, 1e-3))
+    assert saturated.losses == (0.0, 0.0)
+    assert all(torch.equal(saturated.trained[name], value) for name, value in actor.state_dict().items())
+    acts = compress(actor, Variant("qat"), saturated)
+    assert torch.equal(torch.tanh(acts(torch.from_numpy(states))), torch.ones(200, 3))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
