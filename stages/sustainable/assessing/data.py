@@ -78,8 +78,8 @@ class OwnTable:
             return "gaps: refuse; the table has none"
         every = self.days - self.window_days
         return (
-            f"gaps: skip; missing days: {self.missing_days} of {self.days}; windows left out because they touch "
-            f"one: {self.skipped} of {every}"
+            f"gaps: skip; missing days: {self.missing_days} of {self.days}; windows left out because they "
+            f"touch one: {self.skipped} of {every}"
         )
 
     def lines(self) -> list[str]:
@@ -233,7 +233,7 @@ def _answer_table(choices: Choices, parameters: ReportParameters) -> ReportTable
         Column("ms per forecast"),
         Column("to the eager baseline", group="CPU time saved"),
         Column("to the fastest uncompressed runtime", group="CPU time saved"),
-        Column("search repaid"),
+        Column("break-even"),
     )  # fmt: skip
     rows = []
     for size in choices.batch_sizes:
@@ -242,8 +242,8 @@ def _answer_table(choices: Choices, parameters: ReportParameters) -> ReportTable
         if answer.runner_up:
             rows.append(Row(["", "runner-up", *_offer_cells(answer.runner_up)]))
     caption = (
-        "What to deploy: the cheapest candidate, trivial forecasters among them, whose validation accuracy "
-        f"is at least {formats.fixed(floor, 3)}: the baseline's less the margin of "
+        "The cheapest candidate, trivial forecasters among them, whose validation accuracy is at least "
+        f"{formats.fixed(floor, 3)}: the baseline's less the margin of "
         f"{parameters.audited.accuracy_margin:g}. Brackets: {formats.declared_percent(choices.confidence)} "
         "intervals (Student's t over timings). Nothing is chosen by the test accuracy. Evidence: CPU time, "
         "by the clock."
