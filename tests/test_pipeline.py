@@ -137,7 +137,7 @@ def test_everything_that_is_rendered_is_stamped(pipeline):
         pipeline / "paper/report.html",
         *(pipeline / "paper/tables").iterdir(),
     ]
-    assert len(pages) == 45
+    assert len(pages) == 47
     for page in pages:
         assert STAMP in page.read_text(), page
     page = (pipeline / "paper/report.html").read_text()

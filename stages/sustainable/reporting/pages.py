@@ -34,7 +34,9 @@ from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.hosts import judge_hosts
 from sustainable.reporting.policies.hosts_tables import hosts_tables
 from sustainable.reporting.policies.notebook_tables import notebook_tables
-from sustainable.reporting.policies.run import PoliciesRun, read_policies_run, read_published_policies
+from sustainable.reporting.policies.run import PoliciesRun, read_policies_run
+from sustainable.reporting.policies.source import read_published_policies
+from sustainable.reporting.policies.source_tables import source_tables
 from sustainable.reporting.policies import summary as study_b
 from sustainable.reporting.policies.tables import policies_tables
 from sustainable.reporting.tables import ReportTable, short_claims_table
@@ -57,7 +59,7 @@ SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*$", re.MULTILINE)
 TURNED = (
     "blocks", "audited_latex", "repairs", "searchers", "layerwise", "policies", "policies_savings",
     "policies_split", "policies_survival", "policies_libraries", "policies_memory", "policies_scores",
-    "policies_hosts", "notebook_tests", "transfer", "targets_hosts", "ceilings_hosts",
+    "policies_hosts", "policies_audit", "notebook_tests", "transfer", "targets_hosts", "ceilings_hosts",
 )  # fmt: skip
 """Tables that are too wide for an upright page of the paper."""
 VERDICTS_CAPTION = (
@@ -144,6 +146,7 @@ def _report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report
     forecaster = _forecaster_tables(run, found, sources[0], parameters)
     forecaster += _tables_by_host(run, study, params, hosts)
     agents = _agents_tables(found, sources[1], parameters)
+    agents += source_tables(sources[1], policies_run.table)
     agents += hosts_tables(found.judged, others, conditions)
     agents += notebook_tables(found.policies.notebook, NotebookRule(**sources[1]["notebook"]), parameters)
     values = {

@@ -37,6 +37,7 @@ from sustainable.forecasting.benchmark.choices import resolve
 from sustainable.policies.policy import load_policy
 from sustainable.reporting.forecasting import run as study_a
 from sustainable.reporting.forecasting.source import read_published
+from sustainable.reporting.policies.source import read_published_policies
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import notebook, run as study_b
 from sustainable.reporting.policies.hosts import read_description
@@ -109,6 +110,7 @@ def _settings() -> list[Reader]:
         Reader("params: tasks", params, read_tasks, dvc),
         Reader("params: report", params, lambda file: read_section(file, "report", ReportParameters), dvc),
         Reader("published.yaml", ROOT / "paper/published.yaml", read_published),
+        Reader("published.yaml, policies", ROOT / "paper/published.yaml", read_published_policies),
         Reader("CITATION.cff", ROOT / "CITATION.cff", read_citation),
     ]
 

@@ -13,7 +13,6 @@ from sustainable.core.files import read_json, read_rows
 from sustainable.core.schema import Table
 from sustainable.reporting.measured_rows import IDLE, check_blocks
 from sustainable.reporting.policies.notebook import NotebookRun, read_notebook
-from sustainable.reporting.published import read_source
 
 RETURN_COLUMNS = (
     "environment", "algorithm", "seed", "variant", "method", "norm", "share", "size_bytes", "episode",
@@ -50,7 +49,6 @@ RETURNS = Table(
 )
 LEARNING = Table(LEARNING_COLUMNS, key=("environment", "algorithm", "seed", "step"))
 MEMORY = Table(MEMORY_COLUMNS, empty=("norm",))
-POLICIES_SOURCE_KEYS = ("claims", "best_quantizer_share", "notebook", "pruning_survival")
 CELL = ["environment", "algorithm"]
 POLICY, LARGE = "policy", "large"  # the networks whose memory was read
 NO_METHOD = "none"  # the method of an uncompressed policy
@@ -117,8 +115,3 @@ def learned_seeds(entry: Mapping[str, Any]) -> list[int]:
     Without a reference return that cannot be judged, and the seed does not count as learned.
     """
     return [int(policy["seed"]) for policy in entry["policies"] if policy["learned"] is True]
-
-
-def read_published_policies(path: Path) -> dict[str, Any]:
-    """Read the numbers of study B's source; see `read_source`."""
-    return read_source(path, "study_b", POLICIES_SOURCE_KEYS)

@@ -43,7 +43,7 @@ PRINTED: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "data/benchmark/workload.csv": (("policies_doses",), ("policies_doses",)),
     "data/benchmark/memory.csv": (("policies_memory",), ()),
     "data/benchmark/notebook.csv": (("notebook_arms", "notebook_tests"), ("notebook_panels",)),
-    "data/policies/returns.csv": (("policies_survival",), ("policies_survival",)),
+    "data/policies/returns.csv": (("policies_survival", "policies_printed"), ("policies_survival",)),
 } | {
     path.format(task): (tables, tuple(figure.format(task) for figure in figures))
     for task in TITLES
