@@ -28,7 +28,7 @@ Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
 MOST_BYTES = 2**26
 """More than any data set may take."""
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null")
+MISSING = ("", "NA", "NaN", "nan", "null")
 """What a cell without a value holds, unless the target's `known` values name it."""
 COMPLETE = "give a complete file (restore it from git if it is one of this project)"
 SKIP_HINT = "fill it, or set gaps to skip: then the windows that touch the day are left out"
