@@ -3,16 +3,18 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from sustainable.assessing.page import VERDICTS, write_report, write_tables
+from sustainable.assessing.page import VERDICTS, for_json, write_report
 from sustainable.core.errors import UserError
+from sustainable.core.files import write_bytes, write_json
 from sustainable.core.parameters import read_section
+from sustainable.core.reading import TABLE_BYTES, read_bytes
 from sustainable.forecasting.data.daily import DailyParameters, ValueTarget, preprocess_daily
 from sustainable.forecasting.data.daily import read_daily_table
 from sustainable.reporting import formats
@@ -169,7 +171,9 @@ def write_data_report(run: Path, name: str, table: OwnTable, out: Path) -> list[
     choices = choices_of(table.title, files, timing_rounds(run / "params.yaml"), parameters.confidence)
     stamp = stamp_of([task.audited]).replace("smoke run", SMALL)
     claims = own_claims(study)
-    write_tables(out, claims, files.conditions["host"], files.rows.to_dict("records"))
+    write_json(out / "claims.json", [for_json(asdict(claim)) for claim in claims])
+    write_json(out / "host.json", files.conditions["host"])
+    write_bytes(out / "rows.csv", read_bytes(run / f"data/benchmark/{name}.csv", TABLE_BYTES))
     save_figures({"candidates": candidates_figure(task)}, out, "not evidence" if stamp else "")
     shown = {
         "table": table,
@@ -235,7 +239,7 @@ def _answer_table(choices: Choices, parameters: ReportParameters) -> ReportTable
         Column("to the fastest uncompressed runtime", group="CPU time saved"),
         Column("break-even"),
     )  # fmt: skip
-    rows = []
+    rows: list[Row] = []
     for size in choices.batch_sizes:
         answer = recommend(choices, floor, DEFAULT_RATE_PER_S, size)
         rows.append(Row([str(size), "deploy", *_offer_cells(answer.choice)], space=bool(rows)))
@@ -272,7 +276,7 @@ def _front_table(choices: Choices) -> ReportTable:
         Column("Validation accuracy", format=formats.THREE_DIGITS),
         Column("ms per forecast", format=formats.significant),
     )  # fmt: skip
-    rows = []
+    rows: list[Row] = []
     for size in choices.batch_sizes:
         for place, one in enumerate(front_of(choices, size)):
             cost = one.costs[size].cpu_time_ms

@@ -74,7 +74,7 @@ def assess_table(csv: Path, profile: Path, out: Path, thorough: bool = False) ->
 
 def own_parameters(profile: Path, thorough: bool) -> dict[str, Any]:
     """Return params.yaml for a run on the table that a parameter file describes."""
-    parameters = deepcopy(read_yaml(ROOT / "params.yaml"))
+    parameters: dict[str, Any] = deepcopy(read_yaml(ROOT / "params.yaml"))
     choices = f"data/search/{TASK}/choices.json"
     parameters |= {
         "protocols": {TASK: {"csv": CSV}},
@@ -110,7 +110,8 @@ def read_profile(profile: Path) -> dict[str, Any]:
     fixed = [*(key for key in FIXED if key in content), *(["split.method"] if "method" in split else [])]
     if fixed:
         raise UserError(f"{profile}: {fixed[0]}: the audited protocol sets it; remove it")
-    return FIXED | content | ({"split": {"method": "chronological", **split}} if split else {})
+    section: dict[str, Any] = FIXED | content
+    return section | ({"split": {"method": "chronological", **split}} if split else {})
 
 
 def read_daily(profile: Path, parameters: Mapping[str, Any]) -> Any:

@@ -157,7 +157,8 @@ class Table:
     @property
     def missing(self) -> np.ndarray:
         """Whether a day has no row, or a cell without a value [rows]."""
-        return np.isnan(self.features).any(axis=1)
+        missing: np.ndarray = np.isnan(self.features).any(axis=1)
+        return missing
 
 
 def preprocess_daily(path: Path, parameters: DailyParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
