@@ -112,11 +112,11 @@ def _names(rows: pd.DataFrame) -> str:
 def _repeats(cells: pd.DataFrame) -> str:
     ratio = cells["unpruned"] / cells["baseline"]
     apart = (ratio < SURVIVES) | (ratio > 1 / SURVIVES)
-    widest = ratio.where(ratio > 1, 1 / ratio).idxmax()
+    factor = ratio.where(ratio > 1, 1 / ratio)
     return (
         f"The uncompressed policies of {apart.sum()} of {len(cells)} cells differ between the tables by over "
-        f"{declared_percent(1 - SURVIVES)}, by up to a factor of {significant(float(ratio[widest]))} "
-        f"({_names(cells.loc[[widest]])}); {(ratio == 1).sum()} are equal to the last digit."
+        f"{declared_percent(1 - SURVIVES)}, by up to a factor of {significant(factor.max())} "
+        f"({_names(cells[factor == factor.max()])}); {(ratio == 1).sum()} are equal to the last digit."
     )
 
 
@@ -130,10 +130,10 @@ def _standup(cells: pd.DataFrame) -> str:
 
 def _bar(cells: pd.DataFrame) -> str:
     kept = cells["pruned"] / cells["unpruned"]
-    below, lowest = kept < SURVIVES, kept.idxmin()
+    below = kept < SURVIVES
     return (
         f"Of {len(cells)} chosen policies, those that keep less: {below.sum()} ({_names(cells[below])}). "
-        f"{_names(cells.loc[[lowest]])} keeps {percent(float(kept[lowest]))}."
+        f"{_names(cells[kept == kept.min()])} keeps {percent(kept.min())}."
     )
 
 
