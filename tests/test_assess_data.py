@@ -17,6 +17,7 @@ from sustainable.tools.assess_data import (
     assess_table,
     forecast_line,
     own_parameters,
+    prepare,
     read_daily,
 )
 from sustainable.verification.claim import forecast
@@ -233,3 +234,19 @@ def test_its_claims_are_judged_by_the_rules_of_the_paper(page):
         for part, verdict in shipped["C1"]["parts"].items()
         if "Weather" in part
     }
+
+
+def test_an_earlier_run_is_continued_and_a_strange_folder_is_refused(tmp_path):
+    csv, profile = saved(tmp_path, table())
+    run, parameters = tmp_path / "out/run", own_parameters(profile, thorough=False)
+    prepare(run, parameters, csv)
+    (run / "data/models").mkdir()
+    (run / "data/models/made").touch()
+    csv.write_text("\n".join(table()[:-1]))
+    prepare(run, parameters | {"profile": "paper"}, csv)
+    assert (run / "data/models/made").is_file()
+    assert (run / "data/raw/own.csv").read_text() == csv.read_text()
+    assert read_yaml(run / "params.yaml")["profile"] == "paper"
+    (tmp_path / "other/run/mine").mkdir(parents=True)
+    with pytest.raises(UserError, match="not an earlier run of this tool; name another folder"):
+        prepare(tmp_path / "other/run", parameters, csv)
