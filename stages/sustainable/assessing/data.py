@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 from operator import attrgetter
@@ -32,7 +32,7 @@ from sustainable.reporting.forecasting.recommendation import (
     front_of,
 )
 from sustainable.reporting.forecasting.recommendation import recommend, saving_text
-from sustainable.reporting.forecasting.run import read_task
+from sustainable.reporting.forecasting.run import TaskRun, read_task
 from sustainable.reporting.forecasting.task import AuditedTask, summarise_task
 from sustainable.reporting.measured_rows import stamp_of
 from sustainable.reporting.names import forecaster_name
@@ -164,7 +164,7 @@ class OneTask:
 def write_data_report(run: Path, name: str, table: OwnTable, out: Path) -> list[Claim]:
     """Write the report of the task `name`, which ran in the folder `run`, into `out`; return the claims."""
     parameters = read_section(run / "params.yaml", "report", ReportParameters)
-    files = read_task(run / "data", name)
+    files = _without_ceilings(read_task(run / "data", name))
     task = summarise_task(table.title, files, parameters)
     labels = {key: forecaster_name(key) for key in (*task.audited.lines, *task.audited.gate.lines)}
     study = OneTask({table.title: task}, labels, parameters)
@@ -175,20 +175,20 @@ def write_data_report(run: Path, name: str, table: OwnTable, out: Path) -> list[
     write_json(out / "host.json", files.conditions["host"])
     write_bytes(out / "rows.csv", read_bytes(run / f"data/benchmark/{name}.csv", TABLE_BYTES))
     save_figures({"candidates": candidates_figure(task)}, out, "not evidence" if stamp else "")
-    shown = {
-        "table": table,
-        "task": task,
-        "choices": choices,
-        "candidates": base64.b64encode((out / "candidates.png").read_bytes()).decode(),
-        "refused": dict(files.refused) | dict(choices.left_out),
-        "host": files.conditions["host"],
-        "parameters": parameters,
-        "small": SMALL in stamp,
-    }
+    picture = base64.b64encode((out / "candidates.png").read_bytes()).decode()
+    shown = {"table": table, "task": task, "choices": choices, "candidates": picture, "small": SMALL in stamp}
+    shown |= {"refused": {**files.refused, **choices.left_out}, "host": files.conditions["host"]}
     tables = own_tables(table, study, choices, claims)
     figure = audited_figure(task.audited, labels)
     write_report(out, run / "paper/templates", "data.html.j2", tables, "deployments", figure, stamp, shown)
     return claims
+
+
+def _without_ceilings(files: TaskRun) -> TaskRun:
+    """Leave out the core's peak rates: no page prints them, and one measured on a busy machine is too low."""
+    frozen = files.conditions["frozen"]
+    rates = {key: value for key, value in frozen["roofline"].items() if key not in ("fp32", "bf16")}
+    return replace(files, conditions={**files.conditions, "frozen": {**frozen, "roofline": rates}})
 
 
 def own_claims(study: OneTask) -> list[Claim]:
