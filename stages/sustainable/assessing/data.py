@@ -17,6 +17,7 @@ from sustainable.core.parameters import read_section
 from sustainable.core.reading import TABLE_BYTES, read_bytes
 from sustainable.forecasting.data.daily import DailyParameters, ValueTarget, preprocess_daily
 from sustainable.forecasting.data.daily import read_daily_table
+from sustainable.forecasting.data.windows import Windows
 from sustainable.reporting import formats
 from sustainable.reporting.claims import DECLARATIONS, claim_of
 from sustainable.reporting.declaration import Claim, thresholds
@@ -25,13 +26,8 @@ from sustainable.reporting.forecasting.audited_claims import judge_frugal, judge
 from sustainable.reporting.forecasting.audited_figures import audited_figure, candidates_figure
 from sustainable.reporting.forecasting.audited_tables import gate_table
 from sustainable.reporting.forecasting.recommendation import DEFAULT_RATE_PER_S, Choices, Offer
-from sustainable.reporting.forecasting.recommendation import (
-    break_even_text,
-    choices_of,
-    default_floor,
-    front_of,
-)
-from sustainable.reporting.forecasting.recommendation import recommend, saving_text
+from sustainable.reporting.forecasting.recommendation import break_even_text, choices_of, default_floor
+from sustainable.reporting.forecasting.recommendation import front_of, recommend, saving_text
 from sustainable.reporting.forecasting.run import TaskRun, read_task
 from sustainable.reporting.forecasting.task import AuditedTask, summarise_task
 from sustainable.reporting.measured_rows import stamp_of
@@ -106,10 +102,7 @@ def describe_table(csv: Path, parameters: DailyParameters, margin: float) -> Own
     """
     table = read_daily_table(csv, parameters)
     parts, described = preprocess_daily(csv, parameters)
-    to_target = table.first + timedelta(days=parameters.window_days)
-    days = {
-        name: [to_target + timedelta(days=int(row)) for row in part.first_day] for name, part in parts.items()
-    }
+    first_target = table.first + timedelta(days=parameters.window_days)
     skipped = described.get("skipped", {"days": 0, "windows": 0})
     _refuse_few({name: len(part) for name, part in parts.items()}, margin)
     if len(set(parts["train"].previous.tolist())) < 2:  # type: ignore[union-attr]
@@ -126,11 +119,14 @@ def describe_table(csv: Path, parameters: DailyParameters, margin: float) -> Own
         gaps=parameters.gaps,
         missing_days=skipped["days"],
         skipped=skipped["windows"],
-        parts={
-            name: PartOfTable(name, len(part), float(part.target.mean()), min(days[name]), max(days[name]))
-            for name, part in parts.items()
-        },
+        parts={name: _part_of(name, part, first_target) for name, part in parts.items()},
     )
+
+
+def _part_of(name: str, part: Windows, first_target: date) -> PartOfTable:
+    """Describe a part; `first_target`: the day that the table's first window forecasts."""
+    first, last = (first_target + timedelta(days=int(row)) for row in (part.first_day[0], part.first_day[-1]))
+    return PartOfTable(name, len(part), float(part.target.mean()), first, last)
 
 
 def _refuse_few(windows: Mapping[str, int], margin: float) -> None:
