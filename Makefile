@@ -11,7 +11,7 @@ export SUSTAINABLE_ENGINE := $(or $(ENGINE),$(SUSTAINABLE_ENGINE))
 READY := .venv/ready $(if $(filter ray,$(SUSTAINABLE_ENGINE)),.venv/ready-ray)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor plan assess recommend reproduce verify tables add-host tamper fuzz reference test test-cpu test-faults smoke lint clean
+.PHONY: help setup doctor plan assess assess-data recommend reproduce verify tables add-host tamper fuzz reference test test-cpu test-faults smoke lint clean
 
 help: ## list these commands
 	@grep -E '^[a-zA-Z0-9%-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx I
 	@python -m sustainable.tools.assess $(if $(MODEL),--model "$(MODEL)") $(if $(INPUTS),--inputs "$(INPUTS)") \
 		$(if $(TARGET),--target "$(TARGET)") $(if $(OUT),--out "$(OUT)") $(if $(RATE),--rate $(RATE)) \
 		$(if $(ENVIRONMENT),--environment "$(ENVIRONMENT)") $(foreach variant,$(VARIANTS),--variant "$(variant)") $(MORE)
+
+assess-data: .venv/ready ## study A's protocol on a daily table of your own: make assess-data CSV=days.csv PROFILE=my.yaml (about 10 minutes on 2 cores; also OUT, MORE="--thorough": hours, for a paper)
+	@python -m sustainable.tools.assess_data $(if $(CSV),--csv "$(CSV)") $(if $(filter-out paper,$(PROFILE)),--profile "$(PROFILE)") \
+		$(if $(OUT),--out "$(OUT)") $(MORE)
 
 verify: .venv/ready ## check the shipped artifact and its claims (15 seconds; RUN=1: compare your own run with it; EXPECT=...: the root hash you know)
 	@python -I -B stages/sustainable/verification/listed.py $(if $(RUN),--run) $(if $(STRICT),--strict) \

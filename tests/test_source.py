@@ -5,10 +5,16 @@ import pytest
 import yaml
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import read_json
 from sustainable.reporting.forecasting.conditions import STEPS, summarise_steps
 from sustainable.reporting.forecasting.layerwise import summarise_layerwise
 from sustainable.reporting.forecasting.layerwise_claims import contains, lies_between, welch
-from sustainable.reporting.forecasting.source import gaps, published_numbers, read_published
+from sustainable.reporting.forecasting.source import (
+    gaps,
+    published_numbers,
+    read_published,
+    refuse_other_data,
+)
 from sustainable.reporting.judging import above
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
 from test_reporting import PARAMETERS, make_rows, summarised
@@ -44,6 +50,15 @@ def test_a_number_without_its_unit_is_refused(published, tmp_path, unit, found):
     (tmp_path / "p.yaml").write_text(yaml.safe_dump({"study_a": published | {"units": units}}))
     with pytest.raises(UserError, match=rf"units\.energy: .*needs its unit, 'Wh per pass' \(found {found}\)"):
         read_published(tmp_path / "p.yaml")
+
+
+def test_the_pages_speak_of_the_table_of_the_source_only(project, published):
+    described = read_json(project / "data/reference/metrics/published/preprocess.json")
+    refuse_other_data(described, published["data"])
+    longer, other = described | {"rows": 2191}, described | {"scale": {"height": {"minimum": 0, "range": 1}}}
+    for stranger in (longer, other, {"rows": 1461}):
+        with pytest.raises(UserError, match=r"protocols\.published\.csv: not the table of the source"):
+            refuse_other_data(stranger, published["data"])
 
 
 def test_the_gap_is_one_of_latency_times_one_of_power(published):

@@ -29,6 +29,7 @@ from sustainable.forecasting.data.daily import (
     rows_of_parts,
     rows_to_scale_over,
     split_windows,
+    whole_windows,
 )
 from sustainable.forecasting.data.preprocessing import PreprocessParameters
 from sustainable.forecasting.data.windows import load_windows, save_windows, scale_min_max, stratified_split
@@ -144,9 +145,9 @@ def replaced(line, text):
             "line 2, column 'date': '01/01/2012' is not a date",
         ),
         (replaced(5, GOOD[3].replace("12.8", "warm")), "line 5, column 'temp_max': 'warm' is not a number"),
-        (replaced(5, GOOD[3].replace("4.7", "")), "line 5, column 'wind': '' is not a number"),
+        (replaced(5, GOOD[3].replace("4.7", "")), "line 5, column 'wind': the value is missing"),
         (replaced(5, GOOD[3].replace("4.7", "inf")), "line 5, column 'wind': 'inf' is not a number"),
-        (replaced(5, GOOD[3].replace("4.7", "nan")), "line 5, column 'wind': 'nan' is not a number"),
+        (replaced(5, GOOD[3].replace("4.7", "nan")), "line 5, column 'wind': the value is missing"),
         (replaced(3, GOOD[1] + ",1"), "line 3: 7 columns, the header has 6"),
         (replaced(3, ""), "line 3: 0 columns, the header has 6"),
         ([HEADER + ",wind", *(day + ",4.7" for day in GOOD)], "line 1: column 'wind' is there 2 times"),
@@ -164,7 +165,7 @@ def test_empty_missing_and_wrongly_encoded_files_are_refused(tmp_path):
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(UserError, match="line 1: the file is empty"):
         read_daily_table(tmp_path / "empty.csv", parameters())
-    with pytest.raises(UserError, match="missing; restore it"):
+    with pytest.raises(UserError, match="missing; name a file"):
         read_daily_table(tmp_path / "nowhere.csv", parameters())
     lines = replaced(4, GOOD[2].replace("rain", "brouillard épais"))
     with pytest.raises(UserError, match="line 4, column 'weather': not UTF-8"):
@@ -205,9 +206,72 @@ def test_rows_of_one_place_are_kept_with_their_line_numbers(tmp_path):
         )
 
 
+GAPPY = [  # 3 January has no row, 4 January no wind
+    HEADER,
+    *(f"2012-01-{day:02d},0.0,12.8,5.0,4.7,{'rain' if day % 2 else 'sun'}" for day in (1, 2)),
+    "2012-01-04,0.0,12.8,5.0,NA,rain",
+    *(f"2012-01-{day:02d},0.0,12.8,5.0,{day}.0,{'rain' if day % 2 else 'sun'}" for day in range(5, 10)),
+]
+
+
+def test_skipped_gaps_by_hand(tmp_path):
+    table = read_daily_table(write(tmp_path, GAPPY), parameters(gaps="skip"))
+    assert (len(table), table.first) == (9, date(2012, 1, 1))
+    assert np.flatnonzero(table.missing).tolist() == [2, 3]  # 3 and 4 January
+    assert table.positive.tolist() == [1, 0, 0, 0, 1, 0, 1, 0, 1]
+    # Windows of one day and the day after: those of 2, 3 and 4 January touch a missing day.
+    assert whole_windows(table, 1).tolist() == [0, 4, 5, 6, 7]
+    assert whole_windows(table, 3).tolist() == [4, 5]
+    with pytest.raises(UserError, match="every window of 5 days with a next day touches a missing day"):
+        whole_windows(table, 5)
+    with pytest.raises(
+        UserError, match=r"line 4, column 'date': there is a gap: 2012-01-03 .*set gaps to skip"
+    ):
+        read_daily_table(tmp_path / "weather.csv", parameters())
+
+
+def test_a_scale_knows_no_missing_day(tmp_path):
+    chosen = parameters(
+        gaps="skip", split=SPLIT | {"validation_until": "2012-01-06", "train_until": "2012-01-05"}
+    )
+    table = read_daily_table(write(tmp_path, GAPPY), chosen)
+    assert rows_to_scale_over(table, chosen).tolist() == [0, 1, 4]
+    early = parameters(gaps="skip", split=SPLIT | {"train_until": "2012-01-01"})
+    empty = Table(table.first, np.where(np.arange(9) < 1, np.nan, 1.0)[:, None], table.positive)
+    with pytest.raises(UserError, match="every day of training is missing"):
+        rows_to_scale_over(empty, early)
+
+
+def test_a_missing_class_is_no_class_unless_it_is_declared(tmp_path):
+    lines = [HEADER, *GOOD[:4], GOOD[4].replace("rain", "NA")]
+    with pytest.raises(UserError, match=r"line 6, column 'weather': the value is missing \(found 'NA'\)"):
+        read_daily_table(write(tmp_path, lines), parameters())
+    named = parameters(target={"column": "weather", "known": ["NA", "rain"], "positive": ["NA"]})
+    assert read_daily_table(tmp_path / "weather.csv", named).positive.tolist() == [0, 0, 0, 0, 1]
+
+
+def test_a_table_without_a_value_is_refused(tmp_path):
+    lines = [HEADER, *(day.replace("4.7", "") for day in GOOD)]
+    with pytest.raises(UserError, match="every row has a cell without a value"):
+        read_daily_table(write(tmp_path, lines), parameters(gaps="skip"))
+
+
+@given(st.lists(st.booleans(), min_size=3, max_size=40), st.integers(1, 6))
+def test_exactly_the_windows_that_touch_a_missing_day_are_left_out(missing, days):
+    features = np.where(missing, np.nan, 1.0)[:, None]
+    table = Table(date(2012, 1, 1), features, np.zeros(len(missing), dtype=np.int64))
+    whole = [first for first in range(len(missing) - days) if not any(missing[first : first + days + 1])]
+    if whole:
+        assert whole_windows(table, days).tolist() == whole
+    else:
+        with pytest.raises(UserError, match="touches a missing day"):
+            whole_windows(table, days)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"gaps": "fill"}, r"gaps: input should be 'refuse' or 'skip' \(found 'fill'\)"),
         ({"features": []}, "features: list should have at least 1 item"),
         ({"features": ["wind", "wind"]}, "features: a column is listed twice"),
         ({"target": None}, "target"),
@@ -395,6 +459,7 @@ LINCOLN = {
     "target": {"column": "TMAX", "above": 60},
     "split": {"method": "chronological", "train_until": "2016-03-31", "validation_until": "2016-04-30"},
     "scaled_over": "training_rows",
+    "gaps": "skip",
 }
 
 
@@ -415,17 +480,19 @@ def test_another_data_set_needs_other_parameters_and_nothing_else(project, tmp_p
     done = preprocess(project, tmp_path, LINCOLN, source)
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "data/metrics/mine/preprocess.json").read_text())
-    # January to March are 91 rows, April 30, the rest 47; each part loses its first 7 days as targets.
-    assert metrics["rows"] == 91 + 30 + 47
+    # January to March are 91 days, April 30, the rest 245; each part loses its first 7 days as targets.
+    # 17 June has no temperatures: as the day to forecast, or as one of the 7 before it, it is in 8 windows.
+    assert metrics["rows"] == 91 + 30 + 245
+    assert metrics["skipped"] == {"days": 1, "windows": 8}
     assert lengths(load_windows(tmp_path / "data/processed/mine/windows.safetensors")) == {
         "train": 84,
         "validation": 23,
-        "test": 40,
+        "test": 245 - 7 - 8,
     }
     assert {name: metrics[name] for name in ("train", "validation", "test")} == {
         "train": {"windows": 84, "wet_share": 21 / 84},
         "validation": {"windows": 23, "wet_share": 15 / 23},
-        "test": {"windows": 40, "wet_share": 38 / 40},
+        "test": {"windows": 230, "wet_share": 174 / 230},
     }
     assert metrics["scale"]["TMAX"] == {"minimum": 8.0, "range": 78.0 - 8.0}  # degrees F, until March
     assert metrics["shared_rows"] == {"validation": 0, "test": 0}

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from sustainable.core.errors import UserError
-from sustainable.reporting.declaration import Analysis, Claim, Declaration, thresholds
+from sustainable.reporting.declaration import Analysis, Claim, Declaration, Judgement, thresholds
 from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
 from sustainable.reporting.forecasting.layerwise_claims import LAYERWISE_CLAIMS
 from sustainable.reporting.forecasting.published_claims import PUBLISHED_CLAIMS
@@ -47,7 +47,17 @@ def judge_claims(analysis: Analysis, statements: Mapping[str, str]) -> list[Clai
 def judge_claim(declaration: Declaration, analysis: Analysis, statements: Mapping[str, str]) -> Claim:
     """One claim judged on a run."""
     declared = thresholds(analysis.parameters, analysis.published_action)
-    own, judgement = declaration.statement, declaration.judge(analysis)
+    return claim_of(declaration, declaration.judge(analysis), declared, statements)
+
+
+def claim_of(
+    declaration: Declaration,
+    judgement: Judgement,
+    declared: Mapping[str, float],
+    statements: Mapping[str, str],
+) -> Claim:
+    """The claim of a declaration with its judgement; `declared`: see `thresholds`."""
+    own = declaration.statement
     return Claim(
         id=declaration.id,
         statement=statements[declaration.id] if own is None else own.format_map(declared),

@@ -29,10 +29,10 @@ def replaceable(project: Path, folder: Path) -> bool:
     return not folder.exists() or not any(folder.iterdir()) or (folder / ".dvc" / "config.local").is_file()
 
 
-def copy_project(project: Path, folder: Path, changes: Mapping[str, Any]) -> None:
+def copy_project(project: Path, folder: Path, changes: Mapping[str, Any], keep: bool = False) -> None:
     """Make `folder` (see `replaceable`) a copy of what the pipeline needs, with DVC set up without git, and
-    put `changes` into its params.yaml (see `merge`)."""
-    if folder.exists():
+    put `changes` into its params.yaml (see `merge`). With `keep`, what an earlier run there made stays."""
+    if folder.exists() and not keep:
         shutil.rmtree(folder)
     write_text(folder / ".dvc/config.local", "[core]\n    no_scm = true\n")  # first: see `replaceable`
     for name in (".dvc/config", *COPIED):

@@ -28,6 +28,10 @@ Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], Field(min_length=1)]
 MOST_BYTES = 2**26
 """More than any data set may take."""
+MISSING = ("", "NA", "NaN", "nan", "null")
+"""What a cell without a value holds, unless the target's `known` values name it."""
+COMPLETE = "give a complete file (restore it from git if it is one of this project)"
+SKIP_HINT = "fill it, or set gaps to skip: then the windows that touch the day are left out"
 
 
 def _iso_date(value: Any) -> date:
@@ -119,6 +123,9 @@ class DailyParameters:
     split: Annotated[RandomSplit | ChronologicalSplit, Field(discriminator="method")]
     scaled_over: Literal["all_rows", "training_rows"]  # all_rows leaks test rows, as published
     rows: dict[Name, str] = Field(default_factory=dict)  # column: text; keeps only rows with these texts
+    gaps: Literal["refuse", "skip"] = "refuse"
+    """What to do if a day has no row, or a cell without a value: refuse the table, or skip every window that
+    touches the day, as an input or as the day to forecast."""
 
     @field_validator("features")
     @classmethod
@@ -141,25 +148,35 @@ class Table:
     """Consecutive days, one per row."""
 
     first: date
-    features: np.ndarray  # [rows, features] float64
-    positive: np.ndarray  # [rows] in {0, 1}
+    features: np.ndarray  # [rows, features] float64; NaN on a missing day
+    positive: np.ndarray  # [rows] in {0, 1}; 0 on a missing day
 
     def __len__(self) -> int:
         return len(self.positive)
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Whether a day has no row, or a cell without a value [rows]."""
+        missing: np.ndarray = np.isnan(self.features).any(axis=1)
+        return missing
 
 
 def preprocess_daily(path: Path, parameters: DailyParameters) -> tuple[dict[str, Windows], dict[str, Any]]:
     """Cut a daily CSV into scaled windows by part, and describe them.
 
     The description holds the number of windows and the share of wet days by part, the rows of the table, the
-    scale by feature, and how many windows share a row with training.
+    scale by feature, and how many windows share a row with training. If gaps are skipped, also the missing
+    days, and the windows that touch one.
     """
     table = read_daily_table(path, parameters)
     scaled, minimum, span = scale_min_max(table.features, rows_to_scale_over(table, parameters))
-    windows = make_windows(scaled, table.positive, parameters.window_days)
+    every = make_windows(scaled, table.positive, parameters.window_days)
+    windows = every.take(whole_windows(table, parameters.window_days))
     parts = split_windows(windows, table, parameters)
     ranges = zip(parameters.features, minimum.tolist(), span.tolist(), strict=True)
+    gaps = {"days": int(table.missing.sum()), "windows": len(every) - len(windows)}
     return parts, {
+        **({"skipped": gaps} if parameters.gaps == "skip" else {}),
         **{
             name: {"windows": len(part), "wet_share": float(part.target.mean())}
             for name, part in parts.items()
@@ -171,28 +188,58 @@ def preprocess_daily(path: Path, parameters: DailyParameters) -> tuple[dict[str,
 
 
 def read_daily_table(path: Path, parameters: DailyParameters) -> Table:
-    """Read and check the CSV: one row per day without gaps, finite numbers, known values of the target.
+    """Read and check the CSV: one row per day, finite numbers, known values of the target.
 
-    Only the columns that `parameters` names are needed. Raises `UserError` with the line (the header
-    is line 1) and the column of the first fault.
+    Only the columns that `parameters` names are needed. The table has every day from the first to the last
+    (see `DailyParameters.gaps`). Raises `UserError` with the line (the header is line 1) and the column of
+    the first fault.
     """
     rows, target = read_text(path), parameters.target
     needed = list(dict.fromkeys([parameters.date, *parameters.rows, *parameters.features, target.column]))
     for column in needed:
         if (found := list(rows.columns).count(column)) != 1:
             what = "is missing" if found == 0 else f"is there {found} times"
-            raise UserError(f"{path}: line 1: column {column!r} {what} (needed: {', '.join(needed)})")
+            raise UserError(
+                f"{path}: line 1: column {column!r} {what} (needed: {', '.join(needed)}; "
+                f"there: {', '.join(map(str, rows.columns)):.200})"
+            )
     if rows.empty:
-        raise UserError(f"{path}: line 2: there are no rows; restore the file from git")
+        raise UserError(f"{path}: line 2: there are no rows; {COMPLETE}")
     for column, text in parameters.rows.items():
         rows = rows[rows[column] == text]
         if rows.empty:
             raise UserError(
                 f"{path}: column {column!r}: no row holds {text!r}; see preprocess: rows.{column}"
             )
-    first = _check_dates(path, rows[parameters.date])
-    features = np.column_stack([check_numbers(path, rows[column]) for column in parameters.features])
-    return Table(first, features, _label(path, rows[target.column], target))
+    days = _check_dates(path, rows[parameters.date], parameters.gaps)
+    filled = _filled_rows(path, rows, parameters)
+    places = np.array([(day - days[0]).days for day in days])
+    features = np.full((places[-1] + 1, len(parameters.features)), np.nan)
+    positive = np.zeros(len(features), dtype=np.int64)
+    rows, places = rows[filled], places[filled]
+    features[places] = np.column_stack([check_numbers(path, rows[column]) for column in parameters.features])
+    positive[places] = _label(path, rows[target.column], target)
+    return Table(days[0], features, positive)
+
+
+def _filled_rows(path: Path, rows: pd.DataFrame, parameters: DailyParameters) -> np.ndarray:
+    """Return the rows in which every needed cell has a value [rows].
+
+    Raises `UserError` for the first that has none if gaps are refused, and if no row is left.
+    """
+    filled = np.ones(len(rows), dtype=bool)
+    known = getattr(parameters.target, "known", ())
+    for column in dict.fromkeys([*parameters.features, parameters.target.column]):
+        values = set(known) if column == parameters.target.column else set()
+        empty = rows[column].isin(set(MISSING) - values).to_numpy()
+        if empty.any() and parameters.gaps == "refuse":
+            cell = rows[column][empty]
+            what = f"the value is missing (found {cell.iloc[0]!r}); {SKIP_HINT}"
+            raise column_fault(path, cell.index[0], column, what)
+        filled &= ~empty
+    if not filled.any():
+        raise UserError(f"{path}: every row has a cell without a value; nothing is left to forecast")
+    return filled
 
 
 def read_text(path: Path) -> pd.DataFrame:
@@ -200,7 +247,7 @@ def read_text(path: Path) -> pd.DataFrame:
     try:
         content = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; restore it from git") from None
+        raise UserError(f"{path}: missing; name a file that is there, or restore it from git") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -208,9 +255,9 @@ def read_text(path: Path) -> pd.DataFrame:
     try:
         header, *rows = list(csv.reader(text.splitlines())) or [[]]
     except csv.Error as error:
-        raise UserError(f"{path}: not a CSV table ({one_line(error)}); restore it from git") from None
+        raise UserError(f"{path}: not a CSV table ({one_line(error)}); {COMPLETE}") from None
     if not header:
-        raise UserError(f"{path}: line 1: the file is empty; restore it from git")
+        raise UserError(f"{path}: line 1: the file is empty; {COMPLETE}")
     for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise UserError(f"{path}: line {line}: {len(row)} columns, the header has {len(header)}")
@@ -227,8 +274,12 @@ def _encoding_fault(path: Path, content: bytes, position: int) -> UserError:
     return column_fault(path, before.count("\n") + 1, name, "not UTF-8; save the file with that encoding")
 
 
-def _check_dates(path: Path, dates: pd.Series) -> date:
-    """Return the first day; raises `UserError` unless each day follows the one before."""
+def _check_dates(path: Path, dates: pd.Series, gaps: str) -> list[date]:
+    """Return the days; raises `UserError` unless each is later than the one before.
+
+    If gaps are refused, it must be the next day.
+    """
+    days: list[date] = []
     expected = None
     for line, text in dates.items():
         try:
@@ -239,12 +290,12 @@ def _check_dates(path: Path, dates: pd.Series) -> date:
             raise column_fault(
                 path, line, dates.name, f"{text} repeats or goes back; {expected} was expected"
             )
-        if expected is not None and day > expected:
-            raise column_fault(
-                path, line, dates.name, f"there is a gap: {expected} was expected, found {text}"
-            )
+        if expected is not None and day > expected and gaps == "refuse":
+            what = f"there is a gap: {expected} was expected, found {text}; {SKIP_HINT}"
+            raise column_fault(path, line, dates.name, what)
+        days.append(day)
         expected = day + timedelta(days=1)
-    return date.fromisoformat(dates.iloc[0])
+    return days
 
 
 def check_numbers(path: Path, texts: pd.Series) -> np.ndarray:
@@ -272,11 +323,32 @@ def column_fault(path: Path, line: Any, column: Any, what: str) -> UserError:
     return UserError(f"{path}: line {line}, column {column!r}: {what}")
 
 
-def rows_to_scale_over(table: Table, parameters: DailyParameters) -> slice:
-    """Return the rows that the scale is fitted on: all of them, or those of training."""
+def rows_to_scale_over(table: Table, parameters: DailyParameters) -> np.ndarray:
+    """Return the rows that the scale is fitted on: all of them, or those of training; no missing day.
+
+    Raises `UserError` if none is left.
+    """
+    stop = len(table)
     if parameters.scaled_over == "training_rows" and isinstance(parameters.split, ChronologicalSplit):
-        return slice(0, rows_of_parts(table, parameters.split)["train"].stop)
-    return slice(0, len(table))
+        stop = rows_of_parts(table, parameters.split)["train"].stop
+    rows = np.flatnonzero(~table.missing[:stop])
+    if not rows.size:
+        raise UserError("preprocess: split.train_until: every day of training is missing; move it")
+    return rows
+
+
+def whole_windows(table: Table, days: int) -> np.ndarray:
+    """Return the windows of `days` days, as `make_windows` makes them, that touch no missing day.
+
+    Raises `UserError` if there is none.
+    """
+    before = np.concatenate([[0], np.cumsum(table.missing)])  # missing days before each row
+    whole = np.flatnonzero(before[days + 1 :] == before[: -days - 1])
+    if not whole.size:
+        raise UserError(
+            f"preprocess: window_days: every window of {days} days with a next day touches a missing day"
+        )
+    return whole
 
 
 def make_windows(features: np.ndarray, positive: np.ndarray, days: int) -> Windows:

@@ -6,9 +6,9 @@ A claim holds if it holds on every task; its parts give the verdict on each.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
-from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration, Judgement
+from sustainable.reporting.declaration import EXACT_COUNT, Declaration, Judgement
 from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.accuracy_gate import Gate
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine
@@ -29,12 +29,21 @@ AUDITED_FILES = tuple(
 )
 
 
+class OnTasks(Protocol):
+    """What these judges read of an `Analysis`."""
+
+    @property
+    def tasks(self) -> Mapping[str, AuditedTask]: ...
+    @property
+    def parameters(self) -> ReportParameters: ...
+
+
 def on_every_task(
     judge: Callable[[AuditedTask, ReportParameters], Judgement],
-) -> Callable[[Analysis], Judgement]:
+) -> Callable[[OnTasks], Judgement]:
     """Make the judge of one task that of all: every task gets its verdict, and the weakest is the claim's."""
 
-    def judge_all(analysis: Analysis) -> Judgement:
+    def judge_all(analysis: OnTasks) -> Judgement:
         judged = {name: judge(task, analysis.parameters) for name, task in analysis.tasks.items()}
         titles = {name: task.title for name, task in analysis.tasks.items()}
         parts: dict[str, str] = {}

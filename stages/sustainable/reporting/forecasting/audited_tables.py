@@ -6,7 +6,7 @@ The rules of `tables` hold here as well: captions, headers and rows type no numb
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from sustainable.reporting import formats
 from sustainable.reporting.forecasting.audited import Audited
@@ -48,8 +48,17 @@ def audited_tables(study: Forecasting, parameters: ReportParameters) -> list[Rep
     ]
 
 
+class LabelledTasks(Protocol):
+    """What the tables of tasks read of `Forecasting`."""
+
+    @property
+    def tasks(self) -> Mapping[str, AuditedTask]: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
 def under_titles(
-    study: Forecasting,
+    study: LabelledTasks,
     columns: Sequence[Column],
     rows: Callable[[AuditedTask], Sequence[Row]],
     about: Callable[[AuditedTask], str] = lambda task: "",
@@ -158,7 +167,7 @@ def _seeds(task: AuditedTask) -> str:
     return f"{task.audited.seeds} {which}"
 
 
-def gate_table(study: Forecasting, parameters: ReportParameters) -> ReportTable:
+def gate_table(study: LabelledTasks, parameters: ReportParameters) -> ReportTable:
     columns = (
         Column("Forecaster", of=lambda line: study.labels.get(line.key, formats.words(line.key))),
         Column("Role", of=attrgetter("role")),

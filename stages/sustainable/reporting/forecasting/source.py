@@ -1,11 +1,13 @@
 """What the source published, in its own units, and how far our run of its benchmark is from that."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from typing_extensions import TypedDict
 
 from sustainable.core import documents
 from sustainable.core.documents import problem_in
@@ -19,7 +21,7 @@ from sustainable.statistics import Summary
 
 NEEDED = (
     "units", "configurations", "later_version", "claims", "best_action", "best_reward", "test_accuracy",
-    "test_windows",
+    "test_windows", "data",
 )  # fmt: skip
 UNITS = {
     "accuracy": "share",
@@ -32,6 +34,13 @@ UNITS = {
 """The unit of each published quantity; the source prints its energy as mWh, see "
 "`PublishedNumbers.mislabelled`."""
 JOULES_PER_WH = 3600.0
+
+
+class SourceTable(TypedDict):
+    """What tells the table of the source from another."""
+
+    days: int
+    ranges: dict[str, float]  # largest minus smallest value, by feature
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,8 @@ def read_published(path: Path) -> dict[str, Any]:
     content = read_source(path, "study_a", NEEDED)
     if problem := problem_in(content, documents.PublishedNumbers):
         raise damaged(path, f"study_a.{problem}")
+    if problem := problem_in(content["data"], SourceTable):
+        raise damaged(path, f"study_a.data.{problem}")
     for entry in content["configurations"].values():
         for name in entry:
             unit = content["units"].get(name)
@@ -148,3 +159,17 @@ def reward_groups(actions: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {"label": label, "count": int(mask.sum()), **actions[mask].iloc[0]} for label, mask in groups.items()
     ]
+
+
+def refuse_other_data(described: Mapping[str, Any], source: SourceTable) -> None:
+    """Raise `UserError` if the published protocol ran on another table than the source's.
+
+    The pages print its numbers in sentences about the source. `described`: preprocess.json.
+    """
+    ranges = {name: float(scale["range"]) for name, scale in described.get("scale", {}).items()}
+    same = described["rows"] == source["days"] and ranges.keys() == source["ranges"].keys()
+    if not (same and all(math.isclose(ranges[name], value) for name, value in source["ranges"].items())):
+        raise UserError(
+            "params.yaml: protocols.published.csv: not the table of the source, of which the pages speak; "
+            "restore it, and use `make assess-data` for a table of your own"
+        )

@@ -11,6 +11,7 @@ from sustainable.reporting.forecasting.layerwise import Layerwise, summarise_lay
 from sustainable.reporting.forecasting.audited import Timing, repair_lines
 from sustainable.reporting.forecasting.run import WAYS, Run
 from sustainable.reporting.forecasting.source import Gap, PublishedNumbers, gaps, published_numbers
+from sustainable.reporting.forecasting.source import refuse_other_data
 from sustainable.reporting.forecasting.task import AuditedTask, summarise_task
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.names import forecaster_name
@@ -41,7 +42,11 @@ class Forecasting:
 def summarise_forecasting(
     run: Run, published: Mapping[str, Any], parameters: ReportParameters
 ) -> Forecasting:
-    """Compute every summary of study A from its rows."""
+    """Compute every summary of study A from its rows.
+
+    Raises `UserError` if the published protocol ran on another table than the source's.
+    """
+    refuse_other_data(run.metrics["preprocess"], published["data"])
     results = {way: published_rows.summarise_rows(run.rows[way], run.hits[way], parameters) for way in WAYS}
     tasks = {name: summarise_task(name, own, parameters) for name, own in run.tasks.items()}
     remeasured = results["remeasured"]
@@ -114,7 +119,7 @@ def forecasting_values(
         ],
         "parameters": parameters,
         "power": POWER,
-        "rows_of_data": metrics["preprocess"]["rows"],
+        "rows_of_data": published["data"]["days"],
         "leaks": metrics["preprocess"]["shared_rows"],
         "conditions": run.conditions["remeasured"],
         "audited_conditions": first.conditions,
