@@ -5,12 +5,14 @@ import os
 import tracemalloc
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sustainable.core import reading
 from sustainable.core.columns import COLUMNS, columns_markdown
 from sustainable.core.documents import BestAction, Choices, Cost, problem_in
 from sustainable.core.errors import UserError, printable
@@ -139,6 +141,29 @@ def test_tables_are_bounded(tmp_path, content, problem):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(UserError, match=problem):
         read_rows(tmp_path / "a.csv", ())
+
+
+@pytest.mark.parametrize("hidden", ["\x1b", "\u202e"])
+def test_a_control_character_is_seen_in_every_part_of_a_table(tmp_path, monkeypatch, hidden):
+    monkeypatch.setattr(reading, "PART_BYTES", 5)  # such a part is completed to the end of a line
+    rows = ["name", *["ø"] * 20]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    assert list(read_rows(tmp_path / "a.csv", ())["name"]) == rows[1:]
+    for place in range(1, len(rows)):
+        changed_rows = [row + hidden * (number == place) for number, row in enumerate(rows)]
+        (tmp_path / "a.csv").write_text("\n".join(changed_rows))
+        with pytest.raises(UserError, match="control characters"):
+            read_rows(tmp_path / "a.csv", ())
+
+
+def test_a_wrong_text_is_named_at_its_first_line():
+    cells = pd.Series(["fine", "fine", "x" * 1001, "fine", "x" * 1001, ""])
+    assert "line 4: 'xxx" in Column("text", "").fault(cells, may_be_empty=False)
+    named = Column("text", "", values=("A", "B"))
+    assert named.fault(pd.Series(["B", "A"] * 3), may_be_empty=False) is None
+    assert "line 7: 'C' is not one of A, B" in named.fault(pd.Series(["A"] * 5 + ["C", "D"]), False)
+    mixed = pd.Series(["A", 1, "B"], dtype=object)
+    assert "line 3: '1' is not one of" in named.fault(mixed, may_be_empty=False)
 
 
 def test_a_header_of_safetensors_cannot_ask_for_memory(tmp_path):

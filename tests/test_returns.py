@@ -80,6 +80,22 @@ def test_a_change_splits_into_length_and_parts():
     assert split["total"] == pytest.approx(math.log(0.5 * 76 / 46))
 
 
+def test_episodes_split_one_by_one():
+    after = {"steps": np.array([100, 200, 50]), "policy": np.array([46.0, 16.0, 3.0])}
+    before = {"steps": np.array([200, 200, 25]), "policy": np.array([23.0, 16.0, 3.0])}
+    split = split_log_ratio(after, before)
+    assert split["length"] == pytest.approx(np.log([0.5, 1, 2]))
+    assert split["policy"] == pytest.approx(np.log([2, 1, 1]))
+    assert split["total"] == pytest.approx(np.log([1, 1, 2]))
+
+
+@pytest.mark.parametrize("wrong", [{"policy": 0.0}, {"policy": -1.0}, {"steps": 0.0}])
+def test_only_positive_costs_and_lengths_can_be_split(wrong):
+    before = {"steps": np.array([10.0]), "policy": np.array([2.0])}
+    with pytest.raises(FloatingPointError):
+        split_log_ratio(before | {name: np.array([value]) for name, value in wrong.items()}, before)
+
+
 @given(positive, positive, positive, positive, st.floats(-1e-4, 1e-4))
 def test_the_parts_of_a_split_add_up(policy, environment, other, steps, rest):
     before = {"policy": policy, "environment": environment, "rest": rest}

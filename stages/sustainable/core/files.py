@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -24,7 +24,7 @@ from sustainable.core.columns import column_of
 from sustainable.core.documents import problem_in
 from sustainable.core.errors import UserError
 from sustainable.core.reading import TABLE_BYTES, damaged, existing, one_line, parsed_json
-from sustainable.core.reading import read_bytes, read_text
+from sustainable.core.reading import opened, parts_of, read_text
 from sustainable.core.schema import Table
 
 __all__ = ["damaged", "existing", "one_line"]  # also part of this module
@@ -133,22 +133,34 @@ def read_json(path: Path, kind: Any = None) -> Any:
 def read_rows(path: Path, table: Table | Sequence[str]) -> pd.DataFrame:
     """Read a CSV artifact. Raises `UserError` if it is damaged, has no rows, lacks a column of `table`, or
     has a cell that its column (see `core.columns`) does not allow; names of columns allow empty cells."""
-    content = read_bytes(existing(path), TABLE_BYTES)
-    _check_header(path, content[:HEADER_BYTES].partition(b"\n")[0])
-    if len(content.translate(None, CONTROL)) < len(content) or BEYOND_ASCII.search(content):
-        raise damaged(path, "not a CSV table (it has control characters)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than the header
-            rows = pd.read_csv(io.BytesIO(content), index_col=False)
-    except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise damaged(path, f"not a CSV table ({one_line(error)[:200]})") from None
+    with opened(existing(path), TABLE_BYTES) as file:
+        _check_header(path, file.read(HEADER_BYTES).partition(b"\n")[0])
+        file.seek(0)
+        if any(map(_has_control_characters, parts_of(path, file, TABLE_BYTES))):
+            raise damaged(path, "not a CSV table (it has control characters)")
+        file.seek(0)
+        rows = _parsed_rows(path, file)
     declared = table if isinstance(table, Table) else Table(table, empty=table)
     if fault := declared.fault(rows, column_of):
         raise damaged(path, fault)
     if rows.empty:
         raise damaged(path, "it has no rows")
     return rows
+
+
+def _parsed_rows(path: Path, file: BinaryIO) -> pd.DataFrame:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than the header
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # types are checked later
+            return pd.read_csv(file, index_col=False)
+    except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise damaged(path, f"not a CSV table ({one_line(error)[:200]})") from None
+
+
+def _has_control_characters(lines: bytes) -> bool:
+    plain = len(lines.translate(None, CONTROL)) == len(lines)
+    return not plain or (not lines.isascii() and BEYOND_ASCII.search(lines) is not None)
 
 
 def _check_header(path: Path, line: bytes) -> None:

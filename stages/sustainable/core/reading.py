@@ -22,6 +22,8 @@ DOCUMENT_BYTES = 16 * 2**20
 """More than any JSON or YAML file may take: the largest shipped one takes 0.5 MiB."""
 TABLE_BYTES = 512 * 2**20
 """More than any table may take: a million rows of the widest one."""
+PART_BYTES = 2**22
+"""How much of a table is in memory at once while its characters are checked."""
 FILE_BYTES = 4 * 2**30
 """More than any file may take."""
 DEPTH = 64
@@ -92,6 +94,14 @@ def read_bytes(path: Path, limit: int = DOCUMENT_BYTES) -> bytes:
     if len(content) > limit:  # it has grown since
         raise damaged(path, f"too large (the limit is {limit:,} bytes)")
     return content
+
+
+def parts_of(path: Path, file: BufferedReader, limit: int) -> Iterator[bytes]:
+    """Yield the content of an open file in parts of whole lines. Raises `UserError` beyond `limit` bytes."""
+    while part := file.read(PART_BYTES):
+        yield part + file.readline(limit)
+        if file.tell() > limit:  # it has grown since it was opened
+            raise damaged(path, f"too large (the limit is {limit:,} bytes)")
 
 
 def read_text(path: Path, limit: int = DOCUMENT_BYTES) -> str:

@@ -42,10 +42,12 @@ class Column:
 
     def fault(self, cells: pd.Series, may_be_empty: bool) -> str | None:
         """Return what is wrong with the first wrong cell, and its line in the file (the header is line 1)."""
+        if self.kind == "text":  # names, hashes and reasons repeat, and the first of each is enough
+            cells = cells.drop_duplicates()
         is_empty = cells.isna()
         if is_empty.any() and not may_be_empty:
             return f"line {_line(is_empty)}: the cell is empty"
-        cells = cells[~is_empty]
+        cells = cells[~is_empty] if is_empty.any() else cells
         wrong = {"text": self._wrong_text, "truth": _wrong_truth}.get(self.kind, self._wrong_number)(cells)
         if not wrong.any():
             return None
@@ -80,6 +82,8 @@ def _is_truth(cell: object) -> bool:
 
 def _wrong_truth(cells: pd.Series) -> pd.Series:
     """One wrong cell makes pandas read all cells as text."""
+    if pd.api.types.is_bool_dtype(cells):
+        return pd.Series(False, index=cells.index)
     wrong = ~cells.map(lambda cell: _is_truth(cell) or cell in ("True", "False")).astype(bool)
     return wrong if wrong.any() else ~cells.map(_is_truth).astype(bool)
 
@@ -118,7 +122,7 @@ class Table:
             if column and (fault := column.fault(rows[name], may_be_empty)):
                 yield f"column {name!r}: {fault}"
         if self.where is not None:
-            selected = rows[self.where(rows)]
+            selected = rows.loc[self.where(rows), list(self.filled)]
             for name in self.filled:
                 if (is_empty := selected[name].isna()).any():
                     yield f"column {name!r}: line {_line(is_empty)}: the cell is empty"

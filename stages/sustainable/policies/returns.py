@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -86,28 +85,32 @@ def survival(normalised: Sequence[float], bar: float = SURVIVES, confidence: flo
     return share_of(sum(value >= bar for value in finite), len(finite), confidence)
 
 
-def split_log_ratio(episode: Mapping[Any, float], reference: Mapping[Any, float]) -> dict[str, float]:
-    """Split ln(cost of an episode / cost of the reference episode) exactly into contributions, in nats.
+def split_log_ratio(
+    episodes: Mapping[str, np.ndarray], references: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Split ln(cost of an episode / cost of its reference episode) exactly into contributions [n], in nats.
 
-    Both map `steps` to the number of steps, and the parts of a step to their costs. ln E_episode = ln steps +
-    ln E_step, where E_step is the sum of the parts: `total` = `length` + `step`. The change of ln E_step is
-    distributed over the parts with the logarithmic mean L: ln(y / r) = sum of (y_i - r_i) / L(y, r) (LMDI,
-    Ang 2004). This leaves no residual and allows parts that are zero or negative.
+    Both map `steps` to the number of steps, and the parts of a step to their costs, all [n]. ln E_episode =
+    ln steps + ln E_step, where E_step is the sum of the parts: `total` = `length` + `step`. The change of
+    ln E_step is distributed over the parts with the logarithmic mean L: ln(y / r) = sum of (y_i - r_i) /
+    L(y, r) (LMDI, Ang 2004). This leaves no residual and allows parts that are zero or negative. Raises
+    `FloatingPointError` if a number of steps or the cost of a step is not positive.
     """
-    parts = [name for name in reference if name != "steps"]
-    step_cost, reference_cost = (sum(costs[name] for name in parts) for costs in (episode, reference))
-    mean = logarithmic_mean(step_cost, reference_cost)
-    shares = {name: (episode[name] - reference[name]) / mean for name in parts}
-    length, step = math.log(episode["steps"] / reference["steps"]), math.log(step_cost / reference_cost)
+    parts = [name for name in references if name != "steps"]
+    with np.errstate(divide="raise", invalid="raise"):
+        cost, base = (np.sum([costs[name] for name in parts], axis=0) for costs in (episodes, references))
+        mean = logarithmic_mean(cost, base)
+        shares = {name: (episodes[name] - references[name]) / mean for name in parts}
+        length, step = np.log(episodes["steps"] / references["steps"]), np.log(cost / base)
     return {"total": length + step, "length": length, "step": step, **shares}
 
 
-def logarithmic_mean(first: float, second: float) -> float:
-    """Return (a - b) / (ln a - ln b) of two positive numbers; their common value if they are equal."""
-    difference = math.log(first) - math.log(second)
-    if abs(difference) < 1e-9:  # rounding would dominate the quotient; its limit is the mean
-        return (first + second) / 2
-    return (first - second) / difference
+def logarithmic_mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return (a - b) / (ln a - ln b) of positive numbers [n]; their common value where they are equal."""
+    difference = np.log(first) - np.log(second)
+    equal = np.abs(difference) < 1e-9  # rounding would dominate the quotient; its limit is the mean
+    quotient = (first - second) / np.where(equal, 1.0, difference)
+    return np.asarray(np.where(equal, (first + second) / 2, quotient))
 
 
 def amdahl(share: float, speed_up: float) -> float:

@@ -1,5 +1,6 @@
 """What measured rows of both studies have in common: reserved configurations, design, and evidence."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from sustainable.energy.meter import STAMPED
 
 BASELINE, TWIN, IDLE = "baseline", "baseline_twin", "idle"
 """The uncompressed eager model, the same model measured again (A/A control), and an idle window."""
+EVIDENCE_COLUMNS = ["profile", "meter", "cpu_evidence", "ram_evidence"]
+"""What `describe_evidence` reads."""
 AGAIN = "delete the file and run `dvc repro` again"
 
 
@@ -34,6 +37,8 @@ def _check_counts(own: pd.DataFrame, where: str, also: Sequence[str]) -> None:
     if own["block"].max() >= len(own):
         raise UserError(f"{where}: block {own['block'].max()} of {len(own)} rows; {AGAIN}")
     levels = [range(int(own["block"].max()) + 1), *(own[column].unique() for column in names[1:])]
+    if len(own) == math.prod(map(len, levels)) and not own.duplicated(names).any():
+        return
     counts = (
         own.groupby(names, sort=False)
         .size()
@@ -61,7 +66,7 @@ def by_block(models: pd.DataFrame, key: str) -> pd.DataFrame:
 
 def describe_evidence(models: pd.DataFrame) -> dict[str, Any]:
     """Describe the meter and the class of evidence of rows, and what must be stamped across their pages."""
-    evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
+    evidence = {*models["cpu_evidence"].dropna().unique(), *models["ram_evidence"].dropna().unique()}
     stamps = {"smoke run"} if (models["profile"] == "smoke").any() else set()
     return {
         "stamps": sorted(stamps | {f"{name} energy" for name in evidence & STAMPED}),
@@ -78,4 +83,4 @@ def stamp_of(results: Iterable[Any]) -> str:
 
 def joined(values: pd.Series) -> str:
     """Join the distinct values of a column with " + "."""
-    return " + ".join(sorted({str(value) for value in values.dropna()}))
+    return " + ".join(sorted({str(value) for value in values.dropna().unique()}))

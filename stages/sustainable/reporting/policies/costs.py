@@ -1,7 +1,7 @@
 """Summaries of study B's measured windows: costs of policies and their parts, doses, and memory."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.policies.run import NO_METHOD
 from sustainable import statistics
-from sustainable.statistics import Estimate, Ratio
+from sustainable.statistics import Estimate, Numbers, Ratio
 
 STEP_PARTS = ("policy", "environment", "remainder")
 SPLIT_PARTS = ("length", *STEP_PARTS)
@@ -27,10 +27,10 @@ MIB, MICRO = 2**20, 1e6
 
 @dataclass(frozen=True)
 class Measures:
-    """Outcomes as tables [block, configuration], and the unit of each block: its training seed."""
+    """Outcomes as tables [block, configuration], and the unit [block] of each block: its training seed."""
 
     tables: Mapping[str, pd.DataFrame]
-    units: Sequence[int]
+    units: np.ndarray
     confidence: float
 
     def ratio(self, outcome: str, key: str, reference: str) -> Ratio | None:
@@ -47,19 +47,18 @@ class Measures:
         if clean:
             flagged = self.tables["flagged"]
             logs[flagged[key].to_numpy(dtype=bool) | flagged[reference].to_numpy(dtype=bool)] = math.nan
-        return statistics.unit_means(list(logs), self.units)
+        return statistics.unit_means(logs, self.units)
 
-    def mean(self, values: Iterable[float]) -> Estimate | None:
+    def mean(self, values: Numbers) -> Estimate | None:
         """Return the mean of one value per block, with Student's interval over units."""
-        return statistics.student_interval(statistics.unit_means(list(values), self.units), self.confidence)
+        return statistics.student_interval(statistics.unit_means(values, self.units), self.confidence)
 
     def mean_returns(self, key: str) -> dict[int, float]:
         """Return the mean return of all measured episodes, by training seed."""
         returns, weights = (self.tables[name][key].to_numpy() for name in ("return_mean", "episodes"))
-        units = np.array(self.units)
         return {
-            seed: float(np.average(returns[units == seed], weights=weights[units == seed]))
-            for seed in sorted(set(self.units))
+            int(seed): float(np.average(returns[self.units == seed], weights=weights[self.units == seed]))
+            for seed in np.unique(self.units)
         }
 
 
@@ -105,7 +104,7 @@ class Effect:
         """The smallest effect found with `POWER`."""
         table = self.measures.tables[self.outcome]
         logs, twin = (
-            pd.Series(np.log(table[own] / table[other])).groupby(np.array(self.measures.units)).mean()
+            pd.Series(np.log(table[own] / table[other])).groupby(self.measures.units).mean()
             for own, other in ((self.key, self.reference), (TWIN, BASELINE))
         )
         return statistics.detectable_ratio(logs, twin, power=POWER)
@@ -206,12 +205,10 @@ def measures_of(own: pd.DataFrame, confidence: float) -> Measures:
     """Tables of one cell from its windows (`with_outcomes`)."""
     columns = {name: name for name in (*EFFECTS, "flagged", "return_mean", "episodes")}
     columns |= {"steps": "steps_per_episode", "environment": "environment_us", "remainder": "remainder_us"}
-    tables = {
-        name: own.pivot(index="block", columns="configuration", values=column).sort_index()
-        for name, column in columns.items()
-    }
-    units = own.groupby("block")["training_seed"].first().sort_index()
-    return Measures(tables, [int(unit) for unit in units], confidence)
+    wide = own.set_index(["block", "configuration"])[list(columns.values())].unstack()
+    units = own.groupby("block")["training_seed"].first().sort_index().to_numpy()
+    tables = {name: pd.DataFrame(wide[column]) for name, column in columns.items()}
+    return Measures(tables, units, confidence)
 
 
 def summarise_cell(
@@ -234,7 +231,7 @@ def summarise_cell(
         for key in keys
     }
     environment, algorithm = own[["environment", "algorithm"]].iloc[0]
-    blocks, seeds = len(measures.units), len(set(measures.units))
+    blocks, seeds = len(measures.units), len(np.unique(measures.units))
     return MeasuredCell(environment, algorithm, bool(learned), ends_early, blocks, seeds, lines)
 
 
@@ -284,11 +281,10 @@ def split_episode(measures: Measures, key: str) -> dict[str, Estimate | None]:
     """Split ln(CPU time of an episode / baseline's) by length and part of a step, over training seeds."""
     parts = ("steps", *STEP_PARTS)
     own, base = (
-        pd.DataFrame({part: measures.tables[part][name] for part in parts}).to_dict("records")
+        {part: measures.tables[part][name].to_numpy(dtype=float) for part in parts}
         for name in (key, BASELINE)
     )
-    splits = [split_log_ratio(*pair) for pair in zip(own, base, strict=True)]
-    return {name: measures.mean(split[name] for split in splits) for name in splits[0]}
+    return {name: measures.mean(logs) for name, logs in split_log_ratio(own, base).items()}
 
 
 def efficiency(measures: Measures, key: str, size_bytes: float, random: float) -> dict[str, Estimate | None]:
@@ -338,7 +334,7 @@ def summarise_doses(workload: pd.DataFrame, parameters: ReportParameters) -> lis
     found = []
     for dose in sorted(models["dose_us"].unique()):
         own = models[models["dose_us"] == dose]
-        measures = replace(measures_of(own, parameters.confidence), units=[int(unit) for unit in units])
+        measures = replace(measures_of(own, parameters.confidence), units=units.to_numpy())
         for key in sorted(set(own["configuration"]) - {BASELINE}):
             found.append(_dose(float(dose), key, measures))
     return found

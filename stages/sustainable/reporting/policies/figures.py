@@ -36,6 +36,8 @@ METHODS = {  # mark and label
 }
 CLOSE: dict[str, Any] = {"handletextpad": 0.2, "columnspacing": 0.7}
 """The look of a panel's legend."""
+MOST_POINTS = 5000
+"""Windows that a panel can show; of more, every second, third or so is drawn."""
 EPISODE_COST = "CPU time of an episode\n(baseline = 1)"
 STEP_COST = "CPU time of a step\n(baseline = 1)"
 
@@ -169,16 +171,20 @@ def _stack(axis: Axes, place: float, values: Mapping[str, float], parts: Sequenc
 def _power(axis: Axes, run: PoliciesRun, policies: Policies) -> None:
     """Plot mean CPU power of successive windows of one cell, idle windows included."""
     cell = shown(policies)[0]
-    rows = run.rows[(run.rows[CELL] == [cell.environment, cell.algorithm]).all(axis=1)]
+    own = (run.rows[CELL] == [cell.environment, cell.algorithm]).all(axis=1)
+    rows = run.rows.loc[own, ["block", "position", "configuration", "wall_time_s", "cpu_j"]]
     rows = rows.sort_values(["block", "position"])
+    step = -(-len(rows) // MOST_POINTS)
     minutes = (rows["wall_time_s"].cumsum() - rows["wall_time_s"] / 2) / 60
     watts = rows["cpu_j"].astype(float) / rows["wall_time_s"]
     idle = rows["configuration"] == IDLE
     for chosen, colour, label in ((~idle, BLUE, "window"), (idle, ORANGE, "idle window")):
         if chosen.any():
-            axis.plot(minutes[chosen], watts[chosen], "o", color=colour, markersize=2, alpha=0.6, label=label)
+            drawn = minutes[chosen][::step], watts[chosen][::step]
+            axis.plot(*drawn, "o", color=colour, markersize=2, alpha=0.6, label=label)
+    some = f", one of {step} drawn" if step > 1 else ""
     nature = "" if policies.cpu_evidence == COUNTER else f"\n({policies.cpu_evidence})"
-    axis.set(xlabel=f"minutes of measured windows, {cell.name}", ylabel=f"CPU power, W{nature}")
+    axis.set(xlabel=f"minutes of measured windows{some}, {cell.name}", ylabel=f"CPU power, W{nature}")
     axis.set_ylim(bottom=0)
     legend_on_top(axis, **CLOSE)
 

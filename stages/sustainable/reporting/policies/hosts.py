@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sustainable.core.errors import UserError
@@ -67,7 +68,7 @@ def judge_hosts(
 
     Raises `UserError` if rows or a description are malformed.
     """
-    hosts, known = [], dict[tuple[int, ...], Mapping[str, Claim]]()
+    hosts, known = [], dict[tuple[bytes, bytes], Mapping[str, Claim]]()
     for place in sorted(path for path in folder.glob("*") if path.is_dir()):
         rows, workload = read_windows(place)
         host = describe(place, run, rows)
@@ -75,7 +76,7 @@ def judge_hosts(
             there = restricted(replace(run, rows=rows, workload=workload), run)
             here = restricted(run, there)
             judged = judge_windows(there, analysis, statements)
-            windows = *here.rows.index, *here.workload.index
+            windows = here.rows.index.to_numpy().tobytes(), here.workload.index.to_numpy().tobytes()
             if windows not in known:  # several hosts often measured the same part
                 known[windows] = judge_windows(here, analysis, statements)
             host = replace(host, judged=judged, here=known[windows])
@@ -86,15 +87,15 @@ def judge_hosts(
 def describe(place: Path, run: PoliciesRun, rows: pd.DataFrame) -> OtherHost:
     """Describe the host of a folder, and what of this run it measured. Raises `UserError`."""
     host, noted = read_description(place)
-    cells = equal_cells(rows, run.rows)
+    here, there = _by_cell(run.rows), _by_cell(rows)
     return OtherHost(
         name=place.name,
         description=host,
         noted=noted,
         rows_sha256=fingerprint([file_sha256(place / Path(name).name) for name in sorted(WINDOWS)]),
-        cells=[" ".join(cell) for cell in sorted(cells)],
-        of=len(_by_cell(run.rows)),
-        missing=sorted(set(run.rows["configuration"]) - set(rows["configuration"])),
+        cells=[" ".join(cell) for cell in sorted(here.keys() & there) if here[cell] == there[cell]],
+        of=len(here),
+        missing=sorted({*run.rows["configuration"].unique()} - {*rows["configuration"].unique()}),
     )
 
 
@@ -130,12 +131,12 @@ def restricted(run: PoliciesRun, other: PoliciesRun) -> PoliciesRun:
 
 
 def _shared(windows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    cells, configurations = equal_cells(windows, others), set(others["configuration"])
-    names = windows[[*CELL, "configuration"]].itertuples(index=False, name=None)
-    kept = [
-        (environment, algorithm) in cells and key in configurations for environment, algorithm, key in names
-    ]
-    return windows[pd.Series(kept, index=windows.index, dtype=bool)]
+    cells, configurations = equal_cells(windows, others), others["configuration"].unique()
+    places = windows.groupby(CELL).indices
+    kept = np.zeros(len(windows), dtype=bool)
+    for cell in cells:
+        kept[places[cell]] = True
+    return windows[kept & windows["configuration"].isin(configurations)]
 
 
 def equal_cells(windows: pd.DataFrame, others: pd.DataFrame) -> set[tuple[str, str]]:
@@ -146,7 +147,8 @@ def equal_cells(windows: pd.DataFrame, others: pd.DataFrame) -> set[tuple[str, s
 
 def _by_cell(windows: pd.DataFrame) -> dict[tuple[str, str], set[tuple[int, str]]]:
     """The seeds and weights of the uncompressed policies, by cell."""
-    plain = windows[windows["method"] == NO_METHOD].dropna(subset=["weights_sha256"])
-    models = plain.groupby(CELL)[["training_seed", "weights_sha256"]]
+    model = ["training_seed", "weights_sha256"]
+    plain = windows.loc[windows["method"] == NO_METHOD, [*CELL, *model]].dropna(subset=["weights_sha256"])
+    models = plain.drop_duplicates().groupby(CELL)[model]
     cells = ((environment, algorithm, own) for (environment, algorithm), own in models)
     return {(str(name), str(by)): set(own.itertuples(index=False, name=None)) for name, by, own in cells}

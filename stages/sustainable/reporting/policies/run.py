@@ -90,15 +90,22 @@ def read_windows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the windows of acting policies, and those at several doses. Raises `UserError` if malformed."""
     rows = read_rows(folder / "policies.csv", WINDOWS)
     workload = read_rows(folder / "workload.csv", DOSES)
-    check_blocks(rows[rows["configuration"] != IDLE], "policies.csv", CELL)
-    check_blocks(workload[workload["configuration"] != IDLE], "workload.csv", [*CELL, "dose_us"])
+    check_blocks(_design(rows, CELL), "policies.csv", CELL)
+    doses = [*CELL, "dose_us"]
+    check_blocks(_design(workload, doses), "workload.csv", doses)
     return rows, workload
+
+
+def _design(windows: pd.DataFrame, within: Sequence[str]) -> pd.DataFrame:
+    """Return what `check_blocks` reads of the windows in which a policy acted."""
+    return windows.loc[windows["configuration"] != IDLE, [*within, "block", "configuration"]]
 
 
 def checked_table(table: Any, rows: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
     """Check that the table of policies has every measured cell."""
-    measured = rows[rows["configuration"] != IDLE].groupby(CELL)
-    missing = [" ".join(map(str, cell)) for cell, _ in measured if cell not in by_cell(table)]
+    models = rows.loc[rows["configuration"] != IDLE, CELL].drop_duplicates()
+    measured = sorted(models.itertuples(index=False, name=None))
+    missing = [" ".join(map(str, cell)) for cell in measured if cell not in by_cell(table)]
     if missing:
         raise UserError(f"policies/table.json: {missing[0]} is missing; run `dvc repro` again")
     return list(table)

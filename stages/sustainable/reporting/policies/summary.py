@@ -9,7 +9,7 @@ import pandas as pd
 
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import words
-from sustainable.reporting.measured_rows import describe_evidence
+from sustainable.reporting.measured_rows import EVIDENCE_COLUMNS, IDLE, describe_evidence
 from sustainable.reporting.names import POLICY_NAMES
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import costs, returns
@@ -105,16 +105,21 @@ def with_windows(policies: Policies, run: PoliciesRun, parameters: ReportParamet
 
 def _of_windows(run: PoliciesRun, parameters: ReportParameters) -> dict[str, Any]:
     """Return the fields of `Policies` that follow from windows, doses included."""
-    models, early = costs.with_outcomes(run.rows), returns.environments_ending_early(run.returns)
-    rows = dict(list(models.groupby(CELL)))
+    early = returns.environments_ending_early(run.returns)
+    places = run.rows.groupby(CELL).indices  # a copy of all windows at once would take much memory
     cells = [
         costs.summarise_cell(
-            rows[cell], learned_seeds(entry), cell[0] in early, float(entry["random_return"]), parameters
+            costs.with_outcomes(run.rows.iloc[places[cell]]),
+            learned_seeds(entry),
+            cell[0] in early,
+            float(entry["random_return"]),
+            parameters,
         )
         for cell, entry in by_cell(run.table).items()
-        if cell in rows
+        if cell in places
     ]
-    evidence = {*models["cpu_evidence"].dropna(), *models["ram_evidence"].dropna()}
+    models = run.rows.loc[run.rows["configuration"] != IDLE, EVIDENCE_COLUMNS]
+    evidence = {*models["cpu_evidence"].dropna().unique(), *models["ram_evidence"].dropna().unique()}
     return {
         "cells": cells,
         "doses": costs.summarise_doses(run.workload, parameters),
