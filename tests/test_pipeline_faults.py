@@ -84,7 +84,7 @@ def refused(done, *parts):
 def test_a_window_too_short_for_evidence_is_refused(pipeline, changed_params):
     command = stage_command(pipeline, "benchmark", changed_params("profile", "paper"), "remeasured")
     done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=False)
-    refused(done, "window_s: 0.2 s is too short for evidence")
+    refused(done, "window_s: 0.1 s is too short for evidence")
 
 
 @pytest.mark.parametrize(
