@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from sustainable.core.errors import UserError
+from sustainable.core.files import write_bytes
+from sustainable.verification import rerender
 from sustainable.verification.lock import md5_of
 from sustainable.verification.place import REFERENCE, Place
 from sustainable.verification.rerender import with_recorded_inputs, write_lock
@@ -34,6 +36,20 @@ def copy(tmp_path, project):
     return tmp_path
 
 
+@pytest.fixture
+def pages(monkeypatch):
+    """Instead of rendering, which takes a minute, copy the shipped pages. (Other tests render them.)"""
+
+    def render(place, folder):
+        made = {
+            path: entry["shipped"] for path, entry in place.artifacts.items() if entry["stage"] == "report"
+        }
+        for path, shipped in made.items():
+            write_bytes(folder / path, (place.root / shipped).read_bytes() if shipped else b"not shipped")
+
+    monkeypatch.setattr(rerender, "render", render)
+
+
 def run_again(root):
     """Write what `dvc repro` would: another best_action.json, and a lock that describes it."""
     best = root / BEST
@@ -58,7 +74,7 @@ def test_a_file_that_is_not_the_runs_is_refused_and_nothing_changes(copy):
     assert (copy / REFERENCE / "manifest.json").read_bytes() == before
 
 
-def test_a_new_search_is_taken_and_its_readers_are_stale(copy):
+def test_a_new_search_is_taken_and_its_readers_are_stale(copy, pages):
     old = Place(copy).artifacts[BEST]["md5"]
     run_again(copy)
     changed = take_stages(copy, [SEARCH], [{"stage": SEARCH, "wall_s": 1.0, "memory_mib": 2.0}])
