@@ -71,7 +71,8 @@ def shared_reports(shared_folder: Path) -> Iterator[None]:
 
     def shared(data: Path, published: Path, params: Path, hosts: Path) -> object:
         rows = [path for folder in shipped.ROW_FOLDERS for path in (data / folder).rglob("*.*")]
-        read = {str(path.relative_to(data)): file_sha256(path) for path in rows}
+        names = {str(path.relative_to(data)) for path in rows}.difference(shipped.SUMMARIES)
+        read = {name: file_sha256(data / name) for name in names}
         others = [file_sha256(path) for path in (published, params, *sorted(hosts.rglob("*.*")))]
         stored = shared_folder / f"report-{fingerprint([read, others])[:16]}"
         with FileLock(f"{stored}.lock"):
