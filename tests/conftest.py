@@ -5,7 +5,6 @@ import sustainable.core.determinism as determinism  # isort: skip
 import importlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -156,33 +155,36 @@ def join_runs(folder: Path, other: Path) -> None:
 
 
 @pytest.fixture
-def run_stage(pipeline: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command that dvc.yaml gives a stage, with paths replaced."""
-    return lambda name, replaced=None, **options: subprocess.run(
-        stage_command(pipeline, name, replaced or {}),
-        cwd=pipeline,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
+def stage_main(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[[], None]]:
+    """The `main` of a stage, with paths replaced, for this process: another would load all libraries anew.
+
+    It neither restarts nor pins the process, and starts no workers.
+    """
+
+    def prepared(name: str, replaced: dict[str, str]) -> Callable[[], None]:
+        module = importlib.import_module(name)
+        for own in {"start_afresh", "settle"} & vars(module).keys():
+            monkeypatch.setattr(module, own, lambda *_: {})
+        monkeypatch.setattr("sustainable.core.parallel.available_cores", lambda: 1)
+        monkeypatch.setattr(sys, "argv", stage_command(pipeline, name, replaced)[1:])
+        monkeypatch.chdir(pipeline)
+        main: Callable[[], None] = module.main
+        return main
+
+    return prepared
 
 
 @pytest.fixture
 def stop_stage(
-    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage_main: Callable[..., Callable[[], None]], capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., SimpleNamespace]:
-    """Run a stage that must stop with an error; in this process, unlike `run_stage`, to save the imports.
-
-    Not for errors that `benchmark` and `candidates` raise after they have started their process afresh.
-    """
+    """Run a stage that must stop with an error, in this process (see `stage_main`)."""
 
     def run(name: str, replaced: dict[str, str]) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", stage_command(pipeline, name, replaced)[1:])
-        monkeypatch.chdir(pipeline)
+        main = stage_main(name, replaced)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
-            exit_on_error(importlib.import_module(name).main)
+            exit_on_error(main)
         return SimpleNamespace(returncode=stopped.value.code, stderr=capsys.readouterr().err)
 
     return run
