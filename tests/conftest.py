@@ -2,6 +2,7 @@
 
 import sustainable.core.determinism as determinism  # isort: skip
 
+import hashlib
 import importlib
 import os
 import shutil
@@ -60,29 +61,48 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
+PARTS = {
+    "sustainable.reporting.forecasting.results": "summarise_rows",
+    "sustainable.reporting.forecasting.summary": "summarise_task",
+    "sustainable.reporting.policies.hosts": "with_windows",
+    "sustainable.reporting.policies.summary": "summarise_policies",
+}
+"""The slow parts of a report, by the module that calls them. Most survive an edit of a single file."""
+
+
 @pytest.fixture(scope="session")
 def shared_reports(shared_folder: Path) -> Iterator[None]:
-    """Compute the report on equal rows once for all tests and processes: it takes many seconds."""
-    import cloudpickle
-
-    from sustainable.core.hashing import file_sha256, fingerprint
+    """Compute a report on equal rows, and each of its parts, once for all tests and processes."""
+    from sustainable.core.hashing import file_sha256
     from sustainable.verification.tiers import shipped
 
-    def shared(data: Path, published: Path, params: Path, hosts: Path) -> object:
-        rows = [path for folder in shipped.ROW_FOLDERS for path in (data / folder).rglob("*.*")]
-        names = {str(path.relative_to(data)) for path in rows}.difference(shipped.SUMMARIES)
-        read = {name: file_sha256(data / name) for name in names}
-        others = [file_sha256(path) for path in (published, params, *sorted(hosts.rglob("*.*")))]
-        stored = shared_folder / f"report-{fingerprint([read, others])[:16]}"
+    def read_by(data: Path, published: Path, params: Path, hosts: Path) -> Any:
+        rows = [path for folder in shipped.ROW_FOLDERS for path in sorted((data / folder).rglob("*.*"))]
+        names = [name for path in rows if (name := str(path.relative_to(data))) not in shipped.SUMMARIES]
+        others = published, params, *sorted(hosts.rglob("*.*"))
+        return [(name, file_sha256(data / name)) for name in names], [file_sha256(path) for path in others]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in PARTS.items():
+            part = getattr(importlib.import_module(module), name)
+            patch.setattr(f"{module}.{name}", computed_once(part, shared_folder))
+        patch.setattr(shipped, "report_on", computed_once(shipped.report_on, shared_folder, read_by))
+        yield
+
+
+def computed_once(function: Any, folder: Path, read_by: Callable[..., Any] = lambda *given: given) -> Any:
+    """A pure function whose results are kept in `folder`; `read_by` says what a result depends on."""
+    import cloudpickle
+
+    def known(*given: Any) -> Any:
+        key = hashlib.sha256(cloudpickle.dumps(read_by(*given))).hexdigest()[:16]
+        stored = folder / f"{function.__name__}-{key}"
         with FileLock(f"{stored}.lock"):
             if not stored.exists():
-                stored.write_bytes(cloudpickle.dumps(report_on(data, published, params, hosts)))
+                stored.write_bytes(cloudpickle.dumps(function(*given)))
         return cloudpickle.loads(stored.read_bytes())  # of this session, not an artifact
 
-    report_on = shipped.report_on
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shipped, "report_on", shared)
-        yield
+    return known
 
 
 @pytest.fixture(scope="session")
