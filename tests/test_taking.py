@@ -3,14 +3,16 @@
 import json
 import shutil
 import subprocess
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import write_bytes
 from sustainable.verification import rerender
-from sustainable.verification.lock import md5_of
+from sustainable.verification.lock import Stage, md5_of
 from sustainable.verification.place import REFERENCE, Place
 from sustainable.verification.rerender import with_recorded_inputs, write_lock
 from sustainable.verification.taking import take_stages
@@ -38,7 +40,7 @@ def copy(tmp_path, project):
 
 @pytest.fixture
 def pages(monkeypatch):
-    """Instead of rendering, which takes a minute, copy the shipped pages. (Other tests render them.)"""
+    """Instead of rendering, which takes a minute, copy the shipped pages."""
 
     def render(place, folder):
         made = {
@@ -58,6 +60,31 @@ def run_again(root):
     stage = with_recorded_inputs(place, place.declared[SEARCH])
     stage = replace(stage, outputs={path: md5_of(root / path) for path in stage.outputs})
     write_lock(root / "dvc.lock", {SEARCH: stage}, place.artifacts, root)
+
+
+REPORT = Stage(
+    name="report",
+    command="python show.py --data data --raw data/raw --out paper --claims paper/claims.json --sum data/a",
+    parameters={},
+    inputs={},
+    outputs=dict.fromkeys(("paper/tables", "paper/claims.json", "data/a"), ""),
+)
+
+
+@pytest.mark.parametrize(("end", "message"), [("", None), ("sys.exit('no rows')", r"failed \(no rows\)")])
+def test_pages_are_rendered_from_the_shipped_rows_into_another_folder(tmp_path, end, message):
+    (tmp_path / "show.py").write_text(f"import json, sys\njson.dump(sys.argv[1:], open('said', 'w'))\n{end}")
+    place = SimpleNamespace(root=tmp_path, reference=tmp_path / "shipped", declared={"report": REPORT})
+    with pytest.raises(UserError, match=message) if message else nullcontext():
+        rerender.render(place, tmp_path / "new")
+    said = json.loads((tmp_path / "said").read_text())
+    assert dict(zip(said[::2], said[1::2], strict=True)) == {
+        "--data": str(tmp_path / "shipped"),
+        "--raw": "data/raw",
+        "--out": str(tmp_path / "new/paper"),
+        "--claims": str(tmp_path / "new/paper/claims.json"),
+        "--sum": str(tmp_path / "new/data/a"),
+    }
 
 
 def test_a_stage_that_never_ran_is_refused(copy):
