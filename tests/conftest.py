@@ -6,10 +6,14 @@ import hashlib
 import importlib
 import os
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,6 +130,38 @@ def pipeline(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+LOADED = (
+    "matplotlib.pyplot",
+    "sustainable.forecasting.confirmation",
+    "sustainable.forecasting.layerwise.search",
+    "sustainable.forecasting.repairs",
+    "sustainable.forecasting.search.comparison",
+    "sustainable.policies.compression.tasks",
+    "sustainable.policies.learning.tasks",
+    "sustainable.reporting.pages",
+)
+"""Modules that load the libraries of all stages that are not measured."""
+
+
+@contextmanager
+def forking_python() -> Iterator[Path]:
+    """A folder with a program `python` that starts stages with their libraries loaded, see forking.py."""
+    script = str(Path(__file__).with_name("forking.py"))
+    variables = os.environ | {"PYTHONPATH": str(ROOT / "stages")}
+    with TemporaryDirectory() as name:
+        python, address = Path(name, "python"), Path(name, "address")
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" run "{address}" "$@"\n')
+        python.chmod(0o755)
+        with subprocess.Popen([sys.executable, script, "serve", address, *LOADED], env=variables) as server:
+            try:
+                while not address.exists():
+                    assert server.poll() is None, "the libraries could not be loaded"
+                    time.sleep(0.1)
+                yield Path(name)
+            finally:
+                server.terminate()
+
+
 def run_pipeline(folder: Path) -> None:
     """Run the audited tasks beside the rest, the rest in a folder of its own, and then the report on both."""
     import yaml
@@ -137,28 +173,30 @@ def run_pipeline(folder: Path) -> None:
     parameters = yaml.safe_load((folder / "params.yaml").read_text())
     audited = [f"benchmark@{task}" for task in parameters["tasks"]]
     rest = [f"benchmark@{name}" for name in parameters["benchmarks"] if name not in parameters["tasks"]]
-    with ThreadPoolExecutor(2) as pool:
+    rest += ["layerwise_search", "benchmark_policies", "notebook"]
+    with forking_python() as programs, ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(checked_repro, max, folder, *audited, "repair_search"),
-            pool.submit(
-                checked_repro, min, other, *rest, "layerwise_search", "benchmark_policies", "notebook"
-            ),
+            pool.submit(checked_repro, programs, max, folder, *audited, "repair_search"),
+            pool.submit(checked_repro, programs, min, other, *rest),
         ]
-    for run in runs:
-        run.result()
+        for run in runs:
+            run.result()
     join_runs(folder, other)
     done = profiles.repro(folder, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def checked_repro(which: Callable[..., int], folder: Path, *targets: str) -> None:
+def checked_repro(programs: Path, which: Callable[..., int], folder: Path, *targets: str) -> None:
     """Run on one core (the first or the last): the stages then start no workers, which load everything again.
 
     On Linux a thread has cores of its own, and a program that it starts inherits them.
     """
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [which(os.sched_getaffinity(0))])
-    done = profiles.repro(folder, *targets, capture_output=True)
+    os.sched_setaffinity(0, [which(os.sched_getaffinity(0))])
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
