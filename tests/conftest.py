@@ -31,14 +31,12 @@ determinism.use_deterministic_torch()
 
 
 PIPELINE_FILES = ("test_pipeline.py", "test_pipeline_faults.py", "test_policy_pipeline.py")
-"""Only tests of these files use the fixture `pipeline`. The first starts at once and runs the pipeline; the
-others come last and work on a copy, so that two processes share the long tests."""
-ORDER = {name: 2 * (place > 0) for place, name in enumerate(PIPELINE_FILES)}
+"""Only tests of these files use the fixture `pipeline`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the small pipeline, which take longest, at both ends."""
-    items.sort(key=lambda item: ORDER.get(item.path.name, 1))
+    """Put the tests of the small pipeline first: they take longest."""
+    items.sort(key=lambda item: item.path.name not in PIPELINE_FILES)
     strays = [item.nodeid for item in items if uses_pipeline(item) and item.path.name not in PIPELINE_FILES]
     assert not strays, f"move to {PIPELINE_FILES[0]}, so that the pipeline runs once: {strays}"
 
