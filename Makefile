@@ -67,7 +67,7 @@ reference: .venv/ready-dev ## for maintainers: take the present run as the refer
 		$(if $(LIST),--list)
 
 test: .venv/ready-dev ## run the unit tests and a small version of the whole pipeline (10 to 20 minutes on 2 cores)
-	@python -m pytest --numprocesses logical --no-loadscope-reorder
+	@python -m pytest --numprocesses logical --dist worksteal
 
 test-cpu: .venv/ready ## check that weights agree bit by bit between kinds of CPU (6 minutes; emulated CPUs need Debian's qemu-user)
 	@python -m sustainable.tools.cpu

@@ -3,7 +3,7 @@
 from sustainable.measuring.process import settle, start_afresh, start_stage_afresh
 
 if __name__ == "__main__":
-    start_stage_afresh("candidates", "{task}")  # before the libraries read the environment
+    start_stage_afresh("candidates")  # before the libraries read the environment
 
 from dataclasses import asdict
 

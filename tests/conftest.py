@@ -2,14 +2,18 @@
 
 import sustainable.core.determinism as determinism  # isort: skip
 
+import hashlib
 import importlib
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,14 +31,12 @@ determinism.use_deterministic_torch()
 
 
 PIPELINE_FILES = ("test_pipeline.py", "test_pipeline_faults.py", "test_policy_pipeline.py")
-"""Only tests of these files use the fixture `pipeline`. The first starts at once and runs the pipeline; the
-others come last and work on a copy, so that two processes share the long tests."""
-ORDER = {name: 2 * (place > 0) for place, name in enumerate(PIPELINE_FILES)}
+"""Only tests of these files use the fixture `pipeline`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the small pipeline, which take longest, at both ends."""
-    items.sort(key=lambda item: ORDER.get(item.path.name, 1))
+    """Put the tests of the small pipeline first: they take longest."""
+    items.sort(key=lambda item: item.path.name not in PIPELINE_FILES)
     strays = [item.nodeid for item in items if uses_pipeline(item) and item.path.name not in PIPELINE_FILES]
     assert not strays, f"move to {PIPELINE_FILES[0]}, so that the pipeline runs once: {strays}"
 
@@ -61,28 +63,48 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
 
+PARTS = {
+    "sustainable.reporting.forecasting.results": "summarise_rows",
+    "sustainable.reporting.forecasting.summary": "summarise_task",
+    "sustainable.reporting.policies.hosts": "with_windows",
+    "sustainable.reporting.policies.summary": "summarise_policies",
+}
+"""The slow parts of a report, by the module that calls them. Most survive an edit of a single file."""
+
+
 @pytest.fixture(scope="session")
 def shared_reports(shared_folder: Path) -> Iterator[None]:
-    """Compute the report on equal rows once for all tests and processes: it takes many seconds."""
-    import cloudpickle
-
-    from sustainable.core.hashing import file_sha256, fingerprint
+    """Compute a report on equal rows, and each of its parts, once for all tests and processes."""
+    from sustainable.core.hashing import file_sha256
     from sustainable.verification.tiers import shipped
 
-    def shared(data: Path, published: Path, params: Path, hosts: Path) -> object:
-        rows = [path for folder in shipped.ROW_FOLDERS for path in (data / folder).rglob("*.*")]
-        read = {str(path.relative_to(data)): file_sha256(path) for path in rows}
-        others = [file_sha256(path) for path in (published, params, *sorted(hosts.rglob("*.*")))]
-        stored = shared_folder / f"report-{fingerprint([read, others])[:16]}"
+    def read_by(data: Path, published: Path, params: Path, hosts: Path) -> Any:
+        rows = [path for folder in shipped.ROW_FOLDERS for path in sorted((data / folder).rglob("*.*"))]
+        names = [name for path in rows if (name := str(path.relative_to(data))) not in shipped.SUMMARIES]
+        others = published, params, *sorted(hosts.rglob("*.*"))
+        return [(name, file_sha256(data / name)) for name in names], [file_sha256(path) for path in others]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in PARTS.items():
+            part = getattr(importlib.import_module(module), name)
+            patch.setattr(f"{module}.{name}", computed_once(part, shared_folder))
+        patch.setattr(shipped, "report_on", computed_once(shipped.report_on, shared_folder, read_by))
+        yield
+
+
+def computed_once(function: Any, folder: Path, read_by: Callable[..., Any] = lambda *given: given) -> Any:
+    """A pure function whose results are kept in `folder`; `read_by` says what a result depends on."""
+    import cloudpickle
+
+    def known(*given: Any) -> Any:
+        key = hashlib.sha256(cloudpickle.dumps(read_by(*given))).hexdigest()[:16]
+        stored = folder / f"{function.__name__}-{key}"
         with FileLock(f"{stored}.lock"):
             if not stored.exists():
-                stored.write_bytes(cloudpickle.dumps(report_on(data, published, params, hosts)))
+                stored.write_bytes(cloudpickle.dumps(function(*given)))
         return cloudpickle.loads(stored.read_bytes())  # of this session, not an artifact
 
-    report_on = shipped.report_on
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shipped, "report_on", shared)
-        yield
+    return known
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +128,38 @@ def pipeline(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+LOADED = (
+    "matplotlib.pyplot",
+    "sustainable.forecasting.confirmation",
+    "sustainable.forecasting.layerwise.search",
+    "sustainable.forecasting.repairs",
+    "sustainable.forecasting.search.comparison",
+    "sustainable.policies.compression.tasks",
+    "sustainable.policies.learning.tasks",
+    "sustainable.reporting.pages",
+)
+"""Modules that load the libraries of all stages that are not measured."""
+
+
+@contextmanager
+def forking_python() -> Iterator[Path]:
+    """A folder with a program `python` that starts stages with their libraries loaded, see forking.py."""
+    script = str(Path(__file__).with_name("forking.py"))
+    variables = os.environ | {"PYTHONPATH": str(ROOT / "stages")}
+    with TemporaryDirectory() as name:
+        python, address = Path(name, "python"), Path(name, "address")
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{script}" run "{address}" "$@"\n')
+        python.chmod(0o755)
+        with subprocess.Popen([sys.executable, script, "serve", address, *LOADED], env=variables) as server:
+            try:
+                while not address.exists():
+                    assert server.poll() is None, "the libraries could not be loaded"
+                    time.sleep(0.1)
+                yield Path(name)
+            finally:
+                server.terminate()
+
+
 def run_pipeline(folder: Path) -> None:
     """Run the audited tasks beside the rest, the rest in a folder of its own, and then the report on both."""
     import yaml
@@ -117,28 +171,30 @@ def run_pipeline(folder: Path) -> None:
     parameters = yaml.safe_load((folder / "params.yaml").read_text())
     audited = [f"benchmark@{task}" for task in parameters["tasks"]]
     rest = [f"benchmark@{name}" for name in parameters["benchmarks"] if name not in parameters["tasks"]]
-    with ThreadPoolExecutor(2) as pool:
+    rest += ["layerwise_search", "benchmark_policies", "notebook"]
+    with forking_python() as programs, ThreadPoolExecutor(2) as pool:
         runs = [
-            pool.submit(checked_repro, max, folder, *audited, "repair_search"),
-            pool.submit(
-                checked_repro, min, other, *rest, "layerwise_search", "benchmark_policies", "notebook"
-            ),
+            pool.submit(checked_repro, programs, max, folder, *audited, "repair_search"),
+            pool.submit(checked_repro, programs, min, other, *rest),
         ]
-    for run in runs:
-        run.result()
+        for run in runs:
+            run.result()
     join_runs(folder, other)
     done = profiles.repro(folder, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def checked_repro(which: Callable[..., int], folder: Path, *targets: str) -> None:
+def checked_repro(programs: Path, which: Callable[..., int], folder: Path, *targets: str) -> None:
     """Run on one core (the first or the last): the stages then start no workers, which load everything again.
 
     On Linux a thread has cores of its own, and a program that it starts inherits them.
     """
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, [which(os.sched_getaffinity(0))])
-    done = profiles.repro(folder, *targets, capture_output=True)
+    os.sched_setaffinity(0, [which(os.sched_getaffinity(0))])
+    path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -155,33 +211,36 @@ def join_runs(folder: Path, other: Path) -> None:
 
 
 @pytest.fixture
-def run_stage(pipeline: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command that dvc.yaml gives a stage, with paths replaced."""
-    return lambda name, replaced=None, **options: subprocess.run(
-        stage_command(pipeline, name, replaced or {}),
-        cwd=pipeline,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
+def stage_main(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Callable[[], None]]:
+    """The `main` of a stage, with paths replaced, for this process: another would load all libraries anew.
+
+    It neither restarts nor pins the process, and starts no workers.
+    """
+
+    def prepared(name: str, replaced: dict[str, str]) -> Callable[[], None]:
+        module = importlib.import_module(name)
+        for own in {"start_afresh", "settle"} & vars(module).keys():
+            monkeypatch.setattr(module, own, lambda *_: {})
+        monkeypatch.setattr("sustainable.core.parallel.available_cores", lambda: 1)
+        monkeypatch.setattr(sys, "argv", stage_command(pipeline, name, replaced)[1:])
+        monkeypatch.chdir(pipeline)
+        main: Callable[[], None] = module.main
+        return main
+
+    return prepared
 
 
 @pytest.fixture
 def stop_stage(
-    pipeline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stage_main: Callable[..., Callable[[], None]], capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., SimpleNamespace]:
-    """Run a stage that must stop with an error; in this process, unlike `run_stage`, to save the imports.
-
-    Not for errors that `benchmark` and `candidates` raise after they have started their process afresh.
-    """
+    """Run a stage that must stop with an error, in this process (see `stage_main`)."""
 
     def run(name: str, replaced: dict[str, str]) -> SimpleNamespace:
-        monkeypatch.setattr(sys, "argv", stage_command(pipeline, name, replaced)[1:])
-        monkeypatch.chdir(pipeline)
+        main = stage_main(name, replaced)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
-            exit_on_error(importlib.import_module(name).main)
+            exit_on_error(main)
         return SimpleNamespace(returncode=stopped.value.code, stderr=capsys.readouterr().err)
 
     return run

@@ -1,5 +1,7 @@
 """The randomised-block protocol, on small models and a meter of arithmetic."""
 
+import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -25,6 +27,7 @@ from sustainable.forecasting.benchmark.subjects import Subject
 from sustainable.forecasting.compression.actions import Configuration
 from sustainable.forecasting.compression.runtimes import deploy_in_torch
 from sustainable.forecasting.model.gru import Architecture, WeatherGRU
+from sustainable.measuring import process
 from sustainable.measuring.blocks import IDLE, design, flags_of, last_tries, loops_for, to_measure
 from sustainable.measuring.process import Moment, neighbours_load
 
@@ -287,6 +290,19 @@ def test_threads_are_in_the_environment_before_anything_is_loaded(tmp_path, proj
     done = subprocess.run([sys.executable, script, "--x"], capture_output=True, text=True, check=True, env={})
     assert done.stdout.startswith("1 {'threads': 1, 'interop_threads': 1, 'keeps_memory': True, 'cores': [")
     assert done.stdout.strip().endswith("['--x']")
+
+
+@pytest.mark.parametrize("stage", ["benchmark", "benchmark_policies", "candidates"])
+def test_a_measuring_stage_finds_its_settings_before_it_loads_anything(stage, project, monkeypatch):
+    """Else it would start afresh only after it has loaded everything, and load everything twice."""
+    (keys,) = re.findall(r"start_stage_afresh\((.+)\)", (project / f"stages/{stage}.py").read_text())
+    started = []
+    monkeypatch.setattr(process, "start_afresh", lambda *settings: started.append(settings))
+    monkeypatch.setattr(
+        sys, "argv", [stage, "--params", str(project / "params.yaml"), "--name", "remeasured"]
+    )
+    process.start_stage_afresh(*ast.literal_eval(f"[{keys}]"))
+    assert started == [(1, True)]
 
 
 def test_frozen_numbers_are_plain(tmp_path):

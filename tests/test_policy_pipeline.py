@@ -99,11 +99,6 @@ def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
         assert part in lines[0]
 
 
-def run(folder: Path, stage: str, replaced: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = stage_command(folder, stage, replaced)
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def changed(pipeline: Path, tmp_path: Path, change: dict[str, dict]) -> str:
     """A params.yaml with sections updated, beside a copy of dvc.yaml."""
     content = yaml.safe_load((pipeline / "params.yaml").read_text())
@@ -131,12 +126,16 @@ def test_an_unknown_environment_is_named_and_the_others_are_trained(pipeline, tm
         "data/policies/table.json": str(tmp_path / "table.json"),
         "data/metrics/policies/training_cost.json": str(tmp_path / "cost.json"),
     }
-    refused(run(pipeline, "train_policies", replaced), "1 of 2 policies failed", "CartPoll-v1", "CartPole-v1")
+    command = stage_command(pipeline, "train_policies", replaced)
+    done = subprocess.run(command, cwd=pipeline, capture_output=True, text=True, check=False)
+    refused(done, "1 of 2 policies failed", "CartPoll-v1", "CartPole-v1")
     assert len(list((tmp_path / "work").rglob("seed_1.safetensors"))) == 1
     assert not (tmp_path / "table.json").exists()
 
 
-def test_bad_policies_are_named_and_when_they_are_repaired_nothing_else_is_done_again(pipeline, tmp_path):
+def test_bad_policies_are_named_and_when_they_are_repaired_nothing_else_is_done_again(
+    pipeline, stop_stage, stage_main, tmp_path
+):
     policies = tmp_path / "policies"
     shutil.copytree(pipeline / "data/models/policies", policies)
     for ending in ("safetensors", "json"):  # of another environment: its sizes do not fit
@@ -152,7 +151,7 @@ def test_bad_policies_are_named_and_when_they_are_repaired_nothing_else_is_done_
         "data/policies/returns.csv": str(tmp_path / "returns.csv"),
         "data/metrics/policies/compress_cost.json": str(tmp_path / "cost.json"),
     }
-    done = run(pipeline, "compress_policies", replaced)
+    done = stop_stage("compress_policies", replaced)
     refused(done, "3 of 8 policies failed", "does not fit CartPole-v1", "seed_2.safetensors", "Pendulum")
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("record.json")}
     assert len(records) == 5
@@ -160,12 +159,13 @@ def test_bad_policies_are_named_and_when_they_are_repaired_nothing_else_is_done_
     shutil.rmtree(policies)
     shutil.copytree(pipeline / "data/models/policies", policies)
     (tmp_path / "cost.json").mkdir()  # so that the run ends before it clears its work away
-    run(pipeline, "compress_policies", replaced)
+    with pytest.raises(IsADirectoryError):
+        stage_main("compress_policies", replaced)()
     assert {path: path.stat().st_mtime_ns for path in records} == records
     assert file_sha256(tmp_path / "returns.csv") == file_sha256(pipeline / "data/policies/returns.csv")
 
 
-def test_a_cell_that_was_never_trained_cannot_be_measured(pipeline, tmp_path):
+def test_a_cell_that_was_never_trained_cannot_be_measured(pipeline, stop_stage, tmp_path):
     params = changed(pipeline, tmp_path, {"benchmark_policies": {"cells": {"SAC": ["CartPole-v1"]}}})
     replaced = {
         "params.yaml": params,
@@ -175,7 +175,7 @@ def test_a_cell_that_was_never_trained_cannot_be_measured(pipeline, tmp_path):
             for name in ("policies.csv", "workload.csv", "memory.csv", "policies.conditions.json")
         },
     }
-    done = run(pipeline, "benchmark_policies", replaced)
+    done = stop_stage("benchmark_policies", replaced)
     refused(done, "CartPole-v1 SAC is not among train_policies.cells")
     assert not (tmp_path / "policies.csv").exists()
 

@@ -3,12 +3,16 @@
 import json
 import shutil
 import subprocess
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from sustainable.core.errors import UserError
-from sustainable.verification.lock import md5_of
+from sustainable.core.files import write_bytes
+from sustainable.verification import rerender
+from sustainable.verification.lock import Stage, md5_of
 from sustainable.verification.place import REFERENCE, Place
 from sustainable.verification.rerender import with_recorded_inputs, write_lock
 from sustainable.verification.taking import take_stages
@@ -34,6 +38,20 @@ def copy(tmp_path, project):
     return tmp_path
 
 
+@pytest.fixture
+def pages(monkeypatch):
+    """Instead of rendering, which takes a minute, copy the shipped pages."""
+
+    def render(place, folder):
+        made = {
+            path: entry["shipped"] for path, entry in place.artifacts.items() if entry["stage"] == "report"
+        }
+        for path, shipped in made.items():
+            write_bytes(folder / path, (place.root / shipped).read_bytes() if shipped else b"not shipped")
+
+    monkeypatch.setattr(rerender, "render", render)
+
+
 def run_again(root):
     """Write what `dvc repro` would: another best_action.json, and a lock that describes it."""
     best = root / BEST
@@ -42,6 +60,31 @@ def run_again(root):
     stage = with_recorded_inputs(place, place.declared[SEARCH])
     stage = replace(stage, outputs={path: md5_of(root / path) for path in stage.outputs})
     write_lock(root / "dvc.lock", {SEARCH: stage}, place.artifacts, root)
+
+
+REPORT = Stage(
+    name="report",
+    command="python show.py --data data --raw data/raw --out paper --claims paper/claims.json --sum data/a",
+    parameters={},
+    inputs={},
+    outputs=dict.fromkeys(("paper/tables", "paper/claims.json", "data/a"), ""),
+)
+
+
+@pytest.mark.parametrize(("end", "message"), [("", None), ("sys.exit('no rows')", r"failed \(no rows\)")])
+def test_pages_are_rendered_from_the_shipped_rows_into_another_folder(tmp_path, end, message):
+    (tmp_path / "show.py").write_text(f"import json, sys\njson.dump(sys.argv[1:], open('said', 'w'))\n{end}")
+    place = SimpleNamespace(root=tmp_path, reference=tmp_path / "shipped", declared={"report": REPORT})
+    with pytest.raises(UserError, match=message) if message else nullcontext():
+        rerender.render(place, tmp_path / "new")
+    said = json.loads((tmp_path / "said").read_text())
+    assert dict(zip(said[::2], said[1::2], strict=True)) == {
+        "--data": str(tmp_path / "shipped"),
+        "--raw": "data/raw",
+        "--out": str(tmp_path / "new/paper"),
+        "--claims": str(tmp_path / "new/paper/claims.json"),
+        "--sum": str(tmp_path / "new/data/a"),
+    }
 
 
 def test_a_stage_that_never_ran_is_refused(copy):
@@ -58,7 +101,7 @@ def test_a_file_that_is_not_the_runs_is_refused_and_nothing_changes(copy):
     assert (copy / REFERENCE / "manifest.json").read_bytes() == before
 
 
-def test_a_new_search_is_taken_and_its_readers_are_stale(copy):
+def test_a_new_search_is_taken_and_its_readers_are_stale(copy, pages):
     old = Place(copy).artifacts[BEST]["md5"]
     run_again(copy)
     changed = take_stages(copy, [SEARCH], [{"stage": SEARCH, "wall_s": 1.0, "memory_mib": 2.0}])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,18 @@ def read_yaml(path: Path) -> Any:
 
 def read_lock(path: Path) -> dict[str, Stage]:
     """Read the stages of a dvc.lock, every stage after those whose outputs it reads."""
-    content = read_yaml(path)
+    try:
+        return dict(_stages_in(read_text(path)))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); {FROM_GIT}") from None
+    except LookupError as error:
+        raise UserError(f"{path}: not a dvc.lock of this pipeline (at {error.args[0]}); {FROM_GIT}") from None
+
+
+@lru_cache(maxsize=8)  # a project has several copies of its lock, and reads them often
+def _stages_in(text: str) -> dict[str, Stage]:
+    """Read a lock. Raises `ValueError` for what is not YAML, and `LookupError` for what is no lock."""
+    content = parsed_yaml(text)
     try:
         stages = [
             Stage(
@@ -73,7 +84,7 @@ def read_lock(path: Path) -> dict[str, Stage]:
         if len(stages) > MOST_STAGES:
             raise ValueError(f"{len(stages)} stages, more than {MOST_STAGES}")
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}: not a dvc.lock of this pipeline (at {error}); {FROM_GIT}") from None
+        raise LookupError(str(error)) from None
     return {stage.name: stage for stage in in_order(stages)}
 
 

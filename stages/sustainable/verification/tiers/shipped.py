@@ -21,6 +21,8 @@ from sustainable.verification.tiers import exact, integrity, orders, verdicts
 
 ROW_FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
 """The folders of a run that a report reads."""
+SUMMARIES = ("metrics/benchmark.json", "metrics/headline.json")
+"""What the report itself writes into these folders."""
 RUN = "`make verify RUN=1`"
 NOT_RUN: dict[Tier, tuple[str, str]] = {
     "T1": ("training", "nothing is trained here: `make test-cpu` trains a few steps, `make reproduce` all"),
@@ -67,6 +69,7 @@ def report_of(place: Place, data: Path) -> Report:
     """
     published, params = place.root / "paper/published.yaml", place.root / "params.yaml"
     rows = [path for folder in ROW_FOLDERS for path in sorted((data / folder).rglob("*"))]
+    rows = [path for path in rows if path.relative_to(data).as_posix() not in SUMMARIES]
     hosts = place.root / HOSTS
     rows += sorted(hosts.rglob("*"))
     read = [
