@@ -36,6 +36,9 @@ LEVELS = 127
 VNNI saturate 16-bit sums. The output of torch.ao's quantized tanh always has 8 bits, so that a layer after a
 tanh can still saturate on such CPUs."""
 PREFIX = "qat.weights."  # begins the names of QAT weights in a file
+NOTHING_TO_LEARN = 1e-12
+"""Loss below which training may change no weight: actions differ by less than a millionth. An actor whose tanh
+is saturated in every state acts the same whatever its weights; its gradients are zero in single precision."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -111,7 +114,7 @@ def distil(
     """Train the student; return its tensors, its ranges, and its loss before and after.
 
     `scaled` are scaled observations [n, observations], `target` the teacher's outputs [n, outputs]. Raises
-    `CompressionError` if the loss is not finite or no weight changes.
+    `CompressionError` if the loss is not finite, or if no weight changes although there was something to learn.
     """
     network = _observed(actor, STATIC.get_default_qat_qconfig(ENGINE), training=True)
     generator = torch.Generator().manual_seed(seed)
@@ -128,7 +131,8 @@ def distil(
         network.apply(STATIC.disable_observer)
         after = float(distillation_loss(actor.architecture, network(scaled), target))
     student = _student(actor, network)
-    if not np.isfinite(after) or module_sha256(student) == module_sha256(actor):
+    untrained = module_sha256(student) == module_sha256(actor) and before > NOTHING_TO_LEARN
+    if not np.isfinite(after) or untrained:
         raise CompressionError(f"QAT did not train the actor: loss {before:.3g}, then {after:.3g}")
     return student.state_dict(), _ranges(network), (before, after)
 
