@@ -37,8 +37,8 @@ VNNI saturate 16-bit sums. The output of torch.ao's quantized tanh always has 8 
 tanh can still saturate on such CPUs."""
 PREFIX = "qat.weights."  # begins the names of QAT weights in a file
 NOTHING_TO_LEARN = 1e-12
-"""Loss below which training may change no weight: actions differ by less than a millionth. An actor whose tanh
-is saturated in every state acts the same whatever its weights; its gradients are zero in single precision."""
+"""Loss up to which training may change no weight: actions differ by less than a millionth. An actor whose
+tanh is saturated in every state acts the same after a small change; its gradients are zero in float32."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -114,7 +114,7 @@ def distil(
     """Train the student; return its tensors, its ranges, and its loss before and after.
 
     `scaled` are scaled observations [n, observations], `target` the teacher's outputs [n, outputs]. Raises
-    `CompressionError` if the loss is not finite, or if no weight changes although there was something to learn.
+    `CompressionError` if the loss is not finite, or if no weight changes although there is a loss.
     """
     network = _observed(actor, STATIC.get_default_qat_qconfig(ENGINE), training=True)
     generator = torch.Generator().manual_seed(seed)

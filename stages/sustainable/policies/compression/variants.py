@@ -18,7 +18,7 @@ from sustainable.core.files import one_line
 from sustainable.core.parameters import STRICT
 from sustainable.compression import CompressionError
 from sustainable.policies.compression.accounting import weight_tensors, module_sha256
-from sustainable.policies.compression.static_int8 import Prepared, to_static
+from sustainable.policies.compression.static_int8 import NOTHING_TO_LEARN, Prepared, to_static
 from sustainable.compression.quantization import QUANTIZED_LINEAR, quantize_dynamic_int8
 from sustainable.compression.weights import prune_weights
 from sustainable.policies.policy import Actor
@@ -110,7 +110,7 @@ def _qat(actor: Actor, prepared: Prepared) -> nn.Module:
         student.load_state_dict(prepared.trained)
     except RuntimeError as error:
         raise CompressionError(f"qat: {one_line(error)[:200]}") from None
-    if module_sha256(student) == module_sha256(actor):
+    if module_sha256(student) == module_sha256(actor) and prepared.losses[0] > NOTHING_TO_LEARN:
         raise CompressionError("qat: the trained weights equal the actor's: nothing was trained")
     return to_static(student, prepared.trained_ranges)
 
