@@ -41,14 +41,17 @@ def test_the_parts_of_a_repeated_step_add_up(repeated):
 
 
 def test_repeated_windows_pass_every_check_of_the_report(tmp_path, shipped):
-    assert write_windows(tmp_path / "policies.csv", repeated_windows(shipped, 2000)) == 3 * len(shipped)
+    repeats = repeated_windows(shipped, 2 * len(shipped) + 1)
+    assert write_windows(tmp_path / "policies.csv", repeats) == 3 * len(shipped)
     (tmp_path / "workload.csv").write_bytes((REFERENCE / "benchmark/workload.csv").read_bytes())
     rows, _ = read_windows(tmp_path)
     assert len(rows) == 3 * len(shipped)
 
 
 def test_the_tables_of_a_cell_hold_each_window_at_its_place(repeated):
-    own = with_outcomes(repeated[repeated["environment"] == "Hopper-v5"])
+    own = with_outcomes(
+        repeated[(repeated["environment"] == "Hopper-v5") & (repeated["algorithm"] == "TRPO")]
+    )
     measures = measures_of(own, 0.95)
     for window in own.sample(50, random_state=0).itertuples():
         for name, column in (("step", "step"), ("steps", "steps_per_episode"), ("flagged", "flagged")):

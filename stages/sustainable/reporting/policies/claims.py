@@ -195,7 +195,7 @@ def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgemen
     return Judgement(
         _all_of([raised(line, floor) for line in lines]),
         f"Memory: {_memory_text(policies, lines)}. A call with torch.ao takes {span} the CPU time.",
-        {"calls": {name: ratio and asdict(ratio) for name, ratio in calls.items()}},
+        {"calls": {name: asdict(ratio) for name, ratio in calls.items() if ratio}},
         "resident memory: operating system's count; time: clock, meter off",
     )
 
