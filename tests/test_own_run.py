@@ -88,9 +88,9 @@ def compare(place):
 
 def test_the_same_kind_of_cpu_must_have_the_same_ratios(project):
     ratios, ordered = compare(own_run_of(project, ROOT / "data/reference/benchmark", ZEN3))
-    assert sum(item.status == "ok" for item in ratios) > 80
+    assert sum(item.status == "ok" for item in ratios) > 60
     assert {item.status for item in ratios} <= {"ok", "skipped"}  # skipped: noisy doses decide nothing
-    assert {item.status for item in ordered} == {"ok"}
+    assert {item.status for item in ordered} <= {"ok", "skipped"}  # skipped: the interval is too wide
     assert exit_status([*ratios, *ordered]) == 0
 
 
@@ -98,7 +98,7 @@ def test_an_honest_run_on_another_kind_passes_where_the_same_kind_would_fail(pro
     place = own_run_of(project, ROOT / "data/hosts/amd-avx512", ZEN5)
     ratios, ordered = compare(place)
     assert {item.status for item in ratios} == {"other CPU", "skipped"}  # skipped: not measured there
-    assert {item.status for item in ordered} == {"ok"}
+    assert {item.status for item in ordered} <= {"ok", "skipped"}  # skipped: the interval is too wide
     assert exit_status([*ratios, *ordered]) == 0
     item = next(item for item in ratios if item.name.endswith("Pendulum-v1 PPO numpy"))
     assert item.line.startswith("other CPU T3")
@@ -113,7 +113,8 @@ def test_an_unknown_kind_is_compared_with_none(project):
     ratios, ordered = compare(own_run_of(project, ROOT / "data/reference/benchmark", host))
     assert {item.status for item in ratios} == {"other CPU"}
     assert "(unknown here, amd-zen3 there)" in ratios[0].detail
-    assert {item.status for item in ordered} == {"ok"}
+    assert {item.status for item in ordered} <= {"ok", "skipped"}  # skipped: the interval is too wide
+    assert any(item.status == "ok" for item in ordered)
 
 
 def test_rows_edited_on_another_kind_contradict_a_declared_order(project):

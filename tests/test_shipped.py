@@ -43,7 +43,8 @@ def test_a_release_verifies_without_git_cache_or_tex(watch):
     assert found["T1"]["ok"] > 50
     assert found["T4"]["ok"] > 30
     assert found["T3"]["ok"] > 50  # the declared orders of CPU time
-    assert found["T3"]["skipped"] == 1  # no ratio was measured: no pass
+    undecided = [item for item in items if item.detail.startswith("undecided")]
+    assert found["T3"]["skipped"] == 1 + len(undecided)  # no ratio was measured: no pass
     assert not list(watch.folder.glob("*.json"))
 
 

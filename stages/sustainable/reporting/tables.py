@@ -77,6 +77,10 @@ class Column:
         )
 
 
+LONG_NOTE = 110
+"""Characters of a note that fit on a line of the paper."""
+
+
 @dataclass(frozen=True)
 class Row:
     """Values by column; the last columns may be left out and are then blank."""
@@ -85,6 +89,11 @@ class Row:
     note: str = ""  # printed below the row, over the full width
     rule: bool = False  # a line above the row
     space: bool = False  # a little space above the row
+
+    @property
+    def has_long_note(self) -> bool:
+        """Whether the note must wrap."""
+        return len(self.note) > LONG_NOTE
 
 
 def rows_of(items: Iterable[Any], columns: Sequence[Column]) -> list[Row]:
