@@ -83,8 +83,8 @@ def described_table(hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping
     columns = (
         Column("Host"),
         Column("Kind"),
-        Column("CPU", width=0.18),
-        Column("Instructions", width=0.2),
+        Column("CPU", width=0.17),
+        Column("Instructions", width=0.18),
         Column("Caches, KiB", width=0.14),
         Column("Hypervisor"),
         Column("Cells"),
