@@ -297,6 +297,16 @@ def test_a_stage_says_what_it_took(tmp_path, monkeypatch, capsys):
     assert 10 < noted["memory_mib"] < 10_000
 
 
+def test_what_a_failed_stage_took_is_noted_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages/shrink.py"])
+    (tmp_path / "dvc.yaml").touch()
+    with pytest.raises(ZeroDivisionError):
+        run_stage(lambda: print(1 / 0))
+    noted = json.loads(LOG.read_text())
+    assert (noted["stage"], noted["ended"]) == ("shrink", False)
+
+
 def test_a_finished_task_is_not_done_again_unless_an_output_is_missing(tmp_path):
     made = []
 

@@ -1,12 +1,19 @@
 """The memory that a stage reports: its own peak and its workers'."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from sustainable.core import effort
-from sustainable.core.effort import effort_of, peak_memory_mib, record_workers, workers_ended
+from sustainable.core.effort import (
+    effort_of,
+    latest_efforts,
+    peak_memory_mib,
+    record_workers,
+    workers_ended,
+)
 from sustainable.core.parallel import in_parallel
 
 
@@ -79,3 +86,22 @@ def test_worker_processes_report_their_peaks(workers, counted, monkeypatch):
     assert others >= counted
     assert others > 0 or workers == 1
     assert peak_memory_mib() > 0
+
+
+def test_the_last_run_of_a_stage_counts_with_its_interrupted_parts():
+    def entry(stage, wall_s, memory_mib, **ended):
+        return json.dumps({"stage": stage, "wall_s": wall_s, "memory_mib": memory_mib, **ended})
+
+    log = [
+        entry("a", 90.0, 9.0),
+        entry("b", 2.0, 1.0),
+        entry("a", 1.0, 7.0, ended=False),
+        entry("a", 2.0, 5.0, ended=False),
+        entry("a", 4.0, 6.0),
+        entry("b", 8.0, 8.0, ended=False),  # not resumed yet
+        '{"stage": "a", "wa',
+    ]
+    assert latest_efforts("\n".join(log)) == [
+        {"stage": "b", "wall_s": 2.0, "memory_mib": 1.0},
+        {"stage": "a", "wall_s": 7.0, "memory_mib": 7.0},
+    ]

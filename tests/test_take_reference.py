@@ -1,6 +1,5 @@
 """What may become the reference, and what is shown before it does."""
 
-import json
 import subprocess
 
 import pandas as pd
@@ -9,7 +8,6 @@ import pytest
 from sustainable.core.errors import UserError
 from sustainable.core.files import write_json, write_text
 from sustainable.tools.reference import (
-    latest_efforts,
     refuse_no_evidence,
     refuse_uncommitted,
     show_differences,
@@ -50,12 +48,6 @@ def test_a_smoke_run_and_a_disturbed_one_make_no_reference(tmp_path):
         refuse_no_evidence(project(tmp_path / "smoke", profile="smoke"))
     with pytest.raises(UserError, match=r"1\.5% of the windows are flagged, more than 1\.0%"):
         refuse_no_evidence(project(tmp_path / "busy", flagged=3))
-
-
-def test_the_last_effort_of_a_stage_counts():
-    log = [{"stage": "a", "wall_s": 1}, {"stage": "b", "wall_s": 2}, {"stage": "a", "wall_s": 3}]
-    found = latest_efforts("\n".join(json.dumps(entry) for entry in log))
-    assert {effort["stage"]: effort["wall_s"] for effort in found} == {"a": 3, "b": 2}
 
 
 def test_differences_are_shown_first(tmp_path, capsys):

@@ -241,10 +241,18 @@ class Part(TypedDict):
     of_class: NotRequired[list[Count]]
 
 
+class Skipped(TypedDict):
+    """Missing days, and the windows that touch one."""
+
+    days: Count
+    windows: Count
+
+
 class Preprocessed(TypedDict):
     """preprocess.json: rows and windows of each part."""
 
     rows: Annotated[int, Field(ge=1, le=10**12)]
+    skipped: NotRequired[Skipped]
     shared_rows: dict[Name, Count]
     train: Part
     validation: Part

@@ -9,12 +9,14 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from sustainable.core.engine import LOCAL, chosen_engine
 from sustainable.core.errors import exit_on_error
+from sustainable.core.reading import parsed_json
 
 LOG = Path("data/checkpoints/effort.jsonl")
 PART_OPTIONS = ("--protocol", "--task", "--name")
@@ -27,22 +29,54 @@ _earlier_mib = 0.0
 def run_stage(main: Callable[[], None]) -> None:
     """Run `main` and report a user's mistake as one line (see `exit_on_error`).
 
-    After a successful run, print its wall time and memory, and append them to `LOG` if the working folder has
-    a dvc.yaml.
+    After a successful run, print its wall time and memory. Append them to `LOG` if the working folder has a
+    dvc.yaml, also those of a run that was interrupted or failed: the next run resumes it.
     """
     exit_on_error(lambda: _run_and_record(main))
 
 
 def _run_and_record(main: Callable[[], None]) -> None:
     start = time.perf_counter()
-    main()
+    try:
+        main()
+    except BaseException:
+        with suppress(OSError):  # such as the full disk that ended the run
+            _record(effort_of(sys.argv, time.perf_counter() - start) | {"ended": False})
+        raise
     effort = effort_of(sys.argv, time.perf_counter() - start)
     print(f"{effort['stage']}: {effort['wall_s']:.0f} s, at most {effort['memory_mib']:.0f} MiB")
+    _record(effort)
+
+
+def _record(effort: Mapping[str, Any]) -> None:
     # What a cluster takes says nothing about this machine.
     if Path("dvc.yaml").is_file() and chosen_engine() == LOCAL:
         LOG.parent.mkdir(parents=True, exist_ok=True)
         with LOG.open("a", encoding="utf-8") as file:
             file.write(json.dumps(effort) + "\n")
+
+
+def latest_efforts(log: str) -> list[dict[str, Any]]:
+    """Return what the last run of every stage in `log` took, the text of a file such as `LOG`.
+
+    The wall time includes the parts that were interrupted before the stage ended; the memory is that of the
+    largest part. What a killed process took (signal 9) is not known.
+    """
+    latest: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
+    for line in log.splitlines():
+        if not line.endswith("}"):  # cut off when the process was killed
+            continue
+        effort = parsed_json(line)
+        ended, stage = effort.pop("ended", True), effort["stage"]
+        if stage in parts:
+            effort["wall_s"] += parts[stage]["wall_s"]
+            effort["memory_mib"] = max(effort["memory_mib"], parts[stage]["memory_mib"])
+        if ended:
+            parts.pop(stage, None)
+            latest.pop(stage, None)
+        (latest if ended else parts)[stage] = effort
+    return list(latest.values())
 
 
 def effort_of(arguments: Sequence[str], wall_s: float) -> dict[str, Any]:

@@ -67,8 +67,6 @@ VERDICTS_CAPTION = (
     "verdict that a rule computes from the rows, and the verdicts on the parts of a claim. Rules and reasons "
     "are in the appendix."
 )
-NOTES = {"wrapped": Latex(r"p{0.9\linewidth}"), "fitting": Latex("l")}
-"""LaTeX column types of a note below a row."""
 POLICY_VERDICTS_CAPTION = (
     "Study B: what its source claims, with the verdict that a rule computes from the rows, and the verdicts "
     "on the parts of a claim. Rules and reasons are in the appendix."
@@ -269,7 +267,7 @@ def latex_sources(values: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str
     for table in values["tables"].values():
         if table.page != "html":
             shown = table.on("latex")
-            printed = {"table": shown, "alignment": Latex(shown.alignment), **NOTES}
+            printed = {"table": shown, "alignment": Latex(shown.alignment)}
             pages[f"tables/{table.name}.tex"] = ("table.tex.j2", printed)
     return pages | {"paper.tex": ("paper.tex.j2", values)}
 

@@ -5,7 +5,6 @@ pages are rendered again from the shipped rows.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ import sustainable.core.determinism  # noqa: F401  (first: equal rows give equal
 
 import pandas as pd
 
-from sustainable.core.effort import LOG
+from sustainable.core.effort import LOG, latest_efforts
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.files import read_json, write_json
 from sustainable.reporting.documents import write_documents
@@ -150,12 +149,6 @@ def fill_reference(root: Path, folder: Path, manifest: Mapping[str, Any]) -> Non
     write_json(folder / "effort.json", latest_efforts((root / LOG).read_text(encoding="utf-8")))
     write_json(folder / MANIFEST, manifest)
     write_descriptions(folder, manifest, root, run_git(root, "log", "-1", "--format=%cs").strip())
-
-
-def latest_efforts(log: str) -> list[dict[str, Any]]:
-    """The last entry of every stage in the log of efforts."""
-    efforts = [json.loads(line) for line in log.splitlines()]
-    return list({effort["stage"]: effort for effort in efforts}.values())
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from sustainable.core.effort import LOG
+from sustainable.core.effort import LOG, latest_efforts
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.core.parallel import available_cores
-from sustainable.core.reading import parsed_json, read_text
+from sustainable.core.reading import read_text
 from sustainable.verification.claim.workload import BATCH_SIZE, WORK, Params
 from sustainable.verification.lock import read_lock
 from sustainable.verification.place import ROOT
@@ -49,8 +49,10 @@ def shipped_efforts(reference: Path) -> dict[str, Effort]:
 def recorded_efforts(folder: Path) -> dict[str, Effort]:
     """What the stages took that ran in `folder`; of a stage that ran twice, the last time."""
     path = folder / LOG
-    lines = read_text(path).splitlines() if path.is_file() else []
-    return _by_stage([parsed_json(line) for line in lines if line.endswith("}")], path)
+    try:
+        return _by_stage(latest_efforts(read_text(path)) if path.is_file() else [], path)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: not a log of stages and what they took; delete it") from None
 
 
 def _by_stage(entries: Any, path: Path) -> dict[str, Effort]:
