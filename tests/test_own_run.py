@@ -86,11 +86,19 @@ def compare(place):
     return [item for item in items if item not in ordered], ordered
 
 
+def assert_orders_hold(ordered):
+    """All are ok but a few whose intervals are too wide: of masked policies, with three training seeds."""
+    others = [item for item in ordered if item.status != "ok"]
+    assert all(item.detail.startswith("undecided") for item in others)
+    assert all(item.name.endswith("unstructured_l1_50 costs the same") for item in others)
+    assert len(others) <= 5 < len(ordered) / 5
+
+
 def test_the_same_kind_of_cpu_must_have_the_same_ratios(project):
     ratios, ordered = compare(own_run_of(project, ROOT / "data/reference/benchmark", ZEN3))
-    assert sum(item.status == "ok" for item in ratios) > 60
+    assert sum(item.status == "ok" for item in ratios) > 70
     assert {item.status for item in ratios} <= {"ok", "skipped"}  # skipped: noisy doses decide nothing
-    assert {item.status for item in ordered} <= {"ok", "skipped"}  # skipped: the interval is too wide
+    assert_orders_hold(ordered)
     assert exit_status([*ratios, *ordered]) == 0
 
 
@@ -98,7 +106,7 @@ def test_an_honest_run_on_another_kind_passes_where_the_same_kind_would_fail(pro
     place = own_run_of(project, ROOT / "data/hosts/amd-avx512", ZEN5)
     ratios, ordered = compare(place)
     assert {item.status for item in ratios} == {"other CPU", "skipped"}  # skipped: not measured there
-    assert {item.status for item in ordered} <= {"ok", "skipped"}  # skipped: the interval is too wide
+    assert_orders_hold(ordered)
     assert exit_status([*ratios, *ordered]) == 0
     item = next(item for item in ratios if item.name.endswith("Pendulum-v1 PPO numpy"))
     assert item.line.startswith("other CPU T3")
@@ -113,8 +121,7 @@ def test_an_unknown_kind_is_compared_with_none(project):
     ratios, ordered = compare(own_run_of(project, ROOT / "data/reference/benchmark", host))
     assert {item.status for item in ratios} == {"other CPU"}
     assert "(unknown here, amd-zen3 there)" in ratios[0].detail
-    assert {item.status for item in ordered} <= {"ok", "skipped"}  # skipped: the interval is too wide
-    assert any(item.status == "ok" for item in ordered)
+    assert_orders_hold(ordered)
 
 
 def test_rows_edited_on_another_kind_contradict_a_declared_order(project):

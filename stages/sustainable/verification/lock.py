@@ -68,7 +68,7 @@ def read_lock(path: Path) -> dict[str, Stage]:
 
 @lru_cache(maxsize=8)  # a project has several copies of its lock, and reads them often
 def _stages_in(text: str) -> dict[str, Stage]:
-    """Read a lock. Raises `ValueError` for what is not YAML, and `LookupError` for what is no lock."""
+    """Read a lock. Raises `ValueError` if it is not YAML, `LookupError` if a key is missing."""
     content = parsed_yaml(text)
     try:
         stages = [

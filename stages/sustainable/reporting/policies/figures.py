@@ -221,7 +221,7 @@ def policies_ratios_figure(policies: Policies) -> Figure:
     """Plot CPU time per step relative to the uncompressed policy under the same runtime."""
     cells, colours, marks = shown(policies), cell_colours(policies), cell_marks(policies)
     keys = list(dict.fromkeys(line.key for cell in cells for line in cell.compressed))
-    row = 0.08 + 0.05 * len(cells)
+    row = 0.08 + 0.04 * len(cells)
     figure, axis = plt.subplots(figsize=(PAGE, 0.8 + row * len(keys)))
     for offset, cell in zip(spread(len(cells), 0.7), cells, strict=True):
         for place, key in enumerate(keys):
