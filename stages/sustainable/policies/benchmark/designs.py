@@ -1,0 +1,85 @@
+"""Measure the designs of study B, here or on the nodes of a cluster, and put their records together."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from sustainable.core.cells import CellFiles, on_every_machine, run_cells
+from sustainable.core.engine import LOCAL, chosen_engine
+from sustainable.core.files import existing
+from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.core.tasks import finish
+from sustainable.energy.choice import MeterParameters, choose_meter
+from sustainable.measuring.alone import in_fresh_process, named_cpu, refuse_other_kinds
+from sustainable.measuring.host import describe_host
+from sustainable.measuring.process import settle
+from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters
+from sustainable.policies.environments.guarded import FAULT, Record, caught
+
+
+def measure_designs(
+    bench: Bench, parameters: PolicyBenchmarkParameters, metering: MeterParameters
+) -> dict[str, Record]:
+    """Measure everything; return a record, or a fault, for each of `Bench.designs`.
+
+    A record holds `rows`, `host` and, for windows, `frozen`. On a cluster, each design has a node for itself
+    from its first block to its last; its rows and its record name that `node`. A design whose node is lost
+    starts again from the beginning on another. This process must have the settings of measuring.
+    """
+    names = bench.designs(parameters)
+    if chosen_engine() == LOCAL:
+        return {name: caught(measure_design, bench, name, parameters, metering) for name in names}
+    refuse_other_kinds(dict(on_every_machine(named_cpu)))
+    cells = [cell_of(bench, name, parameters, metering) for name in names]
+    tasks, files = zip(*cells, strict=True)
+    bench.records = [path for own in files for path in own.writes]
+    records = run_cells(caught, tasks, "designs", files, alone=True)
+    return {name: on_its_node(record) for name, record in zip(names, records, strict=True)}
+
+
+def cell_of(
+    bench: Bench, name: str, parameters: PolicyBenchmarkParameters, metering: MeterParameters
+) -> tuple[tuple[Any, ...], CellFiles]:
+    """Return the task for `caught` that measures a design on a node, and its files.
+
+    The record of a design that is done is kept. Journals do not travel: a design has one node.
+    """
+    reads = tuple(bench.files_of(name, parameters))
+    hashes = [file_sha256(existing(path)) for path in reads]
+    identity = fingerprint([bench.identity, asdict(parameters), asdict(metering), hashes])[:16]
+    record = bench.folder / f"{name.replace(' ', '-')}-{identity}.json"
+    settings = parameters.windows.threads, parameters.windows.keep_memory
+    make = partial(in_fresh_process, *settings, measure_design, bench, name, parameters, metering)
+    return (finish, record, make), CellFiles(reads, (record,))
+
+
+def measure_design(
+    bench: Bench, name: str, parameters: PolicyBenchmarkParameters, metering: MeterParameters
+) -> Record:
+    """Measure one design in this process."""
+    threads = settle(parameters.windows.threads)
+    chosen = choose_meter(metering)
+    record = bench.measure_design(name, parameters, chosen.make)
+    host = describe_host() | threads | {"meter": chosen.name, "meter_reason": chosen.reason}
+    return record | {"host": host, "node": platform.node()}
+
+
+def on_its_node(record: Record) -> Record:
+    """Return a record whose rows name its node."""
+    if FAULT in record:
+        return record
+    return record | {"rows": [row | {"node": record["node"]} for row in record["rows"]]}
+
+
+def conditions_of(records: Mapping[str, Record]) -> dict[str, Any]:
+    """Return policies.conditions.json: the host, what was frozen and, on a cluster, every node.
+
+    Raises `UserError` if the nodes have different kinds of CPU.
+    """
+    hosts = {record["node"]: record["host"] for record in records.values()}
+    refuse_other_kinds(hosts)
+    frozen = {name: record["frozen"] for name, record in records.items() if "frozen" in record}
+    conditions = {"host": next(iter(hosts.values())), "frozen": frozen}
+    return conditions if chosen_engine() == LOCAL else conditions | {"nodes": hosts}
