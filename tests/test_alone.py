@@ -2,13 +2,11 @@
 
 import operator
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from notebooks import RULE
 from sustainable.core import engine
 from sustainable.core.errors import UserError
 from sustainable.core.pins import PINS
@@ -16,9 +14,10 @@ from sustainable.measuring.alone import in_fresh_process, refuse_other_kinds
 from sustainable.measuring.process import KEEP_MEMORY, THREAD_VARIABLES
 from sustainable.policies.benchmark import designs
 from sustainable.policies.environments.guarded import FAULT
+from sustainable.reporting.measured_rows import BASELINE
+from sustainable.reporting.policies.costs import EFFECTS, measures_of, with_outcomes
 from sustainable.reporting.policies.run import check_nodes
-from sustainable.reporting.policies.summary import summarise_policies
-from test_policies_reporting import PARAMETERS, make_run
+from test_policies_reporting import make_rows
 
 HOPPER = "Hopper-v5 PPO"
 ZEN3 = {"vendor": "AuthenticAMD", "family": 25, "model": 1, "isa": "AVX2"}
@@ -117,7 +116,7 @@ def test_designs_that_are_done_are_kept_and_a_failed_one_starts_again(cluster):
 
 
 def test_rows_without_a_node_are_of_one_host_and_a_cell_may_not_have_two():
-    rows = make_run().rows
+    rows = make_rows()
     check_nodes(rows, "policies.csv")
     check_nodes(rows.assign(node=rows["environment"]), "policies.csv")  # each cell has its own
     nodes = rows["environment"].where(rows["block"] > 0, "another")
@@ -130,23 +129,13 @@ def test_rows_without_a_node_are_of_one_host_and_a_cell_may_not_have_two():
 
 def test_the_speed_and_the_power_of_a_node_cancel_in_every_ratio():
     """A node is constant within a block, so that its factor is in both parts of a ratio."""
-    run, slowness = make_run(), 3.0
-    slow = run.rows["environment"] == "Hopper-v5"
-    changed = run.rows.assign(node=slow.map({True: "slow", False: "quick"}))
-    times = [
-        "cpu_time_s",
-        "wall_time_s",
-        "cpu_time_per_step_us",
-        "policy_us",
-        "environment_us",
-        "remainder_us",
-    ]
-    changed.loc[slow, times] *= slowness
-    changed.loc[slow, ["cpu_j", "ram_j"]] *= 2.0
-    before, after = (summarise_policies(own, RULE, PARAMETERS) for own in (run, replace(run, rows=changed)))
-    for cell, other in zip(before.cells, after.cells, strict=True):
-        factor = slowness if cell.environment == "Hopper-v5" else 1.0
-        for key, line in cell.lines.items():
-            assert other.lines[key].costs["step"] == pytest.approx(factor * line.costs["step"])
-            for outcome, effect in line.effects.items():
-                assert other.lines[key].effects[outcome].logs == pytest.approx(effect.logs, abs=1e-9), outcome
+    rows = make_rows(environments=["Hopper-v5"])
+    slow = rows.assign(node="slow")
+    slow[["cpu_time_s", "wall_time_s", "cpu_time_per_step_us", "policy_us"]] *= 3.0
+    slow[["cpu_j", "ram_j"]] *= 2.0
+    here, there = (measures_of(with_outcomes(own), 0.95) for own in (rows, slow))
+    for outcome in EFFECTS:
+        for key in here.tables[outcome]:
+            logs = here.logs(outcome, key, BASELINE)
+            assert there.logs(outcome, key, BASELINE) == pytest.approx(logs, abs=1e-9), outcome
+    assert there.tables["step"].to_numpy() == pytest.approx(3.0 * here.tables["step"].to_numpy())
