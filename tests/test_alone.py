@@ -48,6 +48,15 @@ def test_nodes_must_have_one_kind_of_cpu():
         refuse_other_kinds({"a": ZEN3, "b": ZEN3 | {"isa": "AVX2, AVX-512"}})
 
 
+def test_a_cluster_that_is_started_here_has_no_other_nodes(monkeypatch):
+    monkeypatch.setenv(engine.ENGINE, engine.RAY)
+    for address, nodes in {"": False, "local": False, "auto": True, "10.0.0.1:6379": True}.items():
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert engine.has_nodes() is nodes
+    monkeypatch.setenv(engine.ENGINE, engine.LOCAL)
+    assert not engine.has_nodes()
+
+
 class FewDesigns:
     """Stands in for the bench: two designs, of which the second may fail."""
 
@@ -68,6 +77,7 @@ def cluster(monkeypatch, tmp_path):
     """A cluster of two nodes, one per design, that runs cells here; it returns how cells were asked for."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(engine.ENGINE, engine.RAY)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     Path("policy").write_text("weights")
     seen = SimpleNamespace(alone=None, files=None)
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from sustainable.core.cells import CellFiles, on_every_machine, run_cells
-from sustainable.core.engine import LOCAL, chosen_engine
+from sustainable.core.engine import has_nodes
 from sustainable.core.files import existing
 from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.core.tasks import finish
@@ -29,7 +29,7 @@ def measure_designs(
     starts again from the beginning on another. This process must have the settings of measuring.
     """
     names = bench.designs(parameters)
-    if chosen_engine() == LOCAL:
+    if not has_nodes():
         return {name: caught(measure_design, bench, name, parameters, metering) for name in names}
     refuse_other_kinds(dict(on_every_machine(named_cpu)))
     cells = [cell_of(bench, name, parameters, metering) for name in names]
@@ -82,4 +82,4 @@ def conditions_of(records: Mapping[str, Record]) -> dict[str, Any]:
     refuse_other_kinds(hosts)
     frozen = {name: record["frozen"] for name, record in records.items() if "frozen" in record}
     conditions = {"host": next(iter(hosts.values())), "frozen": frozen}
-    return conditions if chosen_engine() == LOCAL else conditions | {"nodes": hosts}
+    return conditions | {"nodes": hosts} if has_nodes() else conditions
