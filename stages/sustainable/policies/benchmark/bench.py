@@ -98,9 +98,10 @@ class Bench:
         Raises `UserError` if there is no such policy.
         """
         groups = [(name, algorithm) for algorithm, names in parameters.cells.items() for name in names]
-        designs = {" ".join(group): group for group in groups}
-        for name, design in (("doses", parameters.workload), ("memory", parameters.memory)):
-            designs[name] = (design.environment, design.algorithm)
+        workload, memory = parameters.workload, parameters.memory
+        designs: dict[str, Group] = {" ".join(group): group for group in groups}
+        designs["doses"] = (workload.environment, workload.algorithm)
+        designs["memory"] = (memory.environment, memory.algorithm)
         for group in designs.values():
             self.cells_of(group)
         return designs

@@ -109,9 +109,11 @@ def check_nodes(windows: pd.DataFrame, name: str) -> None:
     if "node" not in windows:
         return
     nodes = windows.groupby(CELL)["node"].nunique(dropna=False)
-    for cell, count in nodes[nodes > 1].items():
-        where = " ".join(map(str, cell))
-        raise UserError(f"{name}: {where} was measured on {count} nodes, not on one; {AGAIN}")
+    wrong = nodes[nodes > 1]
+    if len(wrong):
+        environment, algorithm = wrong.index[0]
+        where, count = f"{name}: {environment} {algorithm}", wrong.iloc[0]
+        raise UserError(f"{where} was measured on {count} nodes, not on one; {AGAIN}")
 
 
 def _design(windows: pd.DataFrame, within: Sequence[str]) -> pd.DataFrame:
