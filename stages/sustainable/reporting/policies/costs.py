@@ -207,7 +207,8 @@ def measures_of(own: pd.DataFrame, confidence: float) -> Measures:
     columns |= {"steps": "steps_per_episode", "environment": "environment_us", "remainder": "remainder_us"}
     wide = own.set_index(["block", "configuration"])[list(columns.values())].unstack()
     units = own.groupby("block")["training_seed"].first().sort_index().to_numpy()
-    return Measures({name: wide[column] for name, column in columns.items()}, units, confidence)
+    tables = {name: pd.DataFrame(wide[column]) for name, column in columns.items()}
+    return Measures(tables, units, confidence)
 
 
 def summarise_cell(
