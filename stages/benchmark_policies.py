@@ -33,7 +33,7 @@ def main() -> None:
     start_afresh(windows.threads, windows.keep_memory)
     sources = PolicyFolders(arguments.policies, arguments.prepared, arguments.exports)
     bench = Bench(plan(training), sources, arguments.journals, [asdict(metering), profile])
-    records = measure_designs(bench, parameters, metering)
+    records = measure_designs(bench, parameters, metering, arguments.params)
     refuse_faults(records, "measurements")
     common = {"study": "B", "profile": profile}
     measured = [row for name, record in records.items() if " " in name for row in record["rows"]]

@@ -1,7 +1,6 @@
 """Designs that are measured alone: the settings of their process, their node, and what is kept of them."""
 
-import operator
-import subprocess
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,10 +8,12 @@ import pytest
 
 from sustainable.core import engine
 from sustainable.core.errors import UserError
+from sustainable.core.files import write_json
 from sustainable.core.pins import PINS
-from sustainable.measuring.alone import in_fresh_process, refuse_other_kinds
+from sustainable.measuring.alone import refuse_other_kinds, run_afresh
 from sustainable.measuring.process import KEEP_MEMORY, THREAD_VARIABLES
 from sustainable.policies.benchmark import designs
+from sustainable.policies.benchmark.deployments import PolicyFolders
 from sustainable.policies.environments.guarded import FAULT
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.policies.costs import EFFECTS, measures_of, with_outcomes
@@ -23,19 +24,23 @@ HOPPER = "Hopper-v5 PPO"
 ZEN3 = {"vendor": "AuthenticAMD", "family": 25, "model": 1, "isa": "AVX2"}
 
 
-def test_a_fresh_process_has_the_settings_of_measuring(monkeypatch):
+def test_a_fresh_process_has_the_settings_of_measuring(tmp_path, monkeypatch):
     for name, value in PINS.items():  # as in the process in which a cluster runs cells
         monkeypatch.setenv(name, value)
-    lines = in_fresh_process(3, True, subprocess.check_output, ["env"]).decode().splitlines()
-    environment = dict(line.split("=", 1) for line in lines if "=" in line)
+    monkeypatch.chdir(tmp_path)
+    Path("show.py").write_text("import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))")
+    run_afresh(3, True, "show", ["seen.json"])
+    environment = json.loads(Path("seen.json").read_text())
     assert {environment[name] for name in THREAD_VARIABLES} == {"3"}
     assert KEEP_MEMORY.items() <= environment.items()
     assert not (PINS.keys() - set(THREAD_VARIABLES)) & environment.keys()
 
 
-def test_a_fresh_process_that_fails_ends_in_one_line():
+def test_a_fresh_process_that_fails_ends_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("fail.py").write_text("1 / 0")
     with pytest.raises(UserError, match=r"^measuring on .*: the process failed: ZeroDivisionError") as raised:
-        in_fresh_process(1, False, operator.truediv, 1, 0)
+        run_afresh(1, False, "fail", [])
     assert "\n" not in str(raised.value)
 
 
@@ -58,12 +63,13 @@ def test_a_cluster_that_is_started_here_has_no_other_nodes(monkeypatch):
 
 
 class FewDesigns:
-    """Stands in for the bench: two designs, of which the second may fail."""
+    """Stands in for the bench: two designs."""
 
     folder, identity = Path("journals"), ("identity",)
+    sources = PolicyFolders(Path("policies"), Path("prepared"), Path("exports"))
 
     def __init__(self):
-        self.measured, self.fails, self.records = [], False, []
+        self.records = []
 
     def designs(self, parameters):
         return {HOPPER: ("Hopper-v5", "PPO"), "memory": ("Hopper-v5", "PPO")}
@@ -79,35 +85,39 @@ def cluster(monkeypatch, tmp_path):
     monkeypatch.setenv(engine.ENGINE, engine.RAY)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     Path("policy").write_text("weights")
-    seen = SimpleNamespace(alone=None, files=None)
+    Path("params.yaml").write_text("{}")
+    seen = SimpleNamespace(alone=None, files=None, fails=False, measured=[])
 
     def run_cells(function, tasks, what, files, alone):
         seen.alone, seen.files = alone, files
         return [function(*task) for task in tasks]
 
-    def in_fresh_process(threads, keep_memory, function, bench, name, *rest):
-        assert (function, threads, keep_memory) == (designs.measure_design, 1, True)
-        if bench.fails and name == "memory":
+    def run_afresh(threads, keep_memory, module, arguments):
+        assert (threads, keep_memory, module) == (1, True, designs.__name__)
+        options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        name = options["--design"]
+        if seen.fails and name == "memory":
             raise UserError("the process failed")
-        bench.measured.append(name)
-        return {"rows": [{"block": 0}], "host": ZEN3, "node": f"node of {name}", "frozen": {}}
+        seen.measured.append(name)
+        record = {"rows": [{"block": 0}], "host": ZEN3, "node": f"node of {name}", "frozen": {}}
+        write_json(Path(options["--record"]), record)
 
     monkeypatch.setattr(designs, "run_cells", run_cells)
     monkeypatch.setattr(designs, "on_every_machine", lambda function: [("a", ZEN3), ("b", ZEN3)])
-    monkeypatch.setattr(designs, "in_fresh_process", in_fresh_process)
+    monkeypatch.setattr(designs, "run_afresh", run_afresh)
     monkeypatch.setattr(designs, "asdict", lambda settings: sorted(vars(settings)))
     return seen
 
 
 def measured_by(bench):
     parameters = SimpleNamespace(windows=SimpleNamespace(threads=1, keep_memory=True))
-    return designs.measure_designs(bench, parameters, SimpleNamespace(meter="fake"))
+    return designs.measure_designs(bench, parameters, SimpleNamespace(meter="fake"), Path("params.yaml"))
 
 
 def test_a_design_has_a_node_for_itself_and_its_rows_name_it(cluster):
     records = measured_by(FewDesigns())
     assert cluster.alone is True
-    assert [own.reads for own in cluster.files] == [(Path("policy"),)] * 2
+    assert [own.reads for own in cluster.files] == [(Path("params.yaml"), Path("policy"))] * 2
     assert records[HOPPER]["rows"] == [{"block": 0, "node": f"node of {HOPPER}"}]
     conditions = designs.conditions_of(records)
     assert conditions["nodes"] == {f"node of {name}": ZEN3 for name in records}
@@ -115,14 +125,14 @@ def test_a_design_has_a_node_for_itself_and_its_rows_name_it(cluster):
 
 def test_designs_that_are_done_are_kept_and_a_failed_one_starts_again(cluster):
     bench = FewDesigns()
-    bench.fails = True
+    cluster.fails = True
     assert measured_by(bench)["memory"] == {FAULT: "the process failed"}
-    bench.fails = False
+    cluster.fails = False
     assert FAULT not in measured_by(bench)["memory"]
-    assert bench.measured == [HOPPER, "memory"]
+    assert cluster.measured == [HOPPER, "memory"]
     Path("policy").write_text("other weights")
     measured_by(bench)
-    assert bench.measured[2:] == [HOPPER, "memory"]
+    assert cluster.measured[2:] == [HOPPER, "memory"]
 
 
 def test_rows_without_a_node_are_of_one_host_and_a_cell_may_not_have_two():

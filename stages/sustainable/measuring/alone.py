@@ -4,54 +4,47 @@ All blocks of a design are measured on one node, so that no ratio compares two n
 """
 
 import ctypes
-import pickle
 import platform
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sustainable.core.errors import UserError, exit_on_error
+from sustainable.core.errors import UserError
 from sustainable.measuring.cpu import describe_cpu, difference_of_kinds
 from sustainable.measuring.process import Threads, fresh_environment
 
-T = TypeVar("T")
 STAGES = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def in_fresh_process(threads: Threads, keep_memory: bool, function: Callable[..., T], *task: Any) -> T:
-    """Return `function(*task)` of a new process that has the settings of `process.start_afresh`.
+def run_afresh(threads: Threads, keep_memory: bool, module: str, arguments: Sequence[str]) -> None:
+    """Run `python -m module arguments` in a process that has the settings of `process.start_afresh`.
 
     A process in which a cluster runs cells has others. Raises `UserError` if the process fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        call, result = Path(folder, "call"), Path(folder, "result")
-        call.write_bytes(pickle.dumps((function, task)))
-        done = subprocess.run(
-            [sys.executable, "-m", __spec__.name, str(call), str(result)],
-            env=fresh_environment(threads, keep_memory) | {"PYTHONPATH": str(STAGES)},
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-            raise UserError(f"measuring on {platform.node()}: the process failed: {last}")
-        value: T = pickle.loads(result.read_bytes())  # written by our own process, into our own folder
-        return value
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=fresh_environment(threads, keep_memory) | {"PYTHONPATH": str(STAGES)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise UserError(f"measuring on {platform.node()}: the process failed: {last}")
 
 
-def call_here(call: Path, result: Path) -> None:
-    """Run the function of `in_fresh_process` in this process."""
-    with suppress(AttributeError, OSError):  # Linux: the kernel ends this process with its parent
+def end_with_parent() -> None:
+    """Let the kernel end this process with the one that started it; Linux only.
+
+    A thread that watches the other process would disturb what is measured.
+    """
+    with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    function, task = pickle.loads(call.read_bytes())
-    result.write_bytes(pickle.dumps(function(*task)))
 
 
 def named_cpu() -> tuple[str, dict[str, Any]]:
@@ -71,7 +64,3 @@ def refuse_other_kinds(hosts: Mapping[str, Mapping[str, Any]]) -> None:
             raise UserError(
                 f"{first} and {name} have different kinds of CPU ({difference}); measure on nodes of one kind"
             )
-
-
-if __name__ == "__main__":
-    exit_on_error(lambda: call_here(Path(sys.argv[1]), Path(sys.argv[2])))
