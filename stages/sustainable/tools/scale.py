@@ -54,6 +54,8 @@ AT_ONCE = 100
 class Taken:
     """What a piece of work took in a process of its own."""
 
+    cpu_s: float
+    """CPU time of the process: on a busy machine it says more than the wall time."""
     wall_s: float
     peak_mib: float
 
@@ -82,16 +84,16 @@ def main() -> None:
 
 def lines_of(count: int, size_mib: float, fixed: Taken, steps: dict[str, Taken]) -> Iterator[str]:
     """Describe what `steps` took for `count` windows, and the report for the shipped ones (`fixed`)."""
-    yield f"{count:,} windows, {size_mib:.0f} MiB" + f"{'seconds':>18}{'windows/s':>12}{'peak MiB':>12}"
-    for name, taken in steps.items():
-        rate = f"{count / taken.wall_s:,.0f}"
-        yield f"  {name:<38}{taken.wall_s:>10.1f}{rate:>12}{taken.peak_mib:>12.0f}"
-    yield f"  {'report on the shipped windows':<38}{fixed.wall_s:>10.1f}{'':>12}{fixed.peak_mib:>12.0f}"
+    yield f"{count:,} windows, {size_mib:.0f} MiB"
+    yield f"  {'':<30}{'CPU s':>10}{'wall s':>10}{'windows/s':>12}{'peak MiB':>10}"
+    for name, taken in {**steps, "report on the shipped windows": fixed}.items():
+        rate = "" if taken is fixed else f"{count / taken.wall_s:,.0f}"
+        yield f"  {name:<30}{taken.cpu_s:>10.1f}{taken.wall_s:>10.1f}{rate:>12}{taken.peak_mib:>10.0f}"
     reading, whole = steps["pandas.read_csv"], steps["report"]
-    added_s = whole.wall_s - fixed.wall_s
-    times = added_s / reading.wall_s
+    added_s = whole.cpu_s - fixed.cpu_s
+    times = added_s / reading.cpu_s
     verdict = "met" if times <= GOAL else "missed"
-    yield f"the added windows take {added_s:.1f} s, {times:.1f} times as long as pandas reads them"
+    yield f"the added windows take {added_s:.1f} s of CPU time, {times:.1f} times as long as pandas reads them"
     yield f"goal, at most {GOAL:g} times: {verdict}"
     yield f"peak memory: {whole.peak_mib / reading.peak_mib:.2f} times that of pandas"
 
@@ -145,9 +147,9 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Taken:
 
 
 def _timed(function: Callable[..., Any], *arguments: Any) -> Taken:
-    start = time.perf_counter()
+    cpu_s, wall_s = time.process_time(), time.perf_counter()
     function(*arguments)
-    return Taken(time.perf_counter() - start, peak_memory_mib())
+    return Taken(time.process_time() - cpu_s, time.perf_counter() - wall_s, peak_memory_mib())
 
 
 if __name__ == "__main__":
