@@ -93,7 +93,7 @@ def lines_of(count: int, size_mib: float, fixed: Taken, steps: dict[str, Taken])
     added_s = whole.cpu_s - fixed.cpu_s
     times = added_s / reading.cpu_s
     verdict = "met" if times <= GOAL else "missed"
-    yield f"the added windows take {added_s:.1f} s of CPU time, {times:.1f} times as long as pandas reads them"
+    yield f"the added windows take {added_s:.1f} s of CPU time, {times:.1f} times as much as pandas"
     yield f"goal, at most {GOAL:g} times: {verdict}"
     yield f"peak memory: {whole.peak_mib / reading.peak_mib:.2f} times that of pandas"
 
