@@ -117,7 +117,9 @@ def measured_by(bench):
 def test_a_design_has_a_node_for_itself_and_its_rows_name_it(cluster):
     records = measured_by(FewDesigns())
     assert cluster.alone is True
-    assert [own.reads for own in cluster.files] == [(Path("params.yaml"), Path("policy"))] * 2
+    assert [own.reads for own in cluster.files] == [
+        (Path("params.yaml"), Path("dvc.yaml"), Path("policy"))
+    ] * 2
     assert records[HOPPER]["rows"] == [{"block": 0, "node": f"node of {HOPPER}"}]
     conditions = designs.conditions_of(records)
     assert conditions["nodes"] == {f"node of {name}": ZEN3 for name in records}

@@ -131,6 +131,7 @@ def small_benchmark():
     asked["memory"] |= {"environment": "SimulatedWorkload-v0", "algorithm": "PPO", "configurations": names}
     asked["memory"]["large"]["configurations"] = names
     Path("params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copyfile(STAGES.parent / "dvc.yaml", "dvc.yaml")
     folders = PolicyFolders(Path("policies"), Path("prepared"), Path("exports"))
     (run,) = plan(read_section(Path("params.yaml"), "train_policies", PolicyTrainingParameters))
     actor = Actor(ActorArchitecture(4, 2, (8, 8), "tanh", (-1.0,) * 2, (1.0,) * 2)).eval()

@@ -70,7 +70,8 @@ def cell_of(
         "journals": bench.folder,
     }
     make = partial(on_this_node, name, paths, parameters.windows.threads, parameters.windows.keep_memory)
-    return (finish, record, make), CellFiles((params, *reads), (record,))
+    settings = params, params.with_name("dvc.yaml")  # which names the sections of params.yaml
+    return (finish, record, make), CellFiles((*settings, *reads), (record,))
 
 
 def on_this_node(name: str, paths: Mapping[str, Path], threads: Threads, keep_memory: bool) -> Record:
