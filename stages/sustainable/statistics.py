@@ -364,7 +364,7 @@ def unit_means(values: Numbers, units: Numbers) -> list[float]:
     """Return the mean of `values` [n] in each of `units` [n], by ascending unit; NaN is ignored."""
     measured, of = np.asarray(values, dtype=float), np.asarray(units)
     finite = np.isfinite(measured)
-    return [float(measured[finite & (of == unit)].mean()) for unit in np.sort(pd.unique(of[finite]))]
+    return [float(measured[finite & (of == unit)].mean()) for unit in np.unique(of[finite])]
 
 
 def ratio_over_units(

@@ -28,10 +28,10 @@ import pandas as pd
 
 from sustainable.core.effort import peak_memory_mib
 from sustainable.core.errors import UserError, exit_on_error
-from sustainable.measuring.host import describe_host
-from sustainable.measuring.cpu import kind_of
-from sustainable.reporting.policies.run import CELL, WINDOWS, read_windows
 from sustainable.core.files import read_rows
+from sustainable.measuring.cpu import kind_of
+from sustainable.measuring.host import describe_host
+from sustainable.reporting.policies.run import CELL, WINDOWS, read_windows
 from sustainable.verification.place import HOSTS, REFERENCE, ROOT
 
 GOAL = 3.0
