@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from sustainable.core.arguments import stage_arguments
-
 from sustainable.core.cells import CellFiles, on_every_machine, run_cells
 from sustainable.core.engine import has_nodes
 from sustainable.core.errors import exit_on_error
@@ -42,6 +41,7 @@ def measure_designs(
     """
     names = bench.designs(parameters)
     if not has_nodes():
+        choose_meter(metering)  # one that cannot be used here ends the stage before anything is measured
         return {name: caught(measure_design, bench, name, parameters, metering) for name in names}
     refuse_other_kinds(dict(on_every_machine(named_cpu)))
     cells = [cell_of(bench, name, parameters, metering, params) for name in names]
