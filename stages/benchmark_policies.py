@@ -1,6 +1,6 @@
 """Stage benchmark_policies: measure policies that act. Runs without the determinism pins."""
 
-from sustainable.measuring.process import settle, start_afresh, start_stage_afresh
+from sustainable.measuring.process import start_afresh, start_stage_afresh
 
 if __name__ == "__main__":
     start_stage_afresh("benchmark_policies", "windows")  # before the libraries read the environment
@@ -11,11 +11,11 @@ from sustainable.core.arguments import stage_arguments
 from sustainable.core.effort import run_stage
 from sustainable.core.files import write_json, write_rows
 from sustainable.core.parameters import read_profile, read_section
-from sustainable.energy.choice import MeterParameters, choose_meter
-from sustainable.measuring.host import describe_host
+from sustainable.energy.choice import MeterParameters
 from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters
 from sustainable.policies.benchmark.bench import refuse_short_policy_windows
 from sustainable.policies.benchmark.deployments import PolicyFolders
+from sustainable.policies.benchmark.designs import conditions_of, measure_designs
 from sustainable.policies.environments.guarded import refuse_faults
 from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 
@@ -31,17 +31,13 @@ def main() -> None:
     windows = parameters.windows
     refuse_short_policy_windows(windows.window_s, profile)
     start_afresh(windows.threads, windows.keep_memory)
-    chosen = choose_meter(metering)
-    threads = settle(windows.threads)
     sources = PolicyFolders(arguments.policies, arguments.prepared, arguments.exports)
     bench = Bench(plan(training), sources, arguments.journals, [asdict(metering), profile])
-    records = bench.measure(parameters, chosen.make)
+    records = measure_designs(bench, parameters, metering, arguments.params)
     refuse_faults(records, "measurements")
     common = {"study": "B", "profile": profile}
     measured = [row for name, record in records.items() if " " in name for row in record["rows"]]
-    host = describe_host() | threads | {"meter": chosen.name, "meter_reason": chosen.reason}
-    frozen = {name: record["frozen"] for name, record in records.items() if "frozen" in record}
-    write_json(arguments.conditions, {"host": host, "frozen": frozen})
+    write_json(arguments.conditions, conditions_of(records))
     write_rows(arguments.workload, [common | row for row in records["doses"]["rows"]])
     write_rows(arguments.memory, [common | row for row in records["memory"]["rows"]])
     write_rows(arguments.rows, [common | row for row in measured])

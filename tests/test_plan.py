@@ -40,6 +40,14 @@ def test_cells_spread_over_nodes_and_other_stages_do_not():
         assert scaling.stage_cost(measured, params, Cluster(nodes, 2)) == Cost(30.0, 60.0)
 
 
+def test_a_design_takes_one_node(monkeypatch):
+    monkeypatch.setattr(scaling, "policy_designs", lambda params, cores: [3.0, 2.0, 1.0])
+    effort = forecast.Effort("benchmark_policies", 60.0 + forecast.DVC_S, 1.0)
+    for nodes, wall_s in {1: 60.0, 2: 30.0, 3: 30.0}.items():  # the designs take 30, 20 and 10 s
+        cost = scaling.stage_cost(effort, {}, Cluster(nodes, 4))
+        assert cost == Cost(wall_s + forecast.DVC_S, 4 * effort.wall_s)
+
+
 def test_one_node_takes_what_the_forecast_says():
     params = dict(forecast.shipped_parameters(REFERENCE))
     stages, cores = list(forecast.shipped_efforts(REFERENCE)), forecast.shipped_cores(REFERENCE)

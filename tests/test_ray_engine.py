@@ -5,19 +5,31 @@ The nodes are processes of this machine. Ray is optional (`make setup ENGINE=ray
 
 import operator
 import os
+import platform
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
+from imports import STAGES
 from sustainable.core.cells import CellFiles, on_every_machine, run_cells
 from sustainable.core.engine import ENGINE
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json
 from sustainable.core.hashing import file_sha256
+from sustainable.core.parameters import read_section
 from sustainable.core.tasks import finish
-from sustainable.policies.learning.recipes import plan
+from sustainable.energy.choice import MeterParameters
+from sustainable.policies.benchmark.bench import Bench, PolicyBenchmarkParameters
+from sustainable.policies.benchmark.deployments import PolicyFolders
+from sustainable.policies.benchmark.designs import conditions_of, measure_designs
+from sustainable.policies.compression.static_int8 import QATParameters, prepare_int8, save_prepared
+from sustainable.policies.environments.guarded import refuse_faults
+from sustainable.policies.learning.recipes import PolicyTrainingParameters, plan
 from sustainable.policies.learning.tasks import train_policies
+from sustainable.policies.policy import Actor, ActorArchitecture, Policy, save_policy
 from test_learning import METERING, parameters, recipe
 
 pytest.importorskip("ray", reason="Ray is not installed: `make setup ENGINE=ray`")
@@ -101,6 +113,53 @@ def test_trained_policies_are_the_same_here_and_on_both_nodes(on_cluster, monkey
         returns = {record["weights_sha256"]: (record["returns"], record["curve"]) for record in records}
         trained[engine] = hashes, returns
     assert trained["ray"] == trained["local"] and len(trained["ray"][0]) == 8
+
+
+def small_benchmark():
+    """Write params.yaml and an untrained policy into the working folder, and return its bench."""
+    params = yaml.safe_load((STAGES.parent / "params.yaml").read_text())
+    params["metering"]["meter"], params["profile"] = "fake", "smoke"
+    training, asked = params["train_policies"], params["benchmark_policies"]
+    training |= {"seeds": [1], "cells": {"PPO": ["SimulatedWorkload-v0"]}, "pinned": {}}
+    training["recipes"]["SimulatedWorkload-v0"]["PPO"]["options"] = {"observations": 4, "actions": 2}
+    names = ["baseline", "baseline_twin"]
+    asked["cells"] = training["cells"]
+    asked["configurations"] = {name: {"runtime": "torch-eager"} for name in names}
+    asked["windows"] |= {"blocks": 2, "window_s": 0.05, "timed_steps": 20, "overhead_limit": 0.99}
+    asked["windows"] |= {"warm_up_limit_s": 0.2, "repeats": 0}
+    asked["workload"] |= {"doses_us": [0.0, 20.0], "window_s": 0.05, "configurations": names}
+    asked["memory"] |= {"environment": "SimulatedWorkload-v0", "algorithm": "PPO", "configurations": names}
+    asked["memory"]["large"]["configurations"] = names
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copyfile(STAGES.parent / "dvc.yaml", "dvc.yaml")
+    folders = PolicyFolders(Path("policies"), Path("prepared"), Path("exports"))
+    (run,) = plan(read_section(Path("params.yaml"), "train_policies", PolicyTrainingParameters))
+    actor = Actor(ActorArchitecture(4, 2, (8, 8), "tanh", (-1.0,) * 2, (1.0,) * 2)).eval()
+    save_policy(folders.policies / run.file, Policy(actor, run.environment, run.algorithm, 1, 0))
+    states = np.random.default_rng(0).standard_normal((32, 4)).astype(np.float32)
+    save_prepared(folders.prepared / run.file, prepare_int8(actor, states, 1, QATParameters(2, 8, 1e-3)))
+    return Bench([run], folders, Path("journals"), ["test"])
+
+
+def test_designs_are_measured_alone_on_nodes(on_cluster, monkeypatch):
+    """Two designs of an untrained policy, two nodes; each in a process with the settings of measuring."""
+    bench, path = small_benchmark(), Path("params.yaml")
+    asked = read_section(path, "benchmark_policies", PolicyBenchmarkParameters)
+    metering = read_section(path, "metering", MeterParameters)
+    every = bench.designs(asked)
+    windows, doses, _ = every
+    monkeypatch.setattr(Bench, "designs", lambda *_: {name: every[name] for name in (windows, doses)})
+    records = measure_designs(bench, asked, metering, path)
+    refuse_faults(records, "designs")
+    for name, items in {windows: 3, doses: 5}.items():  # an idle window in every block
+        rows, host = records[name]["rows"], records[name]["host"]
+        assert len({(row["block"], row["position"]) for row in rows}) == len(rows) == 2 * items
+        assert {row["node"] for row in rows} == {records[name]["node"]} == {platform.node()}
+        assert (host["threads"], host["keeps_memory"], len(host["cores"])) == (1, True, 1)
+    assert conditions_of(records)["nodes"].keys() == {platform.node()}
+    assert measure_designs(bench, asked, metering, path) == records  # kept, not measured again
+    bench.discard()
+    assert not list(Path("journals").glob("*.json"))
 
 
 def test_an_address_that_answers_nothing_is_named(monkeypatch):

@@ -8,15 +8,7 @@ needed). They cost about 1.9x of training time, so measured inference must run w
 import os
 import sys
 
-PINS = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "COMPATIBLE",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
-}
-
+from sustainable.core.pins import PINS
 
 _late = sorted({"numpy", "torch"} & sys.modules.keys())
 if _late and any(os.environ.get(name) != value for name, value in PINS.items()):

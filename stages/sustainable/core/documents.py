@@ -158,9 +158,10 @@ class AuditedConditions(TypedDict):
 
 
 class PolicyConditions(TypedDict):
-    """policies.conditions.json: `frozen` by cell."""
+    """policies.conditions.json: `frozen` by cell; of a run on a cluster also its nodes, by name."""
 
     host: Host
+    nodes: NotRequired[dict[Name, Host]]
     frozen: dict[Name, dict[Name, Any]]
 
 

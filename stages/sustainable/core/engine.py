@@ -17,3 +17,11 @@ def chosen_engine() -> str:
     if engine not in (LOCAL, RAY):
         raise UserError(f"{ENGINE}={engine}: unknown engine; choose {LOCAL} or {RAY}")
     return engine
+
+
+def has_nodes() -> bool:
+    """Return whether cells may run on other machines: those of the cluster at `RAY_ADDRESS`.
+
+    A cluster that is started here has only this one, and Ray's own processes would disturb measurements.
+    """
+    return chosen_engine() == RAY and os.environ.get("RAY_ADDRESS", LOCAL) not in ("", LOCAL)

@@ -5,8 +5,6 @@ lost starts again elsewhere; deterministic cells then give the same files. Cells
 `core.determinism`, on every node.
 """
 
-from sustainable.core.determinism import PINS  # isort: skip  (before numpy and torch)
-
 import logging
 import os
 import socket
@@ -21,6 +19,7 @@ from sustainable.core.cells import CellFiles
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line, write_bytes
 from sustainable.core.parallel import available_cores
+from sustainable.core.pins import PINS
 from sustainable.core.progress import progress
 from sustainable.core.remote import Delivery, check_file, installed_versions, pack, run_cell, value_hash
 

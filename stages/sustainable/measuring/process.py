@@ -13,18 +13,12 @@ from typing import Any, Literal
 import psutil
 
 from sustainable.core.errors import UserError
+from sustainable.core.pins import PINS
 from sustainable.core.reading import parsed_yaml, read_text
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-PINNED = (
-    "ATEN_CPU_CAPABILITY",
-    "MKL_CBWR",
-    "ONEDNN_MAX_CPU_ISA",
-    "OPENBLAS_CORETYPE",
-    "NPY_DISABLE_CPU_FEATURES",
-)
-"""The variables that `core.determinism` sets. Measured work runs without them; importing that module here
-would set them."""
+PINNED = tuple(name for name in PINS if name not in THREAD_VARIABLES)
+"""The variables that `core.determinism` sets. Measured work runs without them."""
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
@@ -46,13 +40,17 @@ def start_afresh(threads: Threads, keep_memory: bool) -> None:
     Does nothing if the environment is already right. The libraries read the variables when they are loaded,
     and the allocator reads them before that, so only a restart of the process is reliable.
     """
+    wanted = fresh_environment(threads, keep_memory)
+    if wanted != dict(os.environ):
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
+
+
+def fresh_environment(threads: Threads, keep_memory: bool) -> dict[str, str]:
+    """Return this process's environment with these settings and without the determinism pins."""
     wanted = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads != "default" else {}
     wanted |= KEEP_MEMORY if keep_memory else {}
-    unwanted = [name for name in CHANGED if name in os.environ and name not in wanted]
-    if unwanted or any(os.environ.get(name) != value for name, value in wanted.items()):
-        sys.stdout.flush()
-        free = {name: value for name, value in os.environ.items() if name not in unwanted}
-        os.execve(sys.executable, [sys.executable, *sys.argv], free | wanted)
+    return {name: value for name, value in os.environ.items() if name not in CHANGED} | wanted
 
 
 def start_stage_afresh(*keys: str) -> None:

@@ -69,7 +69,8 @@ def print_basis(reference: Path, cores: int) -> None:
   the shipped run did not train with them.
 - {cores} cores per node. Stages run one after another. The cells of {", ".join(sorted(CELLS)[:3])},
   {", ".join(sorted(CELLS)[3:])} are spread
-  over all cores, longest first; every other stage runs on one node.
+  over all cores, longest first; the designs of benchmark_policies take one node each; every other stage runs
+  on one node.
 - Core-hours count cores at work, or reserved by a stage that is alone on its node. Node-hours count all nodes
   from start to end. Transfers and the start of Ray are left out."""
     )

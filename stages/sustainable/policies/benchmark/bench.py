@@ -23,7 +23,7 @@ from sustainable.measuring.process import on_all_cores
 from sustainable.policies.benchmark.deployments import PolicyConfiguration, PolicyFolders
 from sustainable.policies.benchmark.episodes import EpisodesParameters, Measurement, measure_episodes
 from sustainable.policies.benchmark.footprint import MemoryParameters, memory_rows
-from sustainable.policies.environments.guarded import Record, caught, make_environment
+from sustainable.policies.environments.guarded import Record, make_environment
 from sustainable.policies.environments.rollout import Environment
 from sustainable.policies.learning.recipes import Algorithm, TrainingRun
 
@@ -88,22 +88,41 @@ class Bench:
     ) -> None:
         self.cells, self.sources, self.folder, self.identity = cells, sources, journals, list(identity)
         self.journals: list[RowJournal] = []
+        self.records: list[Path] = []
+        """Files of designs that are done, which a cluster sends back whole."""
 
-    def measure(
-        self, parameters: PolicyBenchmarkParameters, make_meter: Callable[[], Meter]
-    ) -> dict[str, Record]:
-        """Measure everything; return a record, or a fault, per environment and algorithm (`environment
-        algorithm`), for the dose-response (`doses`) and for the memory (`memory`)."""
+    def designs(self, parameters: PolicyBenchmarkParameters) -> dict[str, Group]:
+        """Return what is measured, with the policies: the windows of each environment and algorithm
+        (`environment algorithm`), the dose-response (`doses`) and the memory (`memory`).
+
+        Raises `UserError` if there is no such policy.
+        """
         groups = [(name, algorithm) for algorithm, names in parameters.cells.items() for name in names]
-        for group in groups:
-            self.cells_of(group)  # here, so that a wrong name is an error before anything is measured
-        records = {
-            " ".join(group): caught(self.measure_cell, group, parameters, make_meter) for group in groups
-        }
-        records["doses"] = caught(self.measure_doses, parameters)
-        with on_all_cores():
-            records["memory"] = caught(self.measure_memory, parameters)
-        return records
+        workload, memory = parameters.workload, parameters.memory
+        designs: dict[str, Group] = {" ".join(group): group for group in groups}
+        designs["doses"] = (workload.environment, workload.algorithm)
+        designs["memory"] = (memory.environment, memory.algorithm)
+        for group in designs.values():
+            self.cells_of(group)
+        return designs
+
+    def files_of(self, name: str, parameters: PolicyBenchmarkParameters) -> list[Path]:
+        """Return the files that a design reads."""
+        files = [cell.file for cell in self.cells_of(self.designs(parameters)[name])]
+        policies = [self.sources.policies / file for file in files]
+        described = [path.with_suffix(".json") for path in policies]
+        return [*policies, *described, *(self.sources.prepared / file for file in files)]
+
+    def measure_design(
+        self, name: str, parameters: PolicyBenchmarkParameters, make_meter: Callable[[], Meter]
+    ) -> Record:
+        """Measure one of `designs`."""
+        if name == "doses":
+            return self.measure_doses(parameters)
+        if name == "memory":
+            with on_all_cores():
+                return self.measure_memory(parameters)
+        return self.measure_cell(self.designs(parameters)[name], parameters, make_meter)
 
     def measure_cell(
         self, group: Group, parameters: PolicyBenchmarkParameters, make_meter: Callable[[], Meter]
@@ -180,6 +199,8 @@ class Bench:
         return cells
 
     def discard(self) -> None:
-        """Remove the journals, once all rows are in their final place."""
+        """Remove journals and records, once all rows are in their final place."""
         for journal in self.journals:
             journal.discard()
+        for record in self.records:
+            record.unlink(missing_ok=True)

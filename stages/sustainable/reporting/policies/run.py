@@ -11,7 +11,7 @@ from sustainable.core.errors import UserError
 from sustainable.core.documents import Cost, PolicyCell, PolicyConditions
 from sustainable.core.files import read_json, read_rows
 from sustainable.core.schema import Table
-from sustainable.reporting.measured_rows import IDLE, check_blocks
+from sustainable.reporting.measured_rows import AGAIN, IDLE, check_blocks
 from sustainable.reporting.policies.notebook import NotebookRun, read_notebook
 
 RETURN_COLUMNS = (
@@ -93,7 +93,25 @@ def read_windows(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     check_blocks(_design(rows, CELL), "policies.csv", CELL)
     doses = [*CELL, "dose_us"]
     check_blocks(_design(workload, doses), "workload.csv", doses)
+    for windows, name in ((rows, "policies.csv"), (workload, "workload.csv")):
+        check_nodes(windows, name)
     return rows, workload
+
+
+def check_nodes(windows: pd.DataFrame, name: str) -> None:
+    """Raise `UserError` unless all windows of an environment and algorithm were measured on one node.
+
+    Ratios are formed within blocks, and energies are compared with the idle windows of the same cell: on one
+    node, its speed and its idle power cancel. Rows without a column `node` are of one host.
+    """
+    if "node" not in windows:
+        return
+    nodes = windows.groupby(CELL)["node"].nunique(dropna=False)
+    wrong = nodes[nodes > 1]
+    if len(wrong):
+        environment, algorithm = wrong.index[0]
+        where, count = f"{name}: {environment} {algorithm}", wrong.iloc[0]
+        raise UserError(f"{where} was measured on {count} nodes, not on one; {AGAIN}")
 
 
 def _design(windows: pd.DataFrame, within: Sequence[str]) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """How long the pipeline takes on several machines: an estimate from what its stages took on one.
 
 DVC runs one stage after another. Of a stage that runs cells (`core.cells`), the cells are spread over all
-cores of all nodes, longest first. Every other stage runs on one node and takes as long as there.
+cores of all nodes, longest first. The designs of `benchmark_policies` take one node each. Every other stage
+runs on one node and takes as long as there.
 """
 
 import heapq
@@ -18,6 +19,7 @@ from sustainable.verification.claim.workload import (
     Phases,
     compression_s,
     design_s,
+    policy_designs,
 )
 
 
@@ -67,6 +69,8 @@ def stage_costs(stages: Sequence[str], reference: Path, params: Params, cluster:
 def stage_cost(effort: forecast.Effort, params: Params, cluster: Cluster) -> Cost:
     """Return the cost on a cluster of a stage that takes `effort` on one of its nodes."""
     name, _, part = effort.stage.partition("@")
+    if name == "benchmark_policies":
+        return _designs_cost(effort.wall_s, policy_designs(params, cluster.cores), cluster)
     if name not in CELLS:
         return Cost(effort.wall_s, effort.wall_s * cluster.cores)
     phases = CELLS[name](params, part)
@@ -115,6 +119,13 @@ def shipped_scales(reference: Path, stages: Iterable[str]) -> dict[str, float]:
     before, cores = forecast.shipped_parameters(reference), forecast.shipped_cores(reference)
     shipped = forecast.shipped_efforts(reference)
     return {stage: shipped[stage].wall_s / WORK[stage](before, "", cores) for stage in stages}
+
+
+def _designs_cost(wall_s: float, designs: Sequence[float], cluster: Cluster) -> Cost:
+    """Return the cost of designs that together take `wall_s` on one node, each on a node of its own."""
+    scale = (wall_s - forecast.DVC_S) / sum(designs)
+    seconds = scale * makespan_s(designs, cluster.nodes) + forecast.DVC_S
+    return Cost(seconds, wall_s * cluster.cores)
 
 
 def _cells_cost(phases: Phases, scale: float, cluster: Cluster) -> Cost:

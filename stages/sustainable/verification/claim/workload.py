@@ -138,17 +138,22 @@ def compression_s(asked: Params, variants: int) -> float:
     return float(PREPARING_S + episodes * EPISODE_S)
 
 
-def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
-    """Seconds of all windows, doses and readings of memory."""
+def policy_designs(params: Params, cores: int) -> list[float]:
+    """Seconds of each design: the windows of every cell, the doses, and the readings of memory."""
     asked = params["benchmark_policies"]
     windows, workload, memory = asked["windows"], asked["workload"], asked["memory"]
     cells = sum(map(len, asked["cells"].values()))
     doses = len(workload["doses_us"]) * len(workload["configurations"])
-    return float(
-        cells * design_s(windows, len(asked["configurations"]), windows["window_s"])
-        + design_s(windows, doses, workload["window_s"])
-        + PROCESS_S * memory["repeats"] * len(memory["configurations"]) / cores
-    )
+    return [
+        *[design_s(windows, len(asked["configurations"]), windows["window_s"])] * cells,
+        design_s(windows, doses, workload["window_s"]),
+        PROCESS_S * memory["repeats"] * len(memory["configurations"]) / cores,
+    ]
+
+
+def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
+    """Seconds of all designs, one after another."""
+    return sum(policy_designs(params, cores))
 
 
 def notebook_work(params: Params, part: str, cores: int) -> float:
