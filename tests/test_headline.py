@@ -62,12 +62,15 @@ def test_every_claim_has_a_line_with_its_verdict_and_parts(claims):
     claim = claims[0] | {
         "verdict": "refuted",
         "parts": {"size": "refuted"},
-        "reason": "a|b",
-        "statement": "s",
+        "statement": "a|b",
         "scope": "On one host.",
+        "this_run": "confirmed",
+        "hosts": {},
     }
-    row = "| A1: s | **refuted** (size: refuted) | a/b | On one host. |"
+    row = "| A1: a/b | **refuted** (size: refuted) | On one host. |"
     assert verdicts_markdown([claim]).splitlines()[2] == row
+    elsewhere = claim | {"hosts": {"zen": {"verdict": "refuted", "this_run": "confirmed"}}}
+    assert verdicts_markdown([elsewhere]).splitlines()[2].endswith("| this run confirmed; zen refuted |")
 
 
 def test_six_numbers_come_from_the_claims(claims):

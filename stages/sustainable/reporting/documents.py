@@ -48,14 +48,19 @@ def rendered_blocks(
 
 
 def verdicts_markdown(claims: Sequence[Mapping[str, Any]]) -> str:
-    """The claims as a table: what each says, its verdict with those on its parts, why, and on which hosts."""
-    lines = ["| claim | verdict | why | hosts |", "|---|---|---|---|"]
+    """The claims as a table: what each says, its verdict with those on its parts, and on which hosts."""
+    lines = ["| claim | verdict | hosts |", "|---|---|---|"]
     for claim in claims:
         parts = "; ".join(f"{name}: {verdict}" for name, verdict in sorted(claim["parts"].items()))
         verdict = f"**{claim['verdict']}**" + (f" ({parts})" if parts else "")
-        cells = (f"{claim['id']}: {claim['statement']}", verdict, claim["reason"], claim["scope"])
+        cells = (f"{claim['id']}: {claim['statement']}", verdict, _hosts(claim))
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines)
+
+
+def _hosts(claim: Mapping[str, Any]) -> str:
+    others = [f"{name} {host['verdict']}" for name, host in claim["hosts"].items()]
+    return "; ".join([f"this run {claim['this_run']}", *others]) if others else claim["scope"]
 
 
 def stages_markdown(efforts: Sequence[Mapping[str, Any]]) -> str:
