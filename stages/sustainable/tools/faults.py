@@ -31,7 +31,7 @@ AT_ONCE = 4
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    smoke = "a finished smoke run to start from; it is made if it is missing (about 10 minutes)"
+    smoke = "a finished smoke run to start from; it is made if it is missing (about 6 minutes)"
     parser.add_argument("--smoke", type=Path, default=Path(".smoke"), help=smoke)
     number = "how many kills and interruptions (about 10 s each on 2 idle cores)"
     parser.add_argument("--interruptions", type=int, default=len(PARTS) * 7, help=number)
