@@ -24,9 +24,9 @@ from sustainable.reporting.forecasting.task import TITLES, AuditedTask
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.names import SEARCHER_NAMES, runtime_name
 from sustainable.reporting.policies.costs import PolicyLine
-from sustainable.reporting.policies.figures import cell_colours, cell_marks
+from sustainable.reporting.policies.pooling import pooled_steps
 from sustainable.reporting.policies.summary import Policies, shown
-from sustainable.reporting.style import BLACK, BLUE, GREY, MARKS, ORANGE, PAGE, SMALL, draw_interval
+from sustainable.reporting.style import BLACK, BLUE, GREEN, GREY, MARKS, ORANGE, PAGE, SMALL, draw_interval
 from sustainable.reporting.style import fraction_ticks, legend_above, line_entry, mark_entry, name_rows
 from sustainable.reporting.style import plain_ticks, save_figures, shade_noise, spread, styled
 from sustainable.reporting.wording import by_direction
@@ -75,7 +75,7 @@ def headline_figure(tasks: Mapping[str, AuditedTask], policies: Policies) -> Fig
     for axis in axes[:-1]:
         fraction_ticks(axis)
     plain_ticks(axes[-1], "x")
-    legend_above(figure, _handles(tasks, policies), 5)
+    legend_above(figure, _handles(tasks), 4)
     return figure
 
 
@@ -84,16 +84,16 @@ def _common_rows(tasks: Mapping[str, AuditedTask]) -> list[str]:
     return [key for key in FORECASTERS if all(key in task.audited.lines for task in tasks.values())]
 
 
-def _handles(tasks: Mapping[str, AuditedTask], policies: Policies) -> list[Line2D]:
+def _handles(tasks: Mapping[str, AuditedTask]) -> list[Line2D]:
     sizes = sorted({size for task in tasks.values() for size in task.audited.batch_sizes})
     looks = zip(sizes, SIZE_COLOURS, MARKS, strict=False)
     handles = [line_entry(colour, f"batch {size}", marker=mark) for size, colour, mark in looks]
     handles.append(mark_entry("|", BLACK, "the core's ceiling"))
     handles.append(line_entry(GREY, "noise (A/A)", alpha=0.3, linewidth=6))
-    colours, marks = cell_colours(policies), cell_marks(policies)
-    names = [cell.name for cell in shown(policies)]
-    handles += [line_entry(colours[name], name, marker=marks[name]) for name in names]
-    return [*handles, mark_entry("o", BLACK, "return may be lost", markerfacecolor="white")]
+    handles.append(line_entry(GREEN, "all policies", marker="D"))
+    handles.append(mark_entry("o", GREEN, "one environment and algorithm", markersize=2.5))
+    look = {"markerfacecolor": "white", "markersize": 2.5, "markeredgewidth": 0.6}
+    return [*handles, mark_entry("o", GREEN, "its return may be lost", **look)]
 
 
 SIZE_COLOURS = (ORANGE, BLUE)
@@ -128,19 +128,22 @@ def _forecaster_label(line: AuditedLine) -> str:
 
 
 def _policies(axis: Axes, policies: Policies) -> None:
-    """One row per deployment, one interval per cell; open: compressed, and the return may be lost."""
-    cells, colours, marks = shown(policies), cell_colours(policies), cell_marks(policies)
+    """One row per deployment: small points for environments with an algorithm, and the interval of all.
+
+    An open point is a compressed policy whose return may be lost.
+    """
+    cells = shown(policies)
     keys = [key for key in DEPLOYED_POLICIES if any(key in cell.lines for cell in cells)]
-    for offset, cell in zip(spread(len(cells), 0.66), cells, strict=True):
-        for place, key in enumerate(keys):
-            if key in cell.lines:
-                line, mark = cell.lines[key], marks[cell.name]
-                kept = not line.compressed or (line.kept is not None and line.kept.low >= SURVIVES)
-                ratio = line.effects["step"].to_baseline
-                draw_interval(axis, ratio, place + offset, colours[cell.name], 1, 3.2, kept, mark)
-    shade_noise(axis, [cell.twin("step") for cell in cells])
-    lines = {key: line for cell in cells for key, line in cell.lines.items()}
-    name_rows(axis, [_policy_label(lines[key]) for key in keys])
+    lines = {key: [cell.lines[key] for cell in cells if key in cell.lines] for key in keys}
+    for place, key in enumerate(keys):
+        draw_interval(axis, pooled_steps(cells, key, to_baseline=True), place - 0.18, GREEN, mark="D")
+        for line in lines[key]:
+            kept = not line.compressed or (line.kept is not None and line.kept.low >= SURVIVES)
+            if (ratio := line.effects["step"].to_baseline) is not None:
+                look = {"color": GREEN, "markersize": 2.5, "markeredgewidth": 0.6}
+                axis.plot(ratio.estimate, place + 0.2, "o", markerfacecolor=GREEN if kept else "white", **look)
+    shade_noise(axis, [pooled_steps(cells, TWIN, to_baseline=True)])
+    name_rows(axis, [_policy_label(lines[key][0]) for key in keys])
     axis.set_xlabel("CPU time of a step\n(eager PyTorch = 1)")
     axis.set_title("B. Policies", fontsize=SMALL)
 
@@ -252,14 +255,12 @@ def _compared(by_id: Mapping[str, Any], task: str) -> str:
 
 def _picture(by_id: Mapping[str, Any]) -> str:
     seeds = sorted({one["ratio"]["n"] for task, _ in _tasks(by_id) for one in _sizes(by_id, task).values()})
-    policy_seeds = sorted({call["n"] for call in by_id["B4"]["values"]["calls"].values()})
     return (
         f"![CPU time relative to the eager baseline, by deployment]({PICTURE.as_posix()})\n\n"
-        "*Each point is a geometric mean over training seeds "
-        f"({_or(seeds)} in study A, {_or(policy_seeds)} in study B), each bar its 95 % interval. Grey "
-        "band: the baseline measured against itself. Ticks: the core's ceiling. Open points: compressed "
-        f"policies that may have lost more than {100 * (1 - SURVIVES):.0f} % of the return. "
-        "Evidence: CPU time, by the clock.*"
+        f"*Points are geometric means over {_or(seeds)} training seeds in study A, over all learned policies "
+        "in B (small: by environment and algorithm); bars are 95 % intervals. Grey band: the baseline "
+        f"against itself. Ticks: the core's ceiling. Open points: more than {100 * (1 - SURVIVES):.0f} % of "
+        "the return may be lost. Evidence: CPU time, by the clock.*"
     )
 
 

@@ -124,7 +124,6 @@ def policies_story(policies: Policies) -> dict[str, Any]:
     phrases = {PUBLISHED: "as published", CONTROL: "with nothing compressed"}
     return {
         "policy_numbers": policy_numbers(policies),
-        "shown_seeds": max((cell.seeds for cell in shown(policies)), default=0),
         "algorithms": [{"name": name, "key": CITED.get(name)} for name in algorithms],
         "notebook_arms": [
             {"validated": arms[name].validated, "phrase": phrase}

@@ -77,7 +77,7 @@ class Effect:
     @cached_property
     def to_baseline(self) -> Ratio | None:
         """The ratio to the eager fp32 baseline."""
-        return self.measures.ratio(self.outcome, self.key, BASELINE)
+        return statistics.ratio_of_logs(self.logs_to_baseline, self.measures.confidence)
 
     @cached_property
     def same_runtime(self) -> Ratio | None:
@@ -93,6 +93,11 @@ class Effect:
     def logs(self) -> list[float]:
         """The natural logarithm of `same_runtime`, one mean per training seed."""
         return self.measures.logs(self.outcome, self.key, self.reference)
+
+    @cached_property
+    def logs_to_baseline(self) -> list[float]:
+        """The natural logarithm of `to_baseline`, one mean per training seed."""
+        return self.measures.logs(self.outcome, self.key, BASELINE)
 
     @cached_property
     def clean_logs(self) -> list[float]:

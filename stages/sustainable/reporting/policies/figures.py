@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from sustainable.energy.meter import COUNTER
 from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.formats import declared_percent
-from sustainable.reporting.measured_rows import BASELINE, IDLE
+from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN
 from sustainable.reporting.policies import notebook_figures
 from sustainable.reporting.policies.costs import SPLIT_PARTS, STEP_PARTS, MeasuredCell, PolicyLine
+from sustainable.reporting.policies.pooling import pooled_steps
 from sustainable.reporting.policies.run import CELL, PoliciesRun
 from sustainable.reporting.policies.summary import Policies, of_each_environment, shown, split_cells
 from sustainable.reporting.style import BLACK, BLUE, COLUMN, GREEN, GREY, MARKS, ORANGE, PAGE, PALETTE, PINK
@@ -218,25 +219,26 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def policies_ratios_figure(policies: Policies) -> Figure:
-    """Plot CPU time per step relative to the uncompressed policy under the same runtime."""
+    """Plot CPU time per step relative to the uncompressed policy under the same runtime: a small point for
+    every environment and algorithm, and an interval that pools them."""
     cells, colours, marks = shown(policies), cell_colours(policies), cell_marks(policies)
-    keys = list(dict.fromkeys(line.key for cell in cells for line in cell.compressed))
-    row = 0.08 + 0.04 * len(cells)
-    figure, axis = plt.subplots(figsize=(PAGE, 0.8 + row * len(keys)))
-    for offset, cell in zip(spread(len(cells), 0.7), cells, strict=True):
-        for place, key in enumerate(keys):
+    keys = [*dict.fromkeys(line.key for cell in cells for line in cell.compressed), TWIN]
+    figure, axis = plt.subplots(figsize=(PAGE, 0.9 + 0.21 * len(keys)))
+    for place, key in enumerate(keys):
+        draw_interval(axis, pooled_steps(cells, key), place - 0.22, BLACK)
+        for cell in cells:
             ratio = cell.lines[key].effects["step"].same_runtime if key in cell.lines else None
-            draw_interval(axis, ratio, place + offset, colours[cell.name], mark=marks[cell.name], size=3)
-    for place in range(1, len(keys)):
-        axis.axhline(place - 0.5, color=GREY, linewidth=0.3)
+            if ratio is not None:
+                look = {"color": colours[cell.name], "markersize": 3}
+                axis.plot(ratio.estimate, place + 0.18, marks[cell.name], **look)
     axis.axvline(1, color=BLACK, linewidth=0.6)
-    shade_noise(axis, [cell.twin("step") for cell in cells])
+    shade_noise(axis, [pooled_steps(cells, TWIN)])
     axis.set_xscale("log")
     plain_ticks(axis, "x")
     name_rows(axis, [policies.labels[key] for key in keys])
     axis.set_xlabel("CPU time of a step (uncompressed, same runtime = 1)")
     handles = [mark_entry(marks[cell.name], colours[cell.name], cell.name) for cell in cells]
-    legend_above(figure, handles, 4)
+    legend_above(figure, [*handles, line_entry(BLACK, "all together", marker="o", markersize=3.5)], 5)
     return figure
 
 

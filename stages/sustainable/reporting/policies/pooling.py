@@ -73,6 +73,14 @@ def pooled_twin(cells: Sequence[MeasuredCell], outcome: str, parameters: ReportP
     return statistics.ratio_of_logs(logs, parameters.confidence)
 
 
+def pooled_steps(cells: Sequence[MeasuredCell], key: str, to_baseline: bool = False) -> Ratio | None:
+    """Pool the cost of a step under one configuration, relative to the uncompressed policy under the same
+    runtime, or to the eager baseline. None if no cell has it."""
+    effects = [cell.lines[key].effects["step"] for cell in cells if key in cell.lines]
+    logs = [log for one in effects for log in (one.logs_to_baseline if to_baseline else one.logs)]
+    return statistics.ratio_of_logs(logs, effects[0].measures.confidence) if effects else None
+
+
 def large_savings(
     pairs: Pairs, outcome: str, parameters: ReportParameters, clean: bool = False
 ) -> list[LargeSaving]:
