@@ -135,7 +135,7 @@ def _policies(axis: Axes, policies: Policies) -> None:
         for place, key in enumerate(keys):
             if key in cell.lines:
                 line, mark = cell.lines[key], marks[cell.name]
-                kept = not line.compressed or (line.kept is not None and line.kept.low >= SURVIVES)
+                kept = not line.compressed or line.keeps
                 ratio = line.effects["step"].to_baseline
                 draw_interval(axis, ratio, place + offset, colours[cell.name], 1, 3.2, kept, mark)
     shade_noise(axis, [cell.twin("step") for cell in cells])
