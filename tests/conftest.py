@@ -76,10 +76,11 @@ PARTS = {
 def shared_reports(shared_folder: Path) -> Iterator[None]:
     """Compute a report on equal rows, and each of its parts, once for all tests and processes."""
     from sustainable.core.hashing import file_sha256
+    from sustainable.reporting.evidence import FOLDERS
     from sustainable.verification.tiers import shipped
 
     def read_by(data: Path, published: Path, params: Path, hosts: Path) -> Any:
-        rows = [path for folder in shipped.ROW_FOLDERS for path in sorted((data / folder).rglob("*.*"))]
+        rows = [path for folder in FOLDERS for path in sorted((data / folder).rglob("*.*"))]
         names = [name for path in rows if (name := str(path.relative_to(data))) not in shipped.SUMMARIES]
         others = published, params, *sorted(hosts.rglob("*.*"))
         return [(name, file_sha256(data / name)) for name in names], [file_sha256(path) for path in others]
@@ -292,11 +293,6 @@ def results_of(pipeline: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     skipped = shutil.ignore_patterns("*.safetensors", "checkpoints", "processed", "raw")
     return Path(shutil.copytree(pipeline / "data", folder, ignore=skipped))
-
-
-@pytest.fixture
-def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("CODECARBON_")}
 
 
 @pytest.fixture(scope="session", autouse=True)

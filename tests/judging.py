@@ -6,15 +6,32 @@ from types import SimpleNamespace
 
 from sustainable.reporting.claims import judge_claim
 from sustainable.reporting.declaration import Analysis
-from sustainable.reporting.parameters import PoliciesParameters
+from sustainable.reporting.parameters import (
+    AuditedParameters,
+    LayerwiseMargins,
+    PoliciesParameters,
+    ReportParameters,
+)
 
-POLICIES_THRESHOLDS = PoliciesParameters(
-    saving_of_interest=0.05,
-    minimum_models=6,
-    memory_change=0.01,
-    negligible_fall=0.015,
-    split_of_interest=0.35,
-    prediction_margin=0.05,
+PARAMETERS = ReportParameters(
+    minimum_blocks=12,
+    equivalence_margin=0.02,
+    audited=AuditedParameters(
+        accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
+    ),
+    layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
+    policies=PoliciesParameters(
+        saving_of_interest=0.05,
+        minimum_models=6,
+        memory_change=0.01,
+        negligible_fall=0.015,
+        split_of_interest=0.35,
+        prediction_margin=0.05,
+    ),
+    comparisons=["manual_pruning", "manual_quantization"],
+    confidence=0.95,
+    bootstrap_resamples=200,
+    seed=0,
 )
 
 

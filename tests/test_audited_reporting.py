@@ -1,5 +1,6 @@
 """The audited report on rows made by hand: ratios over seeds, claims C1 to C5, searchers, tables, figures."""
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -7,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from judging import POLICIES_THRESHOLDS, judged
+from judging import PARAMETERS as COMMON
+from judging import judged
 from sustainable.core.errors import UserError
 from sustainable.reporting import formats
 from sustainable.reporting.forecasting.accuracy_gate import hits_by_seed, role_of, summarise_gate
@@ -22,31 +24,13 @@ from sustainable.reporting.forecasting.audited import (
     summarise_ranking,
 )
 from sustainable.reporting.forecasting.audited_claims import AUDITED_CLAIMS
-from sustainable.reporting.forecasting.audited_figures import draw_audited
 from sustainable.reporting.forecasting.audited_tables import budgets_table, searchers_table
-from sustainable.reporting.forecasting.decomposition import Factor, Waterfall, decompose
+from sustainable.reporting.forecasting.decomposition import decompose
 from sustainable.reporting.forecasting.run import accepted
 from sustainable.reporting.forecasting.searching import summarise_searches
-from sustainable.reporting.parameters import (
-    AuditedParameters,
-    LayerwiseMargins,
-    ReportParameters,
-)
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio
 
-PARAMETERS = ReportParameters(
-    minimum_blocks=12,
-    equivalence_margin=0.02,
-    audited=AuditedParameters(
-        accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
-    ),
-    layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
-    policies=POLICIES_THRESHOLDS,
-    comparisons=["manual_pruning"],
-    confidence=0.95,
-    bootstrap_resamples=500,
-    seed=0,
-)
+PARAMETERS = replace(COMMON, bootstrap_resamples=500)
 PEAKS = {"fp32": 1e11, "bf16": 4e11}  # FLOP/s
 SEEDS, WINDOWS = (1, 2, 3, 4, 5), 200
 COSTS = {  # configuration: runtime, hash, CPU time relative to the baseline
@@ -501,16 +485,3 @@ def test_controls_are_compared_at_their_widths_alone():
     lines = control_lines(pd.DataFrame(rows), 0.95)
     assert [(line["widths"], line["method"]) for line in lines] == [("64x64", "l1"), ("64x64", "scratch")]
     assert lines[0]["loss"].estimate == pytest.approx(0.615)
-
-
-def test_every_figure_is_drawn(tmp_path):
-    factor = Factor("widths", "8x8 fp32 torch-eager", Ratio(2.0, 1.9, 2.1, 5), 0.5)
-    way = Waterfall(64, ("widths",), [factor], factor.factor)
-    frugal = {"persistence": {"validation": {"accuracy": 0.6}}}
-    run = SimpleNamespace(candidates=make_candidates(), metrics={"baseline": {"forecasters": frugal}})
-    study = study_of(task_of(decomposition=[way], run=run))
-    names = draw_audited(tmp_path, study, "")
-    assert len(names) == 6
-    assert {path.name for path in tmp_path.iterdir()} == {
-        f"{name}.{kind}" for name in names for kind in ("pdf", "png")
-    }

@@ -153,10 +153,6 @@ def test_an_unknown_claim_is_one_line_that_lists_them(monkeypatch, capsys):
     assert "A9: unknown claim; name one of A1 to A8, C1 to C5, B1 to B6, F1 to F16" in said
 
 
-def test_a_claim_may_be_named_in_lower_case():
-    assert plan_of("a5", Shipped(ROOT)).declaration.id == "A5"
-
-
 def test_a_missing_shipped_file_is_restored_from_git_and_not_computed_again(tmp_path):
     rows = tmp_path / "data/reference/benchmark/weather.csv"
     write_text(rows, "a row")

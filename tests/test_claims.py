@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from imports import STAGES
+from judging import PARAMETERS
 from sustainable.core.errors import UserError
 from sustainable.reporting.claims import (
     DECLARATIONS,
@@ -16,7 +17,6 @@ from sustainable.reporting.claims import (
 )
 from sustainable.reporting.declaration import thresholds
 from sustainable.verification.place import read_claims
-from test_reporting import PARAMETERS
 
 ROOT = STAGES.parent
 SHIPPED = read_claims(ROOT / "data/reference/claims.json")
@@ -35,6 +35,7 @@ def test_a_declaration_is_complete(name):
     declaration, declared = DECLARATIONS[name], thresholds(PARAMETERS, published_action=11)
     for text in (declaration.rule, declaration.statement or ""):
         assert not re.search("[{}]", text.format_map(declared))
+    assert declaration.rule and SHIPPED[name]["reason"]
     assert bool(declaration.needs) != bool(declaration.untestable)
     assert declaration.decided_by or declaration.untestable
 

@@ -89,13 +89,20 @@ def test_a_bad_key_is_named(written, section, message):
 
 
 def test_the_member_of_a_union_is_no_part_of_a_key(project, tmp_path):
+    kind = Annotated[RunsParameters | BlocksParameters, Field(discriminator="method")]
+    changed = with_value(project, tmp_path, "benchmark.weather.window_s", "long")
+    with pytest.raises(UserError, match=r"benchmark\.weather\.window_s: 'long' is text, not a number"):
+        read_section(changed, "benchmark", kind, "weather")
+
+
+def with_value(project, tmp_path, key, value):
+    """The project's parameters with another value."""
     content = yaml.safe_load((project / "params.yaml").read_text())
-    content["benchmark"]["weather"]["window_s"] = "long"
+    *sections, last = key.split(".")
+    reduce(getitem, sections, content)[last] = value
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
-    kind = Annotated[RunsParameters | BlocksParameters, Field(discriminator="method")]
-    with pytest.raises(UserError, match=r"benchmark\.weather\.window_s: 'long' is text, not a number"):
-        read_section(tmp_path / "params.yaml", "benchmark", kind, "weather")
+    return tmp_path / "params.yaml"
 
 
 def test_blocks_that_stand_once_read_the_same_under_either_version_of_yaml(project):
@@ -211,13 +218,9 @@ def test_the_projects_parameters_are_valid_and_their_ranges_are_checked(
 ):
     part = "weather" if kind in (ShrinkParameters, BlocksParameters) else "published"
     read_section(project / "params.yaml", stage, kind, part)
-    content = yaml.safe_load((project / "params.yaml").read_text())
-    *sections, last = key.split(".")
-    reduce(getitem, sections, content[stage][part])[last] = value
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
+    changed = with_value(project, tmp_path, f"{stage}.{part}.{key}", value)
     with pytest.raises(UserError, match=rf"{stage}\.{part}\.{key}"):
-        read_section(tmp_path / "params.yaml", stage, kind, part)
+        read_section(changed, stage, kind, part)
 
 
 @pytest.mark.parametrize(
@@ -240,43 +243,23 @@ def test_sections_without_a_protocol_are_valid_and_their_ranges_are_checked(
     project, tmp_path, stage, kind, key, value
 ):
     read_section(project / "params.yaml", stage, kind)
-    content = yaml.safe_load((project / "params.yaml").read_text())
-    *sections, last = key.split(".")
-    reduce(getitem, sections, content[stage])[last] = value
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
     with pytest.raises(UserError, match=rf"{stage}\.{key}"):
-        read_section(tmp_path / "params.yaml", stage, kind)
+        read_section(with_value(project, tmp_path, f"{stage}.{key}", value), stage, kind)
 
 
 @pytest.mark.parametrize(
     ("stage", "kind", "key", "value", "message"),
     [
         ("train_policies", PolicyTrainingParameters, "cells.A2C", [], r"train_policies\.cells\.A2C"),
-        (
-            "compress_policies",
-            CompressParameters,
-            "others",
-            [{"method": "ptdq", "share": 0.5}],
-            "ptdq takes neither norm nor share",
-        ),
-        (
-            "benchmark_policies",
-            PolicyBenchmarkParameters,
-            "memory.configurations",
-            ["baseline", "nothing"],
-            "'nothing' is not among configurations",
-        ),
+        ("compress_policies", CompressParameters, "others", [{"method": "ptdq", "share": 0.5}],
+         "ptdq takes neither norm nor share"),
+        ("benchmark_policies", PolicyBenchmarkParameters, "memory.configurations", ["baseline", "nothing"],
+         "'nothing' is not among configurations"),
     ],
-)
+)  # fmt: skip
 def test_names_that_study_b_does_not_know_are_one_line(project, tmp_path, stage, kind, key, value, message):
-    content = yaml.safe_load((project / "params.yaml").read_text())
-    *sections, last = key.split(".")
-    reduce(getitem, sections, content[stage])[last] = value
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    (tmp_path / "dvc.yaml").write_text((project / "dvc.yaml").read_text())
     with pytest.raises(UserError, match=message) as told:
-        read_section(tmp_path / "params.yaml", stage, kind)
+        read_section(with_value(project, tmp_path, f"{stage}.{key}", value), stage, kind)
     assert "\n" not in str(told.value)
 
 

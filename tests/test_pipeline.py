@@ -23,9 +23,6 @@ from sustainable.tools import profiles
 from sustainable.verification.folders import merge
 
 STAMP = "smoke run, not evidence"
-
-MODELS = "data/models/published/baseline"
-WEIGHTS = f"{MODELS}/seed_42.safetensors"
 ENDINGS = ("csv", "hits.csv", "conditions.json")
 
 

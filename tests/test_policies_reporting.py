@@ -11,19 +11,14 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 
-from judging import POLICIES_THRESHOLDS, judged
+from judging import PARAMETERS as COMMON
+from judging import judged
 from notebooks import RULE, make_notebook
 from sustainable.core.errors import UserError
 from sustainable.reporting.measured_rows import check_blocks
 from sustainable.reporting.pages import latex_sources
-from sustainable.reporting.parameters import (
-    AuditedParameters,
-    LayerwiseMargins,
-    ReportParameters,
-)
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
-from sustainable.reporting.policies.figures import draw_policies
 from sustainable.reporting.policies.findings import POLICY_FINDINGS, Models, _of_enough_models
 from sustainable.reporting.policies.hosts_tables import hosts_tables
 from sustainable.reporting.policies.notebook_tables import notebook_tables
@@ -56,19 +51,7 @@ from sustainable.statistics import (
     ratio_of_logs,
 )
 
-PARAMETERS = ReportParameters(
-    minimum_blocks=12,
-    equivalence_margin=0.02,
-    audited=AuditedParameters(
-        accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
-    ),
-    layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
-    policies=replace(POLICIES_THRESHOLDS, minimum_models=3),
-    comparisons=["manual_pruning"],
-    confidence=0.95,
-    bootstrap_resamples=200,
-    seed=0,
-)
+PARAMETERS = replace(COMMON, policies=replace(COMMON.policies, minimum_models=3))
 PUBLISHED = {
     "claims": {f"B{place}": f"Statement {place}." for place in range(1, 7)},
     "best_quantizer_share": {"PTDQ": 0.40, "QAT": 0.36, "PTSQ": 0.24},
@@ -78,7 +61,7 @@ PUBLISHED = {
     ],
 }
 SEEDS = (1, 2, 3)
-POLICY_US, REST_US = 16.0, 4.0
+REST_US = 4.0
 ENVIRONMENTS = {"Hopper-v5": (80.0, 3000.0), "HalfCheetah-v5": (30.0, 4000.0), "Pendulum-v1": (8.0, -150.0)}
 RANDOM = {"Hopper-v5": 0.0, "HalfCheetah-v5": -200.0, "Pendulum-v1": -1200.0}
 CONFIGURATIONS = {  # method, norm, share, runtime, CPU time of a call, bytes, normalised return
@@ -550,15 +533,6 @@ def test_a_lost_row_or_an_unknown_policy_is_named():
     run = make_run()
     with pytest.raises(UserError, match="Hopper-v5 PPO is missing"):
         checked_table(run.table[1:], run.rows)
-
-
-def test_every_figure_is_drawn(tmp_path):
-    run = make_run()
-    names = draw_policies(tmp_path, run, summarised(), PUBLISHED["pruning_survival"], "")
-    assert len(names) == 9
-    assert {path.name for path in tmp_path.iterdir()} == {
-        f"{name}.{kind}" for name in names for kind in ("pdf", "png")
-    }
 
 
 @pytest.mark.parametrize("learned", [("Hopper-v5", "HalfCheetah-v5"), ()])

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from judging import PARAMETERS
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.reporting.forecasting.conditions import STEPS, summarise_steps
@@ -17,7 +18,7 @@ from sustainable.reporting.forecasting.source import (
 )
 from sustainable.reporting.judging import above
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
-from test_reporting import PARAMETERS, make_rows, summarised
+from test_reporting import make_rows, summarised
 
 
 @pytest.fixture(scope="module")

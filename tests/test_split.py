@@ -2,14 +2,13 @@
 
 from dataclasses import fields
 from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from judging import POLICIES_THRESHOLDS, analysis_of
+from judging import PARAMETERS, analysis_of
 from sustainable.policies.returns import share_of
 from sustainable.reporting.policies.claims import split_claim
 from sustainable.reporting.policies.returns import Split, mean_outcomes, split_by_algorithm
@@ -45,8 +44,7 @@ def split_of(on_policy, off_policy):
 
 def verdict_on(split):
     policies = Policies(**dict.fromkeys(field.name for field in fields(Policies)) | {"split": split})
-    parameters = SimpleNamespace(policies=POLICIES_THRESHOLDS)
-    return split_claim.judge(analysis_of(policies=policies, parameters=parameters)).verdict
+    return split_claim.judge(analysis_of(policies=policies, parameters=PARAMETERS)).verdict
 
 
 def test_shares_are_counted_by_policy_with_nine_tenths_of_the_raw_return():

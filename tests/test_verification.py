@@ -3,7 +3,6 @@ hand."""
 
 import datetime
 import hashlib
-import json
 import math
 import random
 
@@ -16,10 +15,9 @@ from hypothesis import strategies as st
 from imports import STAGES
 from sustainable.core.errors import UserError
 from sustainable.core.files import write_json, write_text
-from sustainable.core.parameters import read_tasks
 from sustainable.core.tensors import tensors_sha256, write_tensors
 from sustainable.verification.content import content_sha256
-from sustainable.verification.items import Item, compared, counts, current, skipped, strictly
+from sustainable.verification.items import compared, counts, current, skipped, strictly
 from sustainable.verification.lock import (
     Stage,
     comparable,
@@ -33,7 +31,7 @@ from sustainable.verification.lock import (
     upstream,
 )
 from sustainable.verification.manifest import declared_tiers, tier_of
-from sustainable.verification.place import TASKS, Place, read_claims
+from sustainable.verification.place import Place, read_claims
 from sustainable.verification.tiers.integrity import check_files, check_json, shipped_name, write_list
 from sustainable.verification.tiers.own_run import compare_artifacts, is_copy
 from sustainable.verification.tiers.statistical import (
@@ -274,10 +272,6 @@ def test_what_follows_from_a_search_here_need_not_be_equal(path, tier):
     assert tier_of(path, declared_tiers(ROOT)) == tier
 
 
-def test_the_tasks_are_those_of_the_parameters():
-    assert tuple(read_tasks(ROOT / "params.yaml")) == TASKS
-
-
 def test_a_fresh_network_of_widths_that_were_not_chosen_here_is_no_failure(tmp_path):
     folder = "data/models/weather/confirmed"
     missing = [f"{folder}/baseline/seed_11.safetensors", f"{folder}/narrow/l1/32x8/seed_11.safetensors"]
@@ -500,9 +494,3 @@ def test_the_opposite_verdict_fails_and_an_open_one_is_no_pass(own, shipped, evi
 def test_a_claim_that_is_gone_fails():
     (item,) = check_verdicts([], {"X1": {"verdict": "confirmed"}})
     assert (item.status, item.found) == ("FAIL", "no such claim")
-
-
-def test_an_item_is_a_json_object():
-    from dataclasses import asdict
-
-    assert json.loads(json.dumps(asdict(Item("T0", "a", "ok", "shipped"))))["status"] == "ok"

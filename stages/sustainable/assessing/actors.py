@@ -28,15 +28,8 @@ from sustainable.policies.benchmark.episodes import LabelledPolicy
 from sustainable.policies.compression.runtimes import ActorRuntime, deploy_actor, in_onnxruntime, make_act
 from sustainable.policies.compression.variants import Variant
 from sustainable.policies.environments.rollout import Environment, record
-from sustainable.policies.policy import (
-    CLIP,
-    EPSILON,
-    Act,
-    Actor,
-    ActorArchitecture,
-    action_bounds,
-    linear_layers,
-)
+from sustainable.policies.policy import CLIP, EPSILON, Act, Actor, ActorArchitecture, action_bounds
+from sustainable.policies.policy import linear_layers
 
 Activation = Literal["tanh", "relu"]
 WEIGHTS = "policy.pth"

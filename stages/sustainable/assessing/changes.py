@@ -65,17 +65,21 @@ def change_of(
 ) -> Change:
     """Compare a variant with the baseline; `models` and `outputs` [n, ...] are the baseline's, then its."""
     base, own = outputs
-    if base.shape != own.shape:
-        difference = float("inf")
-    elif base.dtype.kind == "f":
-        difference = float(np.abs(own - base).max()) / max(1.0, float(np.abs(base).max()))
-    else:
-        difference = float((own != base).mean())
     return Change(
         name=name,
         before=before,
         after=after,
         same_weights=models[0].weights_sha256 == models[1].weights_sha256,
         same_outputs=np.array_equal(base, own),
-        difference=difference,
+        difference=largest_difference(own, base) if own.shape == base.shape else float("inf"),
     )
+
+
+def largest_difference(outputs: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference as a share of the largest expected number, or of 1 if that is larger.
+
+    Of classes: the share of examples with another class.
+    """
+    if expected.dtype.kind != "f":
+        return float((outputs != expected).mean())
+    return float(np.abs(outputs - expected).max()) / max(1.0, float(np.abs(expected).max()))

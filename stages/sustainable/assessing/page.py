@@ -114,26 +114,14 @@ def _rows_table(results: AssessedModel) -> ReportTable:
         "Detectable: the effect found with a power of "
         f"{formats.declared_percent(POWER)}. Evidence: {CLOCK}."
     )
+    ratio, detectable = partial(Column, format=formats.small_ratio_text), attrgetter("to_baseline.detectable")
     columns = [
         Column("Row", of=lambda line: line.key),
-        Column("ms per call", format=formats.small_ratio_text, of=lambda line: line.cpu_time_ms),
-        Column(
-            "to baseline",
-            format=formats.small_ratio_text,
-            of=_unless_baseline(attrgetter("to_baseline.ratio")),
-        ),
-        Column("to fastest", format=formats.small_ratio_text, of=partial(_to_fastest, results.fastest)),
-        Column(
-            "Detectable",
-            format=formats.percent,
-            of=_unless_baseline(attrgetter("to_baseline.detectable"), BLANK),
-        ),
-        Column(
-            "p (Holm)",
-            format=formats.p_value,
-            of=lambda line: BLANK if line.p_holm is None else line.p_holm,
-            page="html",
-        ),
+        ratio("ms per call", of=lambda line: line.cpu_time_ms),
+        ratio("to baseline", of=unless_baseline(attrgetter("to_baseline.ratio"))),
+        ratio("to fastest", of=partial(_to_fastest, results.fastest)),
+        Column("Detectable", format=formats.percent, of=unless_baseline(detectable, BLANK)),
+        Column("p (Holm)", format=formats.p_value, of=_adjusted_p, page="html"),
         Column("of ceiling", format=formats.ceiling_share, of=lambda line: line.attained),
         Column("less CPU time", format=VerdictText, of=lambda line: line.verdict or BLANK),
         Column("Flagged", format=str, of=lambda line: line.flagged, page="html"),
@@ -147,7 +135,12 @@ def _twin_row(results: AssessedModel, columns: Sequence[Column]) -> list[Row]:
     return [Row(["baseline again (A/A)", *row.values[1:]], rule=True)]
 
 
-def _unless_baseline(of: Any, instead: Any = UNCHANGED) -> Any:
+def _adjusted_p(line: AssessedRow) -> Any:
+    return BLANK if line.p_holm is None else line.p_holm
+
+
+def unless_baseline(of: Any, instead: Any = UNCHANGED) -> Any:
+    """Return the column's values, with `instead` in the row of the baseline."""
     return lambda line: instead if line.key == BASELINE else of(line)
 
 
@@ -165,16 +158,11 @@ def _quality_table(results: AssessedModel) -> ReportTable:
         "baseline. Not inferior: the whole interval lies within a margin of "
         f"{formats.percent(results.margin)} ({of}), declared before measuring."
     )
+    difference = unless_baseline(attrgetter("quality.difference"), BLANK)
     columns = [
         Column("Row", of=lambda line: line.key),
-        Column(
-            measure.capitalize(), format=partial(formats.fixed, digits=4), of=lambda line: line.quality.value
-        ),
-        Column(
-            "Difference",
-            format=partial(formats.difference_text, digits=4),
-            of=_unless_baseline(lambda line: line.quality.difference, BLANK),
-        ),
+        Column(measure.capitalize(), format=formats.FOUR_DIGITS, of=attrgetter("quality.value")),
+        Column("Difference", format=partial(formats.difference_text, digits=4), of=difference),
         Column("not inferior", format=VerdictText, of=lambda line: line.quality.verdict or BLANK),
     ]
     return ReportTable("quality", caption, columns, rows_of(scored, columns))

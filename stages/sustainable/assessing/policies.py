@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pandas as pd
 
 from sustainable import statistics
 from sustainable.assessing.actors import Activation, own_policies
-from sustainable.assessing.page import VERDICTS, ratio_points_figure, refused_table, write_report
-from sustainable.assessing.page import write_tables
-from sustainable.assessing.results import CLOCK, by_configuration, table_of
+from sustainable.assessing.page import VERDICTS, ratio_points_figure, refused_table, unless_baseline
+from sustainable.assessing.page import write_report, write_tables
+from sustainable.assessing.results import CLOCK, by_configuration, cost_verdict, table_of, too_few_blocks
 from sustainable.assessing.run import ROOT, refuse_old_processors
 from sustainable.assessing.settings import MODES, Mode
 from sustainable.assessing.windows import BASELINE, TWIN
@@ -30,9 +31,9 @@ from sustainable.policies.environments.guarded import EnvironmentFault, make_env
 from sustainable.reporting import formats
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.results import Comparison, compare_outcome
+from sustainable.reporting.judging import verdict_if
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.tables import BLANK, UNCHANGED, Column, ReportTable, VerdictText, claims_table
-from sustainable.reporting.tables import rows_of
+from sustainable.reporting.tables import BLANK, Column, ReportTable, VerdictText, claims_table, rows_of
 from sustainable.statistics import Estimate
 
 STEP, CALL = "cpu_time_per_step_us", "policy_us"
@@ -74,9 +75,7 @@ class PolicyResults:
 
     @property
     def stamp(self) -> str:
-        if self.blocks >= self.minimum_blocks:
-            return ""
-        return f"{self.blocks} blocks: fewer than {self.minimum_blocks}, which is not enough for a verdict"
+        return too_few_blocks(self.blocks, self.minimum_blocks)
 
 
 def assess_policy(
@@ -167,9 +166,6 @@ def _line(
     control = compare_outcome(twin, base, twin, STEP, parameters).ratio
     judged = key not in (BASELINE, TWIN)
     lost = statistics.student_interval(own["return_mean"] - base["return_mean"], parameters.confidence)
-    verdict = statistics.INCONCLUSIVE
-    if enough and step.ratio and control:
-        verdict = statistics.verdict_on_ratio(step.ratio, control, "lower")
     allowed = (1 - KEPT) * abs(float(base["return_mean"].mean()))
     first = own.iloc[0]
     return AssessedPolicy(
@@ -181,7 +177,7 @@ def _line(
         call=call,
         mean_return=float(own["return_mean"].mean()),
         lost=lost if judged else None,
-        verdict=verdict if judged else "",
+        verdict=cost_verdict(step.ratio, control, enough) if judged else "",
         kept_verdict=kept_verdict(lost, allowed, enough) if judged else "",
     )
 
@@ -190,9 +186,7 @@ def kept_verdict(lost: Estimate | None, allowed: float, enough: bool) -> str:
     """Judge whether the return falls by at most `allowed`: the whole interval must lie above -`allowed`."""
     if lost is None or not enough:
         return statistics.INCONCLUSIVE
-    if lost.low >= -allowed:
-        return statistics.CONFIRMED
-    return statistics.REFUTED if lost.high < -allowed else statistics.INCONCLUSIVE
+    return verdict_if(lost.low >= -allowed, lost.high < -allowed)
 
 
 def policy_claims(results: PolicyResults) -> list[Claim]:
@@ -243,18 +237,14 @@ def _policies_table(results: PolicyResults) -> ReportTable:
         Column("Row", of=lambda line: line.key),
         Column("step", format=formats.significant, of=lambda line: line.step_us, group="CPU time, µs"),
         Column("call", format=formats.significant, of=lambda line: line.call_us, group="CPU time, µs"),
-        ratio("step", of=lambda line: _unless_first(line, line.step.ratio), group="to baseline"),
-        ratio("call", of=lambda line: _unless_first(line, line.call.ratio), group="to baseline"),
+        ratio("step", of=unless_baseline(attrgetter("step.ratio")), group="to baseline"),
+        ratio("call", of=unless_baseline(attrgetter("call.ratio")), group="to baseline"),
         Column("return", format=partial(formats.fixed, digits=1), of=lambda line: line.mean_return),
         Column("difference", format=formats.difference_text, of=lambda line: line.lost or BLANK),
         Column("less CPU time", format=VerdictText, of=lambda line: line.verdict or BLANK),
         Column("keeps return", format=VerdictText, of=lambda line: line.kept_verdict or BLANK),
     ]
     return ReportTable("policies", caption, columns, rows_of(results.lines, columns), stamp=results.stamp)
-
-
-def _unless_first(line: AssessedPolicy, value: Any) -> Any:
-    return UNCHANGED if line.key == BASELINE else value
 
 
 def write_policy_pages(

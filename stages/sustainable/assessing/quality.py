@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 
 from sustainable.core.errors import UserError
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, mean_interval, share_interval
+from sustainable.reporting.judging import verdict_if
+from sustainable.statistics import Estimate, mean_interval, share_interval
 
 Measure = Literal["accuracy", "mean absolute error"]
 
@@ -75,5 +76,5 @@ def judge_quality(
         low = -high
     difference = Estimate(float(paired.mean()), low, high, len(paired))
     worst, best = sorted((sign * low, sign * high))
-    verdict = CONFIRMED if worst >= -allowed else REFUTED if best < -allowed else INCONCLUSIVE
+    verdict = verdict_if(worst >= -allowed, best < -allowed)
     return Quality(measure, float(own.mean()), difference, verdict)

@@ -15,6 +15,7 @@ from sustainable.assessing.windows import BASELINE, TWIN
 from sustainable.energy.meter import carries_energy_claims
 from sustainable.measuring.roofline import Roofline
 from sustainable.reporting.forecasting.results import Comparison, adjusted_by_holm, compare_outcome
+from sustainable.reporting.measured_rows import by_block
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.statistics import BreakEven, Estimate, Ratio
 
@@ -78,21 +79,20 @@ class AssessedModel:
     roofline: Roofline | None
 
     @property
-    def decided(self) -> bool:
-        """Whether there are enough blocks for a verdict."""
-        return self.blocks >= self.minimum_blocks
-
-    @property
     def contended(self) -> bool:
         """Whether most windows are flagged: the machine was too busy for a good measurement."""
         return self.flagged > self.windows / 2
 
     @property
     def stamp(self) -> str:
-        """What must be written across every page; empty if the rows are evidence."""
-        if self.decided:
-            return ""
-        return f"{self.blocks} blocks: fewer than {self.minimum_blocks}, which is not enough for a verdict"
+        return too_few_blocks(self.blocks, self.minimum_blocks)
+
+
+def too_few_blocks(blocks: int, minimum: int) -> str:
+    """Return what must be written across every page; empty if there are enough blocks for a verdict."""
+    if blocks >= minimum:
+        return ""
+    return f"{blocks} blocks: fewer than {minimum}, which is not enough for a verdict"
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -103,10 +103,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def by_configuration(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of each configuration, by block."""
-    return {
-        str(key): own.sort_values("block").reset_index(drop=True)
-        for key, own in rows.groupby("configuration")
-    }
+    return {str(key): by_block(own, str(key)) for key, own in rows.groupby("configuration")}
 
 
 def fastest_runtime(rows: Mapping[str, pd.DataFrame], deployments: Mapping[str, DeployedModel]) -> str:
@@ -191,7 +188,7 @@ def _line(
         energy=energy,
         latency_ms=context.latency_ms.get(key, {}),
         attained=_attained(counts.flops, cost.estimate, target.precision, context.roofline),
-        verdict=_verdict(times.ratio, twin[CPU_TIME].ratio, context.enough) if judged else "",
+        verdict=cost_verdict(times.ratio, twin[CPU_TIME].ratio, context.enough) if judged else "",
         energy_verdict=_energy_verdict(rows, energy.ratio, twin[ENERGY].ratio, context) if judged else "",
         quality=context.qualities.get(key),
         invested_cpu_s=invested,
@@ -208,7 +205,8 @@ def _geometric_mean(values: pd.Series, confidence: float) -> Estimate:
     return Estimate(mean, low, high, logs.n)
 
 
-def _verdict(ratio: Ratio | None, twin: Ratio | None, enough: bool) -> str:
+def cost_verdict(ratio: Ratio | None, twin: Ratio | None, enough: bool) -> str:
+    """Return whether a cost is lower than the baseline's; inconclusive with too few blocks."""
     if ratio is None or twin is None or not enough:
         return statistics.INCONCLUSIVE
     return statistics.verdict_on_ratio(ratio, twin, "lower")
@@ -217,7 +215,7 @@ def _verdict(ratio: Ratio | None, twin: Ratio | None, enough: bool) -> str:
 def _energy_verdict(rows: pd.DataFrame, ratio: Ratio | None, twin: Ratio | None, context: Context) -> str:
     if not carries_energy_claims(str(rows["cpu_evidence"].iloc[0])):
         return statistics.NOT_TESTABLE
-    return _verdict(ratio, twin, context.enough)
+    return cost_verdict(ratio, twin, context.enough)
 
 
 def _attained(

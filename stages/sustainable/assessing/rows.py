@@ -15,7 +15,7 @@ from sustainable.assessing.compressors import build_module, apply_compressor
 from sustainable.assessing.examples import Examples, fit_inputs
 from sustainable.assessing.model import Batch, Model, from_module, load_model
 from sustainable.assessing.onnx_forms import onnx_flops
-from sustainable.assessing.runtimes import DeployedModel, Limits, Refusal, Target, deploy_converted
+from sustainable.assessing.runtimes import DeployedModel, Refusal, Target, Workbench, deploy_converted
 from sustainable.assessing.runtimes import deploy_native, targets_of
 from sustainable.assessing.settings import AssessSettings
 from sustainable.assessing.windows import BASELINE
@@ -64,31 +64,21 @@ def first_examples(arrays: Sequence[np.ndarray]) -> Batch:
     )
 
 
-def deploy_baseline(
-    model: Model, examples: Examples, limits: Limits, settings: AssessSettings, cache: Path
-) -> Rows:
+def deploy_baseline(model: Model, bench: Workbench, settings: AssessSettings) -> Rows:
     """Deploy the baseline in its own runtime, and in all others that the host supports."""
-    native = deploy_native(model, BASELINE, examples, limits)
-    rows = Rows({BASELINE: native}, counts={BASELINE: counts_of(model, examples)})
+    native = deploy_native(model, BASELINE, bench)
+    rows = Rows({BASELINE: native}, counts={BASELINE: counts_of(model, bench.examples)})
     for target in targets_of(model, settings.runtimes, True)[1:]:
-        _add(rows, target.name, model, target, examples, limits, native, cache)
+        _add(rows, target.name, target, bench, native)
     return rows
 
 
 def _add(
-    rows: Rows,
-    key: str,
-    model: Model,
-    target: Target,
-    examples: Examples,
-    limits: Limits,
-    native: DeployedModel,
-    cache: Path,
-    invested_cpu_s: float = 0.0,
+    rows: Rows, key: str, target: Target, bench: Workbench, native: DeployedModel, invested_cpu_s: float = 0.0
 ) -> None:
     """Deploy one more row, or add it to those that are refused."""
     print(f"deploying {key}", flush=True)
-    row = deploy_converted(model, key, target, examples, limits, native, cache)
+    row = deploy_converted(key, target, bench, native)
     if isinstance(row, Refusal):
         print(f"refused: {key}: {row.reason}", flush=True)
         rows.refused.append(row)
@@ -97,14 +87,7 @@ def _add(
     rows.invested_cpu_s[key] = invested_cpu_s + row.deploying_cpu_s
 
 
-def deploy_variants(
-    rows: Rows,
-    request: Request,
-    arrays: Mapping[str, np.ndarray],
-    examples: Examples,
-    limits: Limits,
-    cache: Path,
-) -> None:
+def deploy_variants(rows: Rows, request: Request, arrays: Mapping[str, np.ndarray], bench: Workbench) -> None:
     """Add the rows of every variant and compressor; one that fails is refused with the reason."""
     settings, baseline = request.settings, rows.deployments[BASELINE]
     makers: dict[str, Callable[[], Model]] = {
@@ -120,7 +103,7 @@ def deploy_variants(
         start = time.process_time()
         try:
             model = make()
-            _add_variant(rows, model, request, examples, limits, cache, name in request.variants, start)
+            _add_variant(rows, model, request, bench, name in request.variants, start)
         except UserError as error:
             own = Refusal(name, name, Target("any runtime", ""), str(error))
             print(f"refused: {name}: {error}", flush=True)
@@ -136,31 +119,23 @@ def _compress(model: Model, function: str, name: str, arrays: Mapping[str, np.nd
 
 
 def _add_variant(
-    rows: Rows,
-    model: Model,
-    request: Request,
-    examples: Examples,
-    limits: Limits,
-    cache: Path,
-    is_file: bool,
-    start: float,
+    rows: Rows, model: Model, request: Request, bench: Workbench, is_file: bool, start: float
 ) -> None:
     """Deploy a variant in the runtimes of the baseline; one that changes nothing only in its own."""
-    settings = request.settings
+    settings, examples = request.settings, bench.examples
     invested = settings.invested_cpu_s + (0.0 if is_file else time.process_time() - start)
     fit_inputs(model, dict(zip(examples.names, examples.batches[0], strict=True)), request.inputs)
     if model.fixed_batch not in (None, examples.batch_size):
         raise UserError(f"{model.source}: it takes batches of {model.fixed_batch}, not {examples.batch_size}")
     key = f"{model.name}: {model.runtime}"
-    native = deploy_native(model, key, examples, limits)
+    native = deploy_native(model, key, bench)
     rows.counts[model.name] = counts_of(model, examples)
     change = _change_to(native, rows, is_file)
     print(f"{model.name}: {change.sentence}", flush=True)
     rows.changes[model.name], rows.deployments[key] = change, native
     rows.invested_cpu_s[key] = invested + native.deploying_cpu_s
     for target in [] if change.same_model else targets_of(model, settings.runtimes, False)[1:]:
-        name = f"{model.name}: {target.name}"
-        _add(rows, name, model, target, examples, limits, native, cache, invested)
+        _add(rows, f"{model.name}: {target.name}", target, bench, native, invested)
 
 
 def _change_to(native: DeployedModel, rows: Rows, is_file: bool) -> Change:

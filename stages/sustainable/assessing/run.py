@@ -16,7 +16,7 @@ from sustainable.assessing.quality import Quality, judge_quality, scores
 from sustainable.assessing.results import Context, AssessedModel, by_configuration, fastest_runtime
 from sustainable.assessing.results import assessed_rows, table_of
 from sustainable.assessing.rows import Request, Rows, deploy_baseline, deploy_variants, open_model
-from sustainable.assessing.runtimes import DeployedModel, Limits, targets_of
+from sustainable.assessing.runtimes import DeployedModel, Workbench, targets_of
 from sustainable.assessing.settings import LONGEST_CALL_S, METERING, AssessSettings
 from sustainable.assessing.windows import BASELINE, TWIN, Measured, measure
 from sustainable.core.errors import UserError
@@ -89,10 +89,11 @@ def _prepare(request: Request, cache: Path) -> PreparedRequest:
     baseline = open_model(request.model, BASELINE, arrays, settings)
     examples = cut_examples(baseline, arrays, request.inputs, settings.batch_size)
     target = None if request.target is None else read_target(request.target, examples)
-    limits = Limits(settings.threads, LONGEST_CALL_S[settings.mode], target is not None)
+    longest_s = LONGEST_CALL_S[settings.mode]
+    bench = Workbench(examples, cache, settings.threads, longest_s, target is not None)
     _announce(request, baseline)
-    rows = deploy_baseline(baseline, examples, limits, settings, cache)
-    deploy_variants(rows, request, arrays, examples, limits, cache)
+    rows = deploy_baseline(baseline, bench, settings)
+    deploy_variants(rows, request, arrays, bench)
     return PreparedRequest(baseline, examples, target, rows)
 
 

@@ -18,15 +18,11 @@ import openvino
 import torch
 from torch.utils._pytree import tree_leaves
 
+from sustainable.assessing.changes import largest_difference
 from sustainable.assessing.examples import Examples
 from sustainable.assessing.model import Batch, Model
-from sustainable.assessing.onnx_forms import (
-    Exported,
-    compute_precisions,
-    float_products,
-    to_int8,
-    export_onnx,
-)
+from sustainable.assessing.onnx_forms import Exported, compute_precisions, export_onnx
+from sustainable.assessing.onnx_forms import float_products, to_int8
 from sustainable.compression import CompressionError
 from sustainable.core.errors import UserError
 from sustainable.forecasting.compression.runtimes import LOGIT_TOLERANCE, OPENVINO_PRECISION
@@ -55,9 +51,7 @@ class Target:
 class Session:
     """A model that is loaded in a runtime."""
 
-    prepare: Callable[
-        [Batch], Any
-    ]  # converts the inputs of a call, so that timing `run` times the model only
+    prepare: Callable[[Batch], Any]  # converts the inputs of a call: timing `run` times the model only
     run: Callable[[Any], Any]
     read: Callable[[Any], np.ndarray]  # the output of `run` that counts [batch, ...]
     size_bytes: int  # of the file that the runtime loads
@@ -88,9 +82,11 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a row must satisfy to be measured."""
+class Workbench:
+    """What every row is deployed with, and what it must satisfy to be measured."""
 
+    examples: Examples
+    cache: Path  # folder of exports
     threads: int
     call_s: float  # longest duration of one call
     all_examples: bool  # whether the outputs of all examples are needed
@@ -118,29 +114,23 @@ def targets_of(model: Model, chosen: Sequence[str], is_baseline: bool) -> list[T
     return [targets[0], *(target for target in targets[1:] if target.runtime in chosen)]
 
 
-def deploy_native(model: Model, key: str, examples: Examples, limits: Limits) -> DeployedModel:
+def deploy_native(model: Model, key: str, bench: Workbench) -> DeployedModel:
     """Deploy a model in its own runtime; raises `UserError` if that fails: nothing could be compared."""
     target = Target(model.runtime, stored_precision(model))
     try:
-        return _deployed(model, key, target, examples, limits, None, Path())
+        return _deployed(model, key, target, bench, None)
     except CompressionError as error:
         raise UserError(f"{model.source}: {error}") from None
 
 
 def deploy_converted(
-    model: Model,
-    key: str,
-    target: Target,
-    examples: Examples,
-    limits: Limits,
-    native: DeployedModel,
-    cache: Path,
+    key: str, target: Target, bench: Workbench, native: DeployedModel
 ) -> DeployedModel | Refusal:
-    """Deploy a model in another runtime, and compare its outputs with those of its own runtime."""
+    """Deploy the model of `native` in another runtime, and compare the outputs of the two."""
     try:
-        return _deployed(model, key, target, examples, limits, native, cache)
+        return _deployed(native.model, key, target, bench, native)
     except CompressionError as error:
-        return Refusal(key, model.name, target, str(error))
+        return Refusal(key, native.model.name, target, str(error))
 
 
 @dataclass(frozen=True)
@@ -155,33 +145,28 @@ class Trial:
 
 
 def _deployed(
-    model: Model,
-    key: str,
-    target: Target,
-    examples: Examples,
-    limits: Limits,
-    native: DeployedModel | None,
-    cache: Path,
+    model: Model, key: str, target: Target, bench: Workbench, native: DeployedModel | None
 ) -> DeployedModel:
-    trial = _try(model, target, examples.batches[0], limits.threads, cache)
-    check_output(trial.first, trial.second, examples.batch_size)
-    if trial.call_s > limits.call_s:
+    trial = _try(model, target, bench)
+    check_output(trial.first, trial.second, bench.examples.batch_size)
+    if trial.call_s > bench.call_s:
         raise CompressionError(
             f"one call takes {trial.call_s:.2g} s, and a window may hold calls of at most "
-            f"{limits.call_s:g} s; use a smaller batch size, or --thorough"
+            f"{bench.call_s:g} s; use a smaller batch size, or --thorough"
         )
-    outputs = _outputs(trial.session, examples, limits.all_examples)
+    outputs = _outputs(trial.session, bench)
     difference = 0.0 if native is None else disagreement(outputs, native.outputs, target)
     times = trial.call_s, trial.deploying_cpu_s
     return DeployedModel(key, model, target, trial.session, outputs, *times, difference)
 
 
-def _try(model: Model, target: Target, batch: Batch, threads: int, cache: Path) -> Trial:
+def _try(model: Model, target: Target, bench: Workbench) -> Trial:
     """Load a model and call it twice; raises `CompressionError` if the runtime cannot do that."""
+    batch = bench.examples.batches[0]
     try:
-        exported = None if target.runtime in TORCH_RUNTIMES else export_onnx(model, batch, cache)
+        exported = None if target.runtime in TORCH_RUNTIMES else export_onnx(model, batch, bench.cache)
         start = time.process_time()
-        session = _load(model, target, exported, threads)
+        session = _load(model, target, exported, bench.threads)
         prepared = session.prepare(batch)
         first = np.array(session.read(session.run(prepared)))
         deploying_s = time.process_time() - start + (exported.cpu_s if exported else 0.0)
@@ -210,19 +195,15 @@ def check_output(first: np.ndarray, second: np.ndarray, count: int) -> None:
 
 
 def disagreement(outputs: np.ndarray, expected: np.ndarray, target: Target) -> float:
-    """Return the largest difference from `expected`, as a share of the largest output or of 1.
+    """Return the difference from `expected`, see `largest_difference`.
 
-    Of classes: the share of examples with another class. Raises `CompressionError` if it exceeds what the
-    precision allows, or if a conversion changed nothing.
+    Raises `CompressionError` if it exceeds what the precision allows, or if a conversion changed nothing.
     """
     if outputs.shape != expected.shape:
         raise CompressionError(
             f"its output has the shape {list(outputs.shape)}; in the own runtime, {list(expected.shape)}"
         )
-    if expected.dtype.kind == "f":
-        off = float(np.abs(outputs - expected).max()) / max(1.0, float(np.abs(expected).max()))
-    else:
-        off = float((outputs != expected).mean())
+    off = largest_difference(outputs, expected)
     allowed = LOGIT_TOLERANCE.get(target.precision, LOGIT_TOLERANCE["fp32"])
     if not off <= allowed:  # NaN fails as well
         raise CompressionError(
@@ -234,8 +215,8 @@ def disagreement(outputs: np.ndarray, expected: np.ndarray, target: Target) -> f
     return off
 
 
-def _outputs(session: Session, examples: Examples, everything: bool) -> np.ndarray:
-    batches = examples.batches if everything else examples.batches[:CHECKED_CALLS]
+def _outputs(session: Session, bench: Workbench) -> np.ndarray:
+    batches = bench.examples.batches[: None if bench.all_examples else CHECKED_CALLS]
     parts = [np.array(session.read(session.run(session.prepare(batch)))) for batch in batches]
     outputs = np.concatenate(parts)
     return outputs.astype(np.float64) if outputs.dtype.kind == "f" else outputs

@@ -35,7 +35,6 @@ class Measured:
     """The rows of all windows, and what was fixed before measuring."""
 
     rows: list[dict[str, Any]]
-    calls: Mapping[str, int]  # per window, by configuration
     meter_overhead: float  # cost of an empty metering (95th percentile), as a share of a window
     latency_ms: Mapping[str, Mapping[str, float]]  # p50, p95 and p99 of a call, by configuration
 
@@ -61,7 +60,7 @@ def measure(
     frozen = _measure_windows(calls, parameters, chosen, journal)
     rows = [_labels(deployments, row["configuration"]) | row for row in blocks.last_tries(journal.rows[1:])]
     latencies = {key: _latency(session, examples) for key, session in sessions.items() if key != TWIN}
-    return Measured(rows, frozen["calls"], frozen["meter_overhead_p95"], latencies)
+    return Measured(rows, frozen["meter_overhead_p95"], latencies)
 
 
 def _measure_windows(

@@ -138,7 +138,7 @@ def _policies(axis: Axes, policies: Policies) -> None:
     for place, key in enumerate(keys):
         draw_interval(axis, pooled_steps(cells, key, to_baseline=True), place - 0.18, GREEN, mark="D")
         for line in lines[key]:
-            kept = not line.compressed or (line.kept is not None and line.kept.low >= SURVIVES)
+            kept = not line.compressed or line.keeps
             if (ratio := line.effects["step"].to_baseline) is not None:
                 look = {"color": GREEN, "markersize": 2.5, "markeredgewidth": 0.6}
                 axis.plot(ratio.estimate, place + 0.2, "o", markerfacecolor=GREEN if kept else "white", **look)

@@ -110,16 +110,14 @@ def summarised(data: Path) -> Iterator[None]:
     try:
         yield
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        for frame in traceback.extract_tb(error.__traceback__):
-            place = frame if "sustainable" in Path(frame.filename).parts else place
-        what = (
-            f"{type(error).__name__}: {one_line(error)[:200]}, in {Path(place.filename).name}:{place.lineno}"
-        )
-        remedy = (
-            "restore them from git, or run `dvc repro`; if they are untouched, this is a fault of the code"
-        )
-        raise UserError(f"{data}: the files cannot be summarised together ({what}); {remedy}") from error
+        frames = traceback.extract_tb(error.__traceback__)
+        place = ([frame for frame in frames if "sustainable" in Path(frame.filename).parts] or frames)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        raise UserError(
+            f"{data}: the files cannot be summarised together ({type(error).__name__}: "
+            f"{one_line(error)[:200]}, in {where}); restore them from git, or run `dvc repro`; if they are "
+            "untouched, this is a fault of the code"
+        ) from error
 
 
 def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sustainable.core.errors import UserError
-from sustainable.core.reading import parsed_yaml, read_text
+from sustainable.core.reading import one_line, parsed_yaml, read_text
 
 
 def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, Any]:
@@ -17,8 +17,7 @@ def read_source(path: Path, study: str, needed: Collection[str]) -> dict[str, An
         content = parsed_yaml(read_text(path))[study]
         missing = set(needed) - content.keys()
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read ({problem}); restore it from git") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); restore it from git") from None
     if missing:
         raise UserError(f"{path}: {study}.{min(missing)} is missing; restore the file from git")
     return dict(content)
@@ -37,7 +36,5 @@ def read_citation(path: Path) -> dict[str, Any]:
         ]
         return {"title": str(content["title"]), "authors": authors, "version": str(content["version"])}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: needs a title, authors and a version ({problem}); restore it from git"
-        ) from None
+        problem = f"needs a title, authors and a version ({one_line(error)})"
+        raise UserError(f"{path}: {problem}; restore it from git") from None

@@ -1,8 +1,9 @@
 """Tables as data: columns with their formats, and rows of values. Two templates typeset every one of them.
 
 A row holds values, not text: numbers come from the summaries, and the format of their column prints them. The
-few texts that stand in for a value are `Mark`s. `verification.tiers.tracing` checks that no declaration types
-a number or a comparison.
+few texts that stand in for a value are `Mark`s. Captions, headers and rows type no number and no comparison:
+`verification.tiers.tracing` checks the modules named `*tables.py`. paper/templates/static.yaml declares the
+exceptions, each with a reason.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -19,6 +19,7 @@ from sustainable.core.errors import exit_on_error
 from sustainable.core.files import write_json
 from sustainable.core.parallel import available_cores
 from sustainable.core.parameters import read_protocols
+from sustainable.measuring.cpu import UNKNOWN, cpuinfo
 from sustainable.verification.cpu.comparison import LegOutcome, compare, legs
 from sustainable.verification.cpu.computation import PROTOCOL
 
@@ -48,12 +49,8 @@ def main() -> None:
 
 
 def processor() -> dict[str, str]:
-    """Maker and model of this machine's CPU, from /proc/cpuinfo."""
-    known: dict[str, str] = {}
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        known.setdefault(name.strip(), value.strip())
-    return {"maker": known.get("vendor_id", "unknown"), "model": known.get("model name", "unknown")}
+    """Maker and model of this machine's CPU."""
+    return {"maker": cpuinfo("vendor_id") or UNKNOWN, "model": cpuinfo("model name") or UNKNOWN}
 
 
 def wrong(outcomes: Sequence[LegOutcome]) -> list[str]:

@@ -220,13 +220,8 @@ def try_reader(reader: Reader, folder: Path, seeds: Sequence[int]) -> Tried:
                 tried.tracebacks["a message of several lines"] += 1
                 tried.examples.setdefault("a message of several lines", seed)
         except Exception as error:  # of any kind: it is what is looked for
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            own = [
-                frame
-                for frame in traceback.extract_tb(error.__traceback__)
-                if "sustainable" in frame.filename
-            ]
-            place = own[-1] if own else last
+            frames = traceback.extract_tb(error.__traceback__)
+            place = ([frame for frame in frames if "sustainable" in frame.filename] or frames)[-1]
             where = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
             tried.tracebacks[where] += 1
             tried.examples.setdefault(where, seed)

@@ -1,7 +1,4 @@
-"""The tables of the audited tasks. Each table shows every task, one after the other, under its title.
-
-The rules of `tables` hold here as well: captions, headers and rows type no number and no comparison.
-"""
+"""The tables of the audited tasks. Each table shows every task, one after the other, under its title."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

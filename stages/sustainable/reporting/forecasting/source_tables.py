@@ -1,7 +1,4 @@
-"""Tables about the source: its units, its reward, its discovery, its conditions, and its later version.
-
-As in `tables`, nothing here may type a number or a comparison.
-"""
+"""Tables about the source: its units, its reward, its discovery, its conditions, and its later version."""
 
 from functools import partial
 from operator import attrgetter, itemgetter

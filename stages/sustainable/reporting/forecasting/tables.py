@@ -1,8 +1,4 @@
-"""The tables of study A: those of the published recipe here, and all in order.
-
-Captions, headers and rows may not type a number or a comparison: they print values. Exceptions are declared
-in paper/templates/static.yaml, each with a reason.
-"""
+"""The tables of study A: those of the published recipe here, and all in order."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

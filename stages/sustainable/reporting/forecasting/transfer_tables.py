@@ -1,19 +1,16 @@
-"""The tables of study A's candidates on several hosts.
+"""The tables of study A's candidates on several hosts."""
 
-Captions, headers and rows may not type a number or a comparison: see `tables`.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
+from typing import Any
 
 import pandas as pd
 
 from sustainable.forecasting.search.objective import DeploymentReward
 from sustainable.reporting import formats
 from sustainable.reporting.forecasting.ceilings import Reached, highest_rates, target_reach, valid_ceilings
-from sustainable.reporting.forecasting.transfer import Deployment, TargetCost
-from sustainable.reporting.forecasting.transfer import of_same_networks, target_costs, transfers
+from sustainable.reporting.forecasting.transfer import Deployment, of_same_networks, target_costs, transfers
 from sustainable.reporting.tables import NOT_AVAILABLE, Column, ReportTable, Row, rows_of
 
 THIS_RUN = "this run"
@@ -46,7 +43,7 @@ def transfer_tables(
 def _transfer_table(
     task: str, tables: Mapping[str, pd.DataFrame], reward: DeploymentReward, sizes: Sequence[int]
 ) -> ReportTable:
-    ratio = partial(Column, format=_ratio, group="CPU time to eager fp32 there", align="r")
+    ratio = partial(Column, format=formats.THREE_DIGITS, group="CPU time to eager fp32 there", align="r")
     columns = (
         Column("Batch", of=attrgetter("batch_size")),
         Column("Chosen on", of=attrgetter("chosen_on")),
@@ -56,7 +53,7 @@ def _transfer_table(
         ratio("the choice", of=attrgetter("ratio")),
         ratio("preferred", of=attrgetter("preferred_ratio")),
         Column("Kept (log)", format=formats.percent, align="r", of=attrgetter("kept")),
-        Column("Regret (nats)", format=partial(formats.fixed, digits=2), align="r", of=attrgetter("regret")),
+        Column("Regret (nats)", format=formats.TWO_DIGITS, align="r", of=attrgetter("regret")),
     )
     caption = (
         f"A choice that is made on a host, deployed on another ({task}): the deployment that the reward "
@@ -78,7 +75,10 @@ def _targets_table(task: str, tables: Mapping[str, pd.DataFrame], sizes: Sequenc
         f"Precisions and runtimes by host ({task}): CPU time of a network, divided by its own in eager fp32; "
         f"geometric mean over networks, with the range. {ESTIMATES}"
     )
-    rows = [_target_row(line, list(tables)) for line in target_costs(tables, sizes)]
+    rows = [
+        Row([cost.batch_size, cost.precision, cost.runtime, *_by_host(cost.ratios, tables)])
+        for cost in target_costs(tables, sizes)
+    ]
     return ReportTable("targets_hosts", caption, columns, rows)
 
 
@@ -100,25 +100,17 @@ def _ceilings_table(
         "estimates: the top rate of any candidate there. A true ceiling may be above it, so these shares are "
         "upper bounds, and what sets an estimate has no share. CPU time is read from the clock."
     )
-    rows = [
-        Row([line.precision, line.runtime, *(line.by_host.get(host, NOT_AVAILABLE) for host in tables)])
-        for line in reach
-    ]
+    rows = [Row([line.precision, line.runtime, *_by_host(line.by_host, tables)]) for line in reach]
     return ReportTable("ceilings_hosts", caption, columns, rows)
 
 
-def _target_row(line: TargetCost, hosts: Sequence[str]) -> Row:
-    ratios = [line.ratios.get(host, NOT_AVAILABLE) for host in hosts]
-    return Row([line.batch_size, line.precision, line.runtime, *ratios])
+def _by_host(values: Mapping[str, Any], hosts: Iterable[str]) -> list[Any]:
+    return [values.get(host, NOT_AVAILABLE) for host in hosts]
 
 
 def _deployment(deployment: Deployment) -> str:
     width_0, width_1, precision, runtime = deployment
     return f"{width_0}x{width_1} {precision}, {runtime}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.3f}"
 
 
 def _reached(reached: Reached) -> str:

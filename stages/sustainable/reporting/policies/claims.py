@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
-from sustainable.policies.returns import SURVIVES
 from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Analysis, Declaration, Judgement
 from sustainable.reporting.formats import interval_text, share_text
 from sustainable.reporting.judging import above, verdict_if
@@ -113,7 +112,7 @@ def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement
     name, decided, evidence = basis(policies, "returns and steps: exact count")
     lengths = policies.lengths
     lost, kept = (above(share, 0.5) for share in (lengths.lost_shorter, lengths.kept_as_long))
-    keeping = [(cell, line) for cell, line in policies.pairs if keeps(line)]
+    keeping = [(cell, line) for cell, line in policies.pairs if line.keeps]
     cost = costs_as_much(policies, keeping, outcome, parameters)
     parts = {
         "return lost, episodes shorter": lost,
@@ -297,16 +296,6 @@ def verdict_on_line(
 def certain(pairs: Pairs, outcome: str, claimed: str, parameters: ReportParameters) -> Pairs:
     """The pairs whose outcome is certainly "lower" or "higher", see `verdict_on_line`."""
     return [pair for pair in pairs if verdict_on_line(*pair, outcome, claimed, parameters) == CONFIRMED]
-
-
-def keeps(line: PolicyLine) -> bool:
-    """Whether the return is kept, by its whole interval."""
-    return line.kept is not None and line.kept.low >= SURVIVES
-
-
-def collapsed(line: PolicyLine) -> bool:
-    """Whether the return is lost, by its whole interval."""
-    return line.kept is not None and line.kept.high < SURVIVES
 
 
 def not_lowered(line: MemoryLine, floor: float, declared: PoliciesParameters) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sustainable.policies.returns import amdahl, normalised_return, split_log_ratio
+from sustainable.policies.returns import SURVIVES, amdahl, normalised_return, split_log_ratio
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
 from sustainable.reporting.policies.run import NO_METHOD
@@ -148,6 +148,16 @@ class PolicyLine(PolicyDeployment):
     def compressed(self) -> bool:
         return self.method != NO_METHOD
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the return is kept, by its whole interval."""
+        return self.kept is not None and self.kept.low >= SURVIVES
+
+    @property
+    def loses(self) -> bool:
+        """Whether the return is lost, by its whole interval."""
+        return self.kept is not None and self.kept.high < SURVIVES
+
 
 @dataclass(frozen=True)
 class MeasuredCell:
@@ -248,7 +258,7 @@ def reference_of(described: pd.DataFrame, key: str) -> str:
 
 
 def _described(about: pd.Series) -> dict[str, Any]:
-    """The fields of `Deployment`, from a row named by its configuration."""
+    """The fields of `PolicyDeployment`, from a row named by its configuration."""
     return {
         "key": str(about.name),
         "method": str(about["method"]),

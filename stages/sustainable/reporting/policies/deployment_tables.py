@@ -1,7 +1,4 @@
-"""The tables of study B about deployments: quantization in two libraries, and memory.
-
-Captions, headers and rows may not type a number or a comparison: see `tables`.
-"""
+"""The tables of study B about deployments: quantization in two libraries, and memory."""
 
 from collections.abc import Callable
 from functools import partial

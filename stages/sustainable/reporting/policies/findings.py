@@ -254,7 +254,7 @@ def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgem
 )
 def balance_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     saved = claims.certain(policies.pairs, claims.decided_on(policies, "episode"), "lower", parameters)
-    lost = [f"{policies.labels[line.key]} in {cell.name}" for cell, line in saved if claims.collapsed(line)]
+    lost = [f"{policies.labels[line.key]} in {cell.name}" for cell, line in saved if line.loses]
     names = f" ({'; '.join(lost[:4])}{', ...' if len(lost) > 4 else ''})" if lost else ""
     return Judgement(
         INCONCLUSIVE if not saved else (CONFIRMED if lost else REFUTED),

@@ -1,10 +1,8 @@
-"""The tables of study B's verdicts by host, and of the hosts.
-
-Captions, headers and rows may not type a number or a comparison: see `tables`.
-"""
+"""The tables of study B's verdicts by host, and of the hosts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sustainable.measuring.cpu import kind_of
@@ -12,7 +10,7 @@ from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.over_hosts import AGREE, DEPENDS, DIFFER, OPEN, RULE, is_alone, relation
 from sustainable.reporting.policies.hosts import ON_WINDOWS, OtherHost
-from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, Code, Column, ReportTable, Row, VerdictText
+from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, VERDICT, Code, Column, ReportTable, Row
 
 THIS_RUN = "This run"
 
@@ -41,10 +39,10 @@ def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> Repor
     columns = (
         Column(""),
         Column("Claim", width=0.28),
-        Column(THIS_RUN, format=_verdict),
-        *(Column(host.name, format=_verdict) for host in hosts),
+        replace(VERDICT, header=THIS_RUN),
+        *(replace(VERDICT, header=host.name) for host in hosts),
         Column("Hosts", width=0.12),
-        Column("Verdict", format=_verdict),
+        VERDICT,
     )
     rows = [
         Row(
@@ -142,10 +140,6 @@ def _notes(host: OtherHost) -> str:
     if host.missing:
         notes.append(f"not measured there: {', '.join(host.missing)}")
     return f"{host.name}: {'; '.join(notes)}." if notes else ""
-
-
-def _verdict(verdict: str) -> VerdictText:
-    return VerdictText(verdict.replace(" on this host", ""))
 
 
 def _on_shared_windows(claim: Claim) -> str:

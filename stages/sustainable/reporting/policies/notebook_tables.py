@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from operator import methodcaller
 
 from sustainable.policies.published.rule import FINDINGS, NotebookRule
 from sustainable.reporting.formats import declared_percent, interval_text, share_text
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED, ArmLine, Notebook
+from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED, Notebook
 from sustainable.reporting.tables import BLANK, Column, ReportTable, Row, rows_of
 
 CHANGES = {
@@ -51,17 +52,13 @@ def arms_table(notebook: Notebook, rule: NotebookRule, parameters: ReportParamet
         Column("Arm", of=lambda line: line.arm),
         Column("What is changed", of=lambda line: REPAIRED.get(line.arm, ""), width=0.2),
         Column("Seeds", of=lambda line: line.seeds),
-        *(seeds(name, of=partial(_held, name=name)) for name in FINDINGS),
+        *(seeds(name, of=methodcaller("holding", name)) for name in FINDINGS),
         seeds("for nothing", of=lambda line: line.vacuous),
         Column("CONFIRMED", format=share_text, of=lambda line: line.validated or BLANK),
         Column("Idle", of=lambda line: f"{line.idle_above} of {line.tests}"),
         Column("Evidence", page="html", of=lambda line: notebook.evidence[line.arm]),
     )
     return ReportTable("notebook_arms", caption, columns, rows_of(notebook.arms.values(), columns))
-
-
-def _held(line: ArmLine, name: str) -> int:
-    return line.holding(name)
 
 
 def tests_table(notebook: Notebook, parameters: ReportParameters) -> ReportTable:

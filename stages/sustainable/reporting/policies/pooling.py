@@ -92,8 +92,7 @@ def large_savings(
     for (cell, line), p in zip(tested, statistics.holm(p_values), strict=True):
         ratio = line.effects[outcome].same_runtime
         if p < 1 - parameters.confidence and ratio is not None:
-            keeps = line.kept is not None and line.kept.low >= SURVIVES
-            found.append(LargeSaving(cell.name, line.key, ratio, p, keeps))
+            found.append(LargeSaving(cell.name, line.key, ratio, p, line.keeps))
     return found
 
 

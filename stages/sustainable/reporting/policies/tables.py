@@ -1,8 +1,4 @@
-"""The tables of study B.
-
-Captions, headers and rows may not type a number or a comparison: they print values. Exceptions are declared
-in paper/templates/static.yaml, each with a reason.
-"""
+"""The tables of study B."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -58,7 +54,7 @@ def policies_tables(
         trained_table(policies, parameters),
         *(cell_table(policies, cell, parameters) for cell in policies.cells),
         costs_table(policies, parameters),
-        savings_table(policies, parameters),
+        savings_table(policies),
         split_table(policies, split, parameters),
         causes_table(policies, parameters),
         doses_table(policies, parameters),
@@ -193,7 +189,7 @@ def _over_seeds(parameters: ReportParameters) -> str:
     return f"Brackets: {declared_percent(parameters.confidence)} intervals (Student's t over training seeds)."
 
 
-def savings_table(policies: Policies, parameters: ReportParameters) -> ReportTable:
+def savings_table(policies: Policies) -> ReportTable:
     caption = (
         "Which compression saves CPU time under which runtime. Ratios are to the uncompressed policy under "
         "the same runtime; CPU time: smallest and largest over learned policies. Less, more: policies whose "

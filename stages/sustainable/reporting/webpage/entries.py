@@ -78,7 +78,6 @@ class ClaimEntry:
 class ClaimGroup:
     """The claims of one letter."""
 
-    letter: str
     title: str
     entries: Sequence[ClaimEntry]
 
@@ -87,15 +86,9 @@ def claim_groups(judged: Sequence[Claim], tables: Sequence[str], figures: Sequen
     """Group the claims by letter, each with those of `tables` and `figures` that print what decides it."""
     entries = [_entry(claim, tables, figures) for claim in judged]
     return [
-        ClaimGroup(letter, GROUPS.get(letter, letter), list(own))
+        ClaimGroup(GROUPS.get(letter, letter), list(own))
         for letter, own in groupby(entries, key=lambda entry: entry.claim.id[0])
     ]
-
-
-def verdict_counts(judged: Sequence[Claim]) -> dict[str, int]:
-    """Count the claims by verdict, in the order in which verdicts first occur."""
-    verdicts = [claim.verdict for claim in judged]
-    return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
 
 
 def _entry(claim: Claim, tables: Sequence[str], figures: Sequence[str]) -> ClaimEntry:

@@ -1,5 +1,6 @@
 """What the page prints beside the values that it shares with the paper."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.parameters import ReportParameters, timing_rounds
 from sustainable.reporting.webpage.answer import answer_of
-from sustainable.reporting.webpage.entries import verdict_counts
 from sustainable.reporting.webpage.interactive import interactive_data
 
 
@@ -25,7 +25,7 @@ def webpage_values(
     return {
         "judged": judged,
         "answer": answer_of(study, judged),
-        "verdict_counts": verdict_counts(judged),
+        "verdict_counts": Counter(claim.verdict for claim in judged),
         "choices": choices,
         "fronts": [
             (own, size, one)

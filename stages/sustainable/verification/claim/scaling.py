@@ -11,16 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sustainable.verification.claim import forecast
-from sustainable.verification.claim.workload import (
-    CELLS,
-    TRAINING_STEPS_PER_S,
-    WORK,
-    Params,
-    Phases,
-    compression_s,
-    design_s,
-    policy_designs,
-)
+from sustainable.verification.claim.workload import CELLS, TRAINING_STEPS_PER_S, WORK, Params, Phases
+from sustainable.verification.claim.workload import compression_s, design_s, policy_designs
 
 
 @dataclass(frozen=True)

@@ -151,11 +151,6 @@ def policy_designs(params: Params, cores: int) -> list[float]:
     ]
 
 
-def policy_benchmark_work(params: Params, part: str, cores: int) -> float:
-    """Seconds of all designs, one after another."""
-    return sum(policy_designs(params, cores))
-
-
 def notebook_work(params: Params, part: str, cores: int) -> float:
     """Seconds of all experiments: the idle host, and the episodes of every test."""
     asked = params["notebook"]
@@ -190,7 +185,7 @@ WORK: Mapping[str, Callable[[Params, str, int], float]] = {
     "layerwise_search": layerwise_work,
     "repair_search": lambda params, part, cores: len(params["train_baseline"]["weather"]["seeds"]),
     "benchmark": benchmark_work,
-    "benchmark_policies": policy_benchmark_work,
+    "benchmark_policies": lambda params, part, cores: sum(policy_designs(params, cores)),
     "notebook": notebook_work,
 }
 """By stage; the work of the others (preprocess, report) does not depend on the parameters."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from sustainable.core.effort import LOG, latest_efforts
 from sustainable.core.hashing import file_sha256
 from sustainable.verification.faults.comparison import Difference, row_names
 from sustainable.verification.faults.workshop import CHECKPOINTS, LIMIT_S, Workshop, Ended, surroundings, tail
@@ -219,7 +219,7 @@ def saved(folder: Path) -> Saved:
     """Return what journals and records hold now."""
     rows, records = {}, {}
     for path in sorted((folder / CHECKPOINTS).rglob("*")):
-        if path.suffix == ".jsonl" and path.name != "effort.jsonl":
+        if path.suffix == ".jsonl" and path.name != LOG.name:
             rows[str(path)] = whole_lines(path)
         elif path.suffix == ".json" and not path.name.startswith("."):
             records[str(path)] = file_sha256(path)
@@ -264,6 +264,5 @@ def resumed_policies(printed: str) -> list[str]:
 
 def recorded_wall_s(folder: Path, stage: str) -> float:
     """Return what a stage took in the undisturbed run, in seconds."""
-    lines = (folder / CHECKPOINTS / "effort.jsonl").read_text(encoding="utf-8").splitlines()
-    records: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    return float(next((one["wall_s"] for one in reversed(records) if one["stage"] == stage), 30.0))
+    efforts = latest_efforts((folder / LOG).read_text(encoding="utf-8"))
+    return float(next((one["wall_s"] for one in efforts if one["stage"] == stage), 30.0))

@@ -55,11 +55,8 @@ def checked(
 
 def odd_environment(workshop: Workshop, changes: Mapping[str, str | None]) -> Difference:
     """Run two stages and the doctor with other variables."""
-    environment = surroundings(workshop.folder)
-    for name, value in changes.items():
-        environment.pop(name, None)
-        if value is not None:
-            environment[name] = value
+    changed: dict[str, str | None] = {**surroundings(workshop.folder), **changes}
+    environment = {name: value for name, value in changed.items() if value is not None}
     doctor = run([sys.executable, "-m", "sustainable.tools.doctor"], ROOT, environment)
     if doctor.status != 0:
         return Difference(problem=f"the doctor: {tail(doctor.errors)}")

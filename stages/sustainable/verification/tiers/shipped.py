@@ -10,6 +10,7 @@ from pathlib import Path
 from sustainable.core.errors import UserError
 from sustainable.core.files import one_line
 from sustainable.core.hashing import file_sha256, fingerprint
+from sustainable.reporting.evidence import FOLDERS
 from sustainable.reporting.pages import Report, report_on
 from sustainable.verification.export.witness import check_crate, check_repro
 from sustainable.verification.items import RESTORE, Item, Tier, skipped
@@ -19,8 +20,6 @@ from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, Pla
 from sustainable.verification.sent_rows import check_hosts
 from sustainable.verification.tiers import exact, integrity, orders, verdicts
 
-ROW_FOLDERS = ("benchmark", "metrics", "policies", "search", "training")
-"""The folders of a run that a report reads."""
 SUMMARIES = ("metrics/benchmark.json", "metrics/headline.json")
 """What the report itself writes into these folders."""
 RUN = "`make verify RUN=1`"
@@ -68,16 +67,12 @@ def report_of(place: Place, data: Path) -> Report:
     It is computed once for the same bytes, so that several mechanisms (and attacks elsewhere) share it.
     """
     published, params = place.root / "paper/published.yaml", place.root / "params.yaml"
-    rows = [path for folder in ROW_FOLDERS for path in sorted((data / folder).rglob("*"))]
+    rows = [path for folder in FOLDERS for path in sorted((data / folder).rglob("*"))]
     rows = [path for path in rows if path.relative_to(data).as_posix() not in SUMMARIES]
     hosts = place.root / HOSTS
     rows += sorted(hosts.rglob("*"))
-    read = [
-        published,
-        params,
-        place.root / "CITATION.cff",
-        *(path for path in rows if path.suffix in (".csv", ".json")),
-    ]
+    tables = (path for path in rows if path.suffix in (".csv", ".json"))
+    read = [published, params, place.root / "CITATION.cff", *tables]
     state = fingerprint({str(path): file_sha256(path) for path in read})
     return _report(state, data, published, params, hosts)
 
@@ -102,7 +97,7 @@ def safely(tier: Tier, name: str, check: Callable[[], Iterable[Item]]) -> list[I
 SHIPPED = (f"{REFERENCE}/*", LIST)
 EFFORT = f"{REFERENCE}/effort.json"
 MANIFEST_FILE = f"{REFERENCE}/{MANIFEST}"
-ROWS = (*(f"{REFERENCE}/{folder}/*" for folder in ROW_FOLDERS), f"{HOSTS}/*")
+ROWS = (*(f"{REFERENCE}/{folder}/*" for folder in FOLDERS), f"{HOSTS}/*")
 REPORTED = (
     "params.yaml", "paper/*", "stages/sustainable/reporting/*", f"{REFERENCE}/paper/*",
     f"{REFERENCE}/claims.json", *ROWS,
