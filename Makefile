@@ -36,7 +36,7 @@ assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx I
 		$(if $(TARGET),--target "$(TARGET)") $(if $(OUT),--out "$(OUT)") $(if $(RATE),--rate $(RATE)) \
 		$(if $(ENVIRONMENT),--environment "$(ENVIRONMENT)") $(foreach variant,$(VARIANTS),--variant "$(variant)") $(MORE)
 
-assess-data: .venv/ready ## study A's protocol on a daily table of your own: make assess-data CSV=days.csv PROFILE=my.yaml (about 10 minutes on 2 cores; also OUT, MORE="--thorough": hours, for a paper)
+assess-data: .venv/ready ## study A's protocol on a daily table of your own: make assess-data CSV=days.csv PROFILE=my.yaml (about 5 minutes on 2 cores; also OUT, MORE="--thorough": hours, for a paper)
 	@python -m sustainable.tools.assess_data $(if $(CSV),--csv "$(CSV)") $(if $(filter-out paper,$(PROFILE)),--profile "$(PROFILE)") \
 		$(if $(OUT),--out "$(OUT)") $(MORE)
 

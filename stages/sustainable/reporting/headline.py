@@ -91,12 +91,16 @@ def _handles(tasks: Mapping[str, AuditedTask]) -> list[Line2D]:
     handles.append(mark_entry("|", BLACK, "the core's ceiling"))
     handles.append(line_entry(GREY, "noise (A/A)", alpha=0.3, linewidth=6))
     handles.append(line_entry(GREEN, "all policies", marker="D"))
-    handles.append(mark_entry("o", GREEN, "one environment and algorithm", markersize=2.5))
-    look = {"markerfacecolor": "white", "markersize": 2.5, "markeredgewidth": 0.6}
-    return [*handles, mark_entry("o", GREEN, "its return may be lost", **look)]
+    looks_of = {"one environment and algorithm": ONE_POLICY, "its return may be lost": LOST}
+    return [
+        *handles,
+        *(Line2D([], [], marker="o", linestyle="", label=label, **look) for label, look in looks_of.items()),
+    ]
 
 
 SIZE_COLOURS = (ORANGE, BLUE)
+ONE_POLICY: dict[str, Any] = {"color": GREEN, "markersize": 2.5, "markeredgewidth": 0.6}
+LOST = ONE_POLICY | {"markerfacecolor": "white"}
 
 
 def _forecasters(axis: Axes, task: AuditedTask, keys: Sequence[str], named: bool) -> None:
@@ -140,8 +144,7 @@ def _policies(axis: Axes, policies: Policies) -> None:
         for line in lines[key]:
             kept = not line.compressed or line.keeps
             if (ratio := line.effects["step"].to_baseline) is not None:
-                look = {"color": GREEN, "markersize": 2.5, "markeredgewidth": 0.6}
-                axis.plot(ratio.estimate, place + 0.2, "o", markerfacecolor=GREEN if kept else "white", **look)
+                axis.plot(ratio.estimate, place + 0.2, "o", **(ONE_POLICY if kept else LOST))
     shade_noise(axis, [pooled_steps(cells, TWIN, to_baseline=True)])
     name_rows(axis, [_policy_label(lines[key][0]) for key in keys])
     axis.set_xlabel("CPU time of a step\n(eager PyTorch = 1)")

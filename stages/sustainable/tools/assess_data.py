@@ -147,7 +147,7 @@ def forecast_line(parameters: Mapping[str, Any], windows: int, thorough: bool) -
     size = "thorough" if thorough else "small"
     return (
         f"forecast: about {max(1, seconds / 60):.0f} minutes on this machine if it is idle "
-        f"({available_cores()} cores, a {size} run). Run nothing else meanwhile. A run that is killed resumes."
+        f"({available_cores()} cores, a {size} run). Run nothing else meanwhile. A killed run resumes."
     )
 
 

@@ -229,7 +229,7 @@ def policies_ratios_figure(policies: Policies) -> Figure:
         for cell in cells:
             ratio = cell.lines[key].effects["step"].same_runtime if key in cell.lines else None
             if ratio is not None:
-                look = {"color": colours[cell.name], "markersize": 3}
+                look: dict[str, Any] = {"color": colours[cell.name], "markersize": 3}
                 axis.plot(ratio.estimate, place + 0.18, marks[cell.name], **look)
     axis.axvline(1, color=BLACK, linewidth=0.6)
     shade_noise(axis, [pooled_steps(cells, TWIN)])
