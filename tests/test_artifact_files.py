@@ -303,6 +303,10 @@ def test_what_a_failed_stage_took_is_noted_too(tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").touch()
     with pytest.raises(ZeroDivisionError):
         run_stage(lambda: print(1 / 0))
+    assert not LOG.parent.exists()  # a run that fails before it begins leaves nothing
+    LOG.parent.mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError):
+        run_stage(lambda: print(1 / 0))
     noted = json.loads(LOG.read_text())
     assert (noted["stage"], noted["ended"]) == ("shrink", False)
 

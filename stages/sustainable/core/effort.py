@@ -40,8 +40,9 @@ def _run_and_record(main: Callable[[], None]) -> None:
     try:
         main()
     except BaseException:
-        with suppress(OSError):  # such as the full disk that ended the run
-            _record(effort_of(sys.argv, time.perf_counter() - start) | {"ended": False})
+        if LOG.parent.is_dir():  # otherwise nothing was begun that the next run could resume
+            with suppress(OSError):  # such as the full disk that ended the run
+                _record(effort_of(sys.argv, time.perf_counter() - start) | {"ended": False})
         raise
     effort = effort_of(sys.argv, time.perf_counter() - start)
     print(f"{effort['stage']}: {effort['wall_s']:.0f} s, at most {effort['memory_mib']:.0f} MiB")
