@@ -134,7 +134,7 @@ try:
     rows = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
     rows = {{"careful": rows, "forgetful": [], "doubling": rows + rows[:1]}}[how]
     with journal.open("w" if how == "forgetful" else "a") as file:
-        for block in range(len(rows), 12):
+        for block in range(len(rows), 24):
             start = time.process_time()
             while time.process_time() - start < 0.05:
                 pass
@@ -156,7 +156,7 @@ except KeyboardInterrupt:
 
 def campaign(tmp_path, monkeypatch, how):
     """Interrupt the stage twice, late enough for it to have rows."""
-    monkeypatch.setattr("sustainable.verification.faults.interruptions.FIRST_S", 0.3)
+    monkeypatch.setattr("sustainable.verification.faults.interruptions.FIRST_S", 0.7)
     monkeypatch.setattr("sustainable.verification.faults.interruptions.START_S", 0.0)
     for name in ("undisturbed", "disturbed"):
         folder = tmp_path / name
@@ -164,7 +164,7 @@ def campaign(tmp_path, monkeypatch, how):
         stages = {"toy": {"cmd": "python toy.py", "outs": ["data/benchmark/toy.csv"]}}
         write_text(folder / "dvc.yaml", yaml.safe_dump({"stages": stages}))
         write_text(folder / "params.yaml", "profile: smoke\n")
-        effort = '{"stage": "toy", "wall_s": 0.5}\n'
+        effort = '{"stage": "toy", "wall_s": 0.9}\n'
         write_text(folder / "data/checkpoints/effort.jsonl", effort)
     workshop = Workshop(tmp_path / "undisturbed", tmp_path / "disturbed")
     run(workshop.command("toy"), workshop.undisturbed)
