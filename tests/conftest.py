@@ -2,6 +2,7 @@
 
 import sustainable.core.determinism as determinism  # isort: skip
 
+import gc
 import hashlib
 import importlib
 import os
@@ -28,6 +29,7 @@ from sustainable.tools import profiles
 ROOT = Path(__file__).parent.parent
 
 determinism.use_deterministic_torch()
+gc.disable()  # until everything is loaded, see `pytest_collection_finish`
 
 
 PIPELINE_FILES = ("test_pipeline.py", "test_pipeline_faults.py", "test_policy_pipeline.py")
@@ -39,6 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in PIPELINE_FILES)
     strays = [item.nodeid for item in items if uses_pipeline(item) and item.path.name not in PIPELINE_FILES]
     assert not strays, f"move to {PIPELINE_FILES[0]}, so that the pipeline runs once: {strays}"
+
+
+def pytest_collection_finish() -> None:
+    """Leave the libraries and all tests out of every later garbage collection."""
+    gc.freeze()
+    gc.enable()
 
 
 def uses_pipeline(item: pytest.Item) -> bool:
