@@ -136,7 +136,7 @@ def report(data: Path, out: Path) -> None:
     }
     os.chdir(data)  # in the project's folder, the stage would record its effort
     sys.argv = ["report.py", *(text for name, path in paths.items() for text in (f"--{name}", str(path)))]
-    with contextlib.redirect_stdout(None):
+    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stdout(nothing):
         runpy.run_path(str(ROOT / "stages/report.py"), run_name="__main__")
 
 
