@@ -1,4 +1,4 @@
-"""Designs that are measured alone: the settings of their process, their node, and what is kept of them."""
+"""Designs on reserved nodes: the settings of the process, the name of the node, and the kept records."""
 
 import json
 from pathlib import Path
