@@ -36,7 +36,7 @@ class Deployed(TypedDict):
 
 class ChosenDeployment(Deployed):
     reward: Number
-    test_reward: Number
+    test_reward: Number | None
     tie: Annotated[int, Field(ge=0, le=1)]
     log_cpu_time: Number
     accuracy_loss: Number
@@ -48,7 +48,7 @@ class SearchSpace(TypedDict):
     best_reward: Number
     worst_reward: Number
     median_reward: Number
-    best_test_reward: Number
+    best_test_reward: Number | None  # None: the table has no test accuracies
     noise: Text
     ties: Annotated[list[Deployed], Field(min_length=1)]
 

@@ -21,7 +21,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 """A parameter that is a share, between 0 and 1 exclusive."""
 
-SHARED_SECTIONS = ("benchmarks", "metering", "profile", "protocols", "tasks")
+SHARED_SECTIONS = ("benchmarks", "metering", "profile", "protocols", "searched_tables", "tasks")
 BLOCKS_FOR_REUSE = ("windows",)
 """Sections whose values others take over by `<<`; nothing reads them, so they may be missing."""
 PROFILES = ("paper", "full", "smoke")

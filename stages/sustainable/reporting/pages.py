@@ -20,6 +20,7 @@ from sustainable.reporting.declaration import Analysis, Claim
 from sustainable.reporting.evidence import minutes_of, rows_sha256
 from sustainable.reporting.forecasting.audited import peak_rates
 from sustainable.reporting.forecasting.ceilings import same_host
+from sustainable.reporting.forecasting.hosts import Folders, judge_tables
 from sustainable.reporting.forecasting.run import Run, read_run
 from sustainable.reporting.forecasting.source import read_published
 from sustainable.reporting.forecasting import summary as study_a
@@ -139,7 +140,9 @@ def _report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report
     others = judge_hosts(hosts, policies_run, analysis, statements)
     conditions = _conditions(run, policies_run)
     judged = judge_claims(analysis, statements)
-    over_hosts = judge_over_hosts(judged, {host.name: host.twice for host in others}, conditions)
+    tables = judge_tables(Folders(data, hosts), analysis, statements)
+    by_host = {host.name: host.twice | tables.get(host.name, {}) for host in others}
+    over_hosts = judge_over_hosts(judged, by_host, conditions)
     found = Findings(study, analysis.policies, over_hosts)
     forecaster = _forecaster_tables(run, found, sources[0], parameters)
     forecaster += _tables_by_host(run, study, params, hosts)

@@ -64,7 +64,7 @@ SEARCHES = Table(SEARCH_COLUMNS, key=("searcher", "seed"))
 PLANS = Table(PLAN_COLUMNS, key=PLAN_COLUMNS[:4])
 REPAIRS = Table(REPAIR_COLUMNS, key=("variant", "seed"))
 NARROW = Table(NARROW_COLUMNS, key=("method", "width_0", "width_1", "seed"))
-IMPROVEMENTS = Table(IMPROVEMENT_COLUMNS, key=("searcher", "seed", "evaluation"))
+IMPROVEMENTS = Table(IMPROVEMENT_COLUMNS, key=("searcher", "seed", "evaluation"), empty=("test_reward",))
 
 
 PREPARED = ("preprocess", "baseline", "training_cost")
@@ -168,6 +168,8 @@ def read_searches(folder: Path, costs: Mapping[str, Any]) -> tuple[pd.DataFrame,
     budget = max(choices["budgets"].values())
     if choices["main_budget"] not in choices["budgets"].values():
         raise damaged(folder / "choices.json", "main_budget is none of the budgets")
+    if choices["space"]["best_test_reward"] is not None and improvements["test_reward"].isna().any():
+        raise damaged(path, "test_reward is missing, but choices.json has best_test_reward")
     searched = set(improvements["searcher"])
     for name in sorted(searched - (choices["groups"].keys() & costs.keys())):
         raise damaged(path, f"searcher {name!r} is not in choices.json (groups) and searchers_cost.json")

@@ -27,7 +27,7 @@ class AtBudget:
     regret: Estimate  # the oracle's reward minus the best found, in nats
     normalised: Estimate  # regret as a share of the range of the grid's rewards
     rank: Estimate | None  # among the ranked searchers, by regret; None for the others
-    test_regret: Estimate
+    test_regret: Estimate | None  # None: the table has no test accuracies
     tied: Estimate
     """Share of seeds whose choice the noise cannot tell from the oracle, with Wilson's interval."""
 
@@ -223,7 +223,8 @@ def _at_budgets(own: Runs, ranks: np.ndarray | None, parameters: ReportParameter
         return [Estimate(float(mean), float(low), float(high), curve.n) for mean, low, high in ends]
 
     scale = space["best_reward"] - space["worst_reward"]
-    test_regret = space["best_test_reward"] - own.at_budgets("test_reward")
+    best_test = space["best_test_reward"]
+    test_regret = None if best_test is None else best_test - own.at_budgets("test_reward")
     columns = (regret, regret / scale if scale else regret, ranks, test_regret)
     tied = [_share(column, parameters.confidence) for column in own.at_budgets("tie").T]
     values = zip(*map(over_seeds, columns), tied, strict=True)

@@ -1,4 +1,4 @@
-"""The tables of study B's verdicts by host, and of the hosts."""
+"""The tables of verdicts by host, and of the hosts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,25 +22,25 @@ def hosts_tables(
 
     `conditions` describe the host of each table of this run.
     """
-    judging = [other for other in hosts if other.cells]
+    judging = list(dict.fromkeys(name for claim in judged for name in claim.hosts))
     return [verdicts_table(judged, judging), described_table(hosts, conditions)]
 
 
-def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> ReportTable:
-    """Declare the verdicts on this run's windows, on those of other hosts, and over hosts."""
-    decided = [claim for claim in judged if claim.id in {own.id for own in ON_WINDOWS}]
+def verdicts_table(judged: Sequence[Claim], hosts: Sequence[str]) -> ReportTable:
+    """Declare the verdicts on this run's rows, on those of `hosts`, and over hosts."""
+    decided = [claim for claim in judged if claim.hosts or claim.id in {own.id for own in ON_WINDOWS}]
     count = Counter(map(relation, decided))
     counted = "; ".join(f"{name}: {count[name]}" for name in (AGREE, DEPENDS, OPEN, DIFFER))
     caption = (
-        "Verdicts by host, on windows of the same policies. Hosts are compared on the cells and "
-        f"configurations that both measured. {RULE} "
+        "Verdicts by host: of B and F on windows of the same policies, of C on tables of the same networks. "
+        f"Hosts are compared on the cells, configurations and deployments that both measured. {RULE} "
         f"Of {len(decided)} claims: {counted if hosts else NOT_AVAILABLE}. {_about_others(judged)}"
     )
     columns = (
         Column(""),
         Column("Claim", width=0.28),
         replace(VERDICT, header=THIS_RUN),
-        *(replace(VERDICT, header=host.name) for host in hosts),
+        *(replace(VERDICT, header=name) for name in hosts),
         Column("Hosts", width=0.12),
         VERDICT,
     )
@@ -50,11 +50,11 @@ def verdicts_table(judged: Sequence[Claim], hosts: Sequence[OtherHost]) -> Repor
                 claim.id,
                 claim.statement,
                 claim.this_run,
-                *(claim.hosts[host.name].verdict for host in hosts),
+                *(claim.hosts[name].verdict if name in claim.hosts else NOT_AVAILABLE for name in hosts),
                 relation(claim) if hosts else NOT_AVAILABLE,
                 claim.verdict,
             ],
-            note=_on_shared_windows(claim),
+            note=_on_shared_rows(claim),
         )
         for claim in decided
     ]
@@ -142,9 +142,9 @@ def _notes(host: OtherHost) -> str:
     return f"{host.name}: {'; '.join(notes)}." if notes else ""
 
 
-def _on_shared_windows(claim: Claim) -> str:
+def _on_shared_rows(claim: Claim) -> str:
     """Name the hosts for whose part of the rows this run's verdict is another one."""
     others = [
         f"{host.this_run} ({name})" for name, host in claim.hosts.items() if host.this_run != claim.this_run
     ]
-    return f"This run, on the windows that a host measured, too: {', '.join(others)}." if others else ""
+    return f"This run, on the rows that a host measured, too: {', '.join(others)}." if others else ""

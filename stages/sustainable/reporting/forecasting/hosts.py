@@ -1,0 +1,97 @@
+"""Claims about study A's candidates, judged on the tables that other hosts timed.
+
+C4 needs a table alone, and C3 what the searchers found on it (stage compare_searchers). This run is judged
+again on the same part: the tasks that a host timed and, for C4, the deployments that both tables have.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sustainable.core.documents import METRICS
+from sustainable.core.files import read_json
+from sustainable.reporting.claims import DECLARATIONS, judge_claim
+from sustainable.reporting.declaration import Analysis
+from sustainable.reporting.forecasting.audited import Ranking, summarise_ranking
+from sustainable.reporting.forecasting.run import read_searches
+from sustainable.reporting.forecasting.searching import Searching, summarise_searches
+from sustainable.reporting.forecasting.task import AuditedTask
+from sustainable.reporting.forecasting.transfer import candidates_on, of_same_networks, searched
+from sustainable.reporting.over_hosts import Twice
+from sustainable.reporting.parameters import ReportParameters
+
+SEARCHED, TIMED = "C3", "C4"
+Pair = tuple[AuditedTask, AuditedTask]
+"""A task with the summary of another host's rows in place of this run's, and with this run's of that part."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where rows lie: this run's folder `data`, and that of other hosts' tables."""
+
+    data: Path
+    hosts: Path
+
+
+def judge_tables(
+    folders: Folders, analysis: Analysis, statements: Mapping[str, str]
+) -> dict[str, dict[str, Twice]]:
+    """Return the claims by host and id, as far as the host timed networks of this run.
+
+    Raises `UserError` if a table is malformed.
+    """
+    pairs: dict[str, dict[str, list[Pair]]] = {}
+    for task in analysis.tasks.values():
+        tables = candidates_on(folders.hosts, task.name)
+        same = of_same_networks(task.run.candidates, tables, task.audited.batch_sizes)
+        for host, (there, here) in rankings(task, same, analysis.parameters).items():
+            own = pairs.setdefault(host, {})
+            own.setdefault(TIMED, []).append((replace(task, ranking=there), replace(task, ranking=here)))
+            if found := searches_on(folders.data, f"{task.name}-{host}", analysis.parameters):
+                own.setdefault(SEARCHED, []).append((replace(task, searching=found), task))
+    return {
+        host: {name: _judge(name, both, analysis, statements) for name, both in by_claim.items()}
+        for host, by_claim in pairs.items()
+    }
+
+
+def rankings(
+    task: AuditedTask, tables: Mapping[str, pd.DataFrame], parameters: ReportParameters
+) -> dict[str, tuple[Ranking, Ranking]]:
+    """Summarise each host's table and this run's, over the deployments that both measured."""
+
+    def ranking(rows: pd.DataFrame, deployments: pd.Index) -> Ranking:
+        return summarise_ranking(rows.loc[deployments].reset_index(), task.audited.batch_sizes, parameters)
+
+    here, known = searched(task.run.candidates), dict[tuple[Any, ...], Ranking]()
+    found = {}
+    for host, table in tables.items():
+        there = searched(table)
+        shared = here.index.intersection(there.index)
+        if tuple(shared) not in known:  # several hosts often measured the same part
+            known[tuple(shared)] = ranking(here, shared)
+        found[host] = ranking(there, shared), known[tuple(shared)]
+    return found
+
+
+def searches_on(data: Path, name: str, parameters: ReportParameters) -> Searching | None:
+    """Summarise the searches on a host's table; None if this run has not searched it."""
+    folder, metrics = data / "search" / name, data / "metrics" / name
+    if not folder.is_dir():
+        return None
+    costs = read_json(metrics / "searchers_cost.json", METRICS["searchers_cost"])
+    return summarise_searches(*read_searches(folder, costs), costs, parameters)
+
+
+def _judge(name: str, pairs: Iterable[Pair], analysis: Analysis, statements: Mapping[str, str]) -> Twice:
+    """Judge a claim on the tasks of another host, and on this run's rows of the same tasks."""
+    there, here = (
+        judge_claim(
+            DECLARATIONS[name], replace(analysis, tasks={task.name: task for task in tasks}), statements
+        )
+        for tasks in zip(*pairs, strict=True)
+    )
+    return there, here
