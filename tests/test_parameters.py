@@ -46,7 +46,14 @@ class Example:
 def written(tmp_path):
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(STAGES))
     protocols = {"published": {"csv": "a.csv"}}
-    base = {"benchmarks": {}, "metering": {}, "profile": "paper", "protocols": protocols, "tasks": {}}
+    base = {
+        "benchmarks": {},
+        "metering": {},
+        "profile": "paper",
+        "protocols": protocols,
+        "searched_tables": {},
+        "tasks": {},
+    }
 
     def write(section, **more):
         path = tmp_path / "params.yaml"

@@ -462,7 +462,13 @@ def test_the_stage_writes_what_it_found(tmp_path, monkeypatch):
     section = json.loads(json.dumps(asdict(COMPARISON)))
     tasks = {"lake": {"tuned_on": "sea"}, "sea": {"tuned_on": "lake"}}
     protocols = {task: {"csv": "a.csv"} for task in tasks}
-    shared = {"benchmarks": {}, "profile": "smoke", "protocols": protocols, "tasks": tasks}
+    shared = {
+        "benchmarks": {},
+        "profile": "smoke",
+        "protocols": protocols,
+        "searched_tables": {},
+        "tasks": tasks,
+    }
     codecarbon = {"tracking_mode": "process", "country_iso_code": "USA", "sampling_s": 15.0}
     content = {
         **shared,

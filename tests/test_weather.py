@@ -332,6 +332,7 @@ def write_params(folder, section) -> Path:
         "profile": "paper",
         "protocols": {"mine": {"csv": "weather.csv"}},
         "benchmarks": {},
+        "searched_tables": {},
         "tasks": {},
         "metering": {},
     }

@@ -79,6 +79,7 @@ def own_parameters(profile: Path, thorough: bool) -> dict[str, Any]:
     parameters |= {
         "protocols": {TASK: {"csv": CSV}},
         "tasks": {TASK: {"tuned_on": RECIPE}},
+        "searched_tables": {TASK: {"tuned_on": RECIPE, "csv": f"data/search/{TASK}/candidates.csv"}},
         "benchmarks": {TASK: {"protocol": TASK, "models": f"{TASK}/confirmed", "choices": choices}},
         "preprocess": {TASK: read_profile(profile)},
         "train_baseline": {TASK: parameters["train_baseline"][RECIPE]},

@@ -8,7 +8,7 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,20 +60,26 @@ def main() -> None:
     start = time.perf_counter()
     names = [one.name for one in readers() if (arguments.reader or "") in one.name]
     tasks = [(name, arguments.seed, arguments.count) for name in names]
-    seen = dict(zip(names, in_parallel(fuzz, tasks, "readers", arguments.workers), strict=True))
     print(f"{'reader':<34}{'tried':>8}{'read':>8}{'refused':>9}{'other':>7}")
-    for name, one in seen.items():
-        other = sum(one.tracebacks.values())
-        print(f"{name:<34}{one.tried:>8}{one.read:>8}{one.refused:>9}{other:>7}")
-        for where, count in one.tracebacks.most_common(5):
-            print(f"    {count} x {where} (--reader '{name}' --seed {one.examples[where]} --count 1)")
-    failed = sum(sum(one.tracebacks.values()) for one in seen.values())
-    tried = sum(one.tried for one in seen.values())
+    seen = []
+    for name, one in zip(names, in_parallel(fuzz, tasks, "readers", arguments.workers), strict=True):
+        seen.append(one)
+        print("\n".join(lines_of(name, one)), flush=True)  # now: the next may take minutes
+    failed = sum(sum(one.tracebacks.values()) for one in seen)
+    tried = sum(one.tried for one in seen)
     print(
         f"{tried} files, {len(seen)} readers: {failed} other exceptions ({time.perf_counter() - start:.0f} s)"
     )
     if failed:
         sys.exit(1)
+
+
+def lines_of(name: str, one: Tried) -> Iterator[str]:
+    """Print the counts of a reader, and where it raised another exception."""
+    other = sum(one.tracebacks.values())
+    yield f"{name:<34}{one.tried:>8}{one.read:>8}{one.refused:>9}{other:>7}"
+    for where, count in one.tracebacks.most_common(5):
+        yield f"    {count} x {where} (--reader '{name}' --seed {one.examples[where]} --count 1)"
 
 
 def fuzz(name: str, seed: int, count: int) -> Tried:
