@@ -55,12 +55,15 @@ def checked(
 
 def odd_environment(workshop: Workshop, changes: Mapping[str, str | None]) -> Difference:
     """Run two stages and the doctor with other variables."""
-    changed: dict[str, str | None] = {**surroundings(workshop.folder), **changes}
-    environment = {name: value for name, value in changed.items() if value is not None}
-    doctor = run([sys.executable, "-m", "sustainable.tools.doctor"], ROOT, environment)
+
+    def environment(folder: Path) -> dict[str, str]:
+        changed: dict[str, str | None] = {**surroundings(folder), **changes}
+        return {name: value for name, value in changed.items() if value is not None}
+
+    doctor = run([sys.executable, "-m", "sustainable.tools.doctor"], ROOT, environment(ROOT))
     if doctor.status != 0:
         return Difference(problem=f"the doctor: {tail(doctor.errors)}")
-    return checked(workshop, SHORT, environment)
+    return checked(workshop, SHORT, environment(workshop.folder))
 
 
 def odd_path(workshop: Workshop) -> Difference:
