@@ -59,7 +59,7 @@ claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first pri
 tamper: .venv/ready ## forge a copy in about 990 ways and check that verify notices each (about 6 minutes)
 	@python -m sustainable.tools.tamper
 
-fuzz: .venv/ready ## give every reader 10,000 damaged files: each is read, or refused in one line (COUNT=100: fewer; about an hour)
+fuzz: .venv/ready ## give every reader 10,000 damaged files: each is read, or refused in one line (COUNT=100: fewer; about 1½ hours)
 	@python -m sustainable.tools.fuzz $(if $(COUNT),--count $(COUNT))
 
 reference: .venv/ready-dev ## for maintainers: take the present run as the reference (PAGES=1: only render its pages; LIST=1: only write data/SHA256SUMS; RULES="...": claims with a new rule; STAGES="...": only these)

@@ -18,6 +18,7 @@ import sustainable.core.determinism  # noqa: F401  (first)
 
 import numpy as np
 import torch
+import yaml
 
 from sustainable.assessing.examples import read_arrays
 from sustainable.assessing.model import load_model
@@ -44,10 +45,12 @@ from sustainable.reporting.policies.hosts import read_description
 from sustainable.reporting.published import read_citation
 from sustainable.verification.claim.forecast import shipped_efforts
 from sustainable.verification.fuzzing import Reader, Tried, try_reader
-from sustainable.verification.lock import read_lock
+from sustainable.verification.lock import read_lock, read_yaml
 from sustainable.verification.place import REFERENCE, ROOT, Place, read_claims, read_sums
 
 COUNT = 10_000
+LOCKED = 4
+"""Stages of the lock that is damaged."""
 
 
 def main() -> None:
@@ -221,10 +224,17 @@ def _verified() -> list[Reader]:
         return lambda file: read(_Folder(file.parent))
 
     return [
-        Reader("dvc.lock", reference / "dvc.lock", read_lock),
+        Reader("dvc.lock", Path("dvc.lock"), read_lock, make=write_lock),
         Reader("manifest.json", reference / "manifest.json", of_place(lambda place: place.manifest)),
         Reader("SHA256SUMS", reference.parent / "SHA256SUMS", read_sums),
     ]
+
+
+def write_lock(file: Path) -> None:
+    """Write the first stages of the shipped lock: all of them take long to read 10,000 times."""
+    lock = read_yaml(ROOT / REFERENCE / "dvc.lock")
+    stages = dict(list(lock["stages"].items())[:LOCKED])
+    file.write_text(yaml.safe_dump(lock | {"stages": stages}), encoding="utf-8")
 
 
 class _Folder(Place):
