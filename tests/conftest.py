@@ -72,6 +72,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PARTS = {
+    "sustainable.reporting.forecasting.hosts": "rankings",
     "sustainable.reporting.forecasting.results": "summarise_rows",
     "sustainable.reporting.forecasting.summary": "summarise_task",
     "sustainable.reporting.policies.hosts": "with_windows",
@@ -179,6 +180,7 @@ def run_pipeline(folder: Path) -> None:
         profiles.prepare_profile(place)
     parameters = yaml.safe_load((folder / "params.yaml").read_text())
     audited = [f"benchmark@{task}" for task in parameters["tasks"]]
+    audited += [f"compare_searchers@{table}" for table in parameters["searched_tables"]]
     rest = [f"benchmark@{name}" for name in parameters["benchmarks"] if name not in parameters["tasks"]]
     rest += ["layerwise_search", "benchmark_policies", "notebook"]
     with forking_python() as programs, ThreadPoolExecutor(2) as pool:
