@@ -147,7 +147,7 @@ def test_the_diagram_of_the_pipeline_agrees_with_dvc():
     """The diagram orders stages as `dvc dag` does, and none of its arrows can be left out."""
     command = [sys.executable, "-m", "dvc", "dag", "--mermaid"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    stages = dict(re.findall(r'(node\d+)\["([\w]+)(?:@\w+)?"\]', printed))
+    stages = dict(re.findall(r'(node\d+)\["([\w]+)(?:@[\w-]+)?"\]', printed))
     declared = {(stages[a], stages[b]) for a, b in edges_of(printed)}
     drawn = edges_of(
         re.search(r"```mermaid\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]

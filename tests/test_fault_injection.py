@@ -1,6 +1,7 @@
 """What `make test-faults` counts as a lost or doubled row, a bad end, or a forgotten result."""
 
 import random
+import signal
 
 import pytest
 import yaml
@@ -156,6 +157,7 @@ except KeyboardInterrupt:
 
 def campaign(tmp_path, monkeypatch, how):
     """Interrupt the stage twice, late enough for it to have rows."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, and so inherited, in the background
     monkeypatch.setattr("sustainable.verification.faults.interruptions.FIRST_S", 0.7)
     monkeypatch.setattr("sustainable.verification.faults.interruptions.START_S", 0.0)
     for name in ("undisturbed", "disturbed"):
