@@ -14,8 +14,8 @@ from sustainable.core.engine import chosen_engine
 from sustainable.core.errors import UserError, exit_on_error
 from sustainable.core.parallel import available_cores
 
-STEPS = 2_000_000
-"""Square roots of a cell that computes: some tenths of a second."""
+STEPS = 10_000_000
+"""Square roots of a cell that computes: about a second."""
 
 
 def compute(steps: int) -> float:
