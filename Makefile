@@ -56,7 +56,7 @@ add-host: .venv/ready ## check the rows of another machine and take them into da
 claim-%: .venv/ready ## test one claim on this host: make claim-A5 (it first prints how long that takes)
 	@python -m sustainable.tools.claim $*
 
-tamper: .venv/ready ## forge a copy in about 990 ways and check that verify notices each (about 6 minutes)
+tamper: .venv/ready ## forge a copy in about 990 ways and check that verify notices each (about 10 minutes)
 	@python -m sustainable.tools.tamper
 
 fuzz: .venv/ready ## give every reader 10,000 damaged files: each is read, or refused in one line (COUNT=100: fewer; about 1½ hours)
