@@ -274,7 +274,7 @@ def parts_figure(policies: Policies) -> Figure:
 def split_figure(policies: Policies) -> Figure:
     """Plot the change of an episode's cost by cause: bars add up to the total, the black point."""
     cells = split_cells(policies)
-    figure, axes = plt.subplots(1, len(cells), figsize=(PAGE, 3.2), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(cells), figsize=(PAGE, 2.75), sharey=True, squeeze=False)
     for axis, cell in zip(axes[0], cells, strict=True):
         lines = [line for key, line in cell.lines.items() if key != BASELINE]
         for place, line in enumerate(lines):
