@@ -1,6 +1,6 @@
 """Claims about study A's candidates, judged on the tables that other hosts timed.
 
-C4 needs a table alone, and C3 what the searchers found on it (stage compare_searchers). This run is judged
+C4 needs only a table, and C3 what the searchers found on it (stage compare_searchers). This run is judged
 again on the same part: the tasks that a host timed and, for C4, the deployments that both tables have.
 """
 
