@@ -23,13 +23,11 @@ WIDTHS = (4, 8, 16, 32)
 COUNTS = ("parameters", "size_bytes", "proxy_flops", "proxy_parameters")
 
 
-def table_of(eager=6.0, reverse=False, weights="w", largest=32):
+def table_of(eager=6.0, reverse=False, weights="w"):
     """All pairs of widths on two runtimes: operations as the product of the widths, CPU time as operations
     (or, with `reverse`, the other way round), and `eager` times as much in eager PyTorch."""
     rows = []
     for width_0, width_1 in product(WIDTHS, WIDTHS):
-        if max(width_0, width_1) > largest:
-            continue
         flops = 1000 * width_0 * width_1 + width_0
         time = 1e6 / flops if reverse else flops / 1e6
         for runtime, factor in (("torch-eager", eager), ("onnxruntime", 1.0)):
