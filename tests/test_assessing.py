@@ -414,7 +414,8 @@ def test_a_module_that_cannot_be_traced_says_why():
 def small(monkeypatch):
     """Windows of milliseconds, no ceiling measured, and the process left as it is."""
     ceiling = Ceiling(1e12, "numpy", (1, 1, 1), {})
-    monkeypatch.setattr(running, "measure_roofline", lambda: Roofline(1e12, 1e10, ceiling, None, "no"))
+    roofline = Roofline(1e12, 1e10, ceiling, None, "no", ceiling)
+    monkeypatch.setattr(running, "measure_roofline", lambda: roofline)
     monkeypatch.setattr(running, "settle", lambda threads: {"threads": threads})
     windows = replace(MODES["quick"], blocks=3, window_s=0.05, warm_up_limit_s=0.1, repeats=0)
     return AssessSettings(windows=windows, energy=False, runtimes=("onnxruntime",), rate=10.0)

@@ -182,7 +182,7 @@ def test_a_share_is_that_of_the_ceiling_of_its_precision():
     fp32, bf16 = (lines[name].timings[64].attained for name in ("baseline", "manual_pruning"))
     assert fp32 == pytest.approx(1e6 / (1.0 / 1000) / 1e11, rel=0.01)
     assert bf16 == pytest.approx(1e6 / (0.4 / 1000) / 4e11, rel=0.01)
-    assert lines["openvino"].timings[64].attained is None  # its operations have another ceiling
+    assert lines["openvino"].timings[64].attained is None  # no ceiling of int8 was measured
 
 
 def test_no_row_exceeds_the_ceiling():
@@ -199,6 +199,7 @@ def test_rows_with_a_ceiling_of_one_library_have_no_share():
     assert peak_rates({"flops_per_s": 1.0, "bytes_per_s": 1.0}) == {}
     best = {"flops_per_s": 2.0, "library": "numpy", "shape": [1, 1, 1], "by_library": {"numpy": 2.0}}
     assert peak_rates({"flops_per_s": 2.0, "fp32": best, "bf16": None, "no_bf16": "none"}) == {"fp32": 2.0}
+    assert peak_rates({"fp32": best, "int8": best | {"flops_per_s": 8.0}}) == {"fp32": 2.0, "int8": 8.0}
     audited = summarise_audited(make_rows(), make_hits(), {}, PARAMETERS)
     shares = {timing.attained for line in audited.lines.values() for timing in line.timings.values()}
     assert shares == {None}

@@ -28,7 +28,7 @@ def small(monkeypatch):
 
 def test_the_highest_rate_of_all_libraries_and_shapes_counts(monkeypatch):
     """The products are 8192 and 2048 operations; a + s * b reads two and writes one of 1000 x 4 bytes."""
-    seconds = iter([0.5, 0.4, 0.25, 0.5, 0.5, 0.5, 0.05, 0.5, 0.125])
+    seconds = iter([0.5, 0.4, 0.25, 0.5, 0.5, 0.5, 0.05, 0.5, 0.5, 0.02, 0.5, 0.5, 0.125])
 
     def takes(run, measured_s):
         run()
@@ -45,6 +45,7 @@ def test_the_highest_rate_of_all_libraries_and_shapes_counts(monkeypatch):
         "onnxruntime": 2048 / 0.05,
         "openvino": 8192 / 0.5,
     }
+    assert found.int8.flops_per_s == 8192 / 0.02
     assert found.bytes_per_s == 12_000 / 0.125
 
 
@@ -66,7 +67,7 @@ def test_with_bfloat16_its_ceiling_is_apart(monkeypatch):
 
 def test_ceilings_are_positive_numbers_and_keep_their_keys():
     document = json.loads(json.dumps(asdict(measure_roofline())))
-    assert {"flops_per_s", "bytes_per_s", "fp32", "bf16", "no_bf16"} == set(document)
+    assert {"flops_per_s", "bytes_per_s", "fp32", "bf16", "no_bf16", "int8"} == set(document)
     for rate in (document["flops_per_s"], document["bytes_per_s"], *document["fp32"]["by_library"].values()):
         assert math.isfinite(rate)
         assert rate > 0
@@ -80,6 +81,16 @@ def test_every_library_computes_the_product(library):
     if library in ("onnxruntime", "openvino"):  # these return a collection of outputs
         product = product[0]
     assert np.allclose(np.asarray(product), left @ right, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("multiply", [roofline._torch_int8, roofline._onnxruntime_int8])
+def test_int8_products_are_exact(multiply):
+    """0, 1/127 and 1 are stored as 0, 1 and 127."""
+    left = np.array([[0, 1, 1 / 127], [1, 1, 1]], dtype=np.float32)
+    right = np.array([[1, 0], [1 / 127, 1], [1, 1]], dtype=np.float32)
+    product = multiply(left, right)()
+    product = product[0] if isinstance(product, list) else product
+    assert np.asarray(product).tolist() == [[254, 16256], [32385, 32258]]
 
 
 def test_the_shortest_timed_run_counts(monkeypatch):

@@ -155,7 +155,8 @@ def test_steps_on_the_way_to_the_choice_are_deployed_as_they_are_named(sources):
 
 
 def test_controls_are_scored_and_not_timed(sources, tmp_path, monkeypatch):
-    roofline = Roofline(1.0, 1.0, Ceiling(1.0, "torch", (1, 1, 1), {}), None, "a test")
+    one = Ceiling(1.0, "torch", (1, 1, 1), {})
+    roofline = Roofline(1.0, 1.0, one, None, "a test", one)
     monkeypatch.setattr(protocol, "measure_roofline", lambda: roofline)  # to measure it takes 15 seconds
     controls = {"continued": "continued", "broken_width": "width_1"}
     parameters = BlocksParameters(

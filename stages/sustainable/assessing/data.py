@@ -21,7 +21,7 @@ from sustainable.forecasting.data.windows import Windows
 from sustainable.reporting import formats
 from sustainable.reporting.claims import DECLARATIONS, claim_of
 from sustainable.reporting.declaration import Claim, thresholds
-from sustainable.reporting.forecasting.audited import AuditedLine
+from sustainable.reporting.forecasting.audited import PRECISIONS, AuditedLine
 from sustainable.reporting.forecasting.audited_claims import judge_frugal, judge_runtime, judge_saving
 from sustainable.reporting.forecasting.audited_figures import audited_figure, candidates_figure
 from sustainable.reporting.forecasting.audited_tables import gate_table
@@ -183,7 +183,7 @@ def write_data_report(run: Path, name: str, table: OwnTable, out: Path) -> list[
 def _without_ceilings(files: TaskRun) -> TaskRun:
     """Leave out the core's peak rates: no page prints them, and one measured on a busy machine is too low."""
     frozen = files.conditions["frozen"]
-    rates = {key: value for key, value in frozen["roofline"].items() if key not in ("fp32", "bf16")}
+    rates = {key: value for key, value in frozen["roofline"].items() if key not in PRECISIONS}
     return replace(files, conditions={**files.conditions, "frozen": {**frozen, "roofline": rates}})
 
 

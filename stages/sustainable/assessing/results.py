@@ -221,7 +221,7 @@ def _energy_verdict(rows: pd.DataFrame, ratio: Ratio | None, twin: Ratio | None,
 def _attained(
     flops: int | None, cpu_time_ms: float, precision: str, roofline: Roofline | None
 ) -> float | None:
-    """Return the share of the measured peak rate that a call reaches; int8 has another ceiling.
+    """Return the share of the measured peak rate that a call reaches; None if there is none of the precision.
 
     None as well if the share exceeds 1: then the ceiling was measured under load, or work was optimised away.
     """

@@ -55,6 +55,7 @@ class Roofline:
     fp32: Ceiling
     bf16: Ceiling | None
     no_bf16: str | None  # why `bf16` is None
+    int8: Ceiling  # multiplications and additions of 8-bit integers, summed in 32 bits
 
 
 def measure_roofline() -> Roofline:
@@ -64,7 +65,8 @@ def measure_roofline() -> Roofline:
     """
     fp32 = _highest({"torch": _torch, "numpy": _numpy, "onnxruntime": _onnxruntime, "openvino": _openvino})
     bf16 = _highest({"torch": _torch_bf16, "openvino": _openvino_bf16}) if has_bf16() else None
-    return Roofline(fp32.flops_per_s, _triad_bytes_per_s(), fp32, bf16, None if bf16 else NO_BF16)
+    int8 = _highest({"torch": _torch_int8, "onnxruntime": _onnxruntime_int8})
+    return Roofline(fp32.flops_per_s, _triad_bytes_per_s(), fp32, bf16, None if bf16 else NO_BF16, int8)
 
 
 def has_bf16() -> bool:
@@ -103,12 +105,27 @@ def _numpy(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
     return lambda: np.matmul(left, right, out=product)
 
 
-def _onnxruntime(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
+def _torch_int8(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
+    first, second = torch.from_numpy(_to_int8(left)), torch.from_numpy(_to_int8(right))
+    product = torch.empty(len(left), right.shape[1], dtype=torch.int32)
+    return lambda: torch._int_mm(first, second, out=product)
+
+
+def _onnxruntime(left: np.ndarray, right: np.ndarray, operator: str = "MatMul") -> Callable[[], object]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-    content = _product_onnx(left, right)
+    content = _product_onnx(left, right, operator)
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"left": left})
+
+
+def _onnxruntime_int8(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
+    return _onnxruntime(_to_int8(left).view(np.uint8), _to_int8(right), "MatMulInteger")
+
+
+def _to_int8(values: np.ndarray) -> np.ndarray:
+    """Return `values`, from 0 to 1, as integers from 0 to 127, which signed and unsigned bytes share."""
+    return np.round(values * np.iinfo(np.int8).max).astype(np.int8)
 
 
 def _openvino(left: np.ndarray, right: np.ndarray, hint: str = "f32") -> Callable[[], object]:
@@ -127,12 +144,12 @@ def _openvino_bf16(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
     return _openvino(left, right, "bf16")
 
 
-def _product_onnx(left: np.ndarray, right: np.ndarray) -> bytes:
+def _product_onnx(left: np.ndarray, right: np.ndarray, operator: str = "MatMul") -> bytes:
     """Return an ONNX model that multiplies its input `left` by the constant `right`."""
-    given = helper.make_tensor_value_info("left", TensorProto.FLOAT, left.shape)
-    shape = [len(left), right.shape[1]]
-    product = helper.make_tensor_value_info("product", TensorProto.FLOAT, shape)
-    node = helper.make_node("MatMul", ["left", "right"], ["product"])
+    given = helper.make_tensor_value_info("left", helper.np_dtype_to_tensor_dtype(left.dtype), left.shape)
+    kind = TensorProto.INT32 if operator == "MatMulInteger" else TensorProto.FLOAT
+    product = helper.make_tensor_value_info("product", kind, [len(left), right.shape[1]])
+    node = helper.make_node(operator, ["left", "right"], ["product"])
     constant = numpy_helper.from_array(right, "right")
     graph = helper.make_graph([node], "product", [given], [product], [constant])
     built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

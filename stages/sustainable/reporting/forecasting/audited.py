@@ -15,6 +15,8 @@ from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, by_block, 
 from sustainable.reporting.measured_rows import describe_evidence, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
 
+PRECISIONS = ("fp32", "bf16", "int8")
+"""Those that may have a ceiling."""
 PROXIES = ("flops", "parameters", "size_bytes", "sparsity", "proxy_flops", "proxy_parameters")
 
 
@@ -69,10 +71,10 @@ class Audited:
 def peak_rates(roofline: Mapping[str, Any]) -> dict[str, float]:
     """Return the peak rates of operations by precision, in FLOP/s.
 
-    There is none for int8, whose operations have another ceiling. A `roofline` measured with one library and
-    one shape is not comparable with the rows, which exceed it: it gives no rate at all.
+    Older rooflines have none for int8. One measured with one library and one shape is not comparable with the
+    rows, which exceed it: it gives no rate at all.
     """
-    ceilings = {precision: roofline.get(precision) for precision in ("fp32", "bf16")}
+    ceilings = {precision: roofline.get(precision) for precision in PRECISIONS}
     return {precision: ceiling["flops_per_s"] for precision, ceiling in ceilings.items() if ceiling}
 
 
@@ -172,7 +174,7 @@ def _attained(row: pd.Series, mean_ms: float, peaks: Mapping[str, float]) -> flo
         raise UserError(
             f"audited rows: configuration {row['configuration']!r} at batch {row['batch_size']} reaches "
             f"{share:.0%} of the core's peak rate in {row['precision']}, so the ceiling was measured too "
-            "low; measure again with `dvc repro -s -f benchmark@audited`"
+            "low; measure again with `dvc repro -s -f benchmark@<task>`"
         )
     return share
 

@@ -1,9 +1,9 @@
 """Why hosts differ: what each reaches per precision and runtime, as a share of its own ceilings.
 
 A ceiling is the highest rate of operations of a core in one precision. Only benchmarks of this run measure it
-(`sustainable.measuring.roofline`), in fp32 and, where the processor has the instructions, in bf16. Otherwise
-it is estimated by the highest rate that any candidate reached on the host in that precision. The true ceiling
-is not lower, so a share of an estimate is an upper bound.
+(`sustainable.measuring.roofline`), in fp32, int8 and, where the processor has the instructions, in bf16.
+Otherwise it is estimated by the highest rate that any candidate reached on the host in that precision. The
+true ceiling is not lower, so a share of an estimate is an upper bound.
 """
 
 from collections.abc import Mapping, Sequence

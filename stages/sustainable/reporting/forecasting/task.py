@@ -56,7 +56,7 @@ class AuditedTask:
         The value of a precision is None if no ceiling is comparable with the rows (see `peak_rates`).
         """
         roofline = self.run.conditions["frozen"]["roofline"]
-        ceilings: dict[str, dict[str, Any] | None] = dict.fromkeys(("fp32", "bf16"))
+        ceilings: dict[str, dict[str, Any] | None] = dict.fromkeys(audited_rows.PRECISIONS)
         for precision, flops_per_s in audited_rows.peak_rates(roofline).items():
             ceilings[precision] = {
                 "gflop_per_s": flops_per_s / 1e9,
