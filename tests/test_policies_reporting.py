@@ -15,12 +15,12 @@ from judging import PARAMETERS as COMMON
 from judging import judged
 from notebooks import RULE, make_notebook
 from sustainable.core.errors import UserError
+from sustainable.reporting.hosts_tables import hosts_tables
 from sustainable.reporting.measured_rows import check_blocks
 from sustainable.reporting.pages import latex_sources
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
 from sustainable.reporting.policies.findings import POLICY_FINDINGS, Models, _of_enough_models
-from sustainable.reporting.policies.hosts_tables import hosts_tables
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.pooling import (
     LargeSaving,
@@ -544,7 +544,7 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     findings = list(judge_on(POLICY_FINDINGS, policies).values())
     stamp, folder = "smoke run, not evidence", project / "paper/templates"
     declared = policies_tables(policies, claims, findings, PUBLISHED, PARAMETERS)
-    declared += [*hosts_tables(claims, [], {}), *notebook_tables(policies.notebook, RULE, PARAMETERS)]
+    declared += [*hosts_tables(claims, [], [], {}), *notebook_tables(policies.notebook, RULE, PARAMETERS)]
     tables = [replace(table, stamp=stamp) for table in declared]
     by_id = {claim.id: claim for claim in (*claims, *findings)}
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
