@@ -1,7 +1,7 @@
 """Rows that somebody sends from another machine: checked, and taken into `data/hosts`.
 
-A sender runs `make reproduce` in a checkout of this version and sends `dvc.lock` and the files of at least one
-benchmark: that of the policies, or of an audited task. Tables of candidates are taken, too. The lock says
+A sender runs `make reproduce` in a checkout of this version and sends `dvc.lock` and the files of at least
+one benchmark: that of the policies, or of an audited task. Tables of candidates are taken, too. The lock says
 which code and parameters measured the rows, and has their MD5. Nothing here can prove that a sender was
 honest; what is checked is that the rows are whole, comparable and new.
 """
