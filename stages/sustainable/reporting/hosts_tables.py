@@ -104,7 +104,7 @@ def described_table(
 
 
 def _row_of(folder: HostFolder, host: OtherHost | None) -> Row:
-    cells = f"{len(host.cells)} of {host.of}" if host else "none"
+    cells = f"{len(host.cells)} of {host.of}" if host else NOT_AVAILABLE
     described = [folder.name, *_described(folder.description), cells, folder.rows_sha256[:8]]
     return Row(described, note=_notes(folder, host))
 
