@@ -57,6 +57,8 @@ def read_host(place: Path) -> HostFolder:
     if not hosts:
         raise UserError(f"{place}: no file describes the host (*.{CONDITIONS}); restore the folder")
     for host in hosts:
+        if not host["cpu"] or not host.get("isa"):
+            raise UserError(f"{path}: not a description of a host (no cpu or isa); restore the file")
         found = kind_of(host | stated["noted_by_hand"])
         if found != stated["kind"]:
             problem = f"kind {stated['kind']}, but its numbers say {found}"
