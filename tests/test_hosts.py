@@ -138,6 +138,7 @@ def test_a_host_may_have_measured_study_a_only(tmp_path):
 @pytest.mark.parametrize(
     ("host", "kind", "message"),
     [
+        ({"cpu": "A CPU"}, "unknown", "not a description of a host"),
         ({"cpu": "A CPU", "isa": "AVX2"}, "amd-zen3", "kind amd-zen3, but its numbers say unknown"),
         (ZEN3, "amd-zen4", "kind amd-zen4, but its numbers say amd-zen3"),
     ],
