@@ -158,8 +158,11 @@ def test_candidates_of_another_host_or_changed_ones_are_refused(project, sent):
         take_host(project, sent)
 
 
-def measure_a_task(folder, **changes):
-    """Send the shipped benchmark of the weather, each window 1 % slower, instead of the policies' windows."""
+def measure_a_task(folder, peak=1, **changes):
+    """Send the shipped benchmark of the weather, each window 1 % slower, instead of the policies' windows.
+
+    `peak` multiplies the measured ceiling of fp32.
+    """
     shutil.rmtree(folder / "benchmark")
     (folder / "benchmark").mkdir()
     stage = yaml.safe_load((ROOT / "data/reference/dvc.lock").read_text())["stages"]["benchmark@weather"]
@@ -172,6 +175,7 @@ def measure_a_task(folder, **changes):
             rows.assign(flags=None, **changes).to_csv(path, index=False)
         elif path.suffix == ".json":
             content = json.loads(path.read_text())
+            content["frozen"]["roofline"]["fp32"]["flops_per_s"] *= peak
             path.write_text(json.dumps(content | {"host": content["host"] | ZEN5 | {"kind": "amd-zen5"}}))
         entry["md5"] = md5_of(path)
     (folder / "dvc.lock").write_text(
@@ -186,6 +190,12 @@ def test_the_benchmark_of_a_task_is_enough(project, sent):
     assert {item.status for item in check_hosts(Place(project))} == {"ok"}
     with pytest.raises(UserError, match=r"weather\.csv: these are the rows of amd-zen5"):
         take_host(project, sent, "mine")
+
+
+def test_a_host_that_exceeds_its_own_ceiling_is_refused(project, sent):
+    measure_a_task(sent, peak=1e-3)
+    with pytest.raises(UserError, match=r"of the core's peak rate in fp32, so the ceiling was measured too low"):
+        take_host(project, sent)
 
 
 @pytest.mark.parametrize(
@@ -341,9 +351,22 @@ def test_a_changed_or_added_file_of_a_host_is_noticed(project, sent):
     assert item.found == "notes.txt is not described (2 in all)"
 
 
+def test_a_host_without_a_whole_benchmark_is_noticed(project, sent):
+    taken = take_host(project, sent, "mine")
+    path = taken / "host.json"
+    content = json.loads(path.read_text())
+    content["rows"]["weather.csv"] = md5_of(taken / "policies.csv")
+    path.write_text(json.dumps(content))
+    shutil.copyfile(taken / "policies.csv", taken / "weather.csv")
+    item = next(item for item in check_hosts(Place(project)) if item.name.endswith("mine"))
+    assert item.status == "FAIL"
+    assert item.found == "weather.conditions.json is missing (2 in all)"
+
+
 def test_the_shipped_hosts_measured_the_same_policies_by_one_code():
-    stated = [json.loads((path / "host.json").read_text()) for path in (ROOT / "data/hosts").iterdir()]
+    folders = [path.parent for path in (ROOT / "data/hosts").glob("*/policies.csv")]
+    stated = [json.loads((folder / "host.json").read_text()) for folder in folders]
     assert len({one["measured_by"][STAGE]["code"] for one in stated}) == 1
-    tables = [pd.read_csv(path / "policies.csv") for path in (ROOT / "data/hosts").iterdir()]
+    tables = [pd.read_csv(folder / "policies.csv") for folder in folders]
     assert len(equal_cells(*tables)) == 4
     assert next(problems_of(tables[0], tables[1], 0.02), None) is None

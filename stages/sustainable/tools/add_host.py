@@ -2,7 +2,7 @@
 
 The folder is a checkout of this version after `make reproduce` (or `dvc repro` of one benchmark), or it has
 dvc.lock and, in its folder benchmark, the files of a benchmark: those of the policies, or of an audited task.
-Rows that are damaged, of other code or of other policies are refused, and nothing is written then.
+Rows that are damaged, of other code or of other models are refused, and nothing is written then.
 """
 
 import argparse

@@ -9,7 +9,7 @@ honest; what is checked is that the rows are whole, comparable and new.
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sustainable.core.documents import AuditedConditions
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows, write_json
 from sustainable.core.hashing import fingerprint
 from sustainable.energy.meter import EVIDENCE, STAMPED
 from sustainable.measuring.cpu import UNKNOWN, kind_of
+from sustainable.reporting.forecasting.audited import peak_rates, refuse_above_peak
 from sustainable.reporting.forecasting.hosts import baselines
 from sustainable.reporting.forecasting.run import HITS, MEASURED
 from sustainable.reporting.host_folders import CONDITIONS, DESCRIPTION, POLICIES, read_host
@@ -72,7 +74,7 @@ def take_host(root: Path, folder: Path, name: str | None = None) -> Path:
     """Check the rows in `folder` and take them into `data/hosts`; returns the new folder.
 
     It is named after the kind of CPU, unless `name` is given. Raises `UserError`, and writes nothing, if the
-    rows are damaged, of other code or policies, no evidence, or if the name is taken.
+    rows are damaged, of other code or models, no evidence, or if the name is taken.
     """
     place, sent = Place(root), find_sent(folder)
     refuse_other_code(place, sent)
@@ -178,6 +180,8 @@ def _refuse_other_forecasters(place: Place, sent: Sent, task: str, flagged_limit
     own, others = (read_rows(path, HITS) for path in (hits, place.reference / PLACES[hits.name]))
     if not own[known].equals(others[known]):
         raise UserError(f"{hits}: other test windows than the shipped ones; measure with this version")
+    conditions = read_json(sent.files[f"{task}.{CONDITIONS}"], AuditedConditions)
+    refuse_above_peak(rows[rows["configuration"] != IDLE], peak_rates(conditions["frozen"]["roofline"]))
 
 
 def problems_of_task(rows: pd.DataFrame, shipped: pd.DataFrame, flagged_limit: float) -> Iterator[str]:
@@ -343,8 +347,15 @@ def check_hosts(place: Place) -> Iterator[Item]:
         found = {file: md5_of(path) for file, path in files_in(folder).items() if file != DESCRIPTION}
         wrong = [f"{file} has changed" for file in stated if found.get(file) != stated[file]]
         wrong += [f"{file} is not described" for file in found.keys() - stated.keys()]
-        wrong += (
-            [] if any({*own} <= stated.keys() for own in BENCHMARKS.values()) else ["no benchmark's rows"]
-        )
+        wrong += _incomplete(stated.keys())
         advice, expected = f"`git checkout -- {name}`", f"{len(stated)} files as described"
         yield none_wrong("T0", name, "shipped", expected, sorted(wrong), advice=advice)
+
+
+def _incomplete(files: Set[str]) -> Iterator[str]:
+    """What a host's files lack: one benchmark at least, and each that is there whole."""
+    if not any({*own} <= files for own in BENCHMARKS.values()):
+        yield "no benchmark's rows"
+    for own in map(set, BENCHMARKS.values()):
+        if own & files:
+            yield from (f"{file} is missing" for file in sorted(own - files))

@@ -91,6 +91,7 @@ def summarise_audited(
     known = {str(key): own.iloc[0] for key, own in models.groupby("configuration")}
     first_rows = {key: known[key] for key in hits.columns if key in known}
     check_blocks(models, "audited rows", also=["batch_size"])
+    refuse_above_peak(models, peaks)
     quickest = {size: quickest_uncompressed(models, size) for size in sizes}
     same_as = repeated({key: tuple(own[[*SAME_MODEL, "precision"]]) for key, own in first_rows.items()})
     lines = {}
@@ -148,7 +149,7 @@ def _timing(
     own, base, quickest = (cells(models, name, size) for name in (key, BASELINE, reference))
     seeds, doubtful = own["training_seed"], own["flags"].notna() | base["flags"].notna()
     logs = np.log(own["cpu_time_ms"] / base["cpu_time_ms"])
-    mean_ms = float(np.exp(np.mean(np.log(own["cpu_time_ms"]))))
+    mean_ms = _mean_ms(own)
 
     def ratio(values: pd.Series, to: pd.DataFrame) -> statistics.Ratio | None:
         return statistics.ratio_over_units(values, to[values.name], seeds, parameters.confidence)
@@ -164,19 +165,27 @@ def _timing(
     )
 
 
+def refuse_above_peak(models: pd.DataFrame, peaks: Mapping[str, float]) -> None:
+    """Raise `UserError` if a configuration computes faster than the peak rate of its precision."""
+    for (key, size), own in models.groupby(["configuration", "batch_size"]):
+        share = _attained(own.iloc[0], _mean_ms(own), peaks)
+        if share is not None and share > 1:
+            raise UserError(
+                f"audited rows: configuration {key!r} at batch {size} reaches {share:.0%} of the core's peak "
+                f"rate in {own.iloc[0]['precision']}, so the ceiling was measured too low; measure again with "
+                "`dvc repro -s -f benchmark@<task>`"
+            )
+
+
 def _attained(row: pd.Series, mean_ms: float, peaks: Mapping[str, float]) -> float | None:
     """Return the share of the peak rate that `mean_ms` per forecast reaches."""
     peak = peaks.get(row["precision"])
-    if peak is None:
-        return None
-    share = float(row["flops"]) / (mean_ms / 1000) / peak
-    if share > 1:
-        raise UserError(
-            f"audited rows: configuration {row['configuration']!r} at batch {row['batch_size']} reaches "
-            f"{share:.0%} of the core's peak rate in {row['precision']}, so the ceiling was measured too "
-            "low; measure again with `dvc repro -s -f benchmark@<task>`"
-        )
-    return share
+    return None if peak is None else float(row["flops"]) / (mean_ms / 1000) / peak
+
+
+def _mean_ms(rows: pd.DataFrame) -> float:
+    """Return the geometric mean of the CPU time per forecast."""
+    return float(np.exp(np.mean(np.log(rows["cpu_time_ms"]))))
 
 
 def quickest_uncompressed(models: pd.DataFrame, size: int) -> str:
