@@ -172,8 +172,8 @@ def refuse_above_peak(models: pd.DataFrame, peaks: Mapping[str, float]) -> None:
         if share is not None and share > 1:
             raise UserError(
                 f"audited rows: configuration {key!r} at batch {size} reaches {share:.0%} of the core's peak "
-                f"rate in {own.iloc[0]['precision']}, so the ceiling was measured too low; measure again with "
-                "`dvc repro -s -f benchmark@<task>`"
+                f"rate in {own.iloc[0]['precision']}, so the ceiling was measured too low; measure again "
+                "with `dvc repro -s -f benchmark@<task>`"
             )
 
 
