@@ -11,6 +11,7 @@ from sustainable.reporting.host_folders import read_host, read_hosts
 from sustainable.reporting.hosts_tables import hosts_tables
 from sustainable.reporting.over_hosts import DIFFER, judge_over_hosts
 from sustainable.reporting.policies.hosts import ON_WINDOWS, equal_cells, judge_hosts
+from sustainable.reporting.policies.summary import with_windows
 from test_policies_reporting import PARAMETERS, make_run, summarised
 
 STATEMENTS = {"B1": "b1", "B2": "b2"}
@@ -69,6 +70,15 @@ def test_a_host_is_judged_on_the_cells_whose_policies_are_the_same(judged):
     assert not stranger.judged
 
 
+def test_only_the_shared_cells_episodes_count():
+    rows = make_run().rows
+    shared = make_run(rows=rows[rows["environment"] == "HalfCheetah-v5"])
+    lengths = with_windows(summarised(), shared, PARAMETERS).lengths  # no episode of HalfCheetah ends early
+    assert (lengths.lost.share, lengths.kept.share) == (None, None)
+    same = with_windows(summarised(), make_run(), PARAMETERS)
+    assert same.lengths == summarised().lengths
+
+
 def test_the_tables_have_a_column_and_a_row_per_host(judged):
     hosts = list(judged[0].values())
     own = list(hosts[0].judged.values())
@@ -78,7 +88,7 @@ def test_the_tables_have_a_column_and_a_row_per_host(judged):
     headers = [column.header for column in verdicts.columns]
     assert headers == ["", "Claim", "This run", "equal", "part", "quick", "Hosts", "Verdict"]
     first = next(row.values for row in verdicts.rows if row.values[0] == "B1")
-    assert first[2:] == ["confirmed", "confirmed", "confirmed", "refuted", DIFFER, "inconclusive"]
+    assert first[2:] == ["confirmed", "confirmed", "inconclusive", "refuted", DIFFER, "inconclusive"]
     assert len(verdicts.rows) == len(ON_WINDOWS)
     assert [row.values[0] for row in described.rows] == ["This run", "equal", "part", "quick", "stranger"]
     assert [row.values[1] for row in described.rows] == ["amd-zen3"] * 5

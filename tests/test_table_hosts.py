@@ -39,6 +39,7 @@ def table_of(eager=6.0, reverse=False, weights="w"):
                 | dict.fromkeys(COUNTS, flops)
                 | {"sparsity": 1 - flops / 2e6, "validation_accuracy": 0.8, "refused": None}
                 | {"cpu_time_ms_batch_1": factor * time, "cpu_time_ms_batch_64": factor * time}
+                | dict.fromkeys(("cpu_time_se_batch_1", "cpu_time_se_batch_64"), 0.0)
             )
     return pd.DataFrame(rows)
 

@@ -70,8 +70,9 @@ VERDICTS_CAPTION = (
     "are in the appendix."
 )
 POLICY_VERDICTS_CAPTION = (
-    "Study B: what its source claims, with the verdict that a rule computes from the rows, and the verdicts "
-    "on the parts of a claim. Rules and reasons are in the appendix."
+    "Study B: what its source claims (B1 to B4 in its sentences, B5 counted from its table, B6 of the course "
+    "notebook about it), with the verdict that a rule computes from the rows, and the verdicts on the parts "
+    "of a claim. Rules and reasons are in the appendix."
 )
 
 
@@ -157,7 +158,7 @@ def _report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report
         **study_a.forecasting_values(run, study, sources[0], parameters),
         **study_b.policies_values(policies_run, found.policies),
         **webpage_values(run, study, found.judged, params, parameters),
-        **story_values(study, found.policies),
+        **story_values(study, found.policies, sources[1]["cells"]),
         **_judged_values(found, forecaster, agents),
         "citation": read_citation(published.parents[1] / "CITATION.cff"),
         "rows_sha256": rows_sha256(data),

@@ -11,6 +11,7 @@ from sustainable import statistics
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.accuracy_gate import NOT_MODELS, Gate, hits_by_seed, summarise_gate
 from sustainable.reporting.forecasting.results import COUNTS, SAME_MODEL
+from sustainable.reporting.forecasting.retest import retest_correlation
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, by_block, check_blocks
 from sustainable.reporting.measured_rows import describe_evidence, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
@@ -28,6 +29,7 @@ class Timing:
     ratio: statistics.Ratio | None  # to the eager baseline
     to_uncompressed: statistics.Ratio | None  # to the full network's fastest fp32 runtime at this batch size
     clean: statistics.Ratio | None  # `ratio` without flagged windows
+    to_uncompressed_clean: statistics.Ratio | None  # `to_uncompressed` without flagged windows
     energy: statistics.Ratio | None
     detectable: float | None  # smallest effect found with `POWER`
     attained: float | None  # share of the core's peak rate (`peak_rates`); None if no ceiling is comparable
@@ -147,18 +149,22 @@ def _timing(
     parameters: ReportParameters,
 ) -> Timing:
     own, base, quickest = (cells(models, name, size) for name in (key, BASELINE, reference))
-    seeds, doubtful = own["training_seed"], own["flags"].notna() | base["flags"].notna()
+    seeds = own["training_seed"]
     logs = np.log(own["cpu_time_ms"] / base["cpu_time_ms"])
     mean_ms = _mean_ms(own)
 
     def ratio(values: pd.Series, to: pd.DataFrame) -> statistics.Ratio | None:
         return statistics.ratio_over_units(values, to[values.name], seeds, parameters.confidence)
 
+    def clean(to: pd.DataFrame) -> statistics.Ratio | None:
+        return ratio(own["cpu_time_ms"].mask(own["flags"].notna() | to["flags"].notna()), to)
+
     return Timing(
         cpu_time_ms=mean_ms,
         ratio=ratio(own["cpu_time_ms"], base),
         to_uncompressed=ratio(own["cpu_time_ms"], quickest),
-        clean=ratio(own["cpu_time_ms"].mask(doubtful), base),
+        clean=clean(base),
+        to_uncompressed_clean=clean(quickest),
         energy=ratio(own["energy_mwh"], base),
         detectable=statistics.detectable_ratio(statistics.unit_means(logs, seeds), power=POWER),
         attained=_attained(own.iloc[0], mean_ms, peaks),
@@ -220,6 +226,8 @@ class Ranking:
     """Spearman's correlation over all candidates, by proxy and batch size."""
     within: Mapping[str, Mapping[int, statistics.Estimate]]
     """The same for operations, over the candidates of one precision and runtime."""
+    retest: Mapping[str, Mapping[int, float | None]]
+    """Rank correlation of a second timing of those candidates with the first; None: noise unknown."""
     at_equal_operations: Mapping[int, statistics.Ratio | None]
     """CPU time of a network on its slowest target / on its fastest, by batch size, over networks."""
 
@@ -234,6 +242,10 @@ def summarise_ranking(
         proxies=proxy_agreement(candidates, sizes, parameters),
         within={
             name: {size: agreement(own["flops"], own, size, parameters) for size in sizes}
+            for name, own in targets.items()
+        },
+        retest={
+            name: {size: retest_correlation(own, size, parameters.seed) for size in sizes}
             for name, own in targets.items()
         },
         at_equal_operations={size: _between_targets(searched, size, parameters) for size in sizes},
