@@ -206,7 +206,8 @@ def label_of(key: str, line: PolicyDeployment) -> str:
 
 def policies_values(run: PoliciesRun, policies: Policies) -> dict[str, Any]:
     """Collect what the sentences of the paper and of the HTML report print of study B."""
-    return {"policies": policies, "policy_costs": run.costs, "survives": SURVIVES}
+    host = run.conditions["host"]
+    return {"policies": policies, "policies_host": host, "policy_costs": run.costs, "survives": SURVIVES}
 
 
 def part_share(part: Estimate | None, total: Estimate | None) -> float | None:
