@@ -208,7 +208,7 @@ def make_run(rows=None, memory=None, learned=("Hopper-v5", "HalfCheetah-v5")):
         workload=make_workload(),
         memory=make_memory() if memory is None else memory,
         notebook=make_notebook(),
-        conditions={},
+        conditions={"host": {"cpu": "a CPU", "isa": "AVX2"}},
         costs={"training": cost, "compress": cost},
     )
 
