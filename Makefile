@@ -28,7 +28,7 @@ recommend: .venv/ready ## say what to deploy, from the shipped candidates (FLOOR
 plan: .venv/ready ## estimate minutes, core-hours and cost on 1, 10 and 100 nodes (PRICE=0.4: of a node-hour; CORES=16: of a node; a few seconds)
 	@python -m sustainable.tools.plan $(if $(PRICE),--price $(PRICE)) $(if $(CORES),--cores $(CORES))
 
-reproduce: $(READY) ## run the whole pipeline and print where the results are (about 7 hours on 2 cores; ENGINE=ray RAY_ADDRESS=...: train on a cluster)
+reproduce: $(READY) ## run the whole pipeline and print where the results are (7 to 8 hours on 2 cores; ENGINE=ray RAY_ADDRESS=...: train on a cluster)
 	@python -m sustainable.tools.profiles $(PROFILE)
 
 assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx INPUTS=inputs.npz (about 2 minutes; also TARGET, OUT, RATE, ENVIRONMENT, VARIANTS="a=a.onnx", MORE="--thorough")
@@ -83,9 +83,9 @@ lint: .venv/ready-dev ## check style and types
 	@ruff format --check
 	@mypy
 
-clean: ## remove outputs that the pipeline can rebuild (keeps DVC's cache and .venv)
-	@rm -rf .smoke dvc_plots data/processed data/models data/training data/search data/benchmark data/checkpoints
-	@rm -rf paper/tables paper/figures paper/paper.tex paper/paper.pdf paper/report.html
+clean: ## remove outputs that the pipeline can rebuild (keeps DVC's cache, .venv, .full, .claims, shipped and the assess folders)
+	@rm -rf .smoke dvc_plots data/processed data/models data/training data/policies data/search data/benchmark
+	@rm -rf data/checkpoints paper/tables paper/figures paper/paper.tex paper/paper.pdf paper/report.html
 
 .venv/ready: requirements.txt
 	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.11, 3.12 or 3.13 is needed; install one, or name it: make PYTHON=..." >&2; exit 1; fi

@@ -10,6 +10,7 @@ from sustainable.reporting.parameters import (
     AuditedParameters,
     LayerwiseMargins,
     PoliciesParameters,
+    PublishedParameters,
     ReportParameters,
 )
 
@@ -19,6 +20,7 @@ PARAMETERS = ReportParameters(
     audited=AuditedParameters(
         accuracy_margin=0.02, target_speed_up=10.0, rank_agreement=0.9, runtime_factor=2.0
     ),
+    published=PublishedParameters(size_error=0.5, discovery_factor=2.0),
     layerwise=LayerwiseMargins(accuracy_margin=0.01, sparsity_margin=0.05),
     policies=PoliciesParameters(
         saving_of_interest=0.05,

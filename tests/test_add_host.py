@@ -11,13 +11,23 @@ import yaml
 
 from imports import STAGES
 from sustainable.core.errors import UserError, exit_on_error
-from sustainable.reporting.policies.hosts import equal_cells, read_description
+from sustainable.reporting.host_folders import read_host
+from sustainable.reporting.policies.hosts import equal_cells
 from sustainable.tools.add_host import main
 from sustainable.verification.lock import md5_of
 from sustainable.verification.place import Place
-from sustainable.verification.sent_rows import FILES, LIMIT_BYTES, STAGE, check_hosts, problems_of, take_host
+from sustainable.verification.sent_rows import (
+    BENCHMARKS,
+    LIMIT_BYTES,
+    PLACES,
+    check_hosts,
+    problems_of,
+    take_host,
+)
 
 ROOT = STAGES.parent
+STAGE = "benchmark_policies"
+FILES = BENCHMARKS[STAGE]
 ZEN5 = {"vendor": "AuthenticAMD", "family": 26, "model": 2, "stepping": 1, "hypervisor": "KVM"}
 
 
@@ -95,7 +105,7 @@ def test_rows_are_taken_under_the_kind_of_their_cpu(project, sent):
     taken = take_host(project, sent)
     assert taken == project / "data/hosts/amd-zen5"
     assert sorted(path.name for path in taken.iterdir()) == sorted([*FILES, "host.json"])
-    assert read_description(taken)[0]["model"] == 2
+    assert read_host(taken).description["model"] == 2
     stated = json.loads((taken / "host.json").read_text())
     entry = Place(project).artifacts["data/benchmark/policies.csv"]
     assert stated["measured_by"] == {STAGE: {key: entry[key] for key in ("code", "parameters")}}
@@ -138,13 +148,76 @@ def test_tables_of_candidates_are_taken_too(project, sent):
 
 def test_candidates_of_another_host_or_changed_ones_are_refused(project, sent):
     add_candidates(sent, ZEN5 | {"family": 25, "model": 17})
-    with pytest.raises(UserError, match="timed on amd-zen4, but the policies on amd-zen5"):
+    with pytest.raises(UserError, match=r"measured on amd-zen4, but policies\.conditions\.json on amd-zen5"):
         take_host(project, sent)
     (sent / "search/weather/candidates.csv").write_text("x\n")
     with pytest.raises(UserError, match=r"candidates\.csv: damaged"):
         take_host(project, sent)
     (sent / "search/weather/candidates.conditions.json").unlink()
     with pytest.raises(UserError, match=r"candidates\.conditions\.json: missing"):
+        take_host(project, sent)
+
+
+def measure_a_task(folder, peak=1, **changes):
+    """Send the shipped benchmark of the weather, each window 1 % slower, instead of the policies' windows.
+
+    `peak` multiplies the measured ceiling of fp32.
+    """
+    shutil.rmtree(folder / "benchmark")
+    (folder / "benchmark").mkdir()
+    stage = yaml.safe_load((ROOT / "data/reference/dvc.lock").read_text())["stages"]["benchmark@weather"]
+    for entry in stage["outs"]:
+        path = folder / "benchmark" / Path(entry["path"]).name
+        shutil.copyfile(ROOT / "data/reference" / PLACES[path.name], path)
+        if path.name == "weather.csv":
+            rows = pd.read_csv(path)
+            rows[["cpu_time_s", "cpu_time_ms"]] *= 1.01
+            rows.assign(flags=None, **changes).to_csv(path, index=False)
+        elif path.suffix == ".json":
+            content = json.loads(path.read_text())
+            content["frozen"]["roofline"]["fp32"]["flops_per_s"] *= peak
+            path.write_text(json.dumps(content | {"host": content["host"] | ZEN5 | {"kind": "amd-zen5"}}))
+        entry["md5"] = md5_of(path)
+    (folder / "dvc.lock").write_text(
+        yaml.safe_dump({"schema": "2.0", "stages": {"benchmark@weather": stage}})
+    )
+
+
+def test_the_benchmark_of_a_task_is_enough(project, sent):
+    measure_a_task(sent)
+    taken = take_host(project, sent)
+    assert {path.name for path in taken.iterdir()} == {*BENCHMARKS["benchmark@weather"], "host.json"}
+    assert {item.status for item in check_hosts(Place(project))} == {"ok"}
+    with pytest.raises(UserError, match=r"weather\.csv: these are the rows of amd-zen5"):
+        take_host(project, sent, "mine")
+
+
+def test_a_host_that_exceeds_its_own_ceiling_is_refused(project, sent):
+    measure_a_task(sent, peak=1e-3)
+    with pytest.raises(UserError, match=r"of the core's peak rate in fp32, so the ceiling was"):
+        take_host(project, sent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"profile": "smoke"}, "rows of profile smoke"),
+        ({"weights_sha256": "f" * 64}, "other baselines"),
+        ({"cpu_time_ms": 1.0}, "cpu_time_ms contradicts cpu_time_s"),
+        ({"more": 1}, r"other columns than in the shipped table \(more\)"),
+    ],
+)
+def test_a_task_with_other_rows_is_refused(project, sent, changes, message):
+    measure_a_task(sent, **changes)
+    with pytest.raises(UserError, match=message):
+        take_host(project, sent)
+
+
+def test_a_folder_without_a_benchmark_is_refused(project, sent):
+    add_candidates(sent)
+    for name in FILES:
+        (sent / "benchmark" / name).unlink()
+    with pytest.raises(UserError, match="no benchmark's rows; send those of benchmark_policies, benchmark@w"):
         take_host(project, sent)
 
 
@@ -234,7 +307,7 @@ def improve(rows):
         ),
         (with_values("flags", "neighbours"), "100.0% of the windows are flagged, more than 2.0%"),
         (lambda folder: edit(folder, retrain), r"other policies in Hopper-v5 PPO"),
-        (lambda folder: edit(folder, improve), "cpu_time_per_step_us is not cpu_time_s / steps"),
+        (lambda folder: edit(folder, improve), "cpu_time_per_step_us contradicts cpu_time_s"),
         (
             lambda folder: describe(folder, {"kind": "amd-zen4"}),
             "kind 'amd-zen4', but its numbers say amd-zen5",
@@ -278,9 +351,22 @@ def test_a_changed_or_added_file_of_a_host_is_noticed(project, sent):
     assert item.found == "notes.txt is not described (2 in all)"
 
 
+def test_a_host_without_a_whole_benchmark_is_noticed(project, sent):
+    taken = take_host(project, sent, "mine")
+    path = taken / "host.json"
+    content = json.loads(path.read_text())
+    content["rows"]["weather.csv"] = md5_of(taken / "policies.csv")
+    path.write_text(json.dumps(content))
+    shutil.copyfile(taken / "policies.csv", taken / "weather.csv")
+    item = next(item for item in check_hosts(Place(project)) if item.name.endswith("mine"))
+    assert item.status == "FAIL"
+    assert item.found == "weather.conditions.json is missing (2 in all)"
+
+
 def test_the_shipped_hosts_measured_the_same_policies_by_one_code():
-    stated = [json.loads((path / "host.json").read_text()) for path in (ROOT / "data/hosts").iterdir()]
+    folders = [path.parent for path in (ROOT / "data/hosts").glob("*/policies.csv")]
+    stated = [json.loads((folder / "host.json").read_text()) for folder in folders]
     assert len({one["measured_by"][STAGE]["code"] for one in stated}) == 1
-    tables = [pd.read_csv(path / "policies.csv") for path in (ROOT / "data/hosts").iterdir()]
+    tables = [pd.read_csv(folder / "policies.csv") for folder in folders]
     assert len(equal_cells(*tables)) == 4
     assert next(problems_of(tables[0], tables[1], 0.02), None) is None

@@ -142,11 +142,13 @@ def make_candidates():
     return table
 
 
-def claims_of(audited, searching=None, within=(0.93, 0.97), between=(4.0, 5.0), fresh=True):
-    """Judge C1 to C5; `within` and `between` are the intervals of C4."""
+def claims_of(audited, searching=None, within=(0.93, 0.97), between=(4.0, 5.0), fresh=True, retest=0.99):
+    """Judge C1 to C5. `within`, `between`: the intervals of C4; `retest`: that of the quieter target."""
+    names = ("fp32 on openvino", "int8 on openvino")
     ranking = Ranking(
         proxies={"flops": {64: Estimate(0.5, 0.4, 0.6, 12)}},
-        within={"fp32 on openvino": {64: Estimate(sum(within) / 2, *within, 12)}},
+        within={name: {64: Estimate(sum(within) / 2, *within, 12)} for name in names},
+        retest={names[0]: {64: retest}, names[1]: {64: min(retest or 0.0, 0.8)}},
         at_equal_operations={64: Ratio(sum(between) / 2, *between, 12)},
     )
     task = task_of(audited, searching, ranking=ranking, fresh=fresh)
@@ -254,7 +256,11 @@ def test_too_little_saving_or_too_much_loss_refutes():
 
 @pytest.mark.parametrize(
     ("trivial", "name"),
-    [("persistence", "persistence"), ("majority", "majority"), ("logistic_last_day", "Logistic regression")],
+    [
+        ("persistence", "persistence"),
+        ("majority", "majority"),
+        ("logistic_last_day", "Logistic regression, last step"),
+    ],
 )
 def test_a_gate_that_a_frugal_forecaster_passes_decides_nothing(trivial, name):
     claim = claims_of(summarised(**{trivial: 0}))["C1"]
@@ -273,6 +279,38 @@ def test_too_few_blocks_or_clean_blocks_decide_nothing():
 )
 def test_the_searcher_claim_follows_the_curves(ours, rival, verdict):
     assert claims_of(summarised(), make_searches(ours, rival))["C3"].verdict == verdict
+
+
+def test_settings_that_were_tuned_on_the_task_itself_decide_nothing():
+    searching = make_searches(ours=5, rival=20)
+    same = replace(searching, choices=searching.choices | {"tuned_on": "lake"})
+    assert claims_of(summarised(), same)["C3"].verdict == INCONCLUSIVE
+
+
+def test_wrong_refutations_add_up_over_tasks():
+    """With 10 and 20 %, at least one of two tasks refutes wrongly in 1 - 0.9 x 0.8 = 28 %."""
+    tasks = {
+        name: task_of(searching=replace(make_searches(), false_refutations=Estimate(rate, 0.0, 1.0, 100)))
+        for name, rate in (("lake", 0.1), ("sea", 0.2))
+    }
+    claim = judged(AUDITED_CLAIMS[2:3], tasks=tasks, parameters=PARAMETERS)["C3"]
+    assert claim.reason.endswith("at least one task would refute the claim in 28.0 % of simulations.")
+
+
+def test_a_saving_against_the_fastest_runtime_exceeds_the_noise_and_holds_without_flagged_windows():
+    saving = COSTS | {"ppo_stepwise": ("onnxruntime", "cccc", 0.5 * 0.97)}
+    assert claims_of(summarised(make_rows(costs=saving)))["C2"].verdict == CONFIRMED
+    noisy = saving | {
+        "baseline_twin": ("torch-eager", "aaaa", 1.05)
+    }  # the control shows 5 % where nothing is
+    assert claims_of(summarised(make_rows(costs=noisy)))["C2"].verdict == INCONCLUSIVE
+    turned = make_rows(costs=saving, flagged={(block, "ppo_stepwise") for block in range(12)})
+    clean = turned["configuration"].eq("ppo_stepwise") & turned["flags"].isna()
+    turned.loc[clean, "cpu_time_ms"] *= 1.2  # without flagged windows it costs more
+    audited = summarised(turned)
+    timing = audited.lines["ppo_stepwise"].timings[1]
+    assert timing.to_uncompressed_clean.estimate == pytest.approx(0.97 * 1.2, rel=0.01)
+    assert claims_of(audited)["C2"].verdict == INCONCLUSIVE
 
 
 def test_regret_by_hand():
@@ -372,6 +410,21 @@ def test_seeds_that_chose_do_not_confirm_accuracy():
 )
 def test_the_proxy_claim_follows_both_intervals(within, between, verdict):
     assert claims_of(summarised(), within=within, between=between)["C4"].verdict == verdict
+
+
+@pytest.mark.parametrize("retest", [0.89, None])
+def test_times_that_a_second_timing_would_reorder_decide_nothing(retest):
+    claim = claims_of(summarised(), within=(0.5, 0.8), retest=retest)["C4"]
+    assert claim.parts == {"Lake, ranks widths": INCONCLUSIVE, "Lake, does not rank runtimes": CONFIRMED}
+    assert "no cell can tell" in claim.reason
+    assert "int8 on openvino, batch 64: 0.65 (a second timing: 0." in claim.reason
+
+
+def test_the_cells_that_can_tell_decide_alone():
+    claim = claims_of(summarised(), within=(0.91, 0.95), retest=0.95)["C4"]
+    assert claim.verdict == CONFIRMED
+    assert "cannot tell, because the times are too noisy: int8 on openvino, batch 64: 0.93" in claim.reason
+    assert claim.values["lake"]["retest"]["int8 on openvino"] == {"64": 0.8}
 
 
 def test_equal_operations_on_two_targets_by_hand():

@@ -172,6 +172,15 @@ def test_the_tasks_that_were_tried_are_printed_as_their_file_has_them():
     assert printed.count("\n| ") == tried["task"].nunique() + 1
 
 
+def test_every_runtime_that_was_tried_has_a_time_or_a_reason():
+    tried = pd.read_csv(ROOT / "data/trials/runtimes.csv")
+    works = tried["works"] == "yes"
+    assert set(tried["works"]) == {"yes", "refused"}
+    assert tried["cpu_time_ms"].notna().equals(works)
+    assert tried["reason"].isna().equals(works)
+    assert tried["cpu"].notna().all()
+
+
 def test_all_documents_are_tested():
     inside = [path.relative_to(ROOT) for path in ROOT.rglob("*.md")]
     found = {path for path in inside if not path.parts[0].startswith(".") and path.parts[0] != "shipped"}

@@ -70,7 +70,7 @@ def test_six_numbers_come_from_the_claims(claims):
     values["choice"]["by_batch_size"]["64"]["ratio"]["estimate"] = 0.5  # less favourable than at batch 1
     again = headline_markdown(changed)
     assert "| Chosen forecaster / eager baseline, CPU time, Weather, batch 64 | 0.500 [" in again
-    assert "1/2 at batch 64 on Weather" in again
+    assert "of eager PyTorch, it takes 1/190 at batch 1 and 0.50 at batch 64; " in again
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import pytest
 
 from judging import analysis_of
 from sustainable.core.errors import UserError
+from sustainable.reporting.host_folders import read_host, read_hosts
+from sustainable.reporting.hosts_tables import hosts_tables
 from sustainable.reporting.over_hosts import DIFFER, judge_over_hosts
-from sustainable.reporting.policies.hosts import ON_WINDOWS, equal_cells, judge_hosts, read_description
-from sustainable.reporting.policies.hosts_tables import hosts_tables
+from sustainable.reporting.policies.hosts import ON_WINDOWS, equal_cells, judge_hosts
+from sustainable.reporting.policies.summary import with_windows
 from test_policies_reporting import PARAMETERS, make_run, summarised
 
 STATEMENTS = {"B1": "b1", "B2": "b2"}
@@ -40,7 +42,8 @@ def judged(tmp_path_factory):
     for name, windows in (("equal", run.rows), ("part", part), ("quick", quick), ("stranger", other)):
         write_host(folder / name, replace(run, rows=windows))
     analysis = analysis_of(policies=summarised(), parameters=PARAMETERS)
-    return {host.name: host for host in judge_hosts(folder, run, analysis, STATEMENTS)}, analysis
+    judged = judge_hosts(read_hosts(folder), run, analysis, STATEMENTS)
+    return {host.name: host for host in judged}, analysis
 
 
 def test_claims_that_windows_decide_are_judged_on_each_host(judged):
@@ -67,15 +70,25 @@ def test_a_host_is_judged_on_the_cells_whose_policies_are_the_same(judged):
     assert not stranger.judged
 
 
+def test_only_the_shared_cells_episodes_count():
+    rows = make_run().rows
+    shared = make_run(rows=rows[rows["environment"] == "HalfCheetah-v5"])
+    lengths = with_windows(summarised(), shared, PARAMETERS).lengths  # no episode of HalfCheetah ends early
+    assert (lengths.lost.share, lengths.kept.share) == (None, None)
+    same = with_windows(summarised(), make_run(), PARAMETERS)
+    assert same.lengths == summarised().lengths
+
+
 def test_the_tables_have_a_column_and_a_row_per_host(judged):
     hosts = list(judged[0].values())
     own = list(hosts[0].judged.values())
     over = judge_over_hosts(own, {host.name: host.twice for host in hosts}, {})
-    verdicts, described = hosts_tables(over, hosts, {"policies": {"host": ZEN3}})
+    folders = [host.folder for host in hosts]
+    verdicts, described = hosts_tables(over, folders, hosts, {"policies": {"host": ZEN3}})
     headers = [column.header for column in verdicts.columns]
     assert headers == ["", "Claim", "This run", "equal", "part", "quick", "Hosts", "Verdict"]
     first = next(row.values for row in verdicts.rows if row.values[0] == "B1")
-    assert first[2:] == ["confirmed", "confirmed", "confirmed", "refuted", DIFFER, "inconclusive"]
+    assert first[2:] == ["confirmed", "confirmed", "inconclusive", "refuted", DIFFER, "inconclusive"]
     assert len(verdicts.rows) == len(ON_WINDOWS)
     assert [row.values[0] for row in described.rows] == ["This run", "equal", "part", "quick", "stranger"]
     assert [row.values[1] for row in described.rows] == ["amd-zen3"] * 5
@@ -83,13 +96,13 @@ def test_the_tables_have_a_column_and_a_row_per_host(judged):
     assert notes["equal"] == ""
     assert "judged only on the cells with equal weights: Hopper-v5 PPO" in notes["part"]
     assert "not measured there: ptsq" in notes["part"]
-    assert "other weights in every cell, so it is left out" in notes["stranger"]
+    assert "other weights in every cell, so study B's rows are left out" in notes["stranger"]
 
 
 def test_a_run_of_several_hosts_has_a_row_for_each(judged):
     claims = list(judged[0]["equal"].judged.values())
     conditions = {"weather": {}, "mnist1d": {}, "policies": {"host": ZEN3 | {"caches_kib": {"L2": 512}}}}
-    verdicts, described = hosts_tables(claims, [], conditions)
+    verdicts, described = hosts_tables(claims, [], [], conditions)
     assert "claims: n/a." in verdicts.caption
     assert [row.values[1] for row in described.rows] == ["unknown", "amd-zen3"]
     assert described.rows[0].note == "This run: measured weather, mnist1d."
@@ -111,9 +124,25 @@ def test_what_was_noted_by_hand_completes_a_description(tmp_path):
     recorded = {"cpu": "AMD EPYC", "isa": "AVX2"}
     numbers = {"vendor": "AuthenticAMD", "family": 25, "model": 17}
     write_host(tmp_path / "a", make_run(), recorded, "amd-zen4", numbers)
-    assert read_description(tmp_path / "a") == (recorded | numbers, ["family", "model", "vendor"])
+    host = read_host(tmp_path / "a")
+    assert (host.description, host.noted) == (recorded | numbers, ("family", "model", "vendor"))
     write_host(tmp_path / "b", make_run(), recorded, "unknown")
-    assert read_description(tmp_path / "b") == (recorded, [])
+    assert read_host(tmp_path / "b").noted == ()
+
+
+def test_a_host_may_have_measured_study_a_only(tmp_path):
+    place = tmp_path / "a"
+    place.mkdir()
+    frozen = {"latency": {}, "loops": {}, "roofline": {"bytes_per_s": 1.0, "flops_per_s": 1.0}}
+    (place / "lake.conditions.json").write_text(json.dumps({"host": ZEN3, "frozen": frozen}))
+    (place / "lake.csv").write_text("x\n")
+    described = {"kind": "amd-zen3", "noted_by_hand": {}, "measured_by": {}, "rows": {}}
+    (place / "host.json").write_text(json.dumps(described))
+    host = read_host(place)
+    assert (host.measured("lake"), host.measured("policies")) == (True, False)
+    assert judge_hosts([host], make_run(), None, {}) == []
+    _, table = hosts_tables([], [host], [], {})
+    assert (table.rows[0].values[0], table.rows[0].note) == ("a", "a: it measured study A only.")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +153,7 @@ def test_what_was_noted_by_hand_completes_a_description(tmp_path):
         (ZEN3, "amd-zen4", "kind amd-zen4, but its numbers say amd-zen3"),
     ],
 )
-def test_a_description_that_says_too_little_or_something_else_is_one_line(tmp_path, host, kind, message):
+def test_a_description_that_says_something_else_is_one_line(tmp_path, host, kind, message):
     write_host(tmp_path / "a", make_run(), host, kind)
     with pytest.raises(UserError, match=message):
-        read_description(tmp_path / "a")
+        read_host(tmp_path / "a")

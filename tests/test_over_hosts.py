@@ -48,9 +48,9 @@ def over(own, *pairs, conditions=None):
         (CONFIRMED, [(CONFIRMED, CONFIRMED)], CONFIRMED, AGREE),
         (CONFIRMED, [(REFUTED, CONFIRMED)], INCONCLUSIVE, DIFFER),
         (REFUTED, [(CONFIRMED, REFUTED)], INCONCLUSIVE, DIFFER),
-        (CONFIRMED, [(REFUTED, INCONCLUSIVE)], INCONCLUSIVE, DIFFER),
+        (CONFIRMED, [(REFUTED, INCONCLUSIVE)], CONFIRMED, OPEN),  # only the shared rows are compared
         (INCONCLUSIVE, [(REFUTED, CONFIRMED)], INCONCLUSIVE, DIFFER),
-        (INCONCLUSIVE, [(CONFIRMED, INCONCLUSIVE), (REFUTED, INCONCLUSIVE)], INCONCLUSIVE, DIFFER),
+        (INCONCLUSIVE, [(CONFIRMED, INCONCLUSIVE), (REFUTED, INCONCLUSIVE)], INCONCLUSIVE, OPEN),
         (CONFIRMED, [(INCONCLUSIVE, CONFIRMED)], CONFIRMED, OPEN),  # too few rows contradict nothing
         (INCONCLUSIVE, [(CONFIRMED, INCONCLUSIVE)], INCONCLUSIVE, OPEN),  # no host decides for another
         (REFUTED, [(CONFIRMED, CONFIRMED)], REFUTED, AGREE),  # the same rows give the same on both hosts
@@ -82,6 +82,15 @@ def test_a_part_that_hosts_confirm_and_refute_is_inconclusive():
     (found,) = judge_over_hosts([own], {"a": {own.id: (there, own)}}, {})
     assert found.parts == {"bytes": CONFIRMED, "cost": INCONCLUSIVE, "here only": CONFIRMED}
     assert found.verdict == INCONCLUSIVE
+
+
+def test_the_parts_decide_the_verdict_over_hosts():
+    """Both hosts refute the claim, but for different parts: both parts and the claim are inconclusive."""
+    own = claim(REFUTED, parts={"bytes": REFUTED, "cost": CONFIRMED})
+    there = claim(REFUTED, parts={"bytes": CONFIRMED, "cost": REFUTED})
+    (found,) = judge_over_hosts([own], {"a": {own.id: (there, own)}}, {})
+    assert found.parts == {"bytes": INCONCLUSIVE, "cost": INCONCLUSIVE}
+    assert (found.verdict, relation(found)) == (INCONCLUSIVE, DIFFER)
 
 
 @given(verdicts, hosts_of)

@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import asdict, replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,13 @@ from judging import PARAMETERS as COMMON
 from judging import judged
 from notebooks import RULE, make_notebook
 from sustainable.core.errors import UserError
+from sustainable.policies.returns import share_of
+from sustainable.reporting.hosts_tables import hosts_tables
 from sustainable.reporting.measured_rows import check_blocks
 from sustainable.reporting.pages import latex_sources
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
-from sustainable.reporting.policies.findings import POLICY_FINDINGS, Models, _of_enough_models
-from sustainable.reporting.policies.hosts_tables import hosts_tables
+from sustainable.reporting.policies.findings import POLICY_FINDINGS, Models, _of_enough_models, over_control
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.pooling import (
     LargeSaving,
@@ -30,7 +32,7 @@ from sustainable.reporting.policies.pooling import (
     pooled_twin,
     saves_nothing,
 )
-from sustainable.reporting.policies.returns import beside_published
+from sustainable.reporting.policies.returns import Lengths, LengthShare, beside_published
 from sustainable.reporting.policies.run import PoliciesRun, checked_table
 from sustainable.reporting.policies.summary import (
     Policies,
@@ -49,6 +51,7 @@ from sustainable.statistics import (
     Estimate,
     holm,
     ratio_of_logs,
+    student_interval,
 )
 
 PARAMETERS = replace(COMMON, policies=replace(COMMON.policies, minimum_models=3))
@@ -187,7 +190,7 @@ def make_run(rows=None, memory=None, learned=("Hopper-v5", "HalfCheetah-v5")):
     table = [
         {"environment": name, "algorithm": "PPO", "seeds": list(SEEDS), "total_steps": 10**6,
          "reference_return": 3100.0 if name == "Hopper-v5" else None, "reference_source": "a table",
-         "random_return": RANDOM[name],
+         "random_return": RANDOM[name], "learned_share": 0.5,
          "policies": [{"seed": seed, "learned": name in learned} for seed in SEEDS]}
         for name in ENVIRONMENTS
     ]  # fmt: skip
@@ -205,7 +208,7 @@ def make_run(rows=None, memory=None, learned=("Hopper-v5", "HalfCheetah-v5")):
         workload=make_workload(),
         memory=make_memory() if memory is None else memory,
         notebook=make_notebook(),
-        conditions={},
+        conditions={"host": {"cpu": "a CPU", "isa": "AVX2"}},
         costs={"training": cost, "compress": cost},
     )
 
@@ -377,15 +380,24 @@ def test_a_compressor_that_leaves_the_bytes_is_named():
 
 def test_episodes_that_cost_less_only_because_they_end_early():
     rows = make_rows(kept={"unstructured_l1_50": 1.0})
-    assert claims_of(rows=rows)["B2"].verdict == CONFIRMED
+    policies = summarised(rows=rows)
+    claim = judge_on(POLICY_CLAIMS, policies)["B2"]
+    assert (
+        "of 2 policies (4 variants; too few policies (2 of 1 environments; needed: 3 of 2))" in claim.reason
+    )
+    assert claim.verdict == INCONCLUSIVE  # one environment is too few
+    every = LengthShare(share_of(4, 4), share_of(8, 8), ["Hopper-v5", "Walker2d-v5"])
+    two = replace(policies, lengths=Lengths(every, every))
+    assert judge_on(POLICY_CLAIMS, two)["B2"].verdict == CONFIRMED
     cheap = make_rows(kept={"unstructured_l1_50": 1.0}, calls={"unstructured_l1_50": 8.0})
     assert claims_of(rows=cheap)["B2"].verdict == REFUTED
     assert claims_of(learned=("HalfCheetah-v5",))["B2"].verdict == INCONCLUSIVE  # no episode ends early
 
 
 def test_a_configuration_with_too_few_policies_is_no_tendency():
-    def pooled(low, high, n, kept=1.0):
-        return Pooled("ptdq", Estimate((low + high) / 2, low, high, n), Estimate(kept, kept, kept, n), 1)
+    def pooled(low, high, n, kept=1.0, environments=2):
+        ratio, mean = Estimate((low + high) / 2, low, high, n), Estimate(kept, kept, kept, n)
+        return Pooled("ptdq", ratio, mean, 1, environments)
 
     for lines, verdict in (
         ([pooled(1.0, 1.1, 3)], CONFIRMED),
@@ -394,6 +406,7 @@ def test_a_configuration_with_too_few_policies_is_no_tendency():
         ([pooled(1.0, 1.1, 3), pooled(0.8, 0.9, 3)], REFUTED),
         ([pooled(1.0, 1.1, 3), pooled(0.8, 0.9, 3, kept=0.5)], INCONCLUSIVE),
         ([pooled(1.0, 1.1, 2)], INCONCLUSIVE),
+        ([pooled(1.0, 1.1, 3, environments=1)], INCONCLUSIVE),
     ):
         assert saves_nothing(lines, [], PARAMETERS) == verdict
     single = [LargeSaving("Hopper-v5 PPO", "ptdq", Estimate(0.8, 0.79, 0.81, 3), 0.001, keeps=True)]
@@ -405,8 +418,9 @@ def test_flagged_windows_and_a_loud_control_decide_nothing():
     assert claims_of(rows=rows)["B1"].values["cost"] == REFUTED
     rows.loc[(rows["configuration"] == "structured_l1_50") & (rows["block"] > 0), "flags"] = "neighbours"
     assert claims_of(rows=rows)["B1"].values["cost"] == INCONCLUSIVE
-    loud = make_rows(calls={"baseline_twin": 22.0})
-    assert claims_of(rows=loud)["B1"].values["cost"] == INCONCLUSIVE
+    loud = claims_of(rows=make_rows(calls={"baseline_twin": 22.0}))["B1"]
+    assert loud.values["cost"] == INCONCLUSIVE
+    assert "decided by: the A/A control may differ by 5 %." in loud.reason
 
 
 def test_the_rates_of_the_pooled_rule():
@@ -426,7 +440,7 @@ def simulated(rng, logarithm):
     kept, lines, savings = Estimate(1.0, 0.99, 1.01, 12), [], []
     for mean in (logarithm, *[0.0] * 9):
         logs = mean + 0.02 * rng.standard_normal((4, 1)) + 0.012 * rng.standard_normal((4, 3))
-        lines.append(Pooled("ptdq", ratio_of_logs(list(logs.ravel())), kept, 4))
+        lines.append(Pooled("ptdq", ratio_of_logs(list(logs.ravel())), kept, 4, 4))
         savings += [float(p) for p in ttest_1samp(logs, -math.log(1.05), axis=1, alternative="less").pvalue]
     single = [LargeSaving("cell", "ptdq", kept, p, keeps=True) for p in holm(savings) if p < 0.05]
     wanted = replace(PARAMETERS, policies=replace(PARAMETERS.policies, minimum_models=6))
@@ -434,12 +448,29 @@ def simulated(rng, logarithm):
 
 
 def test_lengths_are_counted_by_what_is_left_of_the_return():
-    lengths = summarised().lengths
-    assert (lengths.lost_shorter.estimate, lengths.lost_shorter.n) == (
+    lost, kept = summarised().lengths.lost, summarised().lengths.kept
+    assert (lost.share.estimate, lost.share.n, lost.by_variant.n) == (
         1.0,
+        2,
         4,
-    )  # half pruned, two seeds, two ways
-    assert (lengths.kept_as_long.estimate, lengths.kept_as_long.n) == (1.0, 3 * 3 + 3 * 4 + 2)
+    )  # two seeds, two ways of half
+    assert (kept.share.estimate, kept.share.n, kept.by_variant.n) == (1.0, 3, 3 * 3 + 3 * 4 + 2)
+
+
+def test_a_return_that_counts_the_steps_says_nothing_about_lengths():
+    run = make_run()
+    counted = run.returns["episode_return"].mask(
+        run.returns["environment"] == "Hopper-v5", run.returns["steps"]
+    )
+    policies = summarise_policies(
+        replace(run, returns=run.returns.assign(episode_return=counted)), RULE, PARAMETERS
+    )
+    assert policies.paid_per_step == ["Hopper-v5"]
+    assert (policies.lengths.lost.share, policies.lengths.kept.share) == (None, None)
+    assert "number of steps: Hopper-v5" in judge_on(POLICY_CLAIMS, policies)["B2"].reason
+    coupling = judge_on(POLICY_FINDINGS, policies)["F3"]
+    assert "over 0 models" in coupling.reason
+    assert "number of steps: Hopper-v5" in coupling.reason
 
 
 @pytest.mark.parametrize(
@@ -455,10 +486,19 @@ def test_the_memory_claim_needs_an_interval_below_one_percent(megabytes, noise, 
     assert claims_of(memory=make_memory(MEGABYTES | megabytes, noise))["B3"].verdict == verdict
 
 
+def test_a_smaller_fall_of_memory_is_negligible_too_and_masks_do_not_count():
+    masked = claims_of(memory=make_memory(MEGABYTES | {"unstructured_l1_50": 280.0}))["B3"]
+    assert masked.verdict == CONFIRMED
+    assert "the weights are 20 KiB of 300 MiB; in the control's 20 KiB of 317 MiB" in masked.reason
+    none = claims_of(memory=make_memory(MEGABYTES | {"structured_l1_50": 300.0}))["B3"]
+    assert none.parts == {"quantization": CONFIRMED, "pruning, negligible": CONFIRMED}
+
+
 def test_memory_is_the_same_only_if_the_control_shows_that_a_fall_would_be_seen():
     blind = LARGE | {"ptdq": 316.0}
     claim = claims_of(memory=make_memory(large=blind))["B3"]
-    assert claim.parts == {"quantization": INCONCLUSIVE, "pruning": CONFIRMED}
+    assert claim.parts == {"quantization": INCONCLUSIVE, "pruning, negligible": CONFIRMED}
+    assert claim.values["control_shows_a_fall"] == {"quantization": False, "pruning, negligible": True}
     assert claim.verdict == INCONCLUSIVE
     fallen = claims_of(memory=make_memory(MEGABYTES | {"ptdq": 290.0}, large=blind))["B3"]
     assert fallen.verdict == REFUTED  # a fall that was seen needs no control
@@ -509,12 +549,126 @@ def test_findings_follow_the_rows():
     assert verdicts["F1"] == CONFIRMED  # smaller policies save nothing
     assert verdicts["F3"] == verdicts["F5"] == INCONCLUSIVE  # one environment is too few
     assert "over 3 models of Hopper-v5" in findings["F3"].reason
-    assert verdicts["F8"] == CONFIRMED  # quantized calls cost more
+    assert "in 2 of 2 cells" in findings["F2"].reason  # 80 of 100 us in Hopper, 30 of 50 us in HalfCheetah
     assert verdicts["F13"] == NOT_TESTABLE  # no battery
     assert (findings["F13"].evidence, findings["F13"].reason) == ("none", "No row comes from a battery.")
     assert findings["F10"].evidence == "data/benchmark/policies.csv, data/benchmark/workload.csv"
-    cheap = summarised(rows=make_rows(calls={"ptdq": 4.0, "ptsq": 4.0}))
-    assert judge_on(POLICY_FINDINGS, cheap)["F8"].verdict == REFUTED
+
+
+def test_a_cell_with_too_few_blocks_is_named_and_left_out():
+    run = make_run(learned=tuple(ENVIRONMENTS))
+    for policy in run.table[2]["policies"][1:]:  # of Pendulum only one seed has learned: 4 of 12 blocks
+        policy["learned"] = False
+    policies = summarise_policies(run, RULE, PARAMETERS)
+    assert [cell.name for cell in policies.measured] == ["Hopper-v5 PPO", "HalfCheetah-v5 PPO"]
+    claim = judge_on(POLICY_CLAIMS, policies)["B1"]
+    assert claim.verdict == CONFIRMED
+    assert "Left out because of fewer than 12 blocks: Pendulum-v1 PPO (4)." in claim.reason
+    alone = claims_of(learned=("HalfCheetah-v5",))["B1"]
+    assert alone.parts["cost of a step"] == INCONCLUSIVE
+    assert "decided by: too few policies (3 of 1 environments; needed: 3 of 2)." in alone.reason
+
+
+def cell_with(environment, control, *sizes):
+    return SimpleNamespace(
+        environment=environment, seeds=3, lines={"baseline_twin": control}, compressed=list(sizes)
+    )
+
+
+def test_a_size_is_compared_with_the_controls_over_cells():
+    def on(*cells):
+        return over_control(cells, lambda size: size, PARAMETERS)
+
+    found = on(cell_with("A", 0.1, 0.4, 0.6), cell_with("B", 0.1, 0.5, None), cell_with("C", 0.1, 0.3, 0.7))
+    assert (found.excess.estimate, found.excess.n) == (pytest.approx(0.4), 3)
+    assert (found.verdict, found.control.estimate) == (CONFIRMED, pytest.approx(0.1))
+    quiet = on(cell_with("A", 0.001, 0.001), cell_with("B", 0.001, 0.001))
+    assert (quiet.verdict, quiet.excess.estimate) == (REFUTED, 0.0)
+    noise = on(cell_with("A", 0.3, 0.3), cell_with("B", 0.3, 0.3))  # as large as the control's: no effect
+    assert noise.verdict == INCONCLUSIVE
+    assert on(cell_with("A", 0.1, 0.5), cell_with("A", 0.1, 0.5)).verdict == INCONCLUSIVE  # one environment
+
+
+def test_noise_alone_confirms_no_size():
+    """Five configurations in seven cells, and the control, differ from 0 only by noise of 10 %."""
+    rng, names = np.random.default_rng(0), ("A", "B")
+    verdicts, alone = [], []
+    for _ in range(200):
+        sizes = abs(0.1 * rng.standard_normal((7, 6)))
+        cells = [cell_with(names[place % 2], *own) for place, own in enumerate(sizes)]
+        verdicts.append(over_control(cells, lambda size: size, PARAMETERS).verdict)
+        alone.append(student_interval(sizes[:, 1:].ravel(), 0.95).low > math.log(1.02))
+    assert verdicts.count(CONFIRMED) / 200 < 0.05
+    assert sum(alone) / 200 > 0.95  # the mean size, without the control, confirms noise
+
+
+def on_two_algorithms(rows):
+    """The same windows for TRPO as well: four learned cells."""
+    run = make_run(rows=pd.concat([rows, rows.assign(algorithm="TRPO")]))
+    run.table.extend([entry | {"algorithm": "TRPO"} for entry in run.table])
+    return judge_on(POLICY_FINDINGS, summarise_policies(run, RULE, PARAMETERS))
+
+
+@pytest.mark.parametrize(("call_us", "verdict"), [(45.0, CONFIRMED), (4.0, REFUTED), (16.2, INCONCLUSIVE)])
+def test_calls_are_dearer_not_dearer_or_in_doubt(call_us, verdict):
+    noise = 0.002 if call_us != 16.2 else 0.1
+    rows = make_rows(calls={"ptdq": call_us, "ptsq": call_us}, noise=noise)
+    assert on_two_algorithms(rows)["F8"].verdict == verdict
+
+
+def test_a_call_without_an_interval_is_not_counted():
+    rows = make_rows(calls={"ptdq": 4.0})
+    only = (rows["configuration"] == "ptdq") & (rows["training_seed"] > 1)  # one seed has no interval
+    rows.loc[only & (rows["environment"] == "Hopper-v5"), "policy_us"] = math.nan
+    found = judge_on(POLICY_FINDINGS, summarised(rows=rows))["F8"]
+    assert found.values == {"dearer": 2, "not_dearer": 1, "of": 3, "missing": 1}
+    assert "1 more have no interval" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("kept", "verdict"),
+    [((0.2, 0.2, 0.2), CONFIRMED), ((0.97, 0.97, 0.97), REFUTED), ((0.5, 0.95, 1.0), INCONCLUSIVE)],
+)
+def test_a_saving_must_certainly_lose_or_keep_the_return(kept, verdict):
+    others = dict.fromkeys(("unstructured_l1_50", "structured_l1_50_numpy"), 1.0)
+    rows = make_rows(calls={"structured_l1_50": 8.0}, kept=others | {"structured_l1_50": 0.97})
+    own = rows["configuration"] == "structured_l1_50"
+    for seed, left in zip(SEEDS, kept, strict=True):
+        for environment in ENVIRONMENTS:
+            place = own & (rows["training_seed"] == seed) & (rows["environment"] == environment)
+            rows.loc[place, "return_mean"] = kept_by(environment, left)
+    found = judge_on(POLICY_FINDINGS, summarised(rows=rows))["F11"]
+    assert found.verdict == verdict
+    assert found.values["saved"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("configuration", "factor", "verdict"),
+    [
+        ("ptdq", 1.0, CONFIRMED),
+        ("ptdq", 2.0, CONFIRMED),  # dearer than predicted is within the bound
+        ("ptdq", 0.1, REFUTED),
+        ("numpy", 0.1, CONFIRMED),  # no compressed policy: printed, but it decides nothing
+        ("baseline_twin", 0.5, INCONCLUSIVE),  # a control that saves: the windows drift
+    ],
+)
+def test_the_bound_is_one_sided_and_on_compressed_policies(configuration, factor, verdict):
+    run = make_run()
+    workload = run.workload.copy()
+    workload.loc[workload["configuration"] == configuration, "cpu_time_per_step_us"] *= factor
+    policies = summarise_policies(replace(run, workload=workload), RULE, PARAMETERS)
+    assert judge_on(POLICY_FINDINGS, policies)["F9"].verdict == verdict
+
+
+def test_the_bound_by_hand():
+    doses = {(dose.dose_us, dose.key): dose for dose in summarised().doses}
+    step = 16 + 10 + REST_US
+    slow = doses[0, "ptdq"]  # 59 us instead of 30, of which 14 are not the policy's
+    assert np.mean(slow.bound_logs) == pytest.approx(math.log(59 / 14), abs=0.01)
+    other = doses[0, "numpy"]  # 22 us, of which only the environment's 10 us stay
+    assert np.mean(other.bound_logs) == pytest.approx(math.log(22 / 10), abs=0.01)
+    assert np.mean(doses[0, "baseline_twin"].bound_logs) == pytest.approx(0, abs=0.01)
+    assert (slow.policy_share, slow.blocks) == (pytest.approx(16 / step, rel=0.01), 12)
 
 
 def test_models_of_two_environments_are_needed():
@@ -544,7 +698,7 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     findings = list(judge_on(POLICY_FINDINGS, policies).values())
     stamp, folder = "smoke run, not evidence", project / "paper/templates"
     declared = policies_tables(policies, claims, findings, PUBLISHED, PARAMETERS)
-    declared += [*hosts_tables(claims, [], {}), *notebook_tables(policies.notebook, RULE, PARAMETERS)]
+    declared += [*hosts_tables(claims, [], [], {}), *notebook_tables(policies.notebook, RULE, PARAMETERS)]
     tables = [replace(table, stamp=stamp) for table in declared]
     by_id = {claim.id: claim for claim in (*claims, *findings)}
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}

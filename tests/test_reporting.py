@@ -255,7 +255,11 @@ def test_counted_energy_does(published):
     claims = judged_with(manual_quantization=1.2, published_choice=1.2)
     assert claims["A2"].parts == {"direction": CONFIRMED, "size": REFUTED}
     assert set(claims["A3"].parts.values()) == {REFUTED}
-    claims = judged_with(manual_quantization=1.0164, published_choice=0.96)  # as published
+    as_published = {"manual_quantization": 1.0164, "published_choice": 0.96}
+    claims = judged_with(**as_published)
+    assert (claims["A2"].verdict, claims["A3"].verdict) == (INCONCLUSIVE, CONFIRMED)
+    assert claims["A2"].parts["direction"] == CONFIRMED  # its size, 1.6 %, needs more blocks
+    _, claims = verdicts(make_rows("counter", blocks=60, factor=as_published), published)
     assert (claims["A2"].verdict, claims["A3"].verdict) == (CONFIRMED, CONFIRMED)
     assert judged_with(manual_quantization=1.0)["A2"].parts["direction"] == INCONCLUSIVE
     found, _ = verdicts(make_rows("counter + modelled-load"), published)
@@ -308,6 +312,13 @@ def test_one_window_less_refutes_equal_accuracy():
     assert judgement.values["flipped"] == [69]
 
 
+def test_a_loss_beyond_the_margin_is_refuted():
+    """Ten of 100 windows less: the interval of the difference, about -16 to -4 points, lies below -2."""
+    results = summarised(make_rows(), manual_quantization=60)
+    judgement = judge_accuracy(analysis_of(results={"published": results}, parameters=PARAMETERS))
+    assert judgement.parts == {"no loss above 2 %": REFUTED, "identical": REFUTED}
+
+
 def test_accuracy_is_compared_on_the_same_windows():
     results = summarised(make_rows())
     hits = results.lines["baseline"].hits
@@ -341,14 +352,25 @@ def test_the_proxy_claim_follows_the_table():
 
 def test_a_discovery_is_more_than_chance_and_follows_learning(published):
     def judge(found):
-        source = published_numbers(published)
-        return judge_discovery(analysis_of(best_action=BEST, discovery=found, source=source)).parts
+        given = {"best_action": BEST, "discovery": found, "source": published_numbers(published)}
+        return judge_discovery(analysis_of(parameters=PARAMETERS, **given)).parts
 
     often, chance = [11] * 30 + [8] * 70, [8, 9, 10, 11, 12, 13, 14, 15] * 12
     assert judge(discovered(often)) == {"more often than chance": CONFIRMED, "after learning": REFUTED}
     assert judge(discovered(often, updates=1))["after learning"] == CONFIRMED
     assert judge(discovered(chance))["more often than chance"] == REFUTED
     assert judge(discovered([11] * 5, tied=[11]))["more often than chance"] == CONFIRMED  # it is alone
+
+
+def test_few_searches_neither_confirm_nor_refute_a_discovery(published):
+    """2 of 16 searches: Wilson's interval, 3.5 to 36 %, holds both the chance of 1 in 8 and twice that."""
+    found = discovered([8, 9, 10, 11, 12, 13, 14, 15] * 2)
+    share = found.published_share(0.95)
+    assert (share.estimate, share.low, share.high) == pytest.approx((0.125, 0.035, 0.360), abs=5e-4)
+    given = {"best_action": BEST, "discovery": found, "source": published_numbers(published)}
+    judgement = judge_discovery(analysis_of(parameters=PARAMETERS, **given))
+    assert judgement.parts["more often than chance"] == INCONCLUSIVE
+    assert "2 report action 11: 12 % [3 %, 36 %], by chance among the tied 12.5 %" in judgement.reason
 
 
 def test_discovery_by_hand():

@@ -1,15 +1,17 @@
 """The source's numbers with their units, and what our rows say beside them."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 import yaml
 
-from judging import PARAMETERS
+from judging import PARAMETERS, analysis_of
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.reporting.forecasting.conditions import STEPS, summarise_steps
 from sustainable.reporting.forecasting.layerwise import summarise_layerwise
-from sustainable.reporting.forecasting.layerwise_claims import contains, lies_between, welch
+from sustainable.reporting.forecasting.layerwise_claims import judge_operations, lies_between, welch
 from sustainable.reporting.forecasting.source import (
     gaps,
     published_numbers,
@@ -17,7 +19,7 @@ from sustainable.reporting.forecasting.source import (
     refuse_other_data,
 )
 from sustainable.reporting.judging import above
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio
 from test_reporting import make_rows, summarised
 
 
@@ -105,6 +107,9 @@ def searches():
 def test_the_deepest_plans_that_keep_the_accuracy():
     found = summarise_layerwise(searches(), plans(), summarised(make_rows()), 0.01, 0.95)
     assert (found.plans, found.deepest_kept, found.deepest_equal) == (6, 0.6, 0.2)
+    kept = found.kept_beyond(0.25, 0.95)  # of the int8 plans with 0.3, 0.6 and 0.9 of zeros, that with 0.6
+    assert (kept.estimate, kept.n) == (pytest.approx(1 / 3), 3)
+    assert found.kept_beyond(0.9, 0.95) is None
     assert found.answers["tpe"].tied == (3, 5)
     assert found.answers["tpe"].sparsities == (0.3, 0.28, 0.32)
     assert found.answers["ppo"].mean_sparsity.estimate == pytest.approx(0.61)
@@ -124,9 +129,32 @@ def test_verdicts_on_means_by_hand():
     assert [above(mean(*ends), 0.0) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1))] == [
         CONFIRMED, REFUTED, INCONCLUSIVE,
     ]  # fmt: skip
-    assert contains(mean(2.0, 2.2), 2.1, 1.0) == CONFIRMED
-    assert contains(mean(0.9, 2.2), 2.1, 1.0) == INCONCLUSIVE
-    assert contains(mean(1.2, 1.5), 2.1, 1.0) == REFUTED
     assert lies_between(mean(0.28, 0.32), 0.25, 0.35) == CONFIRMED
     assert lies_between(mean(0.1, 0.2), 0.25, 0.35) == REFUTED
     assert lies_between(mean(0.2, 0.3), 0.25, 0.35) == lies_between(None, 0.25, 0.35) == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(0.3, 0.5, CONFIRMED), (0.97, 0.99, REFUTED)])
+def test_zeros_are_judged_by_the_time_that_they_save(low, high, verdict):
+    """The published cut is 0.373, so a ratio of 0.228 to 0.611 has its size; operations stay the same."""
+
+    def compared(low, high):
+        ratio = Ratio((low + high) / 2, low, high, 20)
+        return {"cpu_time_ms": SimpleNamespace(ratio=ratio, clean=ratio, detectable=None)}
+
+    lines = {
+        key: SimpleNamespace(counts={"flops": 100}, compared=compared(low, high))
+        for key in ("baseline", "zeros")
+    }
+    measured = SimpleNamespace(lines=lines, twin=compared(0.99, 1.01))
+    later = {"ppo": {"flops_m": 37.3}, "baseline": {"flops_m": 100.0}}
+    judgement = judge_operations(
+        analysis_of(
+            layerwise=SimpleNamespace(measured=measured),
+            source=SimpleNamespace(later=later),
+            parameters=PARAMETERS,
+        )
+    )
+    assert judgement.verdict == judgement.parts["CPU time, size"] == verdict
+    assert judgement.parts["CPU time, direction"] == CONFIRMED
+    assert "executes 100 operations, that of the baseline 100" in judgement.reason

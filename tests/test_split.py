@@ -43,8 +43,12 @@ def split_of(on_policy, off_policy):
 
 
 def verdict_on(split):
+    return judged_on(split).verdict
+
+
+def judged_on(split):
     policies = Policies(**dict.fromkeys(field.name for field in fields(Policies)) | {"split": split})
-    return split_claim.judge(analysis_of(policies=policies, parameters=PARAMETERS)).verdict
+    return split_claim.judge(analysis_of(policies=policies, parameters=PARAMETERS))
 
 
 def test_shares_are_counted_by_policy_with_nine_tenths_of_the_raw_return():
@@ -77,17 +81,20 @@ def test_the_interval_is_newcombes(first, second):
 
 
 @pytest.mark.parametrize(
-    ("kept", "verdict"),
+    ("kept", "parts", "verdict"),
     [
-        ((12, 3), CONFIRMED),
-        ((12, 8), CONFIRMED),  # +0.33 [+0.02, +0.61]
-        ((12, 10), INCONCLUSIVE),  # +0.17 [-0.10, +0.45]
-        ((12, 12), REFUTED),  # 0 [-0.24, +0.24]
-        ((3, 12), REFUTED),
+        ((12, 2), (CONFIRMED, CONFIRMED, CONFIRMED), CONFIRMED),  # 2 of 12: [0.05, 0.45]
+        ((12, 3), (CONFIRMED, INCONCLUSIVE, CONFIRMED), INCONCLUSIVE),  # 3 of 12: [0.09, 0.53]
+        ((12, 8), (CONFIRMED, INCONCLUSIVE, CONFIRMED), INCONCLUSIVE),  # difference +0.33 [+0.02, +0.61]
+        ((12, 10), (CONFIRMED, REFUTED, INCONCLUSIVE), REFUTED),  # difference +0.17 [-0.10, +0.45]
+        ((12, 12), (CONFIRMED, REFUTED, REFUTED), REFUTED),  # difference 0 [-0.24, +0.24]
+        ((2, 12), (REFUTED, REFUTED, REFUTED), REFUTED),
     ],
 )
-def test_the_interval_decides(kept, verdict):
-    assert verdict_on(split_of(*kept)) == verdict
+def test_each_part_of_the_statement_is_judged(kept, parts, verdict):
+    found = judged_on(split_of(*kept))
+    assert found.parts == dict(zip(("PPO and TRPO", "SAC and TD3", "difference"), parts, strict=True))
+    assert found.verdict == verdict
 
 
 def test_too_few_policies_decide_nothing():
@@ -97,11 +104,11 @@ def test_too_few_policies_decide_nothing():
 
 
 def test_error_rates_of_the_rule():
-    """With equal shares it is seldom confirmed; with the published shares it is seldom missed."""
+    """With equal shares it is seldom confirmed; with the published shares the difference is seldom missed."""
     rng = np.random.default_rng(5)
     verdicts = {
         pair: [
-            verdict_on(Split(on, off, difference_of_shares(on, off), [HOPPER]))
+            judged_on(Split(on, off, difference_of_shares(on, off), [HOPPER, CHEETAH])).parts["difference"]
             for on, off in (
                 [share_of(int(n), 12) for n in drawn] for drawn in rng.binomial(12, pair, (400, 2))
             )

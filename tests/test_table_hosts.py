@@ -1,6 +1,8 @@
 """Claims about study A's candidates on the tables of other hosts."""
 
 import json
+import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ import pytest
 from judging import analysis_of
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
-from sustainable.reporting.forecasting.hosts import Folders, judge_tables
+from sustainable.reporting.forecasting.hosts import Folders, benchmarks, judge_tables
 from sustainable.reporting.forecasting.run import read_searches
 from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.statistics import CONFIRMED, REFUTED
@@ -37,6 +39,7 @@ def table_of(eager=6.0, reverse=False, weights="w"):
                 | dict.fromkeys(COUNTS, flops)
                 | {"sparsity": 1 - flops / 2e6, "validation_accuracy": 0.8, "refused": None}
                 | {"cpu_time_ms_batch_1": factor * time, "cpu_time_ms_batch_64": factor * time}
+                | dict.fromkeys(("cpu_time_se_batch_1", "cpu_time_se_batch_64"), 0.0)
             )
     return pd.DataFrame(rows)
 
@@ -118,3 +121,36 @@ def test_test_rewards_are_all_there_or_all_missing(tmp_path):
     search = write_searches(tmp_path, best_test_reward=9.0)
     with pytest.raises(UserError, match=r"improvements.csv: test_reward is missing, but choices.json has"):
         read_searches(search, dict.fromkeys(("random", "ppo_stepwise")))
+
+
+def write_benchmark(place, change):
+    """Write the shipped benchmark of the weather as a host has it, after `change` of its rows."""
+    place.mkdir()
+    for name in ("weather.hits.csv", "weather.conditions.json"):
+        shutil.copyfile(REFERENCE / "benchmark" / name, place / name)
+    rows = pd.read_csv(REFERENCE / "benchmark/weather.csv")
+    change(rows)
+    rows.to_csv(place / "weather.csv", index=False)
+
+
+def test_a_benchmark_is_summarised_in_place_of_this_runs(tmp_path):
+    """The chosen deployment takes 20 times as long there, at batch 64."""
+
+    def slow(rows):
+        own = rows["configuration"].eq("ppo_stepwise") & rows["batch_size"].eq(64)
+        rows.loc[own, ["cpu_time_s", "cpu_time_ms"]] *= 20
+
+    def retrain(rows):
+        rows["weights_sha256"] = "v"
+
+    write_benchmark(tmp_path / "slow", slow)
+    write_benchmark(tmp_path / "stranger", retrain)
+    run = SimpleNamespace(rows=pd.read_csv(REFERENCE / "benchmark/weather.csv"))
+    run.metrics = {"baseline": {"seeds": {"1": {}}}}
+    task = replace(task_with(table_of(), searching=None), name="weather", run=run)
+    found = benchmarks(tmp_path, task, PARAMETERS)
+    assert list(found) == ["slow"]
+    lines, fresh = found["slow"].audited.lines, found["slow"].fresh
+    assert fresh
+    ratio = lines["ppo_stepwise"].timings[64].ratio.estimate / lines["oracle"].timings[64].ratio.estimate
+    assert 15 < ratio < 25  # both are the same network

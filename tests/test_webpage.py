@@ -28,7 +28,10 @@ def ratio(estimate):
 
 def study(counted="modelled-load"):
     """A task on which the agent has a lower regret than one searcher and a higher one than two."""
-    timings = {size: SimpleNamespace(ratio=ratio(share)) for size, share in ((1, 0.01), (64, 0.25))}
+    timings = {
+        size: SimpleNamespace(ratio=ratio(share), to_uncompressed=ratio(2 * share))
+        for size, share in ((1, 0.01), (64, 0.25))
+    }
     rivals = [("random", "lower"), ("local_search", "higher"), ("tpe", "higher"), ("nsga2", "undecided")]
     task = SimpleNamespace(
         title="Weather",
@@ -58,7 +61,7 @@ def judged(verdict=CONFIRMED, accuracy=INCONCLUSIVE):
 def test_the_answer_prints_what_was_measured():
     forecasters, policies, agent = answer_of(study(), judged())
     assert "No energy was counted on this host" in forecasters.text
-    assert "1/100 to 1/4 on Weather" in forecasters.text
+    assert "a forecast takes 1/50 to 0.50 on Weather; of eager PyTorch, 1/100 to 1/4.0 on" in forecasters.text
     assert "keeps its accuracy is inconclusive on Weather" in forecasters.text
     assert "the 2 compressed configurations take 1.02 to 1.74 times" in policies.text
     assert "lower than that of random search, higher than that of local search and TPE" in agent.text

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from sustainable.policies.returns import SURVIVES
-from sustainable.reporting.forecasting.discovery import CHANCE, Discovery
+from sustainable.reporting.forecasting.discovery import Discovery
 from sustainable.reporting.forecasting.layerwise import Layerwise
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.forecasting.source import PublishedNumbers
@@ -120,7 +120,8 @@ def thresholds(parameters: ReportParameters, published_action: int) -> dict[str,
     audited, policies, margin = parameters.audited, parameters.policies, parameters.equivalence_margin
     return {
         "published_action": published_action,
-        "chance": CHANCE,
+        "discovery_factor": parameters.published.discovery_factor,
+        "size_error": parameters.published.size_error,
         "confidence_percent": 100 * parameters.confidence,
         "error_percent": 100 * (1 - parameters.confidence),
         "kept_accuracy": parameters.layerwise.accuracy_margin,
@@ -133,6 +134,7 @@ def thresholds(parameters: ReportParameters, published_action: int) -> dict[str,
         "equivalence_percent": 100 * margin,
         "equivalence_ratio": 1 + margin,
         "saving_percent": 100 * policies.saving_of_interest,
+        "minimum_blocks": parameters.minimum_blocks,
         "minimum_models": policies.minimum_models,
         "memory_percent": 100 * policies.memory_change,
         "negligible_percent": 100 * policies.negligible_fall,

@@ -2,17 +2,19 @@
 
 A claim about the method must hold on every host. The rule was declared before it was applied:
 
-1. If one host confirms the claim and another refutes it, the verdict is inconclusive. A method that works on
-   one CPU and fails on another has not been shown to work.
-2. A host agrees if it gives the verdict of this run's rows of the same cells and configurations. If the
-   verdict on all rows of this run is another one, that is no contradiction: the rows differ, not the hosts.
+1. A host is compared with this run only on the cells and configurations that both measured. If one of them
+   confirms the claim there and the other refutes it, the verdict is inconclusive. A method that works on one
+   CPU and fails on another has not been shown to work.
+2. If the verdict on all rows of this run is another one than on the shared rows, that is no contradiction:
+   the rows differ, not the hosts. The reason names it.
 3. A host that cannot decide contradicts nothing: it often measured only a part of the cells, and too few rows
    are no evidence against a claim. The reason names it.
 4. Another host never decides for this run. Nobody can prove that sent rows are honest, so they can weaken a
    verdict but cannot make one.
 
 So other hosts make no wrong verdict more frequent. A right one is lost if one of them errs, at most with the
-sum of their error rates. The rule holds for the parts of a claim as well.
+sum of their error rates. The rule holds for the parts of a claim as well; the verdict on a claim that must
+hold in all its parts then follows from the parts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,14 +25,15 @@ from typing import Any
 from sustainable.measuring.cpu import UNKNOWN, kind_of
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import EXACT_COUNT, Claim, Declaration, HostVerdict
-from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED
+from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, weakest
 
 DECIDED = (CONFIRMED, REFUTED)
 AGREE, DEPENDS, OPEN = "agree", "declared host-dependent", "undecided on a host"
 DIFFER = f"{INCONCLUSIVE}: differs between hosts"
 RULE = (
-    "A claim about the method that one host confirms and another refutes is inconclusive. A host that cannot "
-    "decide contradicts nothing, and no other host decides for this run."
+    "A claim about the method is inconclusive if another host confirms what this run refutes, or the "
+    "reverse, on the cells and configurations that both measured. A host that cannot decide contradicts "
+    "nothing, and no other host decides for this run."
 )
 """The rule, as pages print it."""
 Twice = tuple[Claim, Claim]
@@ -68,42 +71,38 @@ def _over_hosts(
     found = replace(claim, this_run=claim.verdict, hosts=hosts)
     if declaration.host_dependent:
         return replace(found, scope=_about_host(declaration, conditions))
-    return replace(
-        found,
-        verdict=settled(claim.verdict, hosts.values()),
-        parts={
-            part: settled(
-                verdict,
-                [
-                    HostVerdict(there.parts[part], here.parts[part])
-                    for there, here in others.values()
-                    if part in there.parts and part in here.parts
-                ],
-            )
-            for part, verdict in claim.parts.items()
-        },
-        reason=_reason(found),
-        scope=_about_method(found),
-    )
+    parts = {part: settled(verdict, _of_part(part, others.values())) for part, verdict in claim.parts.items()}
+    verdict = settled(claim.verdict, hosts.values())
+    if parts and claim.verdict == weakest(claim.parts.values()):
+        verdict = weakest(parts.values())
+    found = replace(found, verdict=verdict, parts=parts)
+    return replace(found, reason=_reason(found), scope=_about_method(found))
+
+
+def _of_part(part: str, others: Collection[Twice]) -> list[HostVerdict]:
+    """The verdicts on one part of a claim, of the hosts that judged it."""
+    return [
+        HostVerdict(there.parts[part], here.parts[part])
+        for there, here in others
+        if part in there.parts and part in here.parts
+    ]
 
 
 def settled(verdict: str, hosts: Collection[HostVerdict]) -> str:
     """Return this run's verdict, or inconclusive if it differs between hosts."""
-    return INCONCLUSIVE if differs(verdict, hosts) else verdict
+    return INCONCLUSIVE if verdict in DECIDED and differs(hosts) else verdict
 
 
-def differs(verdict: str, hosts: Collection[HostVerdict]) -> bool:
-    """Whether some of this run and of the hosts that do not agree with it confirm, and others refute."""
-    unlike = [host for host in hosts if host.verdict in DECIDED and not host.agrees]
-    found = {verdict, *(side for host in unlike for side in (host.verdict, host.this_run))}
-    return found.issuperset(DECIDED)
+def differs(hosts: Collection[HostVerdict]) -> bool:
+    """Whether some host confirms what this run refutes on the same rows, or the reverse."""
+    return any({host.verdict, host.this_run} == set(DECIDED) for host in hosts)
 
 
 def relation(claim: Claim) -> str:
     """Say how the hosts' verdicts on a claim relate: `AGREE`, `DEPENDS`, `OPEN` or `DIFFER`."""
     if DECLARATIONS[claim.id].host_dependent:
         return DEPENDS
-    if differs(claim.this_run, claim.hosts.values()):
+    if claim.verdict != claim.this_run or differs(claim.hosts.values()):
         return DIFFER
     return AGREE if all(host.agrees for host in claim.hosts.values()) else OPEN
 

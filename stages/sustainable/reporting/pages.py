@@ -28,12 +28,13 @@ from sustainable.reporting.forecasting.tables import forecasting_tables
 from sustainable.reporting.forecasting.transfer import candidates_on
 from sustainable.reporting.forecasting.transfer_tables import transfer_tables
 from sustainable.reporting.measured_rows import stamp_of
+from sustainable.reporting.host_folders import read_hosts
+from sustainable.reporting.hosts_tables import hosts_tables
 from sustainable.reporting.over_hosts import judge_over_hosts
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.published import read_citation
 from sustainable.policies.published.rule import NotebookRule
 from sustainable.reporting.policies.hosts import judge_hosts
-from sustainable.reporting.policies.hosts_tables import hosts_tables
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.run import PoliciesRun, read_policies_run
 from sustainable.reporting.policies.source import read_published_policies
@@ -69,8 +70,9 @@ VERDICTS_CAPTION = (
     "are in the appendix."
 )
 POLICY_VERDICTS_CAPTION = (
-    "Study B: what its source claims, with the verdict that a rule computes from the rows, and the verdicts "
-    "on the parts of a claim. Rules and reasons are in the appendix."
+    "Study B: what its source claims (B1 to B4 in its sentences, B5 counted from its table, B6 of the course "
+    "notebook about it), with the verdict that a rule computes from the rows, and the verdicts on the parts "
+    "of a claim. Rules and reasons are in the appendix."
 )
 
 
@@ -124,7 +126,7 @@ def summarised(data: Path) -> Iterator[None]:
 def report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report:
     """Read the run in the folder `data`, judge it, and collect what is printed.
 
-    `hosts`: folder of rows from other hosts, see `judge_hosts`. CITATION.cff stands above the folder of
+    `hosts`: folder of rows from other hosts, see `read_hosts`. CITATION.cff stands above the folder of
     `published`.
     """
     with summarised(data):
@@ -137,24 +139,26 @@ def _report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report
     run, policies_run = read_run(data, read_tasks(params)), read_policies_run(data)
     analysis, study = _analyse(run, policies_run, sources, parameters)
     statements = sources[0]["claims"] | sources[1]["claims"]
-    others = judge_hosts(hosts, policies_run, analysis, statements)
+    folders = read_hosts(hosts)
+    others = judge_hosts(folders, policies_run, analysis, statements)
     conditions = _conditions(run, policies_run)
     judged = judge_claims(analysis, statements)
     tables = judge_tables(Folders(data, hosts), analysis, statements)
-    by_host = {host.name: host.twice | tables.get(host.name, {}) for host in others}
+    windows = {host.name: host.twice for host in others}
+    by_host = {own.name: windows.get(own.name, {}) | tables.get(own.name, {}) for own in folders}
     over_hosts = judge_over_hosts(judged, by_host, conditions)
     found = Findings(study, analysis.policies, over_hosts)
     forecaster = _forecaster_tables(run, found, sources[0], parameters)
     forecaster += _tables_by_host(run, study, params, hosts)
     agents = _agents_tables(found, sources[1], parameters)
     agents += source_tables(sources[1], policies_run.table)
-    agents += hosts_tables(found.judged, others, conditions)
+    agents += hosts_tables(found.judged, folders, others, conditions)
     agents += notebook_tables(found.policies.notebook, NotebookRule(**sources[1]["notebook"]), parameters)
     values = {
         **study_a.forecasting_values(run, study, sources[0], parameters),
         **study_b.policies_values(policies_run, found.policies),
         **webpage_values(run, study, found.judged, params, parameters),
-        **story_values(study, found.policies),
+        **story_values(study, found.policies, sources[1]["cells"]),
         **_judged_values(found, forecaster, agents),
         "citation": read_citation(published.parents[1] / "CITATION.cff"),
         "rows_sha256": rows_sha256(data),

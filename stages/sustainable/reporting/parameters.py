@@ -26,6 +26,15 @@ class AuditedParameters:
 
 
 @dataclass(frozen=True, config=STRICT)
+class PublishedParameters:
+    """How the first source's claims are read."""
+
+    size_error: Share  # largest error of an effect's logarithm that leaves it the claimed size, as a share
+    discovery_factor: Annotated[float, Field(gt=1.0)]
+    """How many times as often as by chance an agent must report an action that it discovers."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class LayerwiseMargins:
     """Margins of the claims about the source's later version, declared before measuring."""
 
@@ -44,7 +53,7 @@ class PoliciesParameters:
     memory_change: Share  # relative change that the claim is about; only a narrower interval can decide it
     negligible_fall: Share  # of memory: the largest that still counts as about that change
     split_of_interest: Share  # smallest difference between two shares of policies that a claim is about
-    prediction_margin: Share  # largest relative error that Amdahl's prediction may have
+    prediction_margin: Share  # a saving beyond Amdahl's bound by this must be excluded to confirm the bound
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -54,6 +63,7 @@ class ReportParameters:
     minimum_blocks: Annotated[int, Field(ge=2)]  # with fewer blocks no measured claim gets a verdict
     equivalence_margin: Share  # relative difference within which two configurations count as equal (TOST)
     audited: AuditedParameters
+    published: PublishedParameters
     layerwise: LayerwiseMargins
     policies: PoliciesParameters
     comparisons: Annotated[list[str], Field(min_length=1)]  # their CPU times form the family of Holm

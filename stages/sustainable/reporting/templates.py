@@ -16,8 +16,8 @@ from sustainable.reporting.formats import ceiling_share, declared_percent, diffe
 from sustainable.reporting.formats import interval_text, parts_text, percent, significant, small_ratio_text
 from sustainable.reporting.formats import words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
-from sustainable.reporting.wording import compared_regret, counted_verdicts, fraction_text, inline, listed
-from sustainable.reporting.wording import point_text, side_text
+from sustainable.reporting.wording import compared_regret, counted_verdicts, details_text, fraction_text
+from sustainable.reporting.wording import inline, listed, point_text, side_text
 from sustainable.reporting.names import searcher_name
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -52,6 +52,8 @@ FILTERS: dict[str, Any] = {
     "parts": parts_text,
     "verdicts": counted_verdicts,
     "regret": compared_regret,
+    "details": details_text,
+    "elsewhere": partial(details_text, with_parts=False),
 }
 
 

@@ -12,7 +12,7 @@ from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.searching import OURS, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
-from sustainable.reporting.formats import MISSING, percent, significant
+from sustainable.reporting.formats import MISSING, parts_text, percent, significant
 from sustainable.reporting.names import searcher_name
 from sustainable.reporting.policies.costs import MemoryLine
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
@@ -20,6 +20,8 @@ from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.statistics import Estimate, Ratio
 
 FRACTION_BELOW = 0.5
+MASKED = "masked"
+"""The family of candidates that no searcher reads."""
 INT8_LIBRARY, INT8_ONNX = ("ptdq", "ptsq", "qat"), ("ptdq_onnxruntime", "ptsq_onnxruntime", "qat_onnxruntime")
 
 CITED = {
@@ -33,12 +35,14 @@ CITED = {
 
 def fraction_text(ratio: Ratio | None) -> str:
     """Print `1/190` for a ratio of 0.00526, and `0.69` for one of 0.694."""
-    if ratio is None:
-        return MISSING
-    if ratio.estimate >= FRACTION_BELOW:
-        return f"{ratio.estimate:.2f}"
-    inverse = 1 / ratio.estimate
-    return f"1/{inverse:,.0f}" if inverse >= 10 else f"1/{inverse:.1f}"
+    return MISSING if ratio is None else fraction(ratio.estimate)
+
+
+def fraction(value: float) -> str:
+    """Print a share as `fraction_text` does."""
+    if value >= FRACTION_BELOW:
+        return f"{value:.2f}"
+    return f"1/{1 / value:,.0f}" if 10 * value <= 1 else f"1/{1 / value:.1f}"
 
 
 def point_text(found: Estimate | None) -> str:
@@ -67,13 +71,27 @@ def counted_verdicts(claims: Iterable[Claim]) -> str:
     return listed(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
 
 
+def details_text(claim: Claim, with_parts: bool = True) -> str:
+    """What stands after a verdict, as in ` (bytes: confirmed; other hosts: confirmed on amd-zen4)`.
+
+    Empty for a claim without parts that no other host has judged.
+    """
+    by_verdict: dict[str, list[str]] = {}
+    for name, host in claim.hosts.items():
+        by_verdict.setdefault(host.verdict, []).append(name)
+    others = ", ".join(f"{verdict} on {listed(names)}" for verdict, names in sorted(by_verdict.items()))
+    found = [parts_text(claim)] if with_parts and claim.parts else []
+    found += [f"other hosts: {others}"] if others else []
+    return f" ({'; '.join(found)})" if found else ""
+
+
 def compared_regret(searching: Searching) -> str:
     """Say which searchers our agent's mean regret is higher and lower than."""
     named = {searcher_name(line.name): line.ours_is for line in searching.rivals}
     phrases = {
         "higher": "higher than that of {}",
         "lower": "lower than that of {}",
-        "undecided": "not decidedly different from that of {}",
+        "undecided": "not significantly different from that of {}",
     }
     return "; ".join(by_direction(named, phrases)) or "not compared"
 
@@ -107,11 +125,23 @@ def inline(label: str) -> str:
     return label[0].lower() + label[1:] if label[1:2].islower() else label
 
 
-def story_values(study: Forecasting, policies: Policies) -> dict[str, Any]:
-    """Collect what only the paper's sentences print."""
+def story_values(
+    study: Forecasting, policies: Policies, printed: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Collect what only the paper's sentences print.
+
+    `printed` holds study B's published policies by algorithm and environment.
+    """
     tasks = study.tasks
     return policies_story(policies) | {
         "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
+        "unmasked": [int((task.run.candidates["family"] != MASKED).sum()) for task in tasks.values()],
+        "grid_points": sum(int(task.searching.choices["grid_points"]) for task in tasks.values()),
+        "lowest_regret": listed(
+            f"{searcher_name(task.searching.best.name)} ({task.title})" for task in tasks.values()
+        ),
+        "source_algorithms": len(printed),
+        "source_environments": len({name for cells in printed.values() for name in cells}),
         "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
         "relation_to_uncompressed": {name: _against_uncompressed(task) for name, task in tasks.items()},
     }
@@ -124,6 +154,8 @@ def policies_story(policies: Policies) -> dict[str, Any]:
     phrases = {PUBLISHED: "as published", CONTROL: "with nothing compressed"}
     return {
         "policy_numbers": policy_numbers(policies),
+        "policy_seeds": listed_numbers(len(one.entry["policies"]) for one in policies.trained),
+        "learned_share": policies.trained[0].entry["learned_share"],
         "algorithms": [{"name": name, "key": CITED.get(name)} for name in algorithms],
         "notebook_arms": [
             {"validated": arms[name].validated, "phrase": phrase}
@@ -155,6 +187,7 @@ def policy_numbers(policies: Policies) -> dict[str, Any]:
 
     return {
         "int8_calls": effects(INT8_LIBRARY, "policy"),
+        "int8_onnx_calls": effects(INT8_ONNX, "policy"),
         "int8_steps": effects(INT8_LIBRARY, "step"),
         "int8_onnx_steps": effects(INT8_ONNX, "step"),
         "masked_steps": effects(("unstructured_l1_50",), "step"),

@@ -1,8 +1,8 @@
 """Check the rows of another machine and take them into data/hosts, so that claims are judged on them, too.
 
-The folder is a checkout of this version after `make reproduce` (or `dvc repro benchmark_policies`), or it has
-dvc.lock and, in its folder benchmark, policies.csv, workload.csv and policies.conditions.json. Rows that are
-damaged, of other code or of other policies are refused, and nothing is written then.
+The folder is a checkout of this version after `make reproduce` (or `dvc repro` of one benchmark), or it has
+dvc.lock and, in its folder benchmark, the files of a benchmark: those of the policies, or of an audited task.
+Rows that are damaged, of other code or of other models are refused, and nothing is written then.
 """
 
 import argparse

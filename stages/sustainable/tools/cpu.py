@@ -36,7 +36,7 @@ def main() -> None:
     host = processor()
     wanted, csv = legs(host["maker"]), read_protocols(asked.params)[PROTOCOL]
     said = f"{len(wanted)} processes on {host['model']}, some emulated"
-    print(f"{said}: about 5 minutes on 2 cores", flush=True)
+    print(f"{said}: about 6 minutes on 2 cores", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cpu-") as folder:
         outcomes = compare(wanted, asked.params, csv, Path(folder), asked.workers, asked.limit)

@@ -38,10 +38,10 @@ from sustainable.forecasting.benchmark.choices import resolve
 from sustainable.policies.policy import load_policy
 from sustainable.reporting.forecasting import run as study_a
 from sustainable.reporting.forecasting.source import read_published
+from sustainable.reporting.host_folders import read_host
 from sustainable.reporting.policies.source import read_published_policies
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import notebook, run as study_b
-from sustainable.reporting.policies.hosts import read_description
 from sustainable.reporting.published import read_citation
 from sustainable.verification.claim.forecast import shipped_efforts
 from sustainable.verification.fuzzing import Reader, Tried, try_reader
@@ -170,7 +170,7 @@ def _documents() -> list[Reader]:
         document("conditions.json", "benchmark/weather.conditions.json", documents.AuditedConditions),
         document("policies/table.json", "policies/table.json", list[documents.PolicyCell]),
         document("tuned.json", "search/weather/tuned.json", documents.Tuned),
-        Reader("host.json", host / "host.json", lambda file: read_description(file.parent),
+        Reader("host.json", host / "host.json", lambda file: read_host(file.parent),
                [host / "policies.conditions.json"]),
         Reader("effort.json", ROOT / REFERENCE / "effort.json", lambda file: shipped_efforts(file.parent)),
         Reader("claims.json", ROOT / REFERENCE / "claims.json", read_claims),

@@ -1,15 +1,15 @@
 """Rows that somebody sends from another machine: checked, and taken into `data/hosts`.
 
-A sender runs `make reproduce` in a checkout of this version and sends `dvc.lock`, the three files of
-`benchmark_policies` and, if possible, the tables of candidates. The lock says which code and parameters
-measured the rows, and has their MD5. Nothing here can prove that a sender was honest; what is checked is that
-the rows are whole, comparable and new.
+A sender runs `make reproduce` in a checkout of this version and sends `dvc.lock` and the files of at least
+one benchmark: that of the policies, or of an audited task. Tables of candidates are taken, too. The lock says
+which code and parameters measured the rows, and has their MD5. Nothing here can prove that a sender was
+honest; what is checked is that the rows are whole, comparable and new.
 """
 
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sustainable.core.documents import AuditedConditions
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, read_rows, write_json
 from sustainable.core.hashing import fingerprint
 from sustainable.energy.meter import EVIDENCE, STAMPED
 from sustainable.measuring.cpu import UNKNOWN, kind_of
+from sustainable.reporting.forecasting.audited import peak_rates, refuse_above_peak
+from sustainable.reporting.forecasting.hosts import baselines
+from sustainable.reporting.forecasting.run import HITS, MEASURED
+from sustainable.reporting.host_folders import CONDITIONS, DESCRIPTION, POLICIES, read_host
 from sustainable.reporting.measured_rows import IDLE
-from sustainable.reporting.policies.hosts import CONDITIONS, DESCRIPTION, equal_cells, read_description
+from sustainable.reporting.policies.hosts import equal_cells
 from sustainable.reporting.policies.run import CELL, read_windows
 from sustainable.verification.items import Item, none_wrong
 from sustainable.verification.lock import Stage, differences, files_in, md5_of, read_lock, read_yaml
 from sustainable.verification.place import HOSTS, SETTINGS, TASKS, Place
 from sustainable.verification.tiers.statistical import CANDIDATE_KEYS
 
-STAGE = "benchmark_policies"
 TABLES = ("policies.csv", "workload.csv")
-FILES = (*TABLES, CONDITIONS)
-PLACES = {name: (f"benchmark/{name}", STAGE) for name in FILES} | {
-    f"{task}.{name}": (f"search/{task}/{name}", f"candidates@{task}")
-    for task in TASKS
-    for name in ("candidates.csv", "candidates.conditions.json")
+CANDIDATES = ("candidates.csv", "candidates.conditions.json")
+BENCHMARKS = {"benchmark_policies": (*TABLES, f"{POLICIES}.{CONDITIONS}")} | {
+    f"benchmark@{task}": (f"{task}.csv", f"{task}.hits.csv", f"{task}.{CONDITIONS}") for task in TASKS
 }
-"""Where a file of a host lies in a run, and the stage that makes it. Those not in `FILES` may be missing."""
+"""The files of a host by the stage that measures them. A sender needs those of one stage."""
+GROUPS = BENCHMARKS | {f"candidates@{task}": tuple(f"{task}.{name}" for name in CANDIDATES) for task in TASKS}
+"""`BENCHMARKS`, and the tables that may be sent beside them."""
+PLACES = {name: f"benchmark/{name}" for names in BENCHMARKS.values() for name in names} | {
+    f"{task}.{name}": f"search/{task}/{name}" for task in TASKS for name in CANDIDATES
+}
+"""Where a file of a host lies in a run."""
 LOCK = "dvc.lock"
 LIMIT_BYTES = 16 * 2**20
 """More than any sent file may take: the shipped ones take less than 1 MiB."""
@@ -52,21 +60,26 @@ class Sent:
     """A folder with the rows of another machine, whose files are regular and bounded."""
 
     files: Mapping[str, Path]
-    """By name: those of `FILES`, and others of `PLACES`."""
+    """By name, as in `PLACES`: all of a stage, or none."""
     stages: Mapping[str, Stage]
     """The stages that measured the rows, as dvc.lock recorded them."""
+
+    @property
+    def conditions(self) -> dict[str, Path]:
+        """The files that describe the host, by name."""
+        return {name: path for name, path in self.files.items() if name.endswith(CONDITIONS)}
 
 
 def take_host(root: Path, folder: Path, name: str | None = None) -> Path:
     """Check the rows in `folder` and take them into `data/hosts`; returns the new folder.
 
     It is named after the kind of CPU, unless `name` is given. Raises `UserError`, and writes nothing, if the
-    rows are damaged, of other code or policies, no evidence, or if the name is taken.
+    rows are damaged, of other code or models, no evidence, or if the name is taken.
     """
     place, sent = Place(root), find_sent(folder)
     refuse_other_code(place, sent)
     refuse_other_rows(place, sent)
-    host = checked_host(sent.files[CONDITIONS])
+    host = checked_host(next(iter(sent.conditions.values())))
     target = root / HOSTS / checked_name(name or kind_of(host), host)
     if target.exists():
         raise UserError(f"{target}: this name is taken; choose another with NAME=...")
@@ -89,21 +102,29 @@ def find_sent(folder: Path) -> Sent:
     if not known:
         problem = "it has neither the folder benchmark nor data/benchmark"
         raise UserError(f"{folder}: {problem}; name a checkout after `make reproduce`, or its files")
-    places = {name: known[0] / path for name, (path, _) in PLACES.items()}
-    tasks = {name.partition(".")[0] for name, path in places.items() if name not in FILES and path.exists()}
-    files = {name: path for name, path in places.items() if name in FILES or name.partition(".")[0] in tasks}
+    places = {name: known[0] / path for name, path in PLACES.items()}
+    present = {name for name, path in places.items() if path.is_symlink() or path.exists()}
+    names = {stage: own for stage, own in GROUPS.items() if present & {*own}}
+    if not names.keys() & BENCHMARKS.keys():
+        raise UserError(f"{known[0]}: no benchmark's rows; send those of {', '.join(BENCHMARKS)}, or of one")
+    files = {name: places[name] for own in names.values() for name in own}
     for path in (*files.values(), folder / LOCK):
         refuse_irregular(folder, path)
     lock = read_lock(folder / LOCK)
-    for name, path in files.items():
-        stage = PLACES[name][1]
-        if stage not in lock:
-            raise UserError(
-                f"{folder / LOCK}: it does not record {stage}, so its code is unknown; run that stage"
-            )
-        if lock[stage].outputs.get(f"data/{PLACES[name][0]}") != md5_of(path):
+    for stage, own in names.items():
+        _refuse_unlocked(folder, lock, stage, {PLACES[name]: files[name] for name in own})
+    return Sent(files, {stage: lock[stage] for stage in names})
+
+
+def _refuse_unlocked(folder: Path, lock: Mapping[str, Stage], stage: str, files: Mapping[str, Path]) -> None:
+    """Raise `UserError` unless `lock` records the stage and the MD5 of its files, which lie in `data`."""
+    if stage not in lock:
+        raise UserError(
+            f"{folder / LOCK}: it does not record {stage}, so its code is unknown; run that stage"
+        )
+    for place, path in files.items():
+        if lock[stage].outputs.get(f"data/{place}") != md5_of(path):
             raise UserError(f"{path}: damaged, it is not the file that {LOCK} records; send it again")
-    return Sent(files, {PLACES[name][1]: lock[PLACES[name][1]] for name in files})
 
 
 def refuse_irregular(folder: Path, path: Path) -> None:
@@ -129,38 +150,74 @@ def refuse_other_code(place: Place, sent: Sent) -> None:
 
 def refuse_other_rows(place: Place, sent: Sent) -> None:
     """Raise `UserError` unless the rows can be compared with the shipped ones: table, models, evidence."""
-    folder = sent.files[TABLES[0]].parent
-    tables = dict(zip(TABLES, read_windows(folder), strict=True))
     limit = float(read_yaml(place.root / SETTINGS)["flagged_limit"])
-    for name, rows in tables.items():
-        shipped = read_rows(place.reference / "benchmark" / name, ())
-        problem = next(problems_of(rows, shipped, limit), None)
-        if problem:
-            raise UserError(f"{sent.files[name]}: {problem}")
+    if TABLES[0] in sent.files:
+        tables = dict(zip(TABLES, read_windows(sent.files[TABLES[0]].parent), strict=True))
+        for name, rows in tables.items():
+            shipped = read_rows(place.reference / PLACES[name], ())
+            _refuse(sent.files[name], problems_of(rows, shipped, limit))
     for task in TASKS:
-        if f"{task}.candidates.csv" in sent.files:
+        if f"{task}.csv" in sent.files:
+            _refuse_other_forecasters(place, sent, task, limit)
+        if f"{task}.{CANDIDATES[0]}" in sent.files:
             _refuse_other_candidates(place, sent, task)
+    _refuse_several_hosts(sent)
     _refuse_duplicates(place, sent)
 
 
+def _refuse(path: Path, problems: Iterator[str]) -> None:
+    if problem := next(problems, None):
+        raise UserError(f"{path}: {problem}")
+
+
+def _refuse_other_forecasters(place: Place, sent: Sent, task: str, flagged_limit: float) -> None:
+    """Raise `UserError` unless a task's benchmark measured the shipped baselines, as evidence."""
+    name = f"{task}.csv"
+    rows, shipped = (read_rows(path, MEASURED) for path in (sent.files[name], place.reference / PLACES[name]))
+    _refuse(sent.files[name], problems_of_task(rows, shipped, flagged_limit))
+    hits = sent.files[f"{task}.hits.csv"]
+    known = ["training_seed", "first_day"]
+    own, others = (read_rows(path, HITS) for path in (hits, place.reference / PLACES[hits.name]))
+    if not own[known].equals(others[known]):
+        raise UserError(f"{hits}: other test windows than the shipped ones; measure with this version")
+    conditions = read_json(sent.files[f"{task}.{CONDITIONS}"], AuditedConditions)
+    refuse_above_peak(rows[rows["configuration"] != IDLE], peak_rates(conditions["frozen"]["roofline"]))
+
+
+def problems_of_task(rows: pd.DataFrame, shipped: pd.DataFrame, flagged_limit: float) -> Iterator[str]:
+    """What keeps a task's sent rows from being compared with the shipped ones, each with what to do."""
+    if list(rows.columns) != list(shipped.columns):
+        yield other_columns(rows, shipped)
+        return
+    yield from _no_evidence(rows, flagged_limit)
+    if baselines(rows) != baselines(shipped):
+        yield "other baselines (weights_sha256 differs); train with this version"
+    yield from _implausible(rows, "cpu_time_ms", 1e3 * rows["cpu_time_s"], rows["loops"] * rows["windows"])
+
+
 def _refuse_other_candidates(place: Place, sent: Sent, task: str) -> None:
-    """Raise `UserError` unless a table of candidates timed the shipped networks, on the same host."""
+    """Raise `UserError` unless a table of candidates timed the shipped networks."""
     path = sent.files[f"{task}.candidates.csv"]
     rows = read_rows(path, CANDIDATE_KEYS)
     shipped = read_rows(place.reference / f"search/{task}/candidates.csv", CANDIDATE_KEYS)
     if list(rows.columns) != list(shipped.columns):
-        raise UserError(f"{path}: other columns than in the shipped table; measure with this version")
+        raise UserError(f"{path}: {other_columns(rows, shipped)}")
     weights = [_float_weights(table) for table in (rows, shipped)]
     if weights[0] != weights[1]:
         raise UserError(f"{path}: other candidates than the shipped ones; train with this version")
     times = rows.filter(like="cpu_time_ms_").apply(pd.to_numeric, errors="coerce")
     if (times[rows["refused"].isna()].isna() | (times <= 0)).any(axis=None):
         raise UserError(f"{path}: it has values that are no times; send the file again")
-    kinds = [
-        kind_of(checked_host(sent.files[name])) for name in (f"{task}.candidates.conditions.json", CONDITIONS)
-    ]
-    if kinds[0] != kinds[1]:
-        raise UserError(f"{path}: timed on {kinds[0]}, but the policies on {kinds[1]}; send rows of one host")
+
+
+def _refuse_several_hosts(sent: Sent) -> None:
+    """Raise `UserError` unless all rows were measured on one kind of CPU."""
+    kinds = {path: kind_of(checked_host(path)) for path in sent.conditions.values()}
+    first = next(iter(kinds))
+    for path, kind in kinds.items():
+        if kind != kinds[first]:
+            problem = f"measured on {kind}, but {first.name} on {kinds[first]}"
+            raise UserError(f"{path}: {problem}; send rows of one host")
 
 
 def _float_weights(candidates: pd.DataFrame) -> set[tuple[Any, ...]]:
@@ -172,11 +229,9 @@ def _float_weights(candidates: pd.DataFrame) -> set[tuple[Any, ...]]:
 def problems_of(rows: pd.DataFrame, shipped: pd.DataFrame, flagged_limit: float) -> Iterator[str]:
     """What keeps sent rows from being compared with the shipped ones, each with what to do."""
     if list(rows.columns) != list(shipped.columns):
-        unlike = sorted(set(rows.columns) ^ set(shipped.columns)) or ["their order"]
-        yield f"other columns than in the shipped table ({unlike[0]}); measure with this version"
+        yield other_columns(rows, shipped)
         return
-    if set(rows["profile"]) != {"paper"}:
-        yield f"rows of profile {min(map(str, rows['profile']))}, not evidence; send a run of profile paper"
+    yield from _no_evidence(rows, flagged_limit)
     if set(rows["configuration"]) != set(shipped["configuration"]):
         unlike = sorted(set(rows["configuration"]) ^ set(shipped["configuration"]))
         yield f"other configurations than in the shipped table ({unlike[0]}); measure with this version"
@@ -185,38 +240,50 @@ def problems_of(rows: pd.DataFrame, shipped: pd.DataFrame, flagged_limit: float)
         yield "other cells than in the shipped table; measure with this version"
     elif others := sorted(cells - equal_cells(rows, shipped)):
         yield f"other policies in {' '.join(others[0])} (weights_sha256 differs); train with this version"
-    yield from _implausible(rows)
+    yield from _implausible(rows, "cpu_time_per_step_us", 1e6 * rows["cpu_time_s"], rows["steps"])
+
+
+def other_columns(rows: pd.DataFrame, shipped: pd.DataFrame) -> str:
+    unlike = sorted(set(rows.columns) ^ set(shipped.columns)) or ["their order"]
+    return f"other columns than in the shipped table ({unlike[0]}); measure with this version"
+
+
+def _no_evidence(rows: pd.DataFrame, flagged_limit: float) -> Iterator[str]:
+    """Another profile, an unknown or replayed meter, or too many windows that something disturbed."""
+    if set(rows["profile"]) != {"paper"}:
+        yield f"rows of profile {min(map(str, rows['profile']))}, not evidence; send a run of profile paper"
+    classes = set(rows[["cpu_evidence", "ram_evidence", "gpu_evidence"]].stack().dropna())
+    unknown = sorted(map(str, classes - (EVIDENCE.keys() - STAMPED)))
+    if unknown:
+        yield f"evidence {unknown[0]!r} is no measurement; choose another meter (metering.meter)"
     flagged = rows["flags"].notna().mean()
     if flagged > flagged_limit:
         shares = f"{flagged:.1%} of the windows are flagged, more than {flagged_limit:.1%}"
         yield f"{shares}; measure on an idle machine"
 
 
-def _implausible(rows: pd.DataFrame) -> Iterator[str]:
-    """Unknown or replayed evidence, and times that are none or contradict each other."""
-    classes = set(rows[["cpu_evidence", "ram_evidence", "gpu_evidence"]].stack().dropna())
-    unknown = sorted(map(str, classes - (EVIDENCE.keys() - STAMPED)))
-    if unknown:
-        yield f"evidence {unknown[0]!r} is no measurement; choose another meter (metering.meter)"
-    acting = rows[rows["configuration"] != IDLE]
-    per_step, time_s, steps = (
-        pd.to_numeric(acting[name], errors="coerce").to_numpy(float)
-        for name in ("cpu_time_per_step_us", "cpu_time_s", "steps")
+def _implausible(rows: pd.DataFrame, name: str, total: pd.Series, count: pd.Series) -> Iterator[str]:
+    """Times per unit in the column `name` that are none, or not `total` / `count`; idle rows have none."""
+    acting = rows["configuration"] != IDLE
+    each, time, units = (
+        pd.to_numeric(values[acting], errors="coerce").to_numpy(float)
+        for values in (rows[name], total, count)
     )
-    if not (np.isfinite(per_step) & (per_step > 0)).all():
-        yield "cpu_time_per_step_us has values that are no times; send the file again"
-    elif not np.allclose(per_step * steps, 1e6 * time_s, rtol=1e-6):
-        yield "cpu_time_per_step_us is not cpu_time_s / steps; send the file again"
+    if not (np.isfinite(each) & (each > 0)).all():
+        yield f"{name} has values that are no times; send the file again"
+    elif not np.allclose(each * units, time, rtol=1e-6):
+        yield f"{name} contradicts cpu_time_s; send the file again"
 
 
 def _refuse_duplicates(place: Place, sent: Sent) -> None:
-    """Raise `UserError` if the windows are the shipped ones, or those of a host that is here already."""
-    md5 = md5_of(sent.files[TABLES[0]])
-    known = {"the shipped run": place.artifacts[f"data/benchmark/{TABLES[0]}"]["md5"]}
-    known |= {folder.name: md5_of(folder / TABLES[0]) for folder in host_folders(place.root)}
-    same = next((name for name, other in known.items() if other == md5), None)
-    if same:
-        raise UserError(f"{sent.files[TABLES[0]]}: these are the rows of {same}; nothing is to be added")
+    """Raise `UserError` if windows are the shipped ones, or those of a host that is here already."""
+    for name in (own[0] for own in BENCHMARKS.values() if own[0] in sent.files):
+        known = {"the shipped run": place.artifacts[f"data/{PLACES[name]}"]["md5"]}
+        hosts = [folder for folder in host_folders(place.root) if (folder / name).exists()]
+        known |= {folder.name: md5_of(folder / name) for folder in hosts}
+        md5 = md5_of(sent.files[name])
+        if same := next((host for host, other in known.items() if other == md5), None):
+            raise UserError(f"{sent.files[name]}: these are the rows of {same}; nothing is to be added")
 
 
 def checked_host(conditions: Path) -> dict[str, Any]:
@@ -272,13 +339,23 @@ def host_folders(root: Path) -> list[Path]:
 
 
 def check_hosts(place: Place) -> Iterator[Item]:
-    """Check that each folder of `data/hosts` has its files, as host.json describes them, and no others."""
+    """Check that each folder of `data/hosts` has the files that host.json describes, and no others."""
     for folder in host_folders(place.root):
         name = folder.relative_to(place.root).as_posix()
-        read_description(folder)
+        read_host(folder)
         stated = read_json(folder / DESCRIPTION)["rows"]
         found = {file: md5_of(path) for file, path in files_in(folder).items() if file != DESCRIPTION}
-        wrong = [f"{file} has changed" for file in {*FILES, *stated} if found.get(file) != stated.get(file)]
+        wrong = [f"{file} has changed" for file in stated if found.get(file) != stated[file]]
         wrong += [f"{file} is not described" for file in found.keys() - stated.keys()]
+        wrong += _incomplete(stated.keys())
         advice, expected = f"`git checkout -- {name}`", f"{len(stated)} files as described"
         yield none_wrong("T0", name, "shipped", expected, sorted(wrong), advice=advice)
+
+
+def _incomplete(files: Set[str]) -> Iterator[str]:
+    """What a host's files lack: one benchmark at least, and each that is there whole."""
+    if not any({*own} <= files for own in BENCHMARKS.values()):
+        yield "no benchmark's rows"
+    for own in map(set, BENCHMARKS.values()):
+        if own & files:
+            yield from (f"{file} is missing" for file in sorted(own - files))

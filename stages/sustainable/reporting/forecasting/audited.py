@@ -11,6 +11,7 @@ from sustainable import statistics
 from sustainable.core.errors import UserError
 from sustainable.reporting.forecasting.accuracy_gate import NOT_MODELS, Gate, hits_by_seed, summarise_gate
 from sustainable.reporting.forecasting.results import COUNTS, SAME_MODEL
+from sustainable.reporting.forecasting.retest import retest_correlation
 from sustainable.reporting.measured_rows import BASELINE, IDLE, TWIN, by_block, check_blocks
 from sustainable.reporting.measured_rows import describe_evidence, repeated
 from sustainable.reporting.parameters import POWER, ReportParameters
@@ -28,6 +29,7 @@ class Timing:
     ratio: statistics.Ratio | None  # to the eager baseline
     to_uncompressed: statistics.Ratio | None  # to the full network's fastest fp32 runtime at this batch size
     clean: statistics.Ratio | None  # `ratio` without flagged windows
+    to_uncompressed_clean: statistics.Ratio | None  # `to_uncompressed` without flagged windows
     energy: statistics.Ratio | None
     detectable: float | None  # smallest effect found with `POWER`
     attained: float | None  # share of the core's peak rate (`peak_rates`); None if no ceiling is comparable
@@ -91,6 +93,7 @@ def summarise_audited(
     known = {str(key): own.iloc[0] for key, own in models.groupby("configuration")}
     first_rows = {key: known[key] for key in hits.columns if key in known}
     check_blocks(models, "audited rows", also=["batch_size"])
+    refuse_above_peak(models, peaks)
     quickest = {size: quickest_uncompressed(models, size) for size in sizes}
     same_as = repeated({key: tuple(own[[*SAME_MODEL, "precision"]]) for key, own in first_rows.items()})
     lines = {}
@@ -146,37 +149,49 @@ def _timing(
     parameters: ReportParameters,
 ) -> Timing:
     own, base, quickest = (cells(models, name, size) for name in (key, BASELINE, reference))
-    seeds, doubtful = own["training_seed"], own["flags"].notna() | base["flags"].notna()
+    seeds = own["training_seed"]
     logs = np.log(own["cpu_time_ms"] / base["cpu_time_ms"])
-    mean_ms = float(np.exp(np.mean(np.log(own["cpu_time_ms"]))))
+    mean_ms = _mean_ms(own)
 
     def ratio(values: pd.Series, to: pd.DataFrame) -> statistics.Ratio | None:
         return statistics.ratio_over_units(values, to[values.name], seeds, parameters.confidence)
+
+    def clean(to: pd.DataFrame) -> statistics.Ratio | None:
+        return ratio(own["cpu_time_ms"].mask(own["flags"].notna() | to["flags"].notna()), to)
 
     return Timing(
         cpu_time_ms=mean_ms,
         ratio=ratio(own["cpu_time_ms"], base),
         to_uncompressed=ratio(own["cpu_time_ms"], quickest),
-        clean=ratio(own["cpu_time_ms"].mask(doubtful), base),
+        clean=clean(base),
+        to_uncompressed_clean=clean(quickest),
         energy=ratio(own["energy_mwh"], base),
         detectable=statistics.detectable_ratio(statistics.unit_means(logs, seeds), power=POWER),
         attained=_attained(own.iloc[0], mean_ms, peaks),
     )
 
 
+def refuse_above_peak(models: pd.DataFrame, peaks: Mapping[str, float]) -> None:
+    """Raise `UserError` if a configuration computes faster than the peak rate of its precision."""
+    for (key, size), own in models.groupby(["configuration", "batch_size"]):
+        share = _attained(own.iloc[0], _mean_ms(own), peaks)
+        if share is not None and share > 1:
+            raise UserError(
+                f"audited rows: configuration {key!r} at batch {size} reaches {share:.0%} of the core's peak "
+                f"rate in {own.iloc[0]['precision']}, so the ceiling was measured too low; measure again "
+                "with `dvc repro -s -f benchmark@<task>`"
+            )
+
+
 def _attained(row: pd.Series, mean_ms: float, peaks: Mapping[str, float]) -> float | None:
     """Return the share of the peak rate that `mean_ms` per forecast reaches."""
     peak = peaks.get(row["precision"])
-    if peak is None:
-        return None
-    share = float(row["flops"]) / (mean_ms / 1000) / peak
-    if share > 1:
-        raise UserError(
-            f"audited rows: configuration {row['configuration']!r} at batch {row['batch_size']} reaches "
-            f"{share:.0%} of the core's peak rate in {row['precision']}, so the ceiling was measured too "
-            "low; measure again with `dvc repro -s -f benchmark@<task>`"
-        )
-    return share
+    return None if peak is None else float(row["flops"]) / (mean_ms / 1000) / peak
+
+
+def _mean_ms(rows: pd.DataFrame) -> float:
+    """Return the geometric mean of the CPU time per forecast."""
+    return float(np.exp(np.mean(np.log(rows["cpu_time_ms"]))))
 
 
 def quickest_uncompressed(models: pd.DataFrame, size: int) -> str:
@@ -211,6 +226,8 @@ class Ranking:
     """Spearman's correlation over all candidates, by proxy and batch size."""
     within: Mapping[str, Mapping[int, statistics.Estimate]]
     """The same for operations, over the candidates of one precision and runtime."""
+    retest: Mapping[str, Mapping[int, float | None]]
+    """Rank correlation of a second timing of those candidates with the first; None: noise unknown."""
     at_equal_operations: Mapping[int, statistics.Ratio | None]
     """CPU time of a network on its slowest target / on its fastest, by batch size, over networks."""
 
@@ -225,6 +242,10 @@ def summarise_ranking(
         proxies=proxy_agreement(candidates, sizes, parameters),
         within={
             name: {size: agreement(own["flops"], own, size, parameters) for size in sizes}
+            for name, own in targets.items()
+        },
+        retest={
+            name: {size: retest_correlation(own, size, parameters.seed) for size in sizes}
             for name, own in targets.items()
         },
         at_equal_operations={size: _between_targets(searched, size, parameters) for size in sizes},

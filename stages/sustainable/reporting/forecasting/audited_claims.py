@@ -3,23 +3,23 @@
 A claim holds if it holds on every task; its parts give the verdict on each.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from operator import attrgetter
-from typing import Any, Protocol
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple, Protocol
 
 from sustainable.reporting.declaration import EXACT_COUNT, Declaration, Judgement
 from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.accuracy_gate import Gate
-from sustainable.reporting.forecasting.audited import Audited, AuditedLine
+from sustainable.reporting.forecasting.audited import Audited, AuditedLine, Ranking, Timing
 from sustainable.reporting.forecasting.searching import ABLATION, RANKED, SearcherLine
 from sustainable.reporting.forecasting.task import TITLES, AuditedTask
-from sustainable.reporting.formats import difference_text, p_value, percent, small_ratio_text
-from sustainable.reporting.judging import above, verdict_if
+from sustainable.reporting.formats import difference_text, fixed, p_value, percent, small_ratio_text
+from sustainable.reporting.judging import above, same_both_ways, verdict_if
 from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.names import forecaster_name, runtime_name, searcher_name
 from sustainable.reporting.parameters import ReportParameters
-from sustainable.statistics import INCONCLUSIVE, Estimate, Ratio, weakest
+from sustainable.statistics import INCONCLUSIVE, Estimate, Ratio, verdict_on_ratio, weakest
 
 CHOICE, ORACLE = "ppo_stepwise", "oracle"
 AUDITED_FILES = tuple(
@@ -68,9 +68,8 @@ def judge_saving(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     bound = 1 / parameters.audited.target_speed_up
     line = audited.lines[CHOICE]
     verdicts = [
-        at_most(ratio, bound, audited.blocks, parameters)
-        for timing in line.timings.values()
-        for ratio in (timing.ratio, timing.clean)
+        same_both_ways(*(at_most(one, bound, audited.blocks, parameters) for one in (own.ratio, own.clean)))
+        for own in line.timings.values()
     ]
     accuracy = audited.gate.verdict_on(CHOICE) if task.fresh else INCONCLUSIVE
     return Judgement(
@@ -98,13 +97,18 @@ def _at_the_gate(gate: Gate, fresh: bool) -> str:
 def judge_runtime(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C2: what compression adds to the fastest runtime."""
     audited = task.audited
-    line = audited.lines[CHOICE]
-    to_fastest = {size: timing.to_uncompressed for size, timing in line.timings.items()}
-    ratios = ", ".join(f"batch {size}: {small_ratio_text(ratio)}" for size, ratio in to_fastest.items())
+    line, twin = audited.lines[CHOICE], audited.lines[TWIN].timings
+    enough = audited.blocks >= parameters.minimum_blocks
+    verdicts = [_below_fastest(own, twin[size]) for size, own in line.timings.items()]
+    ratios = ", ".join(
+        f"batch {size}: {small_ratio_text(own.to_uncompressed)}, without flagged windows "
+        f"{small_ratio_text(own.to_uncompressed_clean)} (A/A control {small_ratio_text(twin[size].ratio)})"
+        for size, own in line.timings.items()
+    )
     fastest = {size: audited.lines[key] for size, key in audited.quickest.items()}
     runtimes = ", ".join(f"{runtime_name(line.runtime)} (batch {size})" for size, line in fastest.items())
     return Judgement(
-        verdict=weakest([at_most(ratio, 1.0, audited.blocks, parameters) for ratio in to_fastest.values()]),
+        verdict=weakest(verdicts) if enough else INCONCLUSIVE,
         reason=f"The fastest runtime of the full network is {runtimes}; ratios to it: {ratios}.",
         evidence="CPU time: clock",
         values={
@@ -114,8 +118,27 @@ def judge_runtime(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     )
 
 
+def _below_fastest(timing: Timing, twin: Timing) -> str:
+    """Judge the ratio to the fastest runtime as every direction of a ratio is, against the A/A control."""
+    pairs = (timing.to_uncompressed, twin.ratio), (timing.to_uncompressed_clean, twin.clean)
+    verdicts = [
+        INCONCLUSIVE if ratio is None or control is None else verdict_on_ratio(ratio, control, "lower")
+        for ratio, control in pairs
+    ]
+    return same_both_ways(*verdicts)
+
+
+def judge_searchers(analysis: OnTasks) -> Judgement:
+    """C3, with the probability that its rule refutes on some task although all searchers are equal."""
+    judgement = _judge_searchers(analysis)
+    rates = [task.searching.false_refutations.estimate for task in analysis.tasks.values()]
+    wrongly = 1 - math.prod(1 - rate for rate in rates)
+    text = f" If all searchers were equal, at least one task would refute the claim in {percent(wrongly)} of "
+    return replace(judgement, reason=f"{judgement.reason}{text}simulations.")
+
+
 @on_every_task
-def judge_searchers(task: AuditedTask, parameters: ReportParameters) -> Judgement:
+def _judge_searchers(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C3: whether reinforcement learning is the better searcher."""
     searching = task.searching
     regret = searching.lines[CHOICE].mean_regret
@@ -129,7 +152,7 @@ def judge_searchers(task: AuditedTask, parameters: ReportParameters) -> Judgemen
         reason += f"Minus that of the others, with the p adjusted by Holm's method: {compared}."
     searched = [*searching.of(RANKED), *searching.of(ABLATION)]
     return Judgement(
-        verdict=searching.verdict if regret else INCONCLUSIVE,
+        verdict=searching.verdict if regret and searching.tuned_on != searching.task else INCONCLUSIVE,
         reason=reason,
         evidence="exact count on the table of candidates",
         values={line.name: _searched(line) for line in searched},
@@ -139,28 +162,62 @@ def judge_searchers(task: AuditedTask, parameters: ReportParameters) -> Judgemen
 @on_every_task
 def judge_proxies(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     """C4: what counted operations can replace: a measurement of networks, but not of runtimes."""
-    ranking, audited = task.ranking, parameters.audited
-    within = [one for by_size in ranking.within.values() for one in by_size.values()]
-    needed, factor = audited.rank_agreement, audited.runtime_factor
-    widths = weakest([verdict_if(one.low >= needed, one.high < needed) for one in within])
-    ratios = ranking.at_equal_operations
+    ranking, ratios = task.ranking, task.ranking.at_equal_operations
+    needed, factor = parameters.audited.rank_agreement, parameters.audited.runtime_factor
+    cells = _cells_of(ranking)
+    able = [cell for cell in cells if cell.retest is not None and cell.retest >= needed]
+    widths = [verdict_if(cell.found.low >= needed, cell.found.high < needed) for cell in able]
     runtimes = weakest([above(one, factor) for one in ratios.values()])
-    lowest, highest = (pick(within, key=attrgetter("estimate")) for pick in (min, max))
     overall = ", ".join(f"{one.estimate:.2f} (batch {n})" for n, one in ranking.proxies["flops"].items())
     between = ", ".join(f"{small_ratio_text(one)} (batch {size})" for size, one in ratios.items())
+    parts = {
+        "ranks widths": weakest(widths) if widths else INCONCLUSIVE,
+        "does not rank runtimes": runtimes,
+    }
     return Judgement(
-        verdict=weakest([widths, runtimes]),
-        reason=f"Rank correlation of operations with CPU time within one precision and runtime: "
-        f"{lowest.estimate:.2f} to {highest.estimate:.2f}; over all candidates: {overall}. A network's CPU "
-        f"time on its slowest target, relative to its fastest: {between}.",
+        verdict=weakest(parts.values()),
+        reason="Rank correlation of operations with CPU time within one precision and runtime: "
+        f"{_agreement_text(cells, able)}. Over all candidates: {overall}. A network's CPU time on its "
+        f"slowest target, relative to its fastest: {between}.",
         evidence="CPU time: clock; proxies: exact count",
         values={
             "proxies": _by_size(ranking.proxies),
             "within": _by_size(ranking.within),
+            "retest": {
+                name: {str(size): one for size, one in own.items()} for name, own in ranking.retest.items()
+            },
             "at_equal_operations": {str(size): one and asdict(one) for size, one in ratios.items()},
         },
-        parts={"ranks widths": widths, "does not rank runtimes": runtimes},
+        parts=parts,
     )
+
+
+class RankedCell(NamedTuple):
+    """One precision and runtime at one batch size."""
+
+    name: str
+    found: Estimate  # rank correlation of operations with CPU time
+    retest: float | None  # that of a second timing with the first
+
+
+def _cells_of(ranking: Ranking) -> list[RankedCell]:
+    return [
+        RankedCell(f"{name}, batch {size}", found, ranking.retest[name][size])
+        for name, by_size in ranking.within.items()
+        for size, found in by_size.items()
+    ]
+
+
+def _agreement_text(cells: Sequence[RankedCell], able: Sequence[RankedCell]) -> str:
+    """Print the range over the cells that can tell, and name the others with their retest correlation."""
+    estimates = [cell.found.estimate for cell in able]
+    text = f"{min(estimates):.2f} to {max(estimates):.2f}" if estimates else "no cell can tell"
+    others = [
+        f"{cell.name}: {cell.found.estimate:.2f} (a second timing: {fixed(cell.retest, 2)})"
+        for cell in cells
+        if cell not in able
+    ]
+    return f"{text}; cannot tell, because the times are too noisy: {'; '.join(others)}" if others else text
 
 
 def _by_size(estimates: Mapping[str, Mapping[int, Estimate]]) -> dict[str, dict[str, Any]]:
@@ -196,7 +253,8 @@ AUDITED_CLAIMS = (
         statement="The deployment that the step-by-step PPO chooses needs at least {target_speed_up:g} times "
         "less CPU time per forecast than the eager FP32 baseline, at non-inferior accuracy.",
         rule="on every task: at every batch size, the CPU time ratio's interval over seeds lies below "
-        "1/{target_speed_up:g}, with and without flagged windows; the accuracy difference's interval over "
+        "1/{target_speed_up:g}, refuted if above, and a verdict that changes without flagged windows is "
+        "inconclusive; the accuracy difference's interval over "
         "fresh training seeds and test windows lies above -{accuracy_margin:g} (inconclusive with seeds that "
         "chose the deployment), and no frugal forecaster and no network that was broken on purpose passes "
         "this gate (otherwise the task cannot tell: inconclusive)",
@@ -209,15 +267,16 @@ AUDITED_CLAIMS = (
         id="C2",
         statement="Compression also saves CPU time against the fastest uncompressed runtime.",
         rule="on every task and at every batch size, the interval over seeds of the CPU time ratio to the "
-        "fastest runtime of the full network in fp32 lies below 1",
+        "fastest runtime of the full network in fp32 lies below 1, refuted if above; the effect exceeds the "
+        "A/A noise floor, and both hold without flagged windows, otherwise inconclusive",
         judge=judge_runtime,
         decided_by=AUDITED_FILES,
         needs=("CPU time", "exact counts"),
     ),
     Declaration(
         id="C3",
-        statement="A reinforcement-learning agent finds the compression with fewer evaluations than other "
-        "searchers.",
+        statement="At equal numbers of evaluations, the reinforcement-learning agent finds better "
+        "deployments than every other searcher.",
         rule="on every task, with settings tuned on another: the step-by-step PPO's mean regret over the "
         "main budget is lower than that of every other searcher of the same space (paired t test over "
         "seeds, p adjusted by Holm's method over a task's comparisons, at most {error_percent:g} %); refuted "
@@ -232,10 +291,14 @@ AUDITED_CLAIMS = (
         id="C4",
         statement="Counted operations rank the networks of one precision and runtime as measured CPU time "
         "does, but they do not rank runtimes.",
-        rule="on every task, for every precision and runtime and at every batch size, the whole interval of "
-        "Spearman's correlation between operations and CPU time over widths is at least {rank_agreement:g}; "
-        "and the mean ratio of a network's CPU time on its slowest target to that on its fastest lies above "
-        "{runtime_factor:g} with its whole interval; refuted if one lies below",
+        rule="on every task, in every cell (precision, runtime and batch size) that can tell, the whole "
+        "interval of Spearman's correlation between operations and CPU time over widths is at least "
+        "{rank_agreement:g}, refuted if one lies below. A cell can tell if a second timing would rank the "
+        "networks like the first with a correlation of at least {rank_agreement:g}, simulated with the "
+        "measured standard errors; the others are named, and if none can tell, this part is inconclusive. "
+        "And the mean ratio of a network's CPU time on its slowest target to that on its fastest lies above "
+        "{runtime_factor:g} with its whole interval, refuted if below: operations do not depend on the "
+        "runtime, so they cannot rank runtimes by definition, and this part asks only how much that matters",
         judge=judge_proxies,
         decided_by=tuple(f"data/search/{task}/candidates.csv" for task in TITLES),
         needs=("CPU time", "exact counts"),

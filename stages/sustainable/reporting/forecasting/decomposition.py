@@ -25,6 +25,7 @@ class Factor:
 
     change: str
     to: str  # the deployment after it
+    changed: bool  # whether that is another deployment; if not, the factor is noise
     factor: Ratio | None  # CPU time before / after, over training seeds: above 1 the change saves
     share: float  # CPU time after it / that of the baseline
 
@@ -37,6 +38,11 @@ class Waterfall:
     order: tuple[str, ...]
     factors: Sequence[Factor]
     whole: Ratio | None  # CPU time of the baseline / that of the chosen deployment
+
+    @property
+    def changes(self) -> list[Factor]:
+        """The factors of those steps that change the deployment."""
+        return [factor for factor in self.factors if factor.changed]
 
 
 def decompose(
@@ -81,5 +87,6 @@ def _waterfall(
     for change, before, after in zip(order, steps, steps[1:], strict=False):
         share = ratio(times[after], times[BASELINE])
         factor = ratio(times[before], times[after])
-        factors.append(Factor(change, names[after], factor, share.estimate if share else 1.0))
+        changed = names[after] != names[before]
+        factors.append(Factor(change, names[after], changed, factor, share.estimate if share else 1.0))
     return Waterfall(size, order, factors, ratio(times[BASELINE], times[steps[-1]]))

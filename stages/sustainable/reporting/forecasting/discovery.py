@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-CHANCE = 0.05
-"""Below this p, an action is reported more often than by chance."""
+from sustainable.statistics import Estimate, share_interval
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,11 @@ class Discovery:
     def by_chance(self) -> float:
         """How many searches would report each tied action by chance."""
         return self.searches / len(self.tied)
+
+    def published_share(self, confidence: float) -> Estimate:
+        """The share of searches that report the published action, with Wilson's interval."""
+        interval = share_interval(self.published_wins, self.searches, confidence)
+        return Estimate(self.published_wins / self.searches, *interval, self.searches)
 
     @property
     def searches(self) -> int:

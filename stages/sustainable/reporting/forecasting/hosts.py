@@ -1,7 +1,8 @@
-"""Claims about study A's candidates, judged on the tables that other hosts timed.
+"""Claims about study A's tasks, judged on the rows that other hosts measured.
 
-C4 needs only a table, and C3 what the searchers found on it (stage compare_searchers). This run is judged
-again on the same part: the tasks that a host timed and, for C4, the deployments that both tables have.
+C1, C2 and C5 need a host's benchmark, whose deployments were chosen from its own table of candidates. C4
+needs that table, and C3 what the searchers found on it (stage compare_searchers). This run is judged again on
+the same part: the tasks that a host measured and, for C4, the deployments that both tables have.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,19 +12,26 @@ from typing import Any
 
 import pandas as pd
 
-from sustainable.core.documents import METRICS
-from sustainable.core.files import read_json
+from sustainable.core.documents import METRICS, AuditedConditions
+from sustainable.core.files import read_json, read_rows
 from sustainable.reporting.claims import DECLARATIONS, judge_claim
 from sustainable.reporting.declaration import Analysis
-from sustainable.reporting.forecasting.audited import Ranking, summarise_ranking
-from sustainable.reporting.forecasting.run import read_searches
+from sustainable.reporting.forecasting.audited import (
+    Ranking,
+    peak_rates,
+    summarise_audited,
+    summarise_ranking,
+)
+from sustainable.reporting.forecasting.run import HITS, MEASURED, read_searches
 from sustainable.reporting.forecasting.searching import Searching, summarise_searches
-from sustainable.reporting.forecasting.task import AuditedTask
+from sustainable.reporting.forecasting.task import AuditedTask, is_fresh
 from sustainable.reporting.forecasting.transfer import candidates_on, of_same_networks, searched
+from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.over_hosts import Twice
 from sustainable.reporting.parameters import ReportParameters
 
 SEARCHED, TIMED = "C3", "C4"
+BENCHMARKED = ("C1", "C2", "C5")
 Pair = tuple[AuditedTask, AuditedTask]
 """A task with the summary of another host's rows in place of this run's, and with this run's of that part."""
 
@@ -52,6 +60,9 @@ def judge_tables(
             own.setdefault(TIMED, []).append((replace(task, ranking=there), replace(task, ranking=here)))
             if found := searches_on(folders.data, f"{task.name}-{host}", analysis.parameters):
                 own.setdefault(SEARCHED, []).append((replace(task, searching=found), task))
+        for host, measured in benchmarks(folders.hosts, task, analysis.parameters).items():
+            for name in BENCHMARKED:
+                pairs.setdefault(host, {}).setdefault(name, []).append((measured, task))
     return {
         host: {name: _judge(name, both, analysis, statements) for name, both in by_claim.items()}
         for host, by_claim in pairs.items()
@@ -75,6 +86,28 @@ def rankings(
             known[tuple(shared)] = ranking(here, shared)
         found[host] = ranking(there, shared), known[tuple(shared)]
     return found
+
+
+def benchmarks(hosts: Path, task: AuditedTask, parameters: ReportParameters) -> dict[str, AuditedTask]:
+    """Return the task as other hosts measured it, by host; without those whose baselines are other networks.
+
+    Raises `UserError` if a file is malformed.
+    """
+    found = {}
+    for path in sorted(hosts.glob(f"*/{task.name}.csv")):
+        rows, hits = read_rows(path, MEASURED), read_rows(path.with_suffix(".hits.csv"), HITS)
+        conditions = read_json(path.with_suffix(".conditions.json"), AuditedConditions)
+        if baselines(rows) == baselines(task.run.rows):
+            peaks = peak_rates(conditions["frozen"]["roofline"])
+            audited = summarise_audited(rows, hits, peaks, parameters)
+            found[path.parent.name] = replace(task, audited=audited, fresh=is_fresh(hits, task.run.metrics))
+    return found
+
+
+def baselines(rows: pd.DataFrame) -> dict[Any, str]:
+    """The hash of the uncompressed network's weights by training seed."""
+    models = rows[rows["configuration"] == BASELINE].drop_duplicates(["training_seed", "weights_sha256"])
+    return dict(zip(models["training_seed"], models["weights_sha256"], strict=True))
 
 
 def searches_on(data: Path, name: str, parameters: ReportParameters) -> Searching | None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sustainable.reporting.forecasting.results import Results
 from sustainable.reporting.names import searcher_name
-from sustainable.statistics import Estimate, Ratio, student_interval
+from sustainable.statistics import Estimate, Ratio, share_interval, student_interval
 
 AGENT, RIVALS = "ppo", ("tpe", "cmaes")
 """The searcher that the claims are about, and those that it is compared with."""
@@ -38,8 +38,18 @@ class Layerwise:
     plans: int  # different plans that were evaluated
     deepest_kept: float  # highest sparsity of an int8 plan that loses at most the margin on validation
     deepest_equal: float  # the same among plans with equal shares
+    int8_plans: tuple[tuple[float, bool], ...]  # sparsity, and whether the plan loses at most the margin
     time: Mapping[str, Ratio | None]  # CPU time to the baseline, by measured configuration
     measured: Results
+
+    def kept_beyond(self, sparsity: float, confidence: float) -> Estimate | None:
+        """The share of int8 plans with more zeros that keep the accuracy, with Wilson's interval.
+
+        None if there is no such plan.
+        """
+        kept = [keeps for own, keeps in self.int8_plans if own > sparsity]
+        hits, n = sum(kept), len(kept)
+        return Estimate(hits / n, *share_interval(hits, n, confidence), n) if n else None
 
 
 def summarise_layerwise(
@@ -47,7 +57,9 @@ def summarise_layerwise(
 ) -> Layerwise:
     """Summarise the searches. `margin`: loss of validation accuracy that counts as none."""
     dense = plans[(plans["sparsity"] == plans["sparsity"].min()) & ~plans["int8"]].iloc[0]
-    kept = plans[plans["int8"] & (plans["accuracy"] >= dense["accuracy"] - margin)]
+    int8 = plans[plans["int8"]]
+    keeps = int8["accuracy"] >= dense["accuracy"] - margin
+    kept = int8[keeps]
     equal = kept[(kept["share_0"] == kept["share_1"]) & (kept["share_1"] == kept["share_readout"])]
     return Layerwise(
         answers={
@@ -57,6 +69,7 @@ def summarise_layerwise(
         plans=len(plans),
         deepest_kept=float(kept["sparsity"].max()),
         deepest_equal=float(equal["sparsity"].max()),
+        int8_plans=tuple(zip(int8["sparsity"].tolist(), keeps.tolist(), strict=True)),
         time={key: line.compared["cpu_time_ms"].ratio for key, line in measured.lines.items()},
         measured=measured,
     )

@@ -9,20 +9,26 @@ import numpy as np
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration, Judgement
 from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
-from sustainable.reporting.forecasting.discovery import CHANCE
 from sustainable.reporting.forecasting.results import PRIMARY, Results, accuracy_difference
-from sustainable.reporting.formats import declared_percent, fixed, interval_text, p_value, percent
+from sustainable.reporting.formats import declared_percent, fixed, interval_text, p_value, percent, share_text
+from sustainable.reporting.judging import same_both_ways, verdict_if
 from sustainable.reporting.measured_rows import BASELINE
 from sustainable.reporting.names import forecaster_name
+from sustainable.reporting.parameters import ReportParameters
+from sustainable.reporting.sizes import verdict_on_effect
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
-from sustainable.statistics import verdict_on_ratio, verdict_on_size, weakest
+from sustainable.statistics import verdict_on_ratio, weakest
 
 QUANTIZED, PUBLISHED_CHOICE, AGENT = "manual_quantization", "published_choice", "agent_optimized"
 DIRECTION = (
     "direction: it is {0} 1, which Student's interval excludes, the effect exceeds the A/A noise floor, and "
     "both hold without flagged windows"
 )
-SIZE = "size: the published ratio lies within the interval widened by the noise floor, and 1 outside"
+SIZE = (
+    "size: in logarithms, the whole interval, widened by the noise floor, lies within the published effect "
+    "plus or minus {size_error:g} of it; refuted if the whole lies outside; a verdict that changes without "
+    "flagged windows is inconclusive"
+)
 INT8_KERNELS = "what int8 saves depends on the CPU's instructions for it"
 TESTS = ("p", "p_holm", "p_equivalence", "detectable")
 Direction = Literal["lower", "higher"]
@@ -42,7 +48,7 @@ def judge_accuracy(analysis: Analysis) -> Judgement:
     }
     flipped = [line.hits != base.hits for line in results.lines.values()]
     places = results.first_days[np.logical_or.reduce(flipped)].tolist()
-    kept = all(difference.low > -margin for difference in differences.values())
+    kept = weakest(verdict_if(one.low > -margin, one.high < -margin) for one in differences.values())
     counts = ", ".join(
         f"{forecaster_name(key)}: {correct[key]} (McNemar p {p_value(differences[key].p)})"
         for key in differences
@@ -55,7 +61,7 @@ def judge_accuracy(analysis: Analysis) -> Judgement:
         f"{', '.join(map(str, places))} of the data." if places else f"There are {models} different models."
     )
     parts = {
-        f"no loss above {declared_percent(margin)}": CONFIRMED if kept else INCONCLUSIVE,
+        f"no loss above {declared_percent(margin)}": kept,
         "identical": REFUTED if differences else CONFIRMED,
     }
     values = {"windows": results.windows, "correct": correct, "different_models": models, "flipped": places}
@@ -127,22 +133,25 @@ def judge_discovery(analysis: Analysis) -> Judgement:
     found, best = analysis.discovery, analysis.best_action
     seen, policy = best["best_seen"], best["policy"]["action"]
     alone = list(found.tied) == [analysis.published_action]
-    oftener = found.published_p < CHANCE or alone
+    parameters, by_chance = analysis.parameters, 1 / len(found.tied)
+    share, bound = found.published_share(parameters.confidence), parameters.published.discovery_factor
+    oftener = verdict_if(alone or share.low > by_chance, share.high < bound * by_chance)
     learned = 2 * found.before_updates < found.searches
     reason = (
         f"{len(found.tied)} of {best['actions']} actions share the best reward. Of {found.searches} "
-        f"searches, {found.published_wins} report action {analysis.published_action} (chance among the "
-        f"tied: {found.by_chance:.1f}; p {p_value(found.published_p)}); all actions against the uniform "
-        f"distribution: p {p_value(found.uniform_p)}. {found.before_updates} searches sampled their action "
-        f"before the first update of the policy, the latest at step {found.last_step}. The search with the "
-        f"published seed reports action {seen['action']}, sampled at step "
+        f"searches, {found.published_wins} report action {analysis.published_action}: {share_text(share)}, "
+        f"by chance among the tied {percent(by_chance)} (p {p_value(found.published_p)}); all actions "
+        f"against the uniform distribution: p {p_value(found.uniform_p)}. {found.before_updates} searches "
+        f"sampled their action before the first update of the policy, the latest at step {found.last_step}. "
+        f"The search with the published seed reports action {seen['action']}, sampled at step "
         f"{seen['first_sampled_at_step']}; its trained policy picks {policy}."
     )
     parts = {
-        "more often than chance": CONFIRMED if oftener else REFUTED,
+        "more often than chance": oftener,
         "after learning": CONFIRMED if learned else REFUTED,
     }
     values = asdict(found) | {"best_seen": seen["action"], "policy": policy, "actions": best["actions"]}
+    values["share"] = asdict(share)
     return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
 
 
@@ -150,9 +159,9 @@ _declared = partial(Declaration, source="study_a")
 PUBLISHED_CLAIMS = (
     _declared(
         id="A1",
-        rule="identical: every configuration classifies as many test windows correctly as the baseline; no "
-        "loss: the {confidence_percent:g} % interval of every difference lies above -{accuracy_margin:g}; "
-        "McNemar's exact test is printed beside them",
+        rule="identical: every configuration gets the same test windows right as the baseline; no loss: the "
+        "{confidence_percent:g} % interval of every difference lies above -{accuracy_margin:g}, refuted if "
+        "one lies wholly below; McNemar's exact test is printed beside them",
         judge=judge_accuracy,
         decided_by=ACCURACY_FILES,
         needs=("exact counts",),
@@ -185,10 +194,12 @@ PUBLISHED_CLAIMS = (
     ),
     _declared(
         id="A5",
-        rule="more often than chance: over repeated searches, action {published_action:g} is the first "
-        "maximum more often than by chance among the actions that share the best reward (exact binomial "
-        "test, one-sided, p below {chance:g}), or no other action has that reward; after learning: more "
-        "than half of the searches sampled their action after an update of the policy",
+        rule="more often than chance: over repeated searches, Wilson's {confidence_percent:g} % interval of "
+        "the share that report action {published_action:g} lies above its chance among the actions that "
+        "share the best reward, or no other action has that reward; otherwise refuted if the interval lies "
+        "wholly below {discovery_factor:g} times that chance; the exact binomial test is printed beside it; "
+        "after learning: more than half of the searches sampled their action after an update of the policy, "
+        "otherwise refuted",
         judge=judge_discovery,
         decided_by=("data/search/published/best_action.json", "data/search/published/discovery.csv"),
         needs=("exact counts",),
@@ -219,18 +230,19 @@ def ratio_parts(
 ) -> tuple[dict[str, str], str]:
     """Verdicts on the direction and the size of a ratio in randomised blocks, and its figures."""
     results, parameters = analysis.results["remeasured"], analysis.parameters
-    judged, figures = judge_ratio(results, key, outcome, claimed, size, parameters.minimum_blocks)
+    judged, figures = judge_ratio(results, key, outcome, claimed, size, parameters)
     return judged, f"{figures} (published {fixed(size, 3)})"
 
 
 def judge_ratio(
-    results: Results, key: str, outcome: str, claimed: Direction, size: float, least: int
+    results: Results, key: str, outcome: str, claimed: Direction, size: float, parameters: ReportParameters
 ) -> tuple[dict[str, str], str]:
-    """Judge direction and size of a ratio to the baseline, with at least so many blocks; give its figures.
+    """Judge direction and size of a ratio to the baseline, and give its figures.
 
     Inconclusive if there are too few blocks, or if a verdict changes without the flagged windows.
     """
     compared, twin = results.lines[key].compared[outcome], results.twin[outcome]
+    least, error = parameters.minimum_blocks, parameters.published.size_error
     undecided = dict.fromkeys(("direction", "size"), INCONCLUSIVE)
     if compared.ratio is None or twin.ratio is None:
         return undecided, "too few readings"
@@ -242,13 +254,13 @@ def judge_ratio(
     if compared.clean is None or twin.clean is None or min(compared.clean.n, twin.clean.n) < least:
         return undecided, f"{figures}; fewer than {least} blocks are free of flagged windows"
     found, clean = (
-        {"direction": verdict_on_ratio(*pair, claimed), "size": verdict_on_size(*pair, size)}
+        {"direction": verdict_on_ratio(*pair, claimed), "size": verdict_on_effect(*pair, size, error)}
         for pair in ((compared.ratio, twin.ratio), (compared.clean, twin.clean))
     )
-    turned = [name for name in found if found[name] != clean[name]]
-    if turned:
+    judged = {name: same_both_ways(found[name], clean[name]) for name in found}
+    if judged != found:
         figures += f"; without flagged windows {interval_text(compared.clean)}, another verdict"
-    return found | dict.fromkeys(turned, INCONCLUSIVE), figures
+    return judged, figures
 
 
 def _both_ways(analysis: Analysis, key: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from sustainable.reporting.forecasting import audited as audited_rows
 from sustainable.reporting.forecasting.decomposition import Waterfall, decompose
 from sustainable.reporting.forecasting.run import TaskRun
@@ -91,9 +93,14 @@ def summarise_task(name: str, run: TaskRun, parameters: ReportParameters) -> Aud
         controls=audited_rows.control_lines(run.narrow, parameters.confidence),
         invested=invested,
         pay_back=_pay_back(run, audited, sum(invested.values()), parameters),
-        fresh=not set(run.hits["training_seed"].astype(str)) & set(run.metrics["baseline"]["seeds"]),
+        fresh=is_fresh(run.hits, run.metrics),
         run=run,
     )
+
+
+def is_fresh(hits: pd.DataFrame, metrics: Mapping[str, Any]) -> bool:
+    """Whether no training seed of the measured networks took part in choosing deployments."""
+    return not set(hits["training_seed"].astype(str)) & set(metrics["baseline"]["seeds"])
 
 
 def invested_cpu_s(run: TaskRun) -> dict[str, float]:

@@ -14,19 +14,21 @@ from sustainable.energy.meter import EVIDENCE, carries_energy_claims
 from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Analysis, Declaration, Judgement
 from sustainable.reporting.formats import interval_text, share_text
 from sustainable.reporting.judging import above, verdict_if
-from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.measured_rows import BASELINE, TWIN
 from sustainable.reporting.parameters import PoliciesParameters, ReportParameters
 from sustainable.reporting.policies.costs import MeasuredCell, MemoryLine, PolicyLine
 from sustainable.reporting.policies.notebook import judge_notebook
-from sustainable.reporting.policies.pooling import Pairs, costs_as_much
-from sustainable.reporting.policies.returns import OFF_POLICY, ON_POLICY, PRUNERS, QUANTIZERS
+from sustainable.reporting.policies.pooling import Pairs, costs_as_much, too_few
+from sustainable.reporting.policies.returns import OFF_POLICY, ON_POLICY, QUANTIZERS, LengthShare
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
-from sustainable.statistics import Estimate, noise_floor, verdict_on_ratio, weakest
+from sustainable.statistics import noise_floor, verdict_on_ratio, weakest
 
 PoliciesJudge = Callable[[Policies, ReportParameters], Judgement]
 LIBRARY, IN_ONNX = ("ptdq", "ptsq"), ("ptdq_onnxruntime", "ptsq_onnxruntime")
 MASKS = "unstructured"
+UNITS = ("structured",)
+QUANTIZATION, PRUNING = "quantization", "pruning, negligible"
 READ_FOR_RETURNS = ("data/policies/table.json", "data/policies/returns.csv")
 NO_WINDOWS: Mapping[str, Any] = {"cells": {"PPO": [], "TRPO": []}}
 TWO_POLICIES = {
@@ -70,23 +72,25 @@ on_windows = partial(declare, decided_by=(ROW_FILES["policies"],), also_reads=RE
     "B1",
     rule="bytes: every policy with int8 weights or without some of its units is smaller than the "
     "uncompressed one (masked weights, which the source rejects, are not counted); cost of a step relative "
-    "to the uncompressed policy under the same runtime, each configuration with at least {minimum_models} "
-    "policies pooled over them: confirmed if every interval excludes a saving of {saving_percent:g} %; "
-    "refuted if one lies wholly beyond it, or that of a single policy by a one-sided t test with Holm's "
+    "to the uncompressed policy under the same runtime, over the cells with at least {minimum_blocks} "
+    "blocks (others are named and left out), each configuration with at least {minimum_models} policies of "
+    "two environments pooled over them: confirmed if every interval excludes a saving of {saving_percent:g} "
+    "%; refuted if one lies wholly beyond it, or that of a single policy by a one-sided t test with Holm's "
     "correction over all, and keeps {kept_percent:g} % of the return by its whole interval; otherwise "
-    "inconclusive, also if the verdict differs without flagged windows, or if the pooled A/A control may "
-    "differ by {saving_percent:g} %",
+    "inconclusive, also with fewer policies in total, if the pooled A/A control may differ by "
+    "{saving_percent:g} %, or if the verdict differs without flagged windows; the reason names which of "
+    "these decided",
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """A tendency: bytes are counted; the cost of a step is pooled over policies, under one runtime."""
-    outcome, pairs = decided_on(policies, "step"), policies.pairs
+    outcome = decided_on(policies, "step")
     name, decided, evidence = basis(policies, "bytes: exact count")
-    counted = [line for _, line in pairs if line.method != MASKS]
+    counted = [line for _, line in policies.pairs if line.method != MASKS]
     whole = sorted({line.key for line in counted if line.to_reference_size >= 1})
     size = INCONCLUSIVE if not counted else (REFUTED if whole else CONFIRMED)
     larger = f" (not smaller: {', '.join(policies.labels[key] for key in whole)})" if whole else ""
-    cost = costs_as_much(policies, pairs, outcome, parameters)
+    cost = costs_as_much(policies, policies.measured_pairs, outcome, parameters)
     return Judgement(
         weakest([size, cost.verdict]),
         f"{decided} Bytes: {size}{larger}. {name} of a step: {cost.verdict}; {cost.reason}"
@@ -99,11 +103,13 @@ def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
 
 @on_windows(
     "B2",
-    rule="over the variants of learned policies whose episodes can end early: most of those that do not "
-    "keep {kept_percent:g} % of the return have episodes over {saving_percent:g} % shorter, and most of "
-    "those that keep it do not (Wilson's intervals of the shares, against one half); and the cost of an "
-    "episode with the return kept does not fall (pooled as in B1). Confirmed if all three hold, refuted if "
-    "one fails",
+    rule="over learned policies whose episodes can end early, without environments in which the return is "
+    "the number of steps (there a lost return is a shorter episode by definition): for most policies, most "
+    "variants that do not keep {kept_percent:g} % of the return have episodes over {saving_percent:g} % "
+    "shorter, and for most policies, most variants that keep it do not (the policy is the unit; Wilson's "
+    "intervals of the shares against one half, with at least {minimum_models} policies of two environments); "
+    "and the cost of an episode with the return kept does not fall (pooled as in B1). Confirmed if all three "
+    "hold, refuted if one fails",
     needs=("CPU time", "exact counts", "energy counter"),
 )
 def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
@@ -111,37 +117,56 @@ def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement
     outcome = decided_on(policies, "episode")
     name, decided, evidence = basis(policies, "returns and steps: exact count")
     lengths = policies.lengths
-    lost, kept = (above(share, 0.5) for share in (lengths.lost_shorter, lengths.kept_as_long))
-    keeping = [(cell, line) for cell, line in policies.pairs if line.keeps]
+    keeping = [(cell, line) for cell, line in policies.measured_pairs if line.keeps]
     cost = costs_as_much(policies, keeping, outcome, parameters)
     parts = {
-        "return lost, episodes shorter": lost,
-        "return kept, episodes as long": kept,
+        "return lost, episodes shorter": _of_lengths(lengths.lost, parameters),
+        "return kept, episodes as long": _of_lengths(lengths.kept, parameters),
         "return kept, cost of an episode": cost.verdict,
     }
-    shares = [
-        share_text(share) if share else "none" for share in (lengths.lost_shorter, lengths.kept_as_long)
-    ]
+    by_definition = ", ".join(policies.paid_per_step) or "none"
     return Judgement(
         weakest(list(parts.values())),
-        f"{decided} Of {_n(lengths.lost_shorter)} variants that lost the return, episodes are shorter in "
-        f"{shares[0]}; of {_n(lengths.kept_as_long)} that kept it, they are as long in {shares[1]}. {name} "
-        f"of an episode with the return kept: {cost.reason}{left_out(policies)}",
+        f"{decided} Most variants that lost the return have shorter episodes in "
+        f"{_lengths_text(lengths.lost, parameters)}; most that kept it have episodes as long in "
+        f"{_lengths_text(lengths.kept, parameters)}. Left out because the return is the number of "
+        f"steps: {by_definition}. {name} of an episode with the return kept: {cost.reason}"
+        f"{left_out(policies)}",
         {"lengths": asdict(lengths), **cost.values},
         evidence,
         parts,
     )
 
 
+def _of_lengths(found: LengthShare, parameters: ReportParameters) -> str:
+    """Judge whether the share lies above one half; inconclusive with too few policies."""
+    return INCONCLUSIVE if _few_lengths(found, parameters) else above(found.share, 0.5)
+
+
+def _few_lengths(found: LengthShare, parameters: ReportParameters) -> str:
+    return too_few(found.share.n if found.share else 0, len(found.environments), parameters)
+
+
+def _lengths_text(found: LengthShare, parameters: ReportParameters) -> str:
+    """Print the share of policies with its interval, and why it decides nothing if it does not."""
+    if found.share is None or found.by_variant is None:
+        return "none of 0 policies"
+    few = _few_lengths(found, parameters)
+    gate = f"; {few}" if few else ""
+    return f"{share_text(found.share)} of {found.share.n} policies ({found.by_variant.n} variants{gate})"
+
+
 @declare(
     "B3",
-    rule="resident memory of a fresh process that loads the saved model, divided by that of the uncompressed "
-    "policy under the same runtime, intervals over processes; an interval wider than {memory_percent:g} % "
-    "decides nothing; quantization: refuted if an interval lies below 1 beyond the A/A control, confirmed if "
-    "all exclude a fall of {memory_percent:g} %; pruning: refuted if a fall is certainly larger than "
-    "{negligible_percent:g} %, confirmed if none can be; and neither is confirmed unless the control, a "
-    "network whose weights are a visible share of the process, certainly shows a fall of over "
-    "{memory_percent:g} %: a measurement that could not see one proves nothing",
+    rule="only about processes whose network is small: resident memory of a fresh process that loads the "
+    "saved model, divided by that of the uncompressed policy under the same runtime, intervals over "
+    "processes; an interval wider than {memory_percent:g} % decides nothing; quantization: refuted if an "
+    "interval lies below 1 beyond the A/A control, confirmed if all exclude a fall of {memory_percent:g} %; "
+    "pruning of units (masked weights, which the source rejects, are not counted), negligible: refuted if a "
+    "fall is certainly larger than {negligible_percent:g} %, confirmed if none can be (the statement calls "
+    "its {memory_percent:g} % negligible, so a smaller fall does not refute it); and nothing is confirmed "
+    "unless the control, a network whose weights are a visible share of the process, certainly shows a fall "
+    "of over {memory_percent:g} %: a measurement that could not see one proves nothing",
     decided_by=(ROW_FILES["memory"],),
     needs=("resident memory of processes",),
     cut=MEMORY_ONLY,
@@ -149,28 +174,45 @@ def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement
 def memory_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """Resident memory of fresh processes, and of the control that must show what compression saves."""
     lines, declared = policies.memory, parameters.policies
-    floor, parts, texts = _memory_floor(lines), {}, []
-    for name, methods in (("quantization", QUANTIZERS), ("pruning", PRUNERS)):
+    floor, parts, texts, seen = _memory_floor(lines), {}, [_process_text(policies)], {}
+    for name, methods in ((QUANTIZATION, QUANTIZERS), (PRUNING, UNITS)):
         own, control = (_of_methods(found, methods) for found in (lines, policies.large))
-        verdicts = [
-            not_lowered(line, floor, declared) if methods is QUANTIZERS else hardly_lowered(line, declared)
-            for line in own
-        ]
-        seen = any(line.falls_beyond(declared.memory_change) for line in control)
-        verdict = _all_of(verdicts)
-        parts[name] = INCONCLUSIVE if verdict == CONFIRMED and not seen else verdict
+        verdict = _all_of(
+            [
+                not_lowered(line, floor, declared)
+                if methods is QUANTIZERS
+                else hardly_lowered(line, declared)
+                for line in own
+            ]
+        )
+        seen[name] = any(line.falls_beyond(declared.memory_change) for line in control)
+        parts[name] = INCONCLUSIVE if verdict == CONFIRMED and not seen[name] else verdict
         texts.append(
             f"{name.capitalize()}: {parts[name]} ({_memory_text(policies, own)}); in the large network, the "
             f"control: {_memory_text(policies, control)}."
         )
     described = {key: asdict(line) for key, line in lines.items()}
+    large = {key: asdict(line) for key, line in policies.large.items()}
     return Judgement(
         weakest(list(parts.values())),
         " ".join(texts),
-        {**parts, "lines": described, "large": {key: asdict(line) for key, line in policies.large.items()}},
+        {**parts, "control_shows_a_fall": seen, "lines": described, "large": large},
         "resident memory: operating system's count",
         parts,
     )
+
+
+def _process_text(policies: Policies) -> str:
+    """Say how large the weights are in the processes that the claim is about, and in the control's."""
+    sizes = [
+        f"{line.weights_bytes_memory / 1024:.0f} KiB of {line.rss_mib:.0f} MiB"
+        for lines in (policies.memory, policies.large)
+        for line in [lines.get(BASELINE)]
+        if line is not None
+    ]
+    small, *control = sizes or ["not measured"]
+    beside = f"; in the control's {control[0]}" if control else ""
+    return f"About processes whose network is small: the weights are {small}{beside}."
 
 
 @declare(
@@ -203,10 +245,12 @@ def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgemen
     "B5",
     rule="all policies, learned or not, of the environments in which both kinds of algorithms were trained; "
     "a policy keeps its return if its mean raw return under PTDQ is at least {kept_percent:g} % of the "
-    "uncompressed one; difference of the shares of policies that keep it, PPO and TRPO minus SAC and TD3, "
-    "with Newcombe's interval: refuted if it lies wholly below {split_percent:g} points, half of the "
-    "source's difference; otherwise confirmed if it lies wholly above 0; inconclusive with fewer than "
-    "{minimum_models} policies of a kind",
+    "uncompressed one; three parts, all of which must hold. PPO and TRPO: the share of policies that keep it "
+    "lies above one half (Wilson's interval), refuted if below. SAC and TD3: it lies below one half, refuted "
+    "if above. Difference of these shares, with Newcombe's interval: refuted if it lies wholly below "
+    "{split_percent:g} points, half of the source's difference; otherwise confirmed if it lies wholly above "
+    "0. All inconclusive with fewer than {minimum_models} policies of a kind, or with policies of one "
+    "environment",
     decided_by=READ_FOR_RETURNS[1:],
     also_reads=READ_FOR_RETURNS[:1],
     needs=("exact counts",),
@@ -223,14 +267,22 @@ def split_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     shares, difference = (split.on_policy, split.off_policy), split.difference
     verdict = CONFIRMED if difference.low > 0 else INCONCLUSIVE
     verdict = REFUTED if difference.high < declared.split_of_interest else verdict
-    few = min(share.n for share in shares) < declared.minimum_models
-    kept = [f"{round(share.estimate * share.n)} of {share.n}" for share in shares]
+    parts = {
+        "PPO and TRPO": above(split.on_policy, 0.5),
+        "SAC and TD3": verdict_if(split.off_policy.high < 0.5, split.off_policy.low > 0.5),
+        "difference": verdict,
+    }
+    few = too_few(min(share.n for share in shares), len(split.environments), parameters)
+    parts = dict.fromkeys(parts, INCONCLUSIVE) if few else parts
+    kept = [f"{round(share.estimate * share.n)} of {share.n} ({share_text(share)})" for share in shares]
     return Judgement(
-        INCONCLUSIVE if few else verdict,
+        weakest(parts.values()),
         f"{' and '.join(split.environments)}: PTDQ keeps the return of {kept[0]} policies of PPO and TRPO, "
-        f"and of {kept[1]} of SAC and TD3; difference of the shares {interval_text(difference)}.",
+        f"and of {kept[1]} of SAC and TD3; difference of the shares {interval_text(difference)}"
+        f"{'; ' + few if few else ''}.",
         asdict(split),
         EXACT_COUNT,
+        parts,
     )
 
 
@@ -268,14 +320,17 @@ def basis(policies: Policies, also: str) -> tuple[str, str, str]:
     return "CPU time", decided, f"CPU time: clock; energy: {evidence}, {NOT_TESTABLE}; {also}"
 
 
-def _n(share: Estimate | None) -> int:
-    return share.n if share else 0
-
-
 def left_out(policies: Policies) -> str:
-    """The policies that have not learned, by name."""
+    """Name the policies that have not learned, and the cells with too few blocks."""
     names = policies.unlearned
-    return f" Not learned and left out: {', '.join(names)}." if names else ""
+    text = f" Not learned and left out: {', '.join(names)}." if names else ""
+    return text + thin_text(policies)
+
+
+def thin_text(policies: Policies) -> str:
+    """Name the cells that are left out because they have too few blocks."""
+    names, least = policies.thin, policies.minimum_blocks
+    return f" Left out because of fewer than {least} blocks: {', '.join(names)}." if names else ""
 
 
 def verdict_on_line(

@@ -336,6 +336,14 @@ class Dose:
     predicted: float  # by Amdahl's law
     measured: Ratio | None
     error: Ratio | None  # measured / predicted
+    compressed: bool
+    blocks: int
+    bound_logs: Sequence[float]
+    """ln(measured / smallest possible ratio) of each unit; below 0 if more was saved than can be."""
+
+    @property
+    def control(self) -> bool:
+        return self.key == TWIN
 
 
 def summarise_doses(workload: pd.DataFrame, parameters: ReportParameters) -> list[Dose]:
@@ -350,17 +358,19 @@ def summarise_doses(workload: pd.DataFrame, parameters: ReportParameters) -> lis
     for dose in sorted(models["dose_us"].unique()):
         own = models[models["dose_us"] == dose]
         measures = replace(measures_of(own, parameters.confidence), units=units.to_numpy())
+        compressed = set(own.loc[own["method"] != NO_METHOD, "configuration"])
         for key in sorted(set(own["configuration"]) - {BASELINE}):
-            found.append(_dose(float(dose), key, measures))
+            found.append(_dose(float(dose), key, measures, key in compressed))
     return found
 
 
-def _dose(dose: float, key: str, measures: Measures) -> Dose:
+def _dose(dose: float, key: str, measures: Measures, compressed: bool) -> Dose:
     policy, step = measures.tables["policy"], measures.tables["step"]
     shares = np.minimum(policy[BASELINE] / step[BASELINE], 1.0)  # both are timed: noise may pass 1
     speed_ups = policy[BASELINE] / policy[key]
     predicted = [amdahl(share, speed) for share, speed in zip(shares, speed_ups, strict=True)]
     measured = step[key] / step[BASELINE]
+    spared = _spared(measures, key, compressed)
     return Dose(
         dose_us=dose,
         key=key,
@@ -369,7 +379,24 @@ def _dose(dose: float, key: str, measures: Measures) -> Dose:
         predicted=float(np.exp(np.log(predicted).mean())),
         measured=measures.ratio("step", key, BASELINE),
         error=statistics.ratio_over_units(measured.to_list(), predicted, measures.units, measures.confidence),
+        compressed=compressed,
+        blocks=int(measured.notna().sum()),
+        bound_logs=statistics.unit_means(np.log(measured) - np.log(spared), measures.units),
     )
+
+
+def _spared(measures: Measures, key: str, compressed: bool) -> pd.Series:
+    """Return the share of the baseline's step that `key` cannot save, by block; NaN if none is left.
+
+    A compressed policy can save its own calls. Another runtime also replaces the rest around the call, and
+    the A/A control replaces nothing.
+    """
+    tables = measures.tables
+    whole = tables["step"][BASELINE]
+    if key == TWIN:
+        return pd.Series(1.0, index=whole.index)
+    left = 1 - tables["policy"][BASELINE] / whole if compressed else tables["environment"][BASELINE] / whole
+    return left.where(left > 0)
 
 
 @dataclass(frozen=True)

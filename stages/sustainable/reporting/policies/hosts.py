@@ -1,49 +1,36 @@
 """Study B's claims on rows of other hosts, on which the same policies acted.
 
-Each folder of `data/hosts` has the windows of one host and `host.json`, which describes it. Only cells whose
-uncompressed policies have equal weights are compared, because another difference would not be the host's. For
-the same reason this run is judged again on those cells and on the configurations that both hosts measured.
+Only cells whose uncompressed policies have equal weights are compared, because another difference would not
+be the host's. For the same reason this run is judged again on those cells and on the configurations that both
+hosts measured.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sustainable.core.errors import UserError
-from sustainable.core.documents import HostRows, PolicyConditions
-from sustainable.core.files import read_json
-from sustainable.core.hashing import file_sha256, fingerprint
-from sustainable.measuring.cpu import kind_of
 from sustainable.reporting.claims import judge_claim
 from sustainable.reporting.declaration import ROW_FILES, Analysis, Claim
+from sustainable.reporting.host_folders import POLICIES, HostFolder
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.findings import POLICY_FINDINGS
 from sustainable.reporting.policies.run import CELL, NO_METHOD, PoliciesRun, read_windows
 from sustainable.reporting.policies.summary import with_windows
 
-WINDOWS = {ROW_FILES["policies"], ROW_FILES["workload"]}
+WINDOWS = {ROW_FILES[POLICIES], ROW_FILES["workload"]}
 ON_WINDOWS = tuple(
     own for own in (*POLICY_CLAIMS, *POLICY_FINDINGS) if own.decided_by and set(own.decided_by) <= WINDOWS
 )
 """Claims and takeaways that only windows of acting policies decide."""
-DESCRIPTION, CONDITIONS = "host.json", "policies.conditions.json"
 
 
 @dataclass(frozen=True)
 class OtherHost:
     """Rows of acting policies that were measured on another host, and the claims judged on them."""
 
-    name: str
-    """The name of its folder."""
-    description: Mapping[str, Any]
-    """What its stage recorded of the host, and what was noted by hand."""
-    noted: Sequence[str]
-    """The keys of the description that were noted by hand."""
-    rows_sha256: str
+    folder: HostFolder
     cells: Sequence[str]
     """The cells of this run whose policies have equal weights there."""
     of: int
@@ -56,22 +43,28 @@ class OtherHost:
     """The claims on this run's rows of the same cells and configurations."""
 
     @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
     def twice(self) -> dict[str, tuple[Claim, Claim]]:
         """The claims on its rows and on this run's of the same part, by id."""
         return {name: (claim, self.here[name]) for name, claim in self.judged.items()}
 
 
 def judge_hosts(
-    folder: Path, run: PoliciesRun, analysis: Analysis, statements: Mapping[str, str]
+    folders: Iterable[HostFolder], run: PoliciesRun, analysis: Analysis, statements: Mapping[str, str]
 ) -> list[OtherHost]:
-    """Judge the claims on the rows of every host in `folder`, as far as it measured the policies of this run.
+    """Judge the claims on the rows of every host, as far as it measured the policies of this run.
 
-    Raises `UserError` if rows or a description are malformed.
+    Raises `UserError` if rows are malformed.
     """
     hosts, known = [], dict[tuple[bytes, bytes], Mapping[str, Claim]]()
-    for place in sorted(path for path in folder.glob("*") if path.is_dir()):
-        rows, workload = read_windows(place)
-        host = describe(place, run, rows)
+    for folder in folders:
+        if not folder.measured(POLICIES):
+            continue
+        rows, workload = read_windows(folder.path)
+        host = compare(folder, run, rows)
         if host.cells:
             there = restricted(replace(run, rows=rows, workload=workload), run)
             here = restricted(run, there)
@@ -84,37 +77,15 @@ def judge_hosts(
     return hosts
 
 
-def describe(place: Path, run: PoliciesRun, rows: pd.DataFrame) -> OtherHost:
-    """Describe the host of a folder, and what of this run it measured. Raises `UserError`."""
-    host, noted = read_description(place)
+def compare(folder: HostFolder, run: PoliciesRun, rows: pd.DataFrame) -> OtherHost:
+    """Say what of this run a host measured: its cells with equal weights."""
     here, there = _by_cell(run.rows), _by_cell(rows)
     return OtherHost(
-        name=place.name,
-        description=host,
-        noted=noted,
-        rows_sha256=fingerprint([file_sha256(place / Path(name).name) for name in sorted(WINDOWS)]),
+        folder=folder,
         cells=[" ".join(cell) for cell in sorted(here.keys() & there) if here[cell] == there[cell]],
         of=len(here),
         missing=sorted({*run.rows["configuration"].unique()} - {*rows["configuration"].unique()}),
     )
-
-
-def read_description(place: Path) -> tuple[dict[str, Any], list[str]]:
-    """Read what is known of the host of a folder, and the keys of it that were noted by hand.
-
-    Raises `UserError` if a file is missing or malformed, or if it names another kind of CPU.
-    """
-    path = place / DESCRIPTION
-    stated, conditions = read_json(path, HostRows), read_json(place / CONDITIONS, PolicyConditions)
-    try:
-        noted = dict(stated["noted_by_hand"])
-        host = conditions["host"] | noted
-        found = host["cpu"] and host["isa"] and stated["kind"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a description of a host (at {error}); restore the file") from None
-    if found != kind_of(host):
-        raise UserError(f"{path}: kind {found}, but its numbers say {kind_of(host)}; restore the file")
-    return host, sorted(noted)
 
 
 def judge_windows(run: PoliciesRun, analysis: Analysis, statements: Mapping[str, str]) -> Mapping[str, Claim]:

@@ -22,6 +22,8 @@ from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, REFUTED, Estimate, Ratio
 
 Pairs = Sequence[tuple[MeasuredCell, PolicyLine]]
+MINIMUM_ENVIRONMENTS = 2
+"""Policies of one environment are no evidence for a statement about policies in general."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Pooled:
     ratio: Ratio | None  # over every cell and training seed
     kept: Estimate | None  # normalised return, over the same
     cells: int
+    environments: int
 
     @property
     def keeps(self) -> bool:
@@ -54,17 +57,35 @@ def pooled_lines(
     pairs: Pairs, outcome: str, parameters: ReportParameters, clean: bool = False
 ) -> list[Pooled]:
     """Pool every configuration of `pairs` over cells and training seeds; `clean`: without flagged windows."""
-    by_key: dict[str, list[PolicyLine]] = {}
-    for _, line in pairs:
-        by_key.setdefault(line.key, []).append(line)
+    by_key: dict[str, list[tuple[MeasuredCell, PolicyLine]]] = {}
+    for cell, line in pairs:
+        by_key.setdefault(line.key, []).append((cell, line))
     found = []
-    for key, lines in by_key.items():
-        logs = [log for line in lines for log in _logs(line, outcome, clean)]
-        kept = [value for line in lines for value in line.kept_by_seed if math.isfinite(value)]
+    for key, own in by_key.items():
+        logs = [log for _, line in own for log in _logs(line, outcome, clean)]
+        kept = [value for _, line in own for value in line.kept_by_seed if math.isfinite(value)]
         ratio = statistics.ratio_of_logs(logs, parameters.confidence)
         mean = statistics.student_interval(kept, parameters.confidence)
-        found.append(Pooled(key, ratio, mean, len(lines)))
+        environments = {cell.environment for cell, line in own if _logs(line, outcome, clean)}
+        found.append(Pooled(key, ratio, mean, len(own), len(environments)))
     return found
+
+
+def too_few(policies: int, environments: int, parameters: ReportParameters) -> str:
+    """Say why these are too few for a statement about policies in general; empty if they are enough."""
+    least = parameters.policies.minimum_models
+    if policies >= least and environments >= MINIMUM_ENVIRONMENTS:
+        return ""
+    return (
+        f"too few policies ({policies} of {environments} environments; needed: {least} of "
+        f"{MINIMUM_ENVIRONMENTS})"
+    )
+
+
+def too_few_in(cells: Sequence[MeasuredCell], parameters: ReportParameters) -> str:
+    """Say why the policies of these cells are too few, see `too_few`."""
+    environments = {cell.environment for cell in cells}
+    return too_few(sum(cell.seeds for cell in cells), len(environments), parameters)
 
 
 def pooled_twin(cells: Sequence[MeasuredCell], outcome: str, parameters: ReportParameters) -> Ratio | None:
@@ -113,13 +134,14 @@ def saves_nothing(
 ) -> str:
     """Verdict on "compression does not save": see the rules of claims B1 and B2.
 
-    A configuration with too few policies is no tendency: there only `single` policies count.
+    A configuration with too few policies, or with policies of one environment, is no tendency: there only
+    `single` policies count.
     """
     bound = 1 / (1 + parameters.policies.saving_of_interest)
     enough = [
         (line.ratio, line.keeps)
         for line in lines
-        if line.ratio is not None and line.ratio.n >= parameters.policies.minimum_models
+        if line.ratio is not None and not too_few(line.ratio.n, line.environments, parameters)
     ]
     if any(ratio.high < bound and keeps for ratio, keeps in enough) or any(one.keeps for one in single):
         return REFUTED
@@ -134,7 +156,7 @@ def control_is_sound(twin: Ratio, parameters: ReportParameters) -> bool:
 
 @dataclass(frozen=True)
 class CostVerdict:
-    """Whether compression leaves a cost as it is."""
+    """Whether compression leaves a cost as it is; the reason names the test that decided."""
 
     verdict: str
     reason: str
@@ -146,32 +168,44 @@ def costs_as_much(
 ) -> CostVerdict:
     """Judge "compression does not save" on configurations pooled over policies; list single exceptions.
 
-    Inconclusive if the A/A control differs by the saving of interest, or if flagged windows decide.
+    Inconclusive with too few policies, if the A/A control differs by the saving of interest, or if flagged
+    windows decide.
     """
     lines = pooled_lines(pairs, outcome, parameters)
     single = large_savings(pairs, outcome, parameters)
-    twin = pooled_twin(policies.learned, outcome, parameters)
+    twin = pooled_twin(policies.measured, outcome, parameters)
     cleaned = (
         pooled_lines(pairs, outcome, parameters, clean=True),
         large_savings(pairs, outcome, parameters, clean=True),
     )
     verdicts = {saves_nothing(lines, single, parameters), saves_nothing(*cleaned, parameters)}
-    sound = (
-        policies.blocks >= parameters.minimum_blocks
-        and twin is not None
-        and control_is_sound(twin, parameters)
-    )
-    verdict = verdicts.pop() if sound and len(verdicts) == 1 else INCONCLUSIVE
+    gate = too_few_in(policies.measured, parameters) or _control_gate(twin, parameters)
+    if not gate and len(verdicts) > 1:
+        gate = "the verdict differs without flagged windows"
+    verdict = INCONCLUSIVE if gate else verdicts.pop()
     values = {
         "outcome": outcome,
         "pooled": {line.key: asdict(line) for line in lines},
         "control": twin and asdict(twin),
         "single": [asdict(one) for one in single],
         "left_out": policies.unlearned,
+        "too_few_blocks": policies.thin,
+        "gate": gate,
     }
     some = "; ".join(_described(one, policies) for one in single) or "none"
-    reason = f"{_span(lines, policies)} (A/A control {interval_text(twin)}); single policies beyond: {some}."
+    decided = gate or "the pooled intervals and the single policies"
+    reason = (
+        f"{_span(lines, policies)} (A/A control {interval_text(twin)}); single policies beyond: {some}; "
+        f"decided by: {decided}."
+    )
     return CostVerdict(verdict, reason, values)
+
+
+def _control_gate(twin: Ratio | None, parameters: ReportParameters) -> str:
+    """Say why the A/A control leaves nothing to decide; empty if it does not."""
+    if twin is not None and control_is_sound(twin, parameters):
+        return ""
+    return f"the A/A control may differ by {100 * parameters.policies.saving_of_interest:g} %"
 
 
 def _span(lines: Sequence[Pooled], policies: Policies) -> str:

@@ -100,11 +100,35 @@ def mean_outcomes(returns: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """Shares of variants in environments that can end early, with Wilson's intervals."""
+class LengthShare:
+    """Share of policies with most of whose variants something holds. Variants of one policy are alike, so
+    the policy is the unit."""
 
-    lost_shorter: Estimate | None  # of those that have lost their return: episodes shorter by the margin
-    kept_as_long: Estimate | None  # of those that keep it: episodes that are not
+    share: Estimate | None  # with Wilson's interval; None without a policy
+    by_variant: Estimate | None  # of the variants; printed, but decides nothing
+    environments: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths of compressed policies' episodes, in environments that can end early."""
+
+    lost: LengthShare  # of variants that have lost their return: episodes shorter by the margin
+    kept: LengthShare  # of variants that keep it: episodes that are not
+
+    @property
+    def lost_shorter(self) -> Estimate | None:
+        return self.lost.by_variant
+
+    @property
+    def kept_as_long(self) -> Estimate | None:
+        return self.kept.by_variant
+
+
+def environments_paying_per_step(returns: pd.DataFrame) -> set[str]:
+    """Return the environments in which the return of every episode is its number of steps."""
+    counts = returns["episode_return"] == returns["steps"]
+    return {str(name) for name, own in counts.groupby(returns["environment"]) if own.all()}
 
 
 def lengths_by_return(
@@ -112,7 +136,8 @@ def lengths_by_return(
 ) -> Lengths:
     """Compare the mean length of each variant's episodes with the uncompressed policy's.
 
-    `kept` is from `kept_returns`. Episodes are shorter if their length is below 1 / (1 + `margin`) of it.
+    `kept` is from `kept_returns`, `early` holds the environments to count. Episodes are shorter if their
+    length is below 1 / (1 + `margin`) of it.
     """
     own = kept[kept["environment"].isin(early) & kept["kept"].notna()]
     plain = own[own["variant"] == NO_METHOD].set_index(MODEL)["steps"]
@@ -120,9 +145,17 @@ def lengths_by_return(
     shorter = own["steps"] / own["steps_plain"] < 1 / (1 + margin)
     lost = own["kept"] < SURVIVES
     return Lengths(
-        share_of(int((lost & shorter).sum()), int(lost.sum()), confidence),
-        share_of(int((~lost & ~shorter).sum()), int((~lost).sum()), confidence),
+        _share_of_policies(own[lost], shorter[lost], confidence),
+        _share_of_policies(own[~lost], ~shorter[~lost], confidence),
     )
+
+
+def _share_of_policies(variants: pd.DataFrame, holds: pd.Series, confidence: float) -> LengthShare:
+    """Return the share of policies for most of whose `variants` it `holds`."""
+    shares = holds.groupby([variants[name] for name in MODEL]).mean()
+    share = share_of(int((shares > 0.5).sum()), len(shares), confidence)
+    by_variant = share_of(int(holds.sum()), len(holds), confidence)
+    return LengthShare(share, by_variant, sorted(set(variants["environment"])))
 
 
 def survival_curves(kept: pd.DataFrame, confidence: float) -> list[Survival]:

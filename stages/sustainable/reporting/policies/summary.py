@@ -38,7 +38,9 @@ class Policies:
     largest: Mapping[str, pd.Series]  # see `largest_surviving`
     quantizers: Quantizers | None
     steps: pd.DataFrame
+    kept: pd.DataFrame  # see `returns.kept_returns`
     lengths: Lengths
+    paid_per_step: Sequence[str]  # environments in which the return is the number of steps
     split: Split | None  # of the returns that PTDQ keeps, by kind of algorithm
     notebook: Notebook
     unlearned: Sequence[str]  # cells or seeds that claims leave out
@@ -46,6 +48,7 @@ class Policies:
     variants: int
     flagged: int
     windows: int
+    minimum_blocks: int  # with fewer, a cell is in no verdict on measurements
     stamps: Sequence[str]
     cpu_evidence: str
     energy_evidence: str  # of all metered components together: that of the weakest
@@ -54,6 +57,22 @@ class Policies:
     @property
     def learned(self) -> list[MeasuredCell]:
         return [cell for cell in self.cells if cell.learned]
+
+    @property
+    def measured(self) -> list[MeasuredCell]:
+        """The learned cells with enough blocks for a verdict."""
+        return [cell for cell in self.learned if cell.blocks >= self.minimum_blocks]
+
+    @property
+    def thin(self) -> list[str]:
+        """Names of the learned cells with too few blocks for a verdict, with their blocks."""
+        cells = [cell for cell in self.learned if cell.blocks < self.minimum_blocks]
+        return [f"{cell.name} ({cell.blocks})" for cell in cells]
+
+    @property
+    def measured_pairs(self) -> list[tuple[MeasuredCell, PolicyLine]]:
+        """Every compressed configuration of every cell in `measured`, with its cell."""
+        return [(cell, line) for cell in self.measured for line in cell.compressed]
 
     @property
     def pairs(self) -> list[tuple[MeasuredCell, PolicyLine]]:
@@ -67,15 +86,9 @@ class Policies:
         labels |= {key: label_of(key, line) for key, line in self.memory.items()}
         return labels | {key: label_of(key, line) for cell in self.cells for key, line in cell.lines.items()}
 
-    @property
-    def blocks(self) -> int:
-        """Blocks of the learned cell with the fewest blocks."""
-        return min((cell.blocks for cell in self.learned), default=0)
-
 
 def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportParameters) -> Policies:
     """Compute every summary of study B from its rows; `rule` is that of its source's notebook."""
-    early = returns.environments_ending_early(run.returns)
     exact = run.returns.groupby([*CELL, "seed", "variant"])["return_known"].first()
     kept = returns.kept_returns(run.returns, run.table)
     return Policies(
@@ -86,21 +99,36 @@ def summarise_policies(run: PoliciesRun, rule: NotebookRule, parameters: ReportP
         largest=returns.largest_surviving(kept),
         quantizers=returns.best_quantizers(kept, parameters.confidence),
         steps=returns.spread_of_steps(returns.of_learned_policies(run.returns, run.table)),
-        lengths=returns.lengths_by_return(
-            kept, early, parameters.policies.saving_of_interest, parameters.confidence
-        ),
+        kept=kept,
+        lengths=_lengths(kept, run, parameters),
+        paid_per_step=sorted(returns.environments_paying_per_step(run.returns)),
         split=returns.split_by_algorithm(returns.mean_outcomes(run.returns), "ptdq", parameters.confidence),
         notebook=summarise_notebook(run.notebook, rule, parameters),
         known=int(exact.sum()),
         variants=len(exact),
         unlearned=unlearned_names(run.table),
+        minimum_blocks=parameters.minimum_blocks,
         **_of_windows(run, parameters),
     )
 
 
 def with_windows(policies: Policies, run: PoliciesRun, parameters: ReportParameters) -> Policies:
-    """Return the same summary with what follows from other windows, those of `run`."""
-    return replace(policies, **_of_windows(run, parameters))
+    """Return the same summary with what follows from other windows, those of `run`.
+
+    The episodes stay this run's, but only those of the cells of these windows count.
+    """
+    cells = pd.MultiIndex.from_frame(run.rows[CELL].drop_duplicates())
+    shared = policies.kept[pd.MultiIndex.from_frame(policies.kept[CELL]).isin(cells)]
+    lengths = _lengths(shared, run, parameters)
+    return replace(policies, lengths=lengths, **_of_windows(run, parameters))
+
+
+def _lengths(kept: pd.DataFrame, run: PoliciesRun, parameters: ReportParameters) -> Lengths:
+    """Return the lengths of episodes by return, where the return does not itself count the steps."""
+    early = returns.environments_ending_early(run.returns)
+    counted = early - returns.environments_paying_per_step(run.returns)
+    margin = parameters.policies.saving_of_interest
+    return returns.lengths_by_return(kept, counted, margin, parameters.confidence)
 
 
 def _of_windows(run: PoliciesRun, parameters: ReportParameters) -> dict[str, Any]:
@@ -178,7 +206,8 @@ def label_of(key: str, line: PolicyDeployment) -> str:
 
 def policies_values(run: PoliciesRun, policies: Policies) -> dict[str, Any]:
     """Collect what the sentences of the paper and of the HTML report print of study B."""
-    return {"policies": policies, "policy_costs": run.costs, "survives": SURVIVES}
+    host = run.conditions["host"]
+    return {"policies": policies, "policies_host": host, "policy_costs": run.costs, "survives": SURVIVES}
 
 
 def part_share(part: Estimate | None, total: Estimate | None) -> float | None:

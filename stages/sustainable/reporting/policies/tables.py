@@ -46,8 +46,8 @@ def policies_tables(
         ),
         claims_table(
             "policies_findings",
-            "The takeaways and guidelines of study B's source, judged on this run's rows; those that the "
-            "rows contradict are struck out.",
+            "The takeaways and guidelines of the course notebook on study B's source (that of Amdahl's law "
+            "is ours), judged on this run's rows; those that the rows contradict are struck out.",
             findings,
             ("Takeaway", "On these rows"),
         ),

@@ -9,7 +9,7 @@ from sustainable.reporting.forecasting.audited_claims import CHOICE
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
 from sustainable.reporting.names import searcher_name
-from sustainable.reporting.wording import by_direction
+from sustainable.reporting.wording import by_direction, fraction
 from sustainable.statistics import CONFIRMED, REFUTED
 
 FORECASTER, ACCURACY, POLICIES, AGENT = "C2", "C1", "B1", "C3"
@@ -44,8 +44,9 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
         CONFIRMED: "compressing a forecaster saves it, against the fastest uncompressed runtime as well",
         REFUTED: "compressing a forecaster does not save it against the fastest uncompressed runtime",
     }.get(verdict, f"that compressing a forecaster saves it against the fastest runtime is {verdict}")
-    shares = "; ".join(filter(None, map(_share, study.tasks.values())))
-    of_baseline = f" (relative to the eager baseline, a forecast takes {shares})" if shares else ""
+    of_runtime = _shares(study, "to_uncompressed")
+    of_baseline = f"; of eager PyTorch, {_shares(study, 'ratio')}" if of_runtime else ""
+    shares = f" (of that runtime, a forecast takes {of_runtime}{of_baseline})" if of_runtime else ""
     parts = by_id[ACCURACY].parts
     accuracy = [
         f"{parts[key]} on {task.title}"
@@ -53,18 +54,20 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
         if (key := f"{task.title}, accuracy") in parts
     ]
     kept = f"; that it keeps its accuracy is {' and '.join(accuracy)}" if accuracy else ""
-    return f"{quantity}; in CPU time, {said}{of_baseline}{kept}."
+    return f"{quantity}; in CPU time, {said}{shares}{kept}."
 
 
-def _share(task: AuditedTask) -> str:
-    """As in `1/190 to 1/78 on Weather`; empty if the choice was not measured."""
+def _shares(study: Forecasting, ratio: str) -> str:
+    """As in `1/190 to 1/78 on Weather`, for every task whose choice was measured; `ratio` of `Timing`."""
+    return " and ".join(filter(None, (_share(task, ratio) for task in study.tasks.values())))
+
+
+def _share(task: AuditedTask, ratio: str) -> str:
     line = task.audited.lines.get(CHOICE)
-    timings = line.timings.values() if line else ()
-    ratios = [timing.ratio.estimate for timing in timings if timing.ratio is not None]
-    if not ratios:
-        return ""
-    ends = [f"1/{1 / ratio:.0f}" if ratio < 1 else f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))]
-    return f"{' to '.join(dict.fromkeys(ends))} on {task.title}"
+    found = [getattr(timing, ratio) for timing in line.timings.values()] if line else []
+    ratios = [one.estimate for one in found if one is not None]
+    ends = [fraction(end) for end in (min(ratios), max(ratios))] if ratios else []
+    return f"{' to '.join(dict.fromkeys(ends))} on {task.title}" if ends else ""
 
 
 def _policies(claim: Claim) -> str:
@@ -88,9 +91,10 @@ def _policies(claim: Claim) -> str:
 
 def _agent(study: Forecasting, verdict: str) -> str:
     said = {
-        CONFIRMED: "A reinforcement-learning agent finds the compression with the fewest evaluations",
-        REFUTED: "A reinforcement-learning agent does not find the compression with the fewest evaluations",
-    }.get(verdict, f"That a reinforcement-learning agent needs the fewest evaluations is {verdict}")
+        CONFIRMED: "With as many evaluations, the reinforcement-learning agent finds the best deployments",
+        REFUTED: "With as many evaluations, another searcher finds better deployments than the "
+        "reinforcement-learning agent",
+    }.get(verdict, f"That the reinforcement-learning agent finds the best deployments is {verdict}")
     compared = "; ".join(f"on {task.title} {_against(task)}" for task in study.tasks.values())
     return f"{said}: {compared}."
 

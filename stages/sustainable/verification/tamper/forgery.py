@@ -14,14 +14,14 @@ from typing import Any
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json, write_json, write_text
 from sustainable.core.hashing import file_sha256
-from sustainable.reporting.policies.hosts import DESCRIPTION
+from sustainable.reporting.host_folders import DESCRIPTION
 from sustainable.verification.content import content_sha256
 from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 from sustainable.verification.lock import md5_of
 from sustainable.verification.manifest import declared_of, declared_tiers
 from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, Place
 from sustainable.verification.rerender import TRACKED, rerender, with_recorded_inputs, write_lock
-from sustainable.verification.sent_rows import TABLES
+from sustainable.verification.sent_rows import BENCHMARKS
 from sustainable.verification.tiers.integrity import pins, shipped_name, write_list
 
 RESULTS = (
@@ -71,7 +71,8 @@ def edit_row(path: Path, seed: str, how: str) -> None:
 
 def edit_host(root: Path, host: str, seed: str) -> None:
     """Improve a result of another host, and renew the hash in its description."""
-    path = root / HOSTS / host / TABLES[0]
+    tables = (root / HOSTS / host / files[0] for files in BENCHMARKS.values())
+    path = next(filter(Path.exists, tables))
     edit_row(path, seed, "number edited")
     with edited(path.with_name(DESCRIPTION)) as description:
         description["rows"][path.name] = md5_of(path)

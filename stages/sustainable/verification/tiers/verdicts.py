@@ -100,7 +100,7 @@ def check_tracing(report: Report, place: Place) -> Iterator[Item]:
     a value decides."""
     templates, reporting = place.root / "paper/templates", place.root / "stages/sustainable/reporting"
     judges = [*reporting.rglob("*claims.py"), *reporting.rglob("*findings.py")]
-    declarations = sorted(reporting.glob("*/*tables.py"))
+    declarations = sorted([*reporting.glob("*_tables.py"), *reporting.glob("*/*tables.py")])
     if not judges or not declarations:
         raise UserError(f"{reporting}: no claims or tables found to check; restore it from git")
     problems = [*check_static(templates, declarations), *check_reasons(judges)]

@@ -8,6 +8,7 @@ from typing import Any
 from sustainable.measuring.cpu import kind_of
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import Claim
+from sustainable.reporting.host_folders import HostFolder
 from sustainable.reporting.over_hosts import AGREE, DEPENDS, DIFFER, OPEN, RULE, is_alone, relation
 from sustainable.reporting.policies.hosts import ON_WINDOWS, OtherHost
 from sustainable.reporting.tables import BLANK, NOT_AVAILABLE, VERDICT, Code, Column, ReportTable, Row
@@ -16,14 +17,18 @@ THIS_RUN = "This run"
 
 
 def hosts_tables(
-    judged: Sequence[Claim], hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping[str, Any]]
+    judged: Sequence[Claim],
+    folders: Sequence[HostFolder],
+    hosts: Sequence[OtherHost],
+    conditions: Mapping[str, Mapping[str, Any]],
 ) -> list[ReportTable]:
     """Declare the table of verdicts by host and that of the hosts.
 
-    `conditions` describe the host of each table of this run.
+    `hosts`: those of the `folders` that measured policies. `conditions` describe the host of each table of
+    this run.
     """
     judging = list(dict.fromkeys(name for claim in judged for name in claim.hosts))
-    return [verdicts_table(judged, judging), described_table(hosts, conditions)]
+    return [verdicts_table(judged, judging), described_table(folders, hosts, conditions)]
 
 
 def verdicts_table(judged: Sequence[Claim], hosts: Sequence[str]) -> ReportTable:
@@ -32,9 +37,9 @@ def verdicts_table(judged: Sequence[Claim], hosts: Sequence[str]) -> ReportTable
     count = Counter(map(relation, decided))
     counted = "; ".join(f"{name}: {count[name]}" for name in (AGREE, DEPENDS, OPEN, DIFFER))
     caption = (
-        "Verdicts by host: of B and F on windows of the same policies, of C on tables of the same networks. "
-        f"Hosts are compared on the cells, configurations and deployments that both measured. {RULE} "
-        f"Of {len(decided)} claims: {counted if hosts else NOT_AVAILABLE}. {_about_others(judged)}"
+        "Verdicts by host: of B and F on windows of the same policies, of C on tables and windows of the "
+        "same networks. Hosts are compared on the cells, configurations and deployments that both measured. "
+        f"{RULE} Of {len(decided)} claims: {counted if hosts else NOT_AVAILABLE}. {_about_others(judged)}"
     )
     columns = (
         Column(""),
@@ -72,11 +77,15 @@ def _about_others(judged: Sequence[Claim]) -> str:
     )
 
 
-def described_table(hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping[str, Any]]) -> ReportTable:
+def described_table(
+    folders: Sequence[HostFolder],
+    hosts: Sequence[OtherHost],
+    conditions: Mapping[str, Mapping[str, Any]],
+) -> ReportTable:
     """Declare what the hosts are, and what each measured of this run."""
     caption = (
         "The hosts. Cells: environments and algorithms whose policies have the weights of this run. Rows: "
-        "the beginning of a hash over the windows."
+        "the beginning of a hash over the host's tables."
     )
     columns = (
         Column("Host"),
@@ -89,19 +98,15 @@ def described_table(hosts: Sequence[OtherHost], conditions: Mapping[str, Mapping
         Column("Rows", format=Code),
     )
     rows = [Row([THIS_RUN, *host, BLANK, BLANK], note=note) for host, note in _of_this_run(conditions)]
-    rows += [
-        Row(
-            [
-                other.name,
-                *_described(other.description),
-                f"{len(other.cells)} of {other.of}",
-                other.rows_sha256[:8],
-            ],
-            note=_notes(other),
-        )
-        for other in hosts
-    ]
+    known = {host.name: host for host in hosts}
+    rows += [_row_of(folder, known.get(folder.name)) for folder in folders]
     return ReportTable("hosts", caption, columns, rows)
+
+
+def _row_of(folder: HostFolder, host: OtherHost | None) -> Row:
+    cells = f"{len(host.cells)} of {host.of}" if host else NOT_AVAILABLE
+    described = [folder.name, *_described(folder.description), cells, folder.rows_sha256[:8]]
+    return Row(described, note=_notes(folder, host))
 
 
 def _of_this_run(conditions: Mapping[str, Mapping[str, Any]]) -> list[tuple[list[Any], str]]:
@@ -130,16 +135,18 @@ def _described(host: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _notes(host: OtherHost) -> str:
+def _notes(folder: HostFolder, host: OtherHost | None) -> str:
     """What a reader must know of the rows of a host: noted by hand, left out, not measured."""
-    notes = [f"noted by hand: {', '.join(host.noted)}"] if host.noted else []
-    if not host.cells:
-        notes.append("its policies have other weights in every cell, so it is left out")
+    notes = [f"noted by hand: {', '.join(folder.noted)}"] if folder.noted else []
+    if host is None:
+        notes.append("it measured study A only")
+    elif not host.cells:
+        notes.append("its policies have other weights in every cell, so study B's rows are left out")
     elif len(host.cells) < host.of:
         notes.append(f"judged only on the cells with equal weights: {', '.join(host.cells)}")
-    if host.missing:
+    if host and host.missing:
         notes.append(f"not measured there: {', '.join(host.missing)}")
-    return f"{host.name}: {'; '.join(notes)}." if notes else ""
+    return f"{folder.name}: {'; '.join(notes)}." if notes else ""
 
 
 def _on_shared_rows(claim: Claim) -> str:
