@@ -5,7 +5,7 @@ holds one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,13 @@ def _environment(
     return environment
 
 
+kept_environment = lru_cache(maxsize=4)(latex_environment)
+"""Templates are compiled once, which takes longer than to render them. Jinja2 notices edits."""
+
+
 def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     """Render the LaTeX template `name` of `folder`."""
-    return latex_environment(folder).get_template(name).render(values)
+    return kept_environment(folder).get_template(name).render(values)
 
 
 def html_environment(folder: Path | Sequence[Path]) -> jinja2.Environment:
