@@ -17,7 +17,7 @@ from sustainable.reporting.formats import interval_text, parts_text, percent, si
 from sustainable.reporting.formats import words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 from sustainable.reporting.wording import compared_regret, counted_verdicts, details_text, fraction_text
-from sustainable.reporting.wording import inline, listed, point_text, side_text
+from sustainable.reporting.wording import listed, point_text, side_text
 from sustainable.reporting.names import searcher_name
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -47,7 +47,6 @@ FILTERS: dict[str, Any] = {
     "fraction": fraction_text,
     "relation": side_text,
     "listed": listed,
-    "inline": inline,
     "searcher": searcher_name,
     "parts": parts_text,
     "verdicts": counted_verdicts,
