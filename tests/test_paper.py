@@ -12,7 +12,6 @@ from sustainable.reporting.wording import (
     CITED,
     counted_verdicts,
     fraction_text,
-    inline,
     listed,
     side_text,
 )
@@ -107,14 +106,10 @@ def test_small_ratios_are_printed_as_fractions(estimate, text):
     assert fraction_text(Ratio(estimate, estimate, estimate, 3)) == text
 
 
-def test_lists_labels_and_verdicts_in_words():
+def test_lists_and_verdicts_in_words():
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
         "none", "a", "a and b", "a, b and c",
     ]  # fmt: skip
-    assert [inline(label) for label in ("Manual pruning", "ONNX Runtime")] == [
-        "manual pruning",
-        "ONNX Runtime",
-    ]
     claims = [SimpleNamespace(verdict=verdict) for verdict in ("refuted", "confirmed", "refuted")]
     assert counted_verdicts(claims) == "1 confirmed and 2 refuted"
     assert parts_text(SimpleNamespace(parts={"a": "confirmed", "b": "refuted"})) == "a: confirmed; b: refuted"

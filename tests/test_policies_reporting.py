@@ -62,6 +62,7 @@ PUBLISHED = {
         {"share": 0.05, "more_than": True, "lost": 0.40},
         {"share": 0.50, "more_than": False, "lost": 0.80},
     ],
+    "cells": {"PPO": {"Hopper": {}, "Swimmer": {}}},
 }
 SEEDS = (1, 2, 3)
 REST_US = 4.0
@@ -702,7 +703,11 @@ def test_every_page_renders_and_a_smoke_run_is_stamped(project, tmp_path, learne
     tables = [replace(table, stamp=stamp) for table in declared]
     by_id = {claim.id: claim for claim in (*claims, *findings)}
     values = policies_values(run, policies) | {"stamp": stamp, "parameters": PARAMETERS}
-    values |= policies_story(policies) | {"claims": by_id, "b_claims": claims, "turned_b": []}
+    values |= policies_story(policies, PUBLISHED, PARAMETERS.confidence) | {
+        "claims": by_id,
+        "b_claims": claims,
+        "turned_b": [],
+    }
     values["tables"] = {table.name: table for table in tables}
     pages = latex_sources(values)
     assert len(pages) == 16  # fifteen tables and the paper

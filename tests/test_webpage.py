@@ -11,7 +11,7 @@ import pytest
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
 from sustainable.reporting.declaration import Claim
-from sustainable.reporting.forecasting.recommendation import recommend
+from sustainable.reporting.forecasting.recommendation import default_floor, recommend
 from sustainable.reporting.pages import ASSETS, html_page, read_assets
 from sustainable.reporting.webpage.answer import answer_of
 from sustainable.reporting.webpage.entries import GROUPS, PRINTED, claim_groups
@@ -48,13 +48,14 @@ def study(counted="modelled-load"):
 def judged(verdict=CONFIRMED, accuracy=INCONCLUSIVE):
     parts = {
         "C1": {"Weather, accuracy": accuracy},
+        "C5": {"Weather": REFUTED},
         "B1": {"bytes": CONFIRMED, "cost of a step": verdict},
     }
     pooled = {key: {"ratio": {"estimate": estimate}} for key, estimate in (("a", 1.02), ("b", 1.74))}
     values = {"B1": {"pooled": pooled | {"c": {"ratio": None}}}}
     return [
         Claim(name, f"{name} says", "r", verdict, "w", "e", values.get(name, {}), parts.get(name, {}))
-        for name in ("C1", "C2", "C3", "B1")
+        for name in ("C1", "C2", "C3", "C5", "B1")
     ]
 
 
@@ -63,6 +64,7 @@ def test_the_answer_prints_what_was_measured():
     assert "No energy was counted on this host" in forecasters.text
     assert "a forecast takes 1/50 to 0.50 on Weather; of eager PyTorch, 1/100 to 1/4.0 on" in forecasters.text
     assert "keeps its accuracy is inconclusive on Weather" in forecasters.text
+    assert "the network beats trivial forecasters is refuted on Weather" in forecasters.text
     assert "the 2 compressed configurations take 1.02 to 1.74 times" in policies.text
     assert "lower than that of random search, higher than that of local search and TPE" in agent.text
     assert "undecided against NSGA-II" in agent.text
@@ -70,6 +72,7 @@ def test_the_answer_prints_what_was_measured():
         "C1",
         "C2",
         "C3",
+        "C5",
         "B1",
     }
 
@@ -126,6 +129,16 @@ def test_the_decision_aid_says_what_recommend_says(shipped_report):
                 if answer.runner_up is not None:
                     assert step["runner_up"]["name"] == answer.runner_up.candidate.name
                 assert step["within_noise"] == answer.within_noise
+
+
+def test_the_decision_aid_opens_with_the_answer_that_recommend_gives(shipped_report):
+    values, margin = shipped_report.values, shipped_report.values["parameters"].audited.accuracy_margin
+    for own in values["interactive"]["tasks"]:
+        choices = values["choices"][own["key"]]
+        for size in choices.batch_sizes:
+            expected = recommend(choices, default_floor(choices, margin), 1.0, size)
+            step = next(one for one in own["aid"][str(size)] if own["floor"] <= one["upto"])
+            assert step["choice"]["name"] == expected.choice.candidate.name
 
 
 class Elements(HTMLParser):

@@ -64,7 +64,7 @@ def claim_of(
         rule=declaration.rule.format_map(declared),
         verdict=judgement.verdict,
         reason=judgement.reason,
-        evidence=judgement.evidence or ", ".join(declaration.decided_by),
+        evidence=judgement.evidence,
         values=judgement.values,
         parts=judgement.parts,
     )

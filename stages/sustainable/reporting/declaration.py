@@ -53,12 +53,12 @@ class Analysis:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge decides. `evidence`: class of the evidence; None: the files that decide the claim."""
+    """What a judge decides. `evidence`: class of the evidence."""
 
     verdict: str
     reason: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    evidence: str | None = None
+    evidence: str = "CPU time: clock"
     parts: Mapping[str, str] = field(default_factory=dict)
     """The verdicts on the parts of the claim, all of which must hold."""
 

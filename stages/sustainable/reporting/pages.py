@@ -158,7 +158,7 @@ def _report_on(data: Path, published: Path, params: Path, hosts: Path) -> Report
         **study_a.forecasting_values(run, study, sources[0], parameters),
         **study_b.policies_values(policies_run, found.policies),
         **webpage_values(run, study, found.judged, params, parameters),
-        **story_values(study, found.policies, sources[1]["cells"]),
+        **story_values(study, found.policies, sources[1], parameters.confidence),
         **_judged_values(found, forecaster, agents),
         "citation": read_citation(published.parents[1] / "CITATION.cff"),
         "rows_sha256": rows_sha256(data),

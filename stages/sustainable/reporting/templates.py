@@ -5,7 +5,7 @@ holds one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sustainable.reporting.formats import interval_text, parts_text, percent, si
 from sustainable.reporting.formats import words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
 from sustainable.reporting.wording import compared_regret, counted_verdicts, details_text, fraction_text
-from sustainable.reporting.wording import inline, listed, point_text, side_text
+from sustainable.reporting.wording import listed, point_text, side_text
 from sustainable.reporting.names import searcher_name
 
 LATEX_SPECIAL = {character: f"\\{character}" for character in "{}$&#%_"} | {
@@ -47,7 +47,6 @@ FILTERS: dict[str, Any] = {
     "fraction": fraction_text,
     "relation": side_text,
     "listed": listed,
-    "inline": inline,
     "searcher": searcher_name,
     "parts": parts_text,
     "verdicts": counted_verdicts,
@@ -130,9 +129,13 @@ def _environment(
     return environment
 
 
+kept_environment = lru_cache(maxsize=4)(latex_environment)
+"""Templates are compiled once, which takes longer than to render them. Jinja2 notices edits."""
+
+
 def render_latex(folder: Path, name: str, values: Mapping[str, Any]) -> str:
     """Render the LaTeX template `name` of `folder`."""
-    return latex_environment(folder).get_template(name).render(values)
+    return kept_environment(folder).get_template(name).render(values)
 
 
 def html_environment(folder: Path | Sequence[Path]) -> jinja2.Environment:

@@ -12,10 +12,11 @@ from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.searching import OURS, Searching
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.forecasting.task import AuditedTask
-from sustainable.reporting.formats import MISSING, parts_text, percent, significant
+from sustainable.reporting.formats import MISSING, declared_percent, parts_text, percent, significant
 from sustainable.reporting.names import searcher_name
 from sustainable.reporting.policies.costs import MemoryLine
 from sustainable.reporting.policies.notebook import CONTROL, PUBLISHED
+from sustainable.reporting.policies.returns import beside_published
 from sustainable.reporting.policies.summary import Policies, shown
 from sustainable.statistics import Estimate, Ratio
 
@@ -120,42 +121,38 @@ def ends_of(ratios: Iterable[Ratio | None]) -> Ends:
     return Ends(min(found, default=None), max(found, default=None), len(found))
 
 
-def inline(label: str) -> str:
-    """Write a label inside a sentence: `Manual pruning` becomes `manual pruning`, `ONNX Runtime` stays."""
-    return label[0].lower() + label[1:] if label[1:2].islower() else label
-
-
 def story_values(
-    study: Forecasting, policies: Policies, printed: Mapping[str, Mapping[str, Any]]
+    study: Forecasting, policies: Policies, published: Mapping[str, Any], confidence: float
 ) -> dict[str, Any]:
-    """Collect what only the paper's sentences print.
-
-    `printed` holds study B's published policies by algorithm and environment.
-    """
+    """Collect what only the paper's sentences print. `published` is study B's source."""
     tasks = study.tasks
-    return policies_story(policies) | {
+    return policies_story(policies, published, confidence) | {
         "candidate_seeds": listed_numbers(task.run.candidates["seeds"].max() for task in tasks.values()),
         "unmasked": [int((task.run.candidates["family"] != MASKED).sum()) for task in tasks.values()],
         "grid_points": sum(int(task.searching.choices["grid_points"]) for task in tasks.values()),
         "lowest_regret": listed(
             f"{searcher_name(task.searching.best.name)} ({task.title})" for task in tasks.values()
         ),
-        "source_algorithms": len(printed),
-        "source_environments": len({name for cells in printed.values() for name in cells}),
         "published_sparsity": percent(study.source.later["ppo"]["sparsity"]),
         "relation_to_uncompressed": {name: _against_uncompressed(task) for name, task in tasks.items()},
     }
 
 
-def policies_story(policies: Policies) -> dict[str, Any]:
+def policies_story(policies: Policies, published: Mapping[str, Any], confidence: float) -> dict[str, Any]:
     """Collect what only the paper's sentences on study B print."""
-    arms = policies.notebook.arms
+    arms, cells = policies.notebook.arms, published["cells"]
+    environments = {name for own in cells.values() for name in own}
+    trained = {one.entry["environment"].partition("-")[0] for one in policies.trained}
     algorithms = dict.fromkeys(one.entry["algorithm"] for one in policies.trained)
-    phrases = {PUBLISHED: "as published", CONTROL: "with nothing compressed"}
+    phrases = {PUBLISHED: "when it is repaired only so far that it runs", CONTROL: "with nothing compressed"}
     return {
         "policy_numbers": policy_numbers(policies),
         "policy_seeds": listed_numbers(len(one.entry["policies"]) for one in policies.trained),
         "learned_share": policies.trained[0].entry["learned_share"],
+        "source_algorithms": len(cells),
+        "source_environments": len(environments),
+        "shared_environments": listed(sorted(environments & trained)),
+        "survival": _survival(policies, published["pruning_survival"], confidence),
         "algorithms": [{"name": name, "key": CITED.get(name)} for name in algorithms],
         "notebook_arms": [
             {"validated": arms[name].validated, "phrase": phrase}
@@ -163,6 +160,21 @@ def policies_story(policies: Policies) -> dict[str, Any]:
             if name in arms
         ],
     }
+
+
+def _survival(policies: Policies, said: Sequence[Mapping[str, Any]], confidence: float) -> list[Any]:
+    """The published shares of policies that do not survive pruning, beside ours, counted the source's way."""
+    lines = beside_published(policies.survival, policies.largest, said, confidence)
+    return [
+        {"found": line["structured"], "lost": line["lost"], "pruned": pruned_text(line)}
+        for line in lines
+        if line.get("structured")
+    ]
+
+
+def pruned_text(line: Mapping[str, Any]) -> str:
+    """Write the pruned share of a published statement: `more than 5 %`."""
+    return ("more than " if line["more_than"] else "") + declared_percent(line["share"])
 
 
 def _against_uncompressed(task: AuditedTask) -> str:

@@ -76,7 +76,10 @@ def judge_saving(task: AuditedTask, parameters: ReportParameters) -> Judgement:
         verdict=weakest([*verdicts, accuracy]),
         reason=f"{_ratios(line, audited)} {_at_the_gate(audited.gate, task.fresh)}",
         evidence="CPU time: clock; accuracy: exact count",
-        values={"choice": _figures(line), "oracle": _figures(audited.lines[ORACLE])},
+        values={
+            name: _figures(audited.lines[key])
+            for name, key in (("choice", CHOICE), ("oracle", ORACLE), ("twin", TWIN))
+        },
         parts={"CPU time": weakest(verdicts), "accuracy": accuracy},
     )
 

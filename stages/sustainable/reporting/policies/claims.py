@@ -298,7 +298,8 @@ def split_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
 )
 def notebook_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
     """The notebook's rule, with and without compression."""
-    return Judgement(*judge_notebook(policies.notebook))
+    evidence = ", ".join(sorted(set(policies.notebook.evidence.values())))
+    return Judgement(*judge_notebook(policies.notebook), evidence=f"energy: {evidence}")
 
 
 POLICY_CLAIMS = (step_claim, episode_claim, memory_claim, overhead_claim, split_claim, notebook_claim)

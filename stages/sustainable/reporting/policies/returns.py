@@ -116,14 +116,6 @@ class Lengths:
     lost: LengthShare  # of variants that have lost their return: episodes shorter by the margin
     kept: LengthShare  # of variants that keep it: episodes that are not
 
-    @property
-    def lost_shorter(self) -> Estimate | None:
-        return self.lost.by_variant
-
-    @property
-    def kept_as_long(self) -> Estimate | None:
-        return self.kept.by_variant
-
 
 def environments_paying_per_step(returns: pd.DataFrame) -> set[str]:
     """Return the environments in which the return of every episode is its number of steps."""

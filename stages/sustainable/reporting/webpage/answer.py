@@ -12,7 +12,7 @@ from sustainable.reporting.names import searcher_name
 from sustainable.reporting.wording import by_direction, fraction
 from sustainable.statistics import CONFIRMED, REFUTED
 
-FORECASTER, ACCURACY, POLICIES, AGENT = "C2", "C1", "B1", "C3"
+FORECASTER, ACCURACY, TRIVIAL, POLICIES, AGENT = "C2", "C1", "C5", "B1", "C3"
 """The claims that the sentences say."""
 STEP = "cost of a step"
 """The part of `POLICIES` that is about cost, not about size."""
@@ -30,7 +30,7 @@ def answer_of(study: Forecasting, judged: Sequence[Claim]) -> list[Sentence]:
     """Say whether compression saves in forecasters and in policies, and whether an agent helps to find it."""
     by_id = {claim.id: claim for claim in judged}
     return [
-        Sentence(_forecasters(study, by_id), [FORECASTER, ACCURACY]),
+        Sentence(_forecasters(study, by_id), [FORECASTER, ACCURACY, TRIVIAL]),
         Sentence(_policies(by_id[POLICIES]), [POLICIES]),
         Sentence(_agent(study, by_id[AGENT].verdict), [AGENT]),
     ]
@@ -41,20 +41,23 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
     quantity = "Energy was counted, and so was CPU time" if counted else "No energy was counted on this host"
     verdict = by_id[FORECASTER].verdict
     said = {
-        CONFIRMED: "compressing a forecaster saves it, against the fastest uncompressed runtime as well",
-        REFUTED: "compressing a forecaster does not save it against the fastest uncompressed runtime",
-    }.get(verdict, f"that compressing a forecaster saves it against the fastest runtime is {verdict}")
+        CONFIRMED: "Compressing a forecaster saves CPU time, against the fastest uncompressed runtime, too",
+        REFUTED: "Compressing a forecaster saves no CPU time against the fastest uncompressed runtime",
+    }.get(verdict, f"That compressing a forecaster saves CPU time against the fastest runtime is {verdict}")
     of_runtime = _shares(study, "to_uncompressed")
     of_baseline = f"; of eager PyTorch, {_shares(study, 'ratio')}" if of_runtime else ""
     shares = f" (of that runtime, a forecast takes {of_runtime}{of_baseline})" if of_runtime else ""
-    parts = by_id[ACCURACY].parts
-    accuracy = [
-        f"{parts[key]} on {task.title}"
-        for task in study.tasks.values()
-        if (key := f"{task.title}, accuracy") in parts
-    ]
-    kept = f"; that it keeps its accuracy is {' and '.join(accuracy)}" if accuracy else ""
-    return f"{quantity}; in CPU time, {said}{shares}{kept}."
+    titles = [task.title for task in study.tasks.values()]
+    kept = _parts(by_id[ACCURACY].parts, {title: f"{title}, accuracy" for title in titles})
+    better = _parts(by_id[TRIVIAL].parts, {title: title for title in titles})
+    also = f"; that it keeps its accuracy is {kept}" if kept else ""
+    also += f"; that the network beats trivial forecasters is {better}" if better else ""
+    return f"{quantity}. {said}{shares}{also}."
+
+
+def _parts(parts: Mapping[str, str], keys: Mapping[str, str]) -> str:
+    """As in `confirmed on MNIST-1D`, for each title whose key is a part."""
+    return " and ".join(f"{parts[key]} on {title}" for title, key in keys.items() if key in parts)
 
 
 def _shares(study: Forecasting, ratio: str) -> str:

@@ -33,7 +33,7 @@ def interactive_data(study: Forecasting, choices: Mapping[str, Choices], margin:
                 "key": name,
                 "title": choices[name].title,
                 "sizes": choices[name].batch_sizes,
-                "floor": _rounded_down(default_floor(choices[name], margin)),
+                "floor": round(default_floor(choices[name], margin), 6),
                 "candidates": _candidates(choices[name], task),
                 "aid": {str(size): _steps(choices[name], size) for size in choices[name].batch_sizes},
                 "baseline_ms": {str(s): c.cpu_time_ms for s, c in choices[name].baseline.costs.items()},
@@ -42,10 +42,6 @@ def interactive_data(study: Forecasting, choices: Mapping[str, Choices], margin:
             for name, task in study.tasks.items()
         ],
     }
-
-
-def _rounded_down(floor: float) -> float:
-    return int(100 * floor) / 100
 
 
 def drawn(value: float) -> float:

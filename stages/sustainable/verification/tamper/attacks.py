@@ -118,6 +118,8 @@ def _settings() -> Iterator[Attack]:
     wider = partial(on_file, path=settings, change=forgery.substitute, old="margin: 0.25", new="margin: 9.0")
     yield wider("margin widened")
     yield wider("margin widened, list rewritten", then=write_list, seen_by="outside")
+    turned = partial(forgery.substitute, old="costs: more", new="costs: less")
+    yield on_file("declared order turned, list rewritten", settings, turned, then=write_list)
     for old, new in (
         ("minimum_blocks: 12", "minimum_blocks: 1"),
         ("equivalence_margin: 0.02", "equivalence_margin: 0.9"),
@@ -161,12 +163,18 @@ def _single(seed: int) -> Iterator[Attack]:
 
 
 def _hosts(place: Place, seed: int) -> Iterator[Attack]:
-    """A result of another host, edited by a careless forger and by one who rewrites every hash."""
+    """A description of this host; results of other hosts, edited by a careless forger and by one who rewrites
+    every hash."""
+    table = "mnist1d"
+    yield Attack("host of a table edited", table, partial(forgery.edit_cpu, table=table), True)
     for folder in host_folders(place.root):
         kind, edit = "number edited in another host's rows", partial(forgery.edit_host, host=folder.name)
         yield Attack(kind, folder.name, partial(edit, seed=str(seed)))
         kind += ", every hash rewritten"
         yield Attack(kind, folder.name, partial(edit, seed=str(seed)), then=forgery.release)
+        kind = "hash edited in another host's description, other hashes rewritten"
+        described = partial(forgery.reverse_host_hash, host=folder.name)
+        yield Attack(kind, folder.name, described, then=forgery.release)
 
 
 def released_copy(root: Path, folder: Path) -> None:

@@ -78,6 +78,19 @@ def edit_host(root: Path, host: str, seed: str) -> None:
         description["rows"][path.name] = md5_of(path)
 
 
+def reverse_host_hash(root: Path, host: str) -> None:
+    """Let another host's description give a wrong hash of its first file."""
+    with edited(root / HOSTS / host / DESCRIPTION) as description:
+        name, digest = min(description["rows"].items())
+        description["rows"][name] = digest[::-1]
+
+
+def edit_cpu(root: Path, table: str) -> None:
+    """Let host.json say that a table was measured on another CPU."""
+    with edited(root / REFERENCE / HOST) as host:
+        host["measured_on"][table]["cpu"] += " II"
+
+
 def turn_verdict(root: Path, claim: str, files: Sequence[str] = CLAIMS) -> None:
     """Give a claim another verdict in the manifest and in `files`."""
     with edited(root / REFERENCE / MANIFEST) as manifest:
