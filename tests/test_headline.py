@@ -71,7 +71,9 @@ def test_six_numbers_come_from_the_claims(claims):
     values["choice"]["by_batch_size"]["64"]["ratio"]["estimate"] = 0.5  # less favourable than at batch 1
     again = headline_markdown(changed)
     assert "| Chosen forecaster / eager baseline, CPU time, Weather, batch 64 | 0.500 [" in again
-    assert re.search(r"of eager PyTorch, it takes 1/[\d.]+ at batch 1 and 0\.50 at batch 64; ", again)
+    assert re.search(
+        r"of eager PyTorch, it takes 1/[\d.]+ at batch 1 and 0\.50 at batch 64 on Weather; ", again
+    )
 
 
 @pytest.mark.parametrize(

@@ -553,7 +553,7 @@ def test_findings_follow_the_rows():
     assert "in 2 of 2 cells" in findings["F2"].reason  # 80 of 100 us in Hopper, 30 of 50 us in HalfCheetah
     assert verdicts["F13"] == NOT_TESTABLE  # no battery
     assert (findings["F13"].evidence, findings["F13"].reason) == ("none", "No row comes from a battery.")
-    assert findings["F10"].evidence == "data/benchmark/policies.csv, data/benchmark/workload.csv"
+    assert findings["F10"].evidence == "CPU time: clock"
 
 
 def test_a_cell_with_too_few_blocks_is_named_and_left_out():

@@ -118,7 +118,7 @@ def lines_of(answer: Recommendation, choices: Choices) -> Iterator[str]:
     host, energy = choices.host, choices.energy_evidence
     yield f"\nMeasured on: {host['cpu']}, {host['isa']}, threads: {host['threads']}."
     yield f"Evidence: CPU time by the clock; energy {estimated(energy)}."
-    yield "Another CPU may order them otherwise: `make claim-C4` times every candidate where you deploy."
+    yield "Another CPU may order them otherwise: measure where you deploy (`make claim-C4` times them all)."
 
 
 def _offer_lines(answer: Recommendation, offer: Offer, choices: Choices) -> Iterator[str]:
