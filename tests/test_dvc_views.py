@@ -53,7 +53,9 @@ def test_the_metrics_are_at_most_15_numbers_of_the_readme(claims):
 def test_a_number_that_a_run_lacks_is_left_out(claims):
     lacking = json.loads(json.dumps(claims))
     by_id = {claim["id"]: claim for claim in lacking}
-    by_id["A2"]["values"]["remeasured"]["cpu_time_ms"]["control"] = None
+    for task in ("weather", "mnist1d"):
+        for timing in by_id["C1"]["values"][task]["twin"]["by_batch_size"].values():
+            timing["ratio"] = None
     by_id["C1"]["values"]["weather"]["choice"]["over_seeds_and_windows"] = None
     metrics = headline_metrics(lacking)
     assert "noise" not in metrics

@@ -37,7 +37,6 @@ from sustainable.statistics import (
     summarise_values,
     verdict_on_family,
     verdict_on_ratio,
-    verdict_on_size,
     weakest,
 )
 
@@ -285,20 +284,6 @@ def test_the_printed_effect_is_found_with_the_power_that_is_promised(kind):
     print(f"{kind}: {100 * printed:.2f} % found with a power of {power:.2f}; t test: {less:.2f}")
     assert 0.75 <= power <= 0.85
     assert less < 0.75
-
-
-@pytest.mark.parametrize(
-    ("ratio", "claimed", "verdict"),
-    [
-        (Ratio(0.40, 0.38, 0.42, 20), 0.957, REFUTED),  # a saving of 60 % is no saving of 4.3 %
-        (Ratio(0.96, 0.95, 0.97, 20), 0.957, CONFIRMED),
-        (Ratio(0.98, 0.94, 1.02, 20), 0.957, INCONCLUSIVE),  # it may be 4.3 %, and it may be nothing
-        (Ratio(0.985, 0.98, 0.99, 20), 0.975, INCONCLUSIVE),  # inside only because of the noise floor
-        (Ratio(1.05, 1.04, 1.06, 20), 0.957, REFUTED),
-    ],
-)
-def test_the_verdict_on_a_size_by_hand(ratio, claimed, verdict):
-    assert verdict_on_size(ratio, Ratio(1.0, 0.99, 1.01, 20), claimed) == verdict
 
 
 def test_mcnemar_by_hand():

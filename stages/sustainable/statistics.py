@@ -277,19 +277,6 @@ def verdict_on_ratio(ratio: Ratio, twin: Ratio, claimed: Literal["lower", "highe
     return CONFIRMED if measured == claimed else REFUTED
 
 
-def verdict_on_size(ratio: Ratio, twin: Ratio, claimed: float) -> str:
-    """Judge whether the ratio has the `claimed` size.
-
-    The interval is widened by the noise floor of the A/A control. The claim is refuted if the claimed ratio
-    lies outside, and confirmed if it lies inside and 1 outside; otherwise the rows cannot tell.
-    """
-    floor = noise_floor(twin)
-    low, high = math.log(ratio.low) - floor, math.log(ratio.high) + floor
-    if not low <= math.log(claimed) <= high:
-        return REFUTED
-    return INCONCLUSIVE if low <= 0 <= high else CONFIRMED
-
-
 def weakest(verdicts: Iterable[str]) -> str:
     """Return the verdict of a claim that holds only if all its parts hold."""
     order, found = (REFUTED, NOT_TESTABLE, INCONCLUSIVE), set(verdicts)
