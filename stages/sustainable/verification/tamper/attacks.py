@@ -124,10 +124,9 @@ def _settings() -> Iterator[Attack]:
         ("minimum_blocks: 12", "minimum_blocks: 1"),
         ("equivalence_margin: 0.02", "equivalence_margin: 0.9"),
     ):
-        kind = f"parameter edited ({new})"
-        yield on_file(kind, "params.yaml", forgery.substitute, True, old=old, new=new)
-        kind += ", lock and hashes rewritten"
-        yield on_file(kind, "params.yaml", forgery.substitute, then=forgery.release, old=old, new=new)
+        kind, edit = "parameter edited", partial(forgery.substitute, old=old, new=new)
+        yield on_file(kind, "params.yaml", edit, True)
+        yield on_file(f"{kind}, lock and hashes rewritten", "params.yaml", edit, then=forgery.release)
 
 
 def _single(seed: int) -> Iterator[Attack]:
