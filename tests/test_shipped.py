@@ -126,7 +126,7 @@ def test_an_edit_of_code_or_parameters_is_stale_in_a_development_version(watch, 
     assert "params.yaml has changed" in stale["files at the top"]
     assert stale["files in stages"] == "stages/shrink.py has changed"
     assert not any(item["status"] == "FAIL" for item in items)
-    assert "stages were measured by other code" in done.stdout
+    assert "stages were run with other code or packages" in done.stdout
 
 
 def test_pages_are_not_rendered_again_from_edited_rows(watch):

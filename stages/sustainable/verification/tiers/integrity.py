@@ -3,17 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import read_json, write_text
+from sustainable.core.files import write_text
 from sustainable.core.hashing import file_sha256
-from sustainable.core.reading import contained, read_text
-from sustainable.verification.items import HERE, Item, compared, current, none_wrong, passed, skipped
+from sustainable.core.reading import contained
+from sustainable.verification.items import Item, compared, current, none_wrong, passed, skipped
 from sustainable.verification.listed import LIST, ListError, compare, list_of, read_list, root_hash, shown
 from sustainable.verification.lock import differences, files_in, folder_md5, made_by, md5_of, read_lock
-from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SETTINGS, Place
+from sustainable.verification.place import MANIFEST, REFERENCE, SETTINGS, Place
 
 GUARDED = ("data/", "paper/published.yaml", SETTINGS)
 """What no developer edits, documents apart: rows, raw data, published numbers, and what was declared before
@@ -202,29 +201,3 @@ def _repeated(path: Path) -> list[str]:
 
     json.loads(path.read_bytes(), object_pairs_hook=note)
     return repeated
-
-
-def check_packages(place: Place) -> Iterator[Item]:
-    """Check that the installed packages are those that requirements.txt pins."""
-    pinned = pins(place.root)
-    wrong = [f"{name} {found}" for name, version in pinned.items() if (found := _version(name)) != version]
-    expected, advice = f"{len(pinned)} packages as pinned", "remove .venv and run `make setup`"
-    yield none_wrong("T0", "installed packages", HERE, expected, wrong, advice=advice)
-    before = read_json(place.reference / HOST)["packages"]
-    names = [name for name in {**before, **pinned} if before.get(name) != pinned.get(name)]
-    changed = [f"{name} {before.get(name, 'none')} -> {pinned.get(name, 'none')}" for name in names]
-    yield current("packages of the run", changed)
-
-
-def pins(root: Path) -> dict[str, str]:
-    """The versions by package that requirements.txt of the project in `root` pins."""
-    lines = read_text(root / "requirements.txt").splitlines()
-    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
-
-
-def _version(package: str) -> str:
-    """The installed version, without the local part that a CPU build adds."""
-    try:
-        return metadata.version(package).split("+")[0]
-    except metadata.PackageNotFoundError:
-        return "not installed"
