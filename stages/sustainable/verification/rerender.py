@@ -24,11 +24,18 @@ from sustainable.verification.lock import Stage, comparable, files_in, inside, m
 from sustainable.verification.manifest import PAPER, claim_entries, declared_of, declared_tiers, entries_of
 from sustainable.verification.manifest import measured_on
 from sustainable.verification.packages import with_packages
-from sustainable.verification.place import HOST, MANIFEST, REFERENCE, Place, read_claims, verdict_of_run
+from sustainable.verification.place import (
+    HOST,
+    MANIFEST,
+    REFERENCE,
+    REPORT,
+    Place,
+    read_claims,
+    verdict_of_run,
+)
 from sustainable.verification.tiers import integrity
 from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
-REPORT = "report"
 TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json", "data/metrics/headline.json")
 """Files outside the reference of which git tracks a copy."""
 

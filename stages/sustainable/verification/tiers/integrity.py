@@ -17,6 +17,8 @@ from sustainable.verification.place import MANIFEST, REFERENCE, SETTINGS, Place
 GUARDED = ("data/", "paper/published.yaml", SETTINGS)
 """What no developer edits, documents apart: rows, raw data, published numbers, and what was declared before
 any measurement."""
+IN_GIT = ("data/metrics/", "paper/claims.json")
+"""Outputs of stages that git tracks outside the reference."""
 NAMED_FILES = 20
 """How many differing files a line names."""
 
@@ -165,23 +167,34 @@ def tracked_files(place: Place) -> dict[str, tuple[str, str | None]]:
     lock = file_sha256(place.reference / "dvc.lock")
     tracked: dict[str, tuple[str, str | None]] = {"dvc.lock": (lock, None)}
     for path, entry in place.artifacts.items():
-        if path.startswith(("data/metrics/", "paper/claims.json")):
+        if path.startswith(IN_GIT):
             tracked[path] = (entry["sha256"], entry["stage"])
     return tracked
+
+
+def stages_run(place: Place) -> set[str]:
+    """The stages that left a file here; what git tracks is in every checkout."""
+    return {
+        name
+        for name, stage in read_lock(place.root / "dvc.lock").items()
+        if any((place.root / path).exists() for path in stage.outputs if not path.startswith(IN_GIT))
+    }
 
 
 def own_outputs(place: Place) -> dict[str, str]:
     """The MD5 of what a run of the user's own has made, by path; empty for the lock itself.
 
-    A folder of rows alone is no run. dvc.lock must have the hashes of all rows here, and they must be others
-    than the shipped ones, from which the same results would follow.
+    A folder of rows alone is no run. dvc.lock must have the hashes of the rows here, and they must be others
+    than the shipped ones, from which the same results would follow. For stages that were not run here it must
+    say what the shipped lock says.
     """
-    stages = read_lock(place.root / "dvc.lock").values()
-    outputs = {path: md5 for stage in stages for path, md5 in stage.outputs.items()}
+    own, run = read_lock(place.root / "dvc.lock"), stages_run(place)
+    outputs = {path: md5 for name in run for path, md5 in own[name].outputs.items()}
     rows = [path for path in outputs if path.startswith("data/benchmark/")]
     here = all((place.root / path).is_file() and md5_of(place.root / path) == outputs[path] for path in rows)
     measured = any(outputs[path] != recorded_md5(place.artifacts, path) for path in rows)
-    return outputs | {"dvc.lock": ""} if here and measured else {}
+    others = all(own.get(name) == stage for name, stage in place.lock.items() if name not in run)
+    return outputs | {"dvc.lock": ""} if here and measured and others else {}
 
 
 def check_json(place: Place) -> Iterator[Item]:
