@@ -81,7 +81,7 @@ def change(project, edit):
 
 def compare(place):
     """The items of the ratios, and those of the declared orders."""
-    items = [item for item in own_run.check_rows(place) if item.tier == "T3"]
+    items = [item for item in own_run.check_rows(place, {"benchmark_policies"}) if item.tier == "T3"]
     ordered = [item for item in items if " costs " in item.name]
     return [item for item in items if item not in ordered], ordered
 
@@ -145,7 +145,7 @@ def test_rows_and_kinds_that_were_edited_differ_from_the_lock(project):
     outs = [{"path": name, "md5": md5_of(project / name)} for name in names]
     stage = {"benchmark_policies": {"cmd": "measure", "outs": outs}}
     (project / "dvc.lock").write_text(yaml.safe_dump({"stages": stage}))
-    item = next(own_run.check_own_lock(place))
+    item = next(own_run.check_own_lock(place, {"benchmark_policies"}))
     assert item.status == "ok"
 
     def one_digit(rows):
@@ -153,7 +153,7 @@ def test_rows_and_kinds_that_were_edited_differ_from_the_lock(project):
 
     change(project, one_digit)
     (project / names[2]).write_text(json.dumps({"host": ZEN3}))
-    item = next(own_run.check_own_lock(place))
+    item = next(own_run.check_own_lock(place, {"benchmark_policies"}))
     assert (item.status, item.found) == ("FAIL", f"{POLICIES} has changed (2 in all)")
 
 

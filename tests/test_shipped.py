@@ -15,6 +15,7 @@ from sustainable.verification.place import Place
 from sustainable.verification.rerender import refuse_other_verdicts, rerender
 from sustainable.verification.tamper.attacks import Watch, attacked, one_of_each_kind, released_copy
 from sustainable.verification.tiers import own_run as own_run_tier
+from sustainable.verification.tiers.integrity import IN_GIT
 from sustainable.verification.tiers.own_run import check_run
 from sustainable.verification.tiers.shipped import check_shipped
 
@@ -126,7 +127,7 @@ def test_an_edit_of_code_or_parameters_is_stale_in_a_development_version(watch, 
     assert "params.yaml has changed" in stale["files at the top"]
     assert stale["files in stages"] == "stages/shrink.py has changed"
     assert not any(item["status"] == "FAIL" for item in items)
-    assert "stages were measured by other code" in done.stdout
+    assert "stages were run with other code or packages" in done.stdout
 
 
 def test_pages_are_not_rendered_again_from_edited_rows(watch):
@@ -250,6 +251,30 @@ def test_an_own_run_with_other_ratios_fails(own_run, same_kind, as_if_measured):
     path.write_bytes(content)
     assert "data/benchmark/remeasured.csv: 64 manual_quantization" in failed(items, "T3")
     assert failed(items, "T4")  # claims.json no longer follows from the rows
+
+
+def test_of_a_part_of_the_pipeline_only_what_it_measured_is_judged(own_run, same_kind, as_if_measured):
+    """As after `dvc repro -s benchmark_policies`: everything else is skipped, and that is no pass."""
+    place, kept = Place(own_run), own_run.with_name("kept")
+    stage = place.lock["benchmark_policies"]
+    for folder in ("data", "paper"):
+        shutil.copytree(own_run / folder, kept / folder)
+    for path in place.artifacts:
+        if path not in stage.outputs and not path.startswith(IN_GIT):
+            (own_run / path).unlink(missing_ok=True)
+    items = check_run(own_run)
+    for folder in ("data", "paper"):
+        shutil.copytree(kept / folder, own_run / folder, dirs_exist_ok=True)
+    assert [item.line for item in items if item.status == "FAIL"] == []
+    by_status = {
+        status: {item.name for item in items if item.tier == "T4" and item.status == status}
+        for status in ("ok", "skipped")
+    }
+    assert {"verdict on B1", "verdict on F1"} <= by_status["ok"]
+    assert {"verdict on A1", "verdict on C1", "verdict on B5"} <= by_status["skipped"]  # B5: returns
+    assert {item.stage for item in items if item.tier == "T3" and item.status == "ok"} <= {stage.name, None}
+    skipped = {item.name for item in items if item.detail == own_run_tier.NOT_RUN}
+    assert skipped == {f"outputs of {name}" for name in place.lock if name != stage.name}
 
 
 def test_a_smoke_run_is_refused(own_run, verify):

@@ -16,7 +16,13 @@ from sustainable.reporting.formats import ceiling_share, declared_percent, diffe
 from sustainable.reporting.formats import interval_text, parts_text, percent, significant, small_ratio_text
 from sustainable.reporting.formats import words
 from sustainable.reporting.tables import Code, Struck, Text, VerdictText
-from sustainable.reporting.wording import compared_regret, counted_verdicts, details_text, fraction_text
+from sustainable.reporting.wording import (
+    compared_regret,
+    counted_verdicts,
+    cpu_text,
+    details_text,
+    fraction_text,
+)
 from sustainable.reporting.wording import listed, point_text, side_text
 from sustainable.reporting.names import searcher_name
 
@@ -52,6 +58,7 @@ FILTERS: dict[str, Any] = {
     "verdicts": counted_verdicts,
     "regret": compared_regret,
     "details": details_text,
+    "cpu": cpu_text,
     "elsewhere": partial(details_text, with_parts=False),
 }
 

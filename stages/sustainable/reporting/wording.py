@@ -51,6 +51,12 @@ def point_text(found: Estimate | None) -> str:
     return MISSING if found is None else significant(found.estimate)
 
 
+def cpu_text(host: Mapping[str, Any]) -> str:
+    """Name the CPU of a described host, its microarchitecture (if it is known) and its instructions."""
+    known = [host.get("microarchitecture"), host["isa"]]
+    return f"{host['cpu']} ({'; '.join(filter(None, known))})"
+
+
 def side_text(interval: Any, reference: float = 1.0) -> str:
     """Say on which side of `reference` an interval lies: `less than`, `more than` or neither."""
     if interval is None:

@@ -7,6 +7,7 @@ in params.yaml.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sustainable.core.errors import UserError, exit_on_error
@@ -30,29 +31,34 @@ def main() -> None:
     parser.add_argument("profile", help="paper, smoke or full")
     where = "where (default: .smoke or .full); a smoke run's folder is replaced"
     parser.add_argument("--folder", type=Path, help=where)
+    only = "run only these stages and what they need (default: all)"
+    parser.add_argument("--stages", nargs="+", default=[], help=only)
     arguments = parser.parse_args()
     if arguments.profile not in ("paper", "smoke", "full"):
         raise UserError(f"PROFILE={arguments.profile}: unknown; choose paper, smoke or full")
     if arguments.profile == "paper":
-        sys.exit(reproduce(ROOT))
+        sys.exit(reproduce(ROOT, arguments.stages))
     folder = arguments.folder or Path(f".{arguments.profile}")
     if arguments.profile == "smoke" or not (folder / "dvc.lock").is_file():
         prepare_profile(folder, arguments.profile)
-    status = repro(folder).returncode
+    status = repro(folder, *arguments.stages).returncode
     if status == 0:
         evidence = "smoke run, not evidence: " if arguments.profile == "smoke" else ""
         print(f"{evidence}open {folder}/paper/report.html")
     sys.exit(status)
 
 
-def reproduce(root: Path) -> int:
-    """Run the pipeline in `root` and print where its results are; return the exit status.
+def reproduce(root: Path, stages: Sequence[str] = ()) -> int:
+    """Run the pipeline in `root`, or only `stages` and what they need; print where the results are.
 
+    Returns the exit status.
     Raises `UserError` for a params.yaml that DVC cannot read, such as one with a date without quotes.
     """
     refuse_unreadable(root / "params.yaml")
-    status = repro(root).returncode
-    if status == 0:
+    status = repro(root, *stages).returncode
+    if status == 0 and stages:
+        print(f"\n{', '.join(stages)}: done; run `make verify RUN=1`, which compares what was measured here")
+    elif status == 0:
         places = [text for path, text in RESULTS.items() if (root / path).exists()]
         print("\n" + "\n".join(places) + "\nopen paper/report.html, then run `make verify RUN=1`")
     return status

@@ -89,11 +89,11 @@ def print_summary(items: Sequence[Item]) -> None:
     if shown := sum(item.status == "other CPU" for item in items):
         print(f"other CPU: {shown} ratios and verdicts of two kinds of CPU are shown above, not compared")
     print(f"{'FAIL' if failed else 'ok'}: {len(failed)} of {len(items)} items failed")
-    stages = [item.stage for item in stale if item.stage is not None]
+    stages = list(dict.fromkeys(item.stage for item in stale if item.stage is not None))
     others = [item.name for item in stale if item.stage is None]
     reasons = []
     if stages:
-        reasons.append(f"{len(stages)} stages were measured by other code: {listed(stages)}")
+        reasons.append(f"{len(stages)} stages were run with other code or packages: {listed(stages)}")
     if others:
         reasons.append(f"{listed(others)} changed after the pages were rendered (`make reference PAGES=1`)")
     if stale:

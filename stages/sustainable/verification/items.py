@@ -30,8 +30,9 @@ class Item:
     tier: Tier
     name: str
     status: Status
-    """`stale`: the shipped rows were measured by other code or parameters than this checkout's. `skipped`:
-    not checked, which never counts as a pass. `other CPU`: both values are shown, and neither is wrong."""
+    """`stale`: the shipped rows were measured with other code, parameters or packages than this checkout's.
+    `skipped`: not checked, which never counts as a pass. `other CPU`: both values are shown, and neither is
+    wrong."""
     origin: Origin
     detail: str = ""
     """For `skipped` the reason."""

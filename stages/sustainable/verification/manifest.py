@@ -11,10 +11,11 @@ from sustainable.core.hashing import file_sha256, fingerprint
 from sustainable.reporting.latex import tex_version
 from sustainable.verification.content import content_sha256
 from sustainable.verification.items import Item, none_wrong
-from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_yaml
+from sustainable.verification.lock import Stage, files_in, inside, md5_of, read_lock, read_yaml
+from sustainable.verification.packages import with_packages
 from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SETTINGS, TASKS
 from sustainable.verification.place import Place, read_claims
-from sustainable.verification.tiers.integrity import pins, recorded_md5, shipped_name
+from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
 PAPER = "paper/paper.pdf"
 """Not an output that DVC knows: it is only made if TeX is installed."""
@@ -114,8 +115,9 @@ def tier_of(path: str, tiers: Mapping[str, str]) -> str:
 
 
 def host_of(root: Path) -> dict[str, Any]:
-    """The hosts of a run as its measuring stages described them, and every pinned package."""
-    return {"measured_on": measured_on(root / "data"), "packages": pins(root)}
+    """The hosts of a run as its measuring stages described them, and the packages of its stages."""
+    host = {"measured_on": measured_on(root / "data"), "packages": []}
+    return with_packages(host, read_lock(root / "dvc.lock"), root)
 
 
 def measured_on(data: Path) -> dict[str, Any]:

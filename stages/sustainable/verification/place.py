@@ -19,6 +19,8 @@ HOSTS = "data/hosts"  # rows that were measured elsewhere, a folder per host
 TASKS = ("weather", "mnist1d")
 """The audited tasks of params.yaml; the files of each lie in folders of its name."""
 MANIFEST, HOST = "manifest.json", "host.json"
+REPORT = "report"
+"""The stage that renders everything from the rows."""
 SETTINGS = "stages/sustainable/verification/verify.yaml"
 EXPLAINED = "README.md"
 """The file of the reference that explains the others. No description of the run names it."""

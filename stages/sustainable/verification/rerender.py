@@ -23,11 +23,19 @@ from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, comparable, files_in, inside, md5_of, read_yaml
 from sustainable.verification.manifest import PAPER, claim_entries, declared_of, declared_tiers, entries_of
 from sustainable.verification.manifest import measured_on
-from sustainable.verification.place import HOST, MANIFEST, REFERENCE, Place, read_claims, verdict_of_run
+from sustainable.verification.packages import with_packages
+from sustainable.verification.place import (
+    HOST,
+    MANIFEST,
+    REFERENCE,
+    REPORT,
+    Place,
+    read_claims,
+    verdict_of_run,
+)
 from sustainable.verification.tiers import integrity
 from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
-REPORT = "report"
 TRACKED = ("dvc.lock", "paper/claims.json", "data/metrics/benchmark.json", "data/metrics/headline.json")
 """Files outside the reference of which git tracks a copy."""
 
@@ -134,7 +142,8 @@ def write_reference(place: Place, folder: Path, rendered: Path, stage: Stage) ->
         copy(rendered / path, folder / shipped_name(path))
     write_lock(folder / "dvc.lock", {REPORT: stage}, manifest["artifacts"], place.root)
     write_json(folder / MANIFEST, manifest)
-    write_json(folder / HOST, read_json(folder / HOST) | {"measured_on": measured_on(folder)})
+    host = read_json(folder / HOST) | {"measured_on": measured_on(folder)}
+    write_json(folder / HOST, with_packages(host, [REPORT], place.root))
     write_descriptions(folder, manifest, place.root, published_on(folder))
 
 

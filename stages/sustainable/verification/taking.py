@@ -15,7 +15,8 @@ from sustainable.core.files import read_json, write_json
 from sustainable.verification.folders import copy
 from sustainable.verification.lock import Stage, files_in, md5_of, read_lock
 from sustainable.verification.manifest import declared_tiers, entries_of
-from sustainable.verification.place import MANIFEST, REFERENCE, Place
+from sustainable.verification.packages import with_packages
+from sustainable.verification.place import HOST, MANIFEST, REFERENCE, Place
 from sustainable.verification.rerender import rerender, write_lock
 from sustainable.verification.tiers.integrity import recorded_md5, shipped_name
 
@@ -76,6 +77,7 @@ def fill(
     latest = {one["stage"]: one for one in read_json(folder / "effort.json")}
     latest |= {one["stage"]: one for one in efforts if one["stage"] in taken}
     write_json(folder / "effort.json", list(latest.values()))
+    write_json(folder / HOST, with_packages(read_json(folder / HOST), taken, place.root))
     read: dict[str, set[str]] = {}
     for name, stage in place.lock.items():
         for path, md5 in stage.data.items():

@@ -19,10 +19,11 @@ from sustainable.verification.content import content_sha256
 from sustainable.verification.export.witness import CRATE, WITNESS, write_witness
 from sustainable.verification.lock import md5_of
 from sustainable.verification.manifest import declared_of, declared_tiers
+from sustainable.verification.packages import with_packages
 from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, Place
 from sustainable.verification.rerender import TRACKED, rerender, with_recorded_inputs, write_lock
 from sustainable.verification.sent_rows import BENCHMARKS
-from sustainable.verification.tiers.integrity import pins, shipped_name, write_list
+from sustainable.verification.tiers.integrity import shipped_name, write_list
 
 RESULTS = (
     "cpu_time_per_step_us", "cpu_time_ms_batch_64", "cpu_time_ms", "process_rss_bytes", "episode_return",
@@ -229,7 +230,7 @@ def release(root: Path) -> None:
     write_lock(root / LOCKS[0], stages, place.artifacts, root)
     shutil.copyfile(root / LOCKS[0], root / LOCKS[1])
     with edited(root / REFERENCE / HOST) as host:
-        host["packages"] = pins(root)
+        host |= with_packages(host, stages, root)
     derive_entries(root)
     reseal(root)
 

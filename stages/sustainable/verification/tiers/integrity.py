@@ -3,21 +3,22 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 
 from sustainable.core.errors import UserError
-from sustainable.core.files import read_json, write_text
+from sustainable.core.files import write_text
 from sustainable.core.hashing import file_sha256
-from sustainable.core.reading import contained, read_text
-from sustainable.verification.items import HERE, Item, compared, current, none_wrong, passed, skipped
+from sustainable.core.reading import contained
+from sustainable.verification.items import Item, compared, current, none_wrong, passed, skipped
 from sustainable.verification.listed import LIST, ListError, compare, list_of, read_list, root_hash, shown
 from sustainable.verification.lock import differences, files_in, folder_md5, made_by, md5_of, read_lock
-from sustainable.verification.place import HOST, MANIFEST, REFERENCE, SETTINGS, Place
+from sustainable.verification.place import MANIFEST, REFERENCE, SETTINGS, Place
 
 GUARDED = ("data/", "paper/published.yaml", SETTINGS)
 """What no developer edits, documents apart: rows, raw data, published numbers, and what was declared before
 any measurement."""
+IN_GIT = ("data/metrics/", "paper/claims.json")
+"""Outputs of stages that git tracks outside the reference."""
 NAMED_FILES = 20
 """How many differing files a line names."""
 
@@ -166,23 +167,34 @@ def tracked_files(place: Place) -> dict[str, tuple[str, str | None]]:
     lock = file_sha256(place.reference / "dvc.lock")
     tracked: dict[str, tuple[str, str | None]] = {"dvc.lock": (lock, None)}
     for path, entry in place.artifacts.items():
-        if path.startswith(("data/metrics/", "paper/claims.json")):
+        if path.startswith(IN_GIT):
             tracked[path] = (entry["sha256"], entry["stage"])
     return tracked
+
+
+def stages_run(place: Place) -> set[str]:
+    """The stages that left a file here; what git tracks is in every checkout."""
+    return {
+        name
+        for name, stage in read_lock(place.root / "dvc.lock").items()
+        if any((place.root / path).exists() for path in stage.outputs if not path.startswith(IN_GIT))
+    }
 
 
 def own_outputs(place: Place) -> dict[str, str]:
     """The MD5 of what a run of the user's own has made, by path; empty for the lock itself.
 
-    A folder of rows alone is no run. dvc.lock must have the hashes of all rows here, and they must be others
-    than the shipped ones, from which the same results would follow.
+    A folder of rows alone is no run. dvc.lock must have the hashes of the rows here, and they must be others
+    than the shipped ones, from which the same results would follow. For stages that were not run here it must
+    say what the shipped lock says.
     """
-    stages = read_lock(place.root / "dvc.lock").values()
-    outputs = {path: md5 for stage in stages for path, md5 in stage.outputs.items()}
+    own, run = read_lock(place.root / "dvc.lock"), stages_run(place)
+    outputs = {path: md5 for name in run for path, md5 in own[name].outputs.items()}
     rows = [path for path in outputs if path.startswith("data/benchmark/")]
     here = all((place.root / path).is_file() and md5_of(place.root / path) == outputs[path] for path in rows)
     measured = any(outputs[path] != recorded_md5(place.artifacts, path) for path in rows)
-    return outputs | {"dvc.lock": ""} if here and measured else {}
+    others = all(own.get(name) == stage for name, stage in place.lock.items() if name not in run)
+    return outputs | {"dvc.lock": ""} if here and measured and others else {}
 
 
 def check_json(place: Place) -> Iterator[Item]:
@@ -202,29 +214,3 @@ def _repeated(path: Path) -> list[str]:
 
     json.loads(path.read_bytes(), object_pairs_hook=note)
     return repeated
-
-
-def check_packages(place: Place) -> Iterator[Item]:
-    """Check that the installed packages are those that requirements.txt pins."""
-    pinned = pins(place.root)
-    wrong = [f"{name} {found}" for name, version in pinned.items() if (found := _version(name)) != version]
-    expected, advice = f"{len(pinned)} packages as pinned", "remove .venv and run `make setup`"
-    yield none_wrong("T0", "installed packages", HERE, expected, wrong, advice=advice)
-    before = read_json(place.reference / HOST)["packages"]
-    names = [name for name in {**before, **pinned} if before.get(name) != pinned.get(name)]
-    changed = [f"{name} {before.get(name, 'none')} -> {pinned.get(name, 'none')}" for name in names]
-    yield current("packages of the run", changed)
-
-
-def pins(root: Path) -> dict[str, str]:
-    """The versions by package that requirements.txt of the project in `root` pins."""
-    lines = read_text(root / "requirements.txt").splitlines()
-    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
-
-
-def _version(package: str) -> str:
-    """The installed version, without the local part that a CPU build adds."""
-    try:
-        return metadata.version(package).split("+")[0]
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -1,23 +1,25 @@
 """`make verify RUN=1`: compare the run that this host left in data/ and paper/ with the reference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_rows
 from sustainable.reporting.claims import DECLARATIONS
-from sustainable.reporting.forecasting.results import ROW_COLUMNS
+from sustainable.reporting.pages import Report
 from sustainable.verification.content import content_sha256
+from sustainable.verification.folders import copy
 from sustainable.verification.items import HERE, Item, Tier, compared, current, none_wrong, passed, skipped
 from sustainable.verification.lock import differences, made_by, md5_of, read_lock, read_yaml, upstream
 from sustainable.verification.manifest import PAPER
-from sustainable.verification.place import SETTINGS, Place, read_claims
+from sustainable.verification.place import REPORT, SETTINGS, Place, read_claims
 from sustainable.verification.tiers import orders, statistical, verdicts
-from sustainable.verification.tiers.integrity import shipped_name
+from sustainable.verification.tiers.integrity import shipped_name, stages_run
 from sustainable.verification.tiers.kinds import other_kind, other_kinds
 from sustainable.verification.tiers.shipped import report_of, safely
 
@@ -29,30 +31,50 @@ NOT_COMPARED: dict[str, tuple[Tier, str]] = {
     "T4": ("T4", "it follows from rows that this host measured: its claims are judged (T4)"),
     "none": ("T2", "the cost of the run and the host that it ran on differ by nature"),
 }
+NOT_RUN = "this stage was not run here"
 COPIED = "these are the shipped rows, digit by digit: nothing was measured here"
 
 
 def check_run(root: Path) -> list[Item]:
-    """Check this host's run; raises `UserError` if there is none, or only a smoke run."""
-    place, path = Place(root), root / "data/benchmark/weather.csv"
-    if not path.is_file():
-        raise UserError(f"{path}: missing; run `make reproduce` first, then `make verify RUN=1`")
-    profiles = set(read_rows(path, ROW_COLUMNS)["profile"])
-    if profiles != {"paper"}:
-        raise UserError(f"{path}: rows of profile {min(profiles)}, not evidence; run `make reproduce` first")
+    """Check this host's run, or the stages of it that were run here; the others are skipped.
+
+    Raises `UserError` if nothing was measured here, or only a smoke run.
+    """
+    place = Place(root)
+    run = stages_run(place)
+    refuse_no_evidence(place, run)
     items = [
-        *safely("T0", "lock", lambda: check_own_lock(place)),
-        *safely("T1", "artifacts", lambda: compare_artifacts(place)),
-        *safely("T3", "measured rows", lambda: check_rows(place)),
-        *safely("T4", "claims", lambda: check_own_claims(place)),
+        *safely("T0", "lock", lambda: check_own_lock(place, run)),
+        *safely("T1", "artifacts", lambda: compare_artifacts(place, run)),
+        *safely("T3", "measured rows", lambda: check_rows(place, run)),
+        *safely("T4", "claims", lambda: check_own_claims(place, run)),
     ]
     return sorted(with_first_stage(place, items), key=lambda item: item.tier)
 
 
-def check_own_lock(place: Place) -> Iterator[Item]:
+def refuse_no_evidence(place: Place, run: Set[str]) -> None:
+    """Raise `UserError` unless this host measured a table of rows, all of profile paper."""
+    paths = [one.path for one in statistical.MEASURED if made_by(place.lock, one.path) in run]
+    if not paths:
+        benchmark = place.root / "data/benchmark"
+        raise UserError(
+            f"{benchmark}: no measured rows; run `make reproduce` first, then `make verify RUN=1`"
+        )
+    for path in (place.root / path for path in paths):
+        profiles = set(read_rows(path, ()).get("profile", pd.Series(["paper"])))
+        if profiles != {"paper"}:
+            raise UserError(
+                f"{path}: rows of profile {min(profiles)}, not evidence; run `make reproduce` first"
+            )
+
+
+def check_own_lock(place: Place, run: Set[str]) -> Iterator[Item]:
     """Check that the run's lock matches its files, and that it was made with the reference's code."""
     own_lock = read_lock(place.root / "dvc.lock")
     for name, stage in own_lock.items():
+        if name not in run:
+            yield skipped("T0", f"outputs of {name}", NOT_RUN, HERE)
+            continue
         files = {path: place.root / path for path in stage.outputs}
         wrong = [
             f"{path} has changed"
@@ -62,16 +84,15 @@ def check_own_lock(place: Place) -> Iterator[Item]:
         expected, advice = f"{len(files)} outputs as locked", f"`dvc repro -s -f {name}` makes it again"
         yield none_wrong("T0", f"outputs of {name}", HERE, expected, wrong, stage=name, advice=advice)
     for name, stage in place.lock.items():
-        own = own_lock.get(name)
-        changed = differences(stage, own) if own else ["this run has no such stage"]
-        yield current(f"making of {name}", changed, name, HERE)
+        if name in run:
+            yield current(f"making of {name}", differences(stage, own_lock[name]), name, HERE)
 
 
-def compare_artifacts(place: Place) -> Iterator[Item]:
-    """Compare every artifact of the manifest with this run's, by the tier that it must reach."""
+def compare_artifacts(place: Place, run: Set[str]) -> Iterator[Item]:
+    """Compare the artifacts of the stages in `run` with the manifest's, by the tier that each must reach."""
     for path, entry in place.artifacts.items():
         own, tier, stage = place.root / path, str(entry["tier"]), entry["stage"]
-        if tier == "T3":
+        if tier == "T3" or stage not in run:
             continue  # measured rows: see check_rows
         if not own.is_file() and path == PAPER:
             yield skipped("T1", path, "no PDF was compiled here: it needs TeX", HERE)
@@ -108,27 +129,39 @@ def _compare_hits(place: Place, path: str, stage: str) -> Item:
     return compared("T2", path, HERE, expected, found, stage=stage, advice=advice)
 
 
-def check_rows(place: Place) -> Iterator[Item]:
+def check_rows(place: Place, run: Set[str]) -> Iterator[Item]:
     """Compare the measured tables: the same models, ratios that agree, and the declared orders."""
     declared = read_yaml(place.root / SETTINGS)
     margin = statistical.Margin(float(declared["margin"]), float(declared["confidence"]))
     for measured in statistical.MEASURED:
-        own, reference = place.root / measured.path, place.reference / shipped_name(measured.path)
-        tables = pd.read_csv(own), pd.read_csv(reference)
-        if "weights_sha256" in tables[1]:
-            yield _models(place, measured.path, *tables)
-        if is_copy(*(table[measured.value] for table in tables)):
-            yield skipped("T3", measured.path, COPIED, HERE)
-            continue
+        if made_by(place.lock, measured.path) in run:
+            yield from _compare_windows(place, measured, margin)
+    for path in statistical.CANDIDATE_TABLES:
+        if made_by(place.lock, path) in run:
+            yield from _compare_candidates(place, path, margin)
+
+
+def _compare_windows(
+    place: Place, measured: statistical.MeasuredTable, margin: statistical.Margin
+) -> Iterator[Item]:
+    own, reference = place.root / measured.path, place.reference / shipped_name(measured.path)
+    tables = pd.read_csv(own), pd.read_csv(reference)
+    if "weights_sha256" in tables[1]:
+        yield _models(place, measured.path, *tables)
+    if is_copy(*(table[measured.value] for table in tables)):
+        yield skipped("T3", measured.path, COPIED, HERE)
+    else:
         kinds = other_kind(place, measured.path)
         yield from statistical.check_measured(own, reference, measured, margin, kinds)
         yield from orders.check_table(place, measured, own, margin, HERE)
-    for path in statistical.CANDIDATE_TABLES:
-        own, reference = place.root / path, place.reference / shipped_name(path)
-        if is_copy(*(pd.read_csv(table)["cpu_time_ms_batch_1"] for table in (own, reference))):
-            yield skipped("T3", path, COPIED, HERE)
-        else:
-            yield from statistical.check_candidates(path, own, reference, margin, other_kind(place, path))
+
+
+def _compare_candidates(place: Place, path: str, margin: statistical.Margin) -> Iterator[Item]:
+    own, reference = place.root / path, place.reference / shipped_name(path)
+    if is_copy(*(pd.read_csv(table)["cpu_time_ms_batch_1"] for table in (own, reference))):
+        yield skipped("T3", path, COPIED, HERE)
+    else:
+        yield from statistical.check_candidates(path, own, reference, margin, other_kind(place, path))
 
 
 def is_copy(own: pd.Series, reference: pd.Series) -> bool:
@@ -154,15 +187,47 @@ def _models(place: Place, path: str, own: pd.DataFrame, reference: pd.DataFrame)
     return none_wrong("T1", name, HERE, expected, wrong, stage=stage, advice="see the weights above")
 
 
-def check_own_claims(place: Place) -> Iterator[Item]:
-    """Check that this run's claims and pages follow from its rows, and its verdicts are the reference's."""
-    report = report_of(place, place.root / "data")
-    yield from verdicts.check_claims(report, place, HERE)
-    yield from verdicts.check_pages(report, place, HERE)
-    yield from verdicts.check_tracing(report, place)
-    kinds = {name: other_kinds(place, one.decided_by) for name, one in DECLARATIONS.items()}
+def check_own_claims(place: Place, run: Set[str]) -> Iterator[Item]:
+    """Check that this run's claims and pages follow from its rows, and its verdicts are the reference's.
+
+    Without a report of this run, only claims that its rows decide are judged. The other rows are shipped.
+    """
+    if REPORT in run:
+        report = report_of(place, place.root / "data")
+        yield from verdicts.check_claims(report, place, HERE)
+        yield from verdicts.check_pages(report, place, HERE)
+        yield from verdicts.check_tracing(report, place)
+        yield from _check_verdicts(place, report)
+        return
+    own = {
+        name for name, one in DECLARATIONS.items() if one.decided_by and _all_of(place, one.decided_by, run)
+    }
+    for name in DECLARATIONS.keys() - own:
+        yield skipped("T4", f"verdict on {name}", "rows that decide it were not measured here", HERE)
+    with TemporaryDirectory(prefix="run-") as scratch:
+        yield from _check_verdicts(place, report_of(place, _completed(place, run, Path(scratch))), own)
+
+
+def _all_of(place: Place, paths: Iterable[str], run: Set[str]) -> bool:
+    return all(made_by(place.lock, path) in run for path in paths)
+
+
+def _completed(place: Place, run: Set[str], folder: Path) -> Path:
+    """Fill a folder like `data` with this run's files, and with the shipped ones of stages not in `run`."""
+    for path, entry in place.artifacts.items():
+        own = entry["stage"] in run
+        if path.startswith("data/") and (entry["shipped"] or own):
+            copy(place.root / (path if own else entry["shipped"]), folder / path)
+    return folder / "data"
+
+
+def _check_verdicts(place: Place, report: Report, names: Set[str] | None = None) -> Iterator[Item]:
+    """Compare the verdicts on the claims `names` (None: all) with the reference's."""
     shipped = read_claims(place.reference / "claims.json")
-    yield from verdicts.check_verdicts(report.found.judged, shipped, kinds)
+    wanted = {name: entry for name, entry in shipped.items() if names is None or name in names}
+    known = DECLARATIONS.keys() & wanted
+    kinds = {name: other_kinds(place, DECLARATIONS[name].decided_by) for name in known}
+    yield from verdicts.check_verdicts(report.found.judged, wanted, kinds)
 
 
 def with_first_stage(place: Place, items: list[Item]) -> Iterator[Item]:

@@ -16,6 +16,7 @@ from sustainable.verification.export.witness import check_crate, check_repro
 from sustainable.verification.items import RESTORE, Item, Tier, skipped
 from sustainable.verification.manifest import check_host, check_manifest
 from sustainable.verification.listed import LIST
+from sustainable.verification.packages import check_packages
 from sustainable.verification.place import HOST, HOSTS, MANIFEST, REFERENCE, Place
 from sustainable.verification.sent_rows import check_hosts
 from sustainable.verification.tiers import exact, integrity, orders, verdicts
@@ -109,7 +110,7 @@ MECHANISMS = (
     Mechanism("T0", "making of stages", integrity.check_making),
     Mechanism("T0", "inputs of stages", integrity.check_inputs),
     Mechanism("T0", "tracked copies", integrity.check_tracked),
-    Mechanism("T0", "packages", integrity.check_packages, ("requirements.txt", f"{REFERENCE}/{HOST}")),
+    Mechanism("T0", "packages", check_packages, ("requirements.txt", f"{REFERENCE}/{HOST}")),
     Mechanism("T0", "JSON keys", integrity.check_json, SHIPPED),
     Mechanism("T0", "RO-Crate", check_crate, SHIPPED),
     Mechanism("T0", "hosts of the shipped rows", check_host, SHIPPED),
