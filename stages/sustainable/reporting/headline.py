@@ -49,7 +49,7 @@ DEPLOYED_POLICIES = (
     TWIN, "onnxruntime", "numpy", "unstructured_l1_50", "structured_l1_50", "ptdq", "ptsq",
     "ptdq_onnxruntime", "structured_l1_50_onnxruntime",
 )  # fmt: skip
-INT8_CALL = "One call of an int8 policy / fp32, PyTorch (estimates)"
+INT8_CALL = "One call of a post-training int8 policy / fp32, PyTorch (estimates)"
 ASSUMED_VERDICTS = {"C2": "confirmed"}
 """The sentences of `headline_markdown` hold for these verdicts only."""
 
@@ -228,8 +228,8 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
         f"takes {'; '.join(against_eager)}. "
         f"That its accuracy is not inferior is {' and '.join(accuracy)}; that the uncompressed network beats "
         f"trivial forecasters (C5), {' and '.join(better)}. "
-        f"A call of an int8 DRL policy in PyTorch takes {calls[0]:.1f} to {calls[-1]:.1f} times the CPU time "
-        "of fp32. "
+        f"A call of a post-training int8 policy in PyTorch takes {calls[0]:.1f} to {calls[-1]:.1f} times the "
+        "CPU time of fp32. "
         f"{_searchers_sentences(by_id)}"
     )
 
@@ -365,7 +365,7 @@ def _worst(sizes: Mapping[str, Any], ratio: str) -> tuple[str, Any]:
 
 
 def _call_ratios(by_id: Mapping[str, Any]) -> list[float]:
-    """Ratios of all int8 policies' calls to fp32, ascending."""
+    """Ratios of the calls of all policies that were quantized after training to fp32, ascending."""
     return sorted(float(call["estimate"]) for call in by_id["B4"]["values"]["calls"].values())
 
 

@@ -91,7 +91,7 @@ def described_table(
         Column("Host"),
         Column("Kind"),
         Column("CPU", width=0.17),
-        Column("Instructions", width=0.18),
+        Column("Instructions", width=0.15),
         Column("Caches, KiB", width=0.14),
         Column("Hypervisor"),
         Column("Cells"),

@@ -177,8 +177,13 @@ def stages_run(place: Place) -> set[str]:
     return {
         name
         for name, stage in read_lock(place.root / "dvc.lock").items()
-        if any((place.root / path).exists() for path in stage.outputs if not path.startswith(IN_GIT))
+        if any(_has_files(place.root / path) for path in stage.outputs if not path.startswith(IN_GIT))
     }
+
+
+def _has_files(path: Path) -> bool:
+    """Whether `path` is a file, or a folder with one: an empty folder is no result."""
+    return path.is_file() or any(one.is_file() for one in path.rglob("*"))
 
 
 def own_outputs(place: Place) -> dict[str, str]:
