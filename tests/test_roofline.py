@@ -66,7 +66,7 @@ def test_with_bfloat16_its_ceiling_is_apart(monkeypatch):
 
 
 def test_ceilings_are_positive_numbers_and_keep_their_keys(monkeypatch):
-    """The tests run with the determinism pins, under which OpenVINO has no bfloat16 product; stages do not."""
+    """Tests run with the determinism pins, under which OpenVINO has no bfloat16 product."""
     monkeypatch.setattr(roofline, "_openvino_bf16", roofline._torch_bf16)
     document = json.loads(json.dumps(asdict(measure_roofline())))
     assert {"flops_per_s", "bytes_per_s", "fp32", "bf16", "no_bf16", "int8"} == set(document)
