@@ -38,7 +38,7 @@ COPIED = "these are the shipped rows, digit by digit: nothing was measured here"
 def check_run(root: Path) -> list[Item]:
     """Check this host's run, or the stages of it that were run here; the others are skipped.
 
-    Raises `UserError` if nothing was measured here, or only a smoke run.
+    Raises `UserError` if nothing was run here, or only a smoke run.
     """
     place = Place(root)
     run = stages_run(place)
@@ -53,13 +53,11 @@ def check_run(root: Path) -> list[Item]:
 
 
 def refuse_no_evidence(place: Place, run: Set[str]) -> None:
-    """Raise `UserError` unless this host measured a table of rows, all of profile paper."""
+    """Raise `UserError` unless a stage was run here, and all measured rows are of profile paper."""
+    if not run:
+        data = place.root / "data"
+        raise UserError(f"{data}: no run is here; run `make reproduce` first, then `make verify RUN=1`")
     paths = [one.path for one in statistical.MEASURED if made_by(place.lock, one.path) in run]
-    if not paths:
-        benchmark = place.root / "data/benchmark"
-        raise UserError(
-            f"{benchmark}: no measured rows; run `make reproduce` first, then `make verify RUN=1`"
-        )
     for path in (place.root / path for path in paths):
         profiles = set(read_rows(path, ()).get("profile", pd.Series(["paper"])))
         if profiles != {"paper"}:
@@ -204,6 +202,8 @@ def check_own_claims(place: Place, run: Set[str]) -> Iterator[Item]:
     }
     for name in DECLARATIONS.keys() - own:
         yield skipped("T4", f"verdict on {name}", "rows that decide it were not measured here", HERE)
+    if not own:
+        return
     with TemporaryDirectory(prefix="run-") as scratch:
         yield from _check_verdicts(place, report_of(place, _completed(place, run, Path(scratch))), own)
 
