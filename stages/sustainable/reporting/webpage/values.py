@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sustainable.reporting.answer import answer_of
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.recommendation import choices_of, front_of
 from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.summary import Forecasting
 from sustainable.reporting.parameters import ReportParameters, timing_rounds
-from sustainable.reporting.webpage.answer import answer_of
 from sustainable.reporting.webpage.interactive import interactive_data
 
 
