@@ -94,7 +94,7 @@ def test_the_searchers_are_named_by_what_was_decided(directions, sentence):
     values = {name: {"ours_is": direction} for name, direction in directions.items()}
     by_id = {"C1": {"values": {"lake": {}, "sea": {}}}, "C3": {"values": {"lake": values, "sea": values}}}
     text = _searchers_sentences(by_id)
-    found = f"The reinforcement-learning searcher has {sentence} on lake; {sentence} on sea;"
+    found = f"The **reinforcement-learning searcher** has {sentence} on lake; {sentence} on sea;"
     assert text == f"{found} other differences are undecided."
 
 

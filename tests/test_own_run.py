@@ -20,7 +20,7 @@ from sustainable.verification.items import Item
 from sustainable.verification.lock import md5_of
 from sustainable.verification.manifest import check_host, measured_on
 from sustainable.verification.place import HOST, SETTINGS, Place
-from sustainable.verification.tiers import orders, own_run, statistical
+from sustainable.verification.tiers import integrity, orders, own_run, statistical
 from sustainable.verification.tiers.kinds import conditions_of, other_kind, other_kinds
 from sustainable.verification.tiers.statistical import Margin
 from sustainable.verification.tiers.verdicts import check_verdicts
@@ -155,6 +155,26 @@ def test_rows_and_kinds_that_were_edited_differ_from_the_lock(project):
     (project / names[2]).write_text(json.dumps({"host": ZEN3}))
     item = next(own_run.check_own_lock(place, {"benchmark_policies"}))
     assert (item.status, item.found) == ("FAIL", f"{POLICIES} has changed (2 in all)")
+
+
+def test_stages_that_measure_nothing_are_a_run_of_their_own(project):
+    made, other, name = project / "data/processed/weather/windows", project / "data/new", "preprocess@weather"
+    made.mkdir(parents=True)
+    (made / "windows.safetensors").write_bytes(b"made here")
+    lock = yaml.safe_load((project / "data/reference/dvc.lock").read_text())
+    stage = {"cmd": "make", "outs": [{"path": made.relative_to(project).as_posix(), "md5": md5_of(made)}]}
+
+    def own(**changes):
+        stages = {"stages": lock["stages"] | {name: stage} | changes}
+        (project / "dvc.lock").write_text(yaml.safe_dump(stages))
+        return integrity.own_outputs(Place(project))
+
+    assert own() == {stage["outs"][0]["path"]: md5_of(made), "dvc.lock": ""}
+    assert own(notebook={"cmd": "edit"}) == {}  # a stage that was not run here must be the shipped one
+    other.write_text("rendered anew")  # a new report without new rows would say what no run said
+    assert own(report={"cmd": "render", "outs": [{"path": "data/new", "md5": md5_of(other)}]}) == {}
+    (made / "windows.safetensors").write_bytes(b"edited")
+    assert own() == {}
 
 
 def test_on_a_busy_machine_flagged_windows_decide_nothing(project):

@@ -20,11 +20,13 @@ def project(tmp_path):
 
 @pytest.fixture
 def repro(monkeypatch):
-    """Stand in for DVC: `status` is the exit status it will have, `ran` the folders in which it ran."""
-    stand_in = SimpleNamespace(status=0, ran=[])
+    """Stand in for DVC: `status` is the exit status it will have, `ran` the folders in which it ran, and
+    `stages` those that it was asked for (none: all)."""
+    stand_in = SimpleNamespace(status=0, ran=[], stages=[])
 
-    def run(folder):
+    def run(folder, *stages):
         stand_in.ran.append(folder)
+        stand_in.stages += stages
         return SimpleNamespace(returncode=stand_in.status)
 
     monkeypatch.setattr(profiles, "repro", run)
@@ -57,3 +59,12 @@ def test_a_failed_run_names_no_results(project, repro, capsys):
     repro.status = 255
     assert profiles.reproduce(project) == 255
     assert capsys.readouterr().out == ""
+
+
+def test_some_stages_run_alone_and_only_the_check_is_named(project, repro, capsys):
+    (project / "paper").mkdir()
+    (project / "paper/report.html").touch()  # an earlier run's, which these stages do not renew
+    assert profiles.reproduce(project, ["benchmark_policies", "notebook"]) == 0
+    assert repro.stages == ["benchmark_policies", "notebook"]
+    (line,) = capsys.readouterr().out.split("\n")[1:-1]
+    assert line.startswith("benchmark_policies, notebook: done; run `make verify RUN=1`")

@@ -10,10 +10,10 @@ import pytest
 
 from sustainable.core.errors import UserError
 from sustainable.core.files import read_json
+from sustainable.reporting.answer import answer_of
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.recommendation import default_floor, recommend
 from sustainable.reporting.pages import ASSETS, html_page, read_assets
-from sustainable.reporting.webpage.answer import answer_of
 from sustainable.reporting.webpage.entries import GROUPS, PRINTED, claim_groups
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED, Estimate
 from sustainable.verification.tiers.tracing import check_static
@@ -62,9 +62,10 @@ def judged(verdict=CONFIRMED, accuracy=INCONCLUSIVE):
 def test_the_answer_prints_what_was_measured():
     forecasters, policies, agent = answer_of(study(), judged())
     assert "No energy was counted on this host" in forecasters.text
-    assert "a forecast takes 1/50 to 0.50 on Weather; of eager PyTorch, 1/100 to 1/4.0 on" in forecasters.text
-    assert "keeps its accuracy is inconclusive on Weather" in forecasters.text
-    assert "the network beats trivial forecasters is refuted on Weather" in forecasters.text
+    assert "relative to it, that of a forecast is 1/50 to 0.50 on Weather." in forecasters.text
+    assert "Relative to eager PyTorch, it is 1/100 to 1/4.0 on Weather." in forecasters.text
+    assert "its accuracy is not inferior is inconclusive on Weather" in forecasters.text
+    assert "the uncompressed network beats trivial forecasters is refuted on Weather" in forecasters.text
     assert "the 2 compressed configurations take 1.02 to 1.74 times" in policies.text
     assert "lower than that of random search, higher than that of local search and TPE" in agent.text
     assert "undecided against NSGA-II" in agent.text
@@ -85,7 +86,7 @@ def test_every_sentence_turns_with_its_verdict():
         assert NOT_TESTABLE in sentences[3]
     other = answer_of(study("counter"), judged(accuracy=REFUTED))[0].text
     assert "Energy was counted" in other
-    assert "keeps its accuracy is refuted on Weather" in other
+    assert "its accuracy is not inferior is refuted on Weather" in other
 
 
 def test_claims_are_grouped_by_letter_and_show_only_what_there_is():

@@ -18,6 +18,7 @@ from sustainable.statistics import NOT_TESTABLE
 
 Source = Literal["study_a", "study_b", "ours"]
 Need = Literal["exact counts", "CPU time", "latency", "resident memory of processes", "energy counter"]
+CPU_CLOCK = "CPU time: clock"
 EXACT_COUNT = "exact count"
 """Class of evidence of a claim that must have the same verdict on every host."""
 HIT_TABLES = {
@@ -58,7 +59,7 @@ class Judgement:
     verdict: str
     reason: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    evidence: str = "CPU time: clock"
+    evidence: str = field(kw_only=True)
     parts: Mapping[str, str] = field(default_factory=dict)
     """The verdicts on the parts of the claim, all of which must hold."""
 

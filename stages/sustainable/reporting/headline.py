@@ -221,17 +221,17 @@ def _sentences(by_id: Mapping[str, Any]) -> str:
     better = [f"*{by_id['C5']['parts'][title]}* on {title}" for _, title in tasks]
     against_best = [_saving(by_id, task, "to_uncompressed") for task, _ in tasks]
     chosen = [f"on {title} (`{by_id['C1']['values'][task]['choice']['name']}`)" for task, title in tasks]
-    return (
+    forecaster = (
         "**Compression saves CPU time in a forecaster.** Of the CPU time of the fastest uncompressed "
         "runtime, the chosen forecaster takes "
         f"{'; '.join(map(' '.join, zip(against_best, chosen, strict=True)))}. Of that of eager PyTorch, it "
         f"takes {'; '.join(against_eager)}. "
         f"That its accuracy is not inferior is {' and '.join(accuracy)}; that the uncompressed network beats "
-        f"trivial forecasters (C5), {' and '.join(better)}. "
-        f"A call of a post-training int8 policy in PyTorch takes {calls[0]:.1f} to {calls[-1]:.1f} times the "
-        "CPU time of fp32. "
-        f"{_searchers_sentences(by_id)}"
+        f"trivial forecasters (C5), {' and '.join(better)}."
     )
+    call = f"takes {calls[0]:.1f} to {calls[-1]:.1f} times the CPU time of fp32"
+    policy = f"A call of a **post-training int8 policy** in PyTorch {call}."
+    return "\n".join(f"- {sentences}" for sentences in (forecaster, policy, _searchers_sentences(by_id)))
 
 
 def _tasks(by_id: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -252,7 +252,7 @@ def _saving(by_id: Mapping[str, Any], task: str, ratio: str) -> str:
 def _searchers_sentences(by_id: Mapping[str, Any]) -> str:
     """Say for each task which searchers the agent beats and loses to."""
     found = [f"{_compared(by_id, task)} on {title}" for task, title in _tasks(by_id)]
-    return f"The reinforcement-learning searcher has {'; '.join(found)}; other differences are undecided."
+    return f"The **reinforcement-learning searcher** has {'; '.join(found)}; other differences are undecided."
 
 
 def _compared(by_id: Mapping[str, Any], task: str) -> str:

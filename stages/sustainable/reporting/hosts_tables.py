@@ -27,7 +27,7 @@ def hosts_tables(
     `hosts`: those of the `folders` that measured policies. `conditions` describe the host of each table of
     this run.
     """
-    judging = list(dict.fromkeys(name for claim in judged for name in claim.hosts))
+    judging = sorted({name for claim in judged for name in claim.hosts})
     return [verdicts_table(judged, judging), described_table(folders, hosts, conditions)]
 
 

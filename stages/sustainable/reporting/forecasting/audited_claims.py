@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple, Protocol
 
-from sustainable.reporting.declaration import EXACT_COUNT, Declaration, Judgement
+from sustainable.reporting.declaration import CPU_CLOCK, EXACT_COUNT, Declaration, Judgement
 from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.accuracy_gate import Gate
 from sustainable.reporting.forecasting.audited import Audited, AuditedLine, Ranking, Timing
@@ -75,7 +75,7 @@ def judge_saving(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     return Judgement(
         verdict=weakest([*verdicts, accuracy]),
         reason=f"{_ratios(line, audited)} {_at_the_gate(audited.gate, task.fresh)}",
-        evidence="CPU time: clock; accuracy: exact count",
+        evidence=f"{CPU_CLOCK}; accuracy: {EXACT_COUNT}",
         values={
             name: _figures(audited.lines[key])
             for name, key in (("choice", CHOICE), ("oracle", ORACLE), ("twin", TWIN))
@@ -113,7 +113,7 @@ def judge_runtime(task: AuditedTask, parameters: ReportParameters) -> Judgement:
     return Judgement(
         verdict=weakest(verdicts) if enough else INCONCLUSIVE,
         reason=f"The fastest runtime of the full network is {runtimes}; ratios to it: {ratios}.",
-        evidence="CPU time: clock",
+        evidence=CPU_CLOCK,
         values={
             "choice": _figures(line),
             "uncompressed": {str(size): _figures(line) for size, line in fastest.items()},
@@ -182,7 +182,7 @@ def judge_proxies(task: AuditedTask, parameters: ReportParameters) -> Judgement:
         reason="Rank correlation of operations with CPU time within one precision and runtime: "
         f"{_agreement_text(cells, able)}. Over all candidates: {overall}. A network's CPU time on its "
         f"slowest target, relative to its fastest: {between}.",
-        evidence="CPU time: clock; proxies: exact count",
+        evidence=f"{CPU_CLOCK}; proxies: {EXACT_COUNT}",
         values={
             "proxies": _by_size(ranking.proxies),
             "within": _by_size(ranking.within),

@@ -6,7 +6,7 @@ from functools import partial
 
 from scipy import stats
 
-from sustainable.reporting.declaration import EXACT_COUNT, Analysis, Declaration, Judgement
+from sustainable.reporting.declaration import CPU_CLOCK, EXACT_COUNT, Analysis, Declaration, Judgement
 from sustainable.reporting.declaration import HIT_TABLES, ROW_FILES
 from sustainable.reporting.forecasting.layerwise import AGENT, RIVALS
 from sustainable.reporting.forecasting.published_claims import judge_ratio
@@ -53,7 +53,7 @@ def judge_sparsity(analysis: Analysis) -> Judgement:
         f"published plan changes test accuracy by {found[PUBLISHED_PLAN].accuracies[0]:+.3f}."
     )
     values = {"claimed": claimed, **{name: one and asdict(one) for name, one in times.items()}}
-    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
+    return Judgement(weakest(parts.values()), reason, values, evidence=EXACT_COUNT, parts=parts)
 
 
 def judge_stagnation(analysis: Analysis) -> Judgement:
@@ -81,7 +81,7 @@ def judge_stagnation(analysis: Analysis) -> Judgement:
         "kept_beyond": deeper and asdict(deeper),
         "claimed": claimed,
     }
-    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
+    return Judgement(weakest(parts.values()), reason, values, evidence=EXACT_COUNT, parts=parts)
 
 
 def _among_deeper(kept: Estimate | None, bound: float) -> str:
@@ -107,7 +107,7 @@ def judge_operations(analysis: Analysis) -> Judgement:
         f"FLOPs: {claimed:.3f})."
     )
     values = {"flops": flops, "claimed": claimed}
-    return Judgement(weakest(parts.values()), reason, values, "CPU time: clock", parts)
+    return Judgement(weakest(parts.values()), reason, values, evidence=CPU_CLOCK, parts=parts)
 
 
 def welch(own: Sequence[float], other: Sequence[float], confidence: float) -> Estimate:

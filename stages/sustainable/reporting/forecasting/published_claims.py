@@ -66,14 +66,16 @@ def judge_accuracy(analysis: Analysis) -> Judgement:
     }
     values = {"windows": results.windows, "correct": correct, "different_models": models, "flipped": places}
     values["mcnemar_p"] = {key: difference.p for key, difference in differences.items()}
-    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
+    return Judgement(weakest(parts.values()), reason, values, evidence=EXACT_COUNT, parts=parts)
 
 
 def judge_quantization(analysis: Analysis) -> Judgement:
     """A2: needs counted energy."""
     parts, reason = energy_parts(analysis, QUANTIZED, "higher", QUANTIZED)
     evidence = analysis.results["remeasured"].cpu_evidence
-    return Judgement(weakest(parts.values()), reason, _both_ways(analysis, QUANTIZED), evidence, parts)
+    return Judgement(
+        weakest(parts.values()), reason, _both_ways(analysis, QUANTIZED), evidence=evidence, parts=parts
+    )
 
 
 def judge_published_saving(analysis: Analysis) -> Judgement:
@@ -152,7 +154,7 @@ def judge_discovery(analysis: Analysis) -> Judgement:
     }
     values = asdict(found) | {"best_seen": seen["action"], "policy": policy, "actions": best["actions"]}
     values["share"] = asdict(share)
-    return Judgement(weakest(parts.values()), reason, values, EXACT_COUNT, parts)
+    return Judgement(weakest(parts.values()), reason, values, evidence=EXACT_COUNT, parts=parts)
 
 
 _declared = partial(Declaration, source="study_a")

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from sustainable.energy.meter import EVIDENCE, carries_energy_claims
-from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Analysis, Declaration, Judgement
+from sustainable.reporting.declaration import CPU_CLOCK, EXACT_COUNT, ROW_FILES, Analysis, Declaration
+from sustainable.reporting.declaration import Judgement
 from sustainable.reporting.formats import interval_text, share_text
 from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import BASELINE, TWIN
@@ -96,8 +97,8 @@ def step_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
         f"{decided} Bytes: {size}{larger}. {name} of a step: {cost.verdict}; {cost.reason}"
         f"{left_out(policies)}",
         {"bytes": size, "cost": cost.verdict, **cost.values},
-        evidence,
-        {"bytes": size, "cost of a step": cost.verdict},
+        evidence=evidence,
+        parts={"bytes": size, "cost of a step": cost.verdict},
     )
 
 
@@ -133,8 +134,8 @@ def episode_claim(policies: Policies, parameters: ReportParameters) -> Judgement
         f"steps: {by_definition}. {name} of an episode with the return kept: {cost.reason}"
         f"{left_out(policies)}",
         {"lengths": asdict(lengths), **cost.values},
-        evidence,
-        parts,
+        evidence=evidence,
+        parts=parts,
     )
 
 
@@ -197,8 +198,8 @@ def memory_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
         weakest(list(parts.values())),
         " ".join(texts),
         {**parts, "control_shows_a_fall": seen, "lines": described, "large": large},
-        "resident memory: operating system's count",
-        parts,
+        evidence="resident memory: operating system's count",
+        parts=parts,
     )
 
 
@@ -237,7 +238,7 @@ def overhead_claim(policies: Policies, parameters: ReportParameters) -> Judgemen
         _all_of([raised(line, floor) for line in lines]),
         f"Memory: {_memory_text(policies, lines)}. A call with torch.ao takes {span} the CPU time.",
         {"calls": {name: asdict(ratio) for name, ratio in calls.items() if ratio}},
-        "resident memory: operating system's count; time: clock, meter off",
+        evidence="resident memory: operating system's count; time: clock, meter off",
     )
 
 
@@ -281,8 +282,8 @@ def split_claim(policies: Policies, parameters: ReportParameters) -> Judgement:
         f"and of {kept[1]} of SAC and TD3; difference of the shares {interval_text(difference)}"
         f"{'; ' + few if few else ''}.",
         asdict(split),
-        EXACT_COUNT,
-        parts,
+        evidence=EXACT_COUNT,
+        parts=parts,
     )
 
 
@@ -318,7 +319,7 @@ def basis(policies: Policies, also: str) -> tuple[str, str, str]:
         return "Energy", "", f"energy: {evidence}; {also}"
     meaning = EVIDENCE.get(evidence, "mixed classes")
     decided = f"Decided on CPU time; energy itself: {NOT_TESTABLE} ({evidence}: {meaning})."
-    return "CPU time", decided, f"CPU time: clock; energy: {evidence}, {NOT_TESTABLE}; {also}"
+    return "CPU time", decided, f"{CPU_CLOCK}; energy: {evidence}, {NOT_TESTABLE}; {also}"
 
 
 def left_out(policies: Policies) -> str:

@@ -14,7 +14,7 @@ from scipy import stats
 
 from sustainable import statistics
 from sustainable.policies.returns import share_of
-from sustainable.reporting.declaration import EXACT_COUNT, ROW_FILES, Judgement, untestable
+from sustainable.reporting.declaration import CPU_CLOCK, EXACT_COUNT, ROW_FILES, Judgement, untestable
 from sustainable.reporting.formats import interval_text, share_text, small_ratio_text
 from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import TWIN
@@ -53,7 +53,7 @@ def size_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     smaller = [(cell, line) for cell, line in policies.measured_pairs if line.to_reference_size < 1]
     cost = costs_as_much(policies, smaller, claims.decided_on(policies, "step"), parameters)
     reason = f"{len(smaller)} smaller policies: {cost.reason}{claims.thin_text(policies)}"
-    return Judgement(cost.verdict, reason, cost.values)
+    return Judgement(cost.verdict, reason, cost.values, evidence=CPU_CLOCK)
 
 
 @claims.on_windows(
@@ -78,6 +78,7 @@ def environment_finding(policies: Policies, parameters: ReportParameters) -> Jud
         f"The environment takes more than half in {most} of {len(shares)} cells{_share_text(share)}: {each}."
         f"{_gate_text(policies.measured, parameters)}{claims.thin_text(policies)}",
         {"shares": shares},
+        evidence=CPU_CLOCK,
     )
 
 
@@ -98,7 +99,7 @@ def coupling_finding(policies: Policies, parameters: ReportParameters) -> Judgem
         f"never changes. Left out because the return is the number of steps: {by_definition}."
         f"{_few_text(models, parameters)}",
         {"correlation": correlation and asdict(correlation)},
-        EXACT_COUNT,
+        evidence=EXACT_COUNT,
     )
 
 
@@ -118,7 +119,7 @@ def accumulation_finding(policies: Policies, parameters: ReportParameters) -> Ju
     logs = [[math.log(ratio.estimate) for ratio in line if ratio is not None] for line in ratios]
     known = [line for line in logs if len(line) == 3]
     if not known:
-        return Judgement(NOT_TESTABLE, "No rows.", {"largest_rest": None})
+        return Judgement(NOT_TESTABLE, "No rows.", {"largest_rest": None}, evidence=CPU_CLOCK)
     largest = max(abs(episode - steps - step) for episode, steps, step in known)
     mean_steps, mean_step = (_mean([abs(line[place]) for line in known]) for place in (1, 2))
     return Judgement(
@@ -126,6 +127,7 @@ def accumulation_finding(policies: Policies, parameters: ReportParameters) -> Ju
         f"ln E_episode = ln steps + ln E_step holds within {largest:.0e} nats; on average an episode's "
         f"cost changes by {mean_steps:.3f} nats of steps and {mean_step:.3f} nats of cost per step.",
         {"largest_rest": largest},
+        evidence=CPU_CLOCK,
     )
 
 
@@ -142,7 +144,7 @@ def spread_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
         _of_enough_models(variation, models, parameters, parameters.equivalence_margin),
         f"Coefficient of variation {interval_text(variation)} over {models}.{_few_text(models, parameters)}",
         {"variation": variation and asdict(variation)},
-        EXACT_COUNT,
+        evidence=EXACT_COUNT,
     )
 
 
@@ -166,6 +168,7 @@ def whole_finding(policies: Policies, parameters: ReportParameters) -> Judgement
         f"control's, over {found.cells} cells; the control's: {interval_text(found.control)}."
         f"{_gate_text(policies.measured, parameters)}{claims.thin_text(policies)}",
         asdict(found),
+        evidence=CPU_CLOCK,
     )
 
 
@@ -189,6 +192,7 @@ def length_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
         f"control's, over {found.cells} cells; the control's: {interval_text(found.control)}."
         f"{_gate_text(cells, parameters)}{claims.thin_text(policies)}",
         asdict(found),
+        evidence=CPU_CLOCK,
     )
 
 
@@ -225,6 +229,7 @@ def overhead_finding(policies: Policies, parameters: ReportParameters) -> Judgem
             "of": len(known),
             "missing": len(pairs) - len(known),
         },
+        evidence=CPU_CLOCK,
     )
 
 
@@ -249,7 +254,12 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
     others = [dose for dose in known if not dose.compressed and not dose.control]
     errors = {_dose_name(dose): dose.error for dose in policies.doses if dose.error and not dose.control}
     if not tested:
-        return Judgement(INCONCLUSIVE, "No compressed policy was measured at several doses.", {"errors": {}})
+        return Judgement(
+            INCONCLUSIVE,
+            "No compressed policy was measured at several doses.",
+            {"errors": {}},
+            evidence=CPU_CLOCK,
+        )
     beyond, beyond_others, drifting = (
         below_bound(doses, parameters) for doses in (tested, others, [dose for dose in known if dose.control])
     )
@@ -270,6 +280,7 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
             "tested": len(tested),
             "errors": {name: asdict(error) for name, error in errors.items()},
         },
+        evidence=CPU_CLOCK,
     )
 
 
@@ -299,6 +310,7 @@ def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgem
         f"cheapest step to the most expensive: {spans or 'no rows'}. Other hardware: {NOT_TESTABLE}."
         f"{_gate_text(policies.measured, parameters)}{claims.thin_text(policies)}",
         {"disagreeing": disagreeing, "compared": compared},
+        evidence=CPU_CLOCK,
     )
 
 
@@ -322,6 +334,7 @@ def balance_finding(policies: Policies, parameters: ReportParameters) -> Judgeme
         f"Of {len(saved)} savings per episode {len(lost)} have certainly lost the return{names}, and {kept} "
         f"have certainly kept it.{claims.thin_text(policies)}",
         {"saved": len(saved), "lost": len(lost), "kept": kept},
+        evidence=CPU_CLOCK,
     )
 
 

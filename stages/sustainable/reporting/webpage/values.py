@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sustainable.reporting.answer import answer_of
 from sustainable.reporting.declaration import Claim
 from sustainable.reporting.forecasting.recommendation import choices_of, front_of
 from sustainable.reporting.forecasting.run import Run
 from sustainable.reporting.forecasting.summary import Forecasting
+from sustainable.reporting.headline import VERDICTS
 from sustainable.reporting.parameters import ReportParameters, timing_rounds
-from sustainable.reporting.webpage.answer import answer_of
 from sustainable.reporting.webpage.interactive import interactive_data
 
 
@@ -22,10 +23,11 @@ def webpage_values(
     choices = {
         name: choices_of(name, task, rounds, parameters.confidence) for name, task in run.tasks.items()
     }
+    counts = Counter(claim.verdict for claim in judged)
     return {
         "judged": judged,
         "answer": answer_of(study, judged),
-        "verdict_counts": Counter(claim.verdict for claim in judged),
+        "verdict_counts": {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
         "choices": choices,
         "fronts": [
             (own, size, one)

@@ -33,7 +33,7 @@ def check_files(place: Place) -> Iterator[Item]:
     A difference in what is `GUARDED` is a failure. Elsewhere it is `stale`: a developer may edit. Tracked
     results of a run of the user's own are left to `check_tracked`.
     """
-    left = tracked_files(place) if place.has_own_run else ()
+    left = tracked_files(place) if ran_here(place) else ()
     wrong = {path: what for path, what in compare(place.root).items() if path not in left}
     guarded = [path for path, what in wrong.items() if _is_guarded(path, "not listed" in what)]
     for path in guarded:
@@ -152,7 +152,7 @@ def shipped_name(path: str) -> str:
 
 def check_tracked(place: Place) -> Iterator[Item]:
     """Check that dvc.lock, metrics and claims that git tracks elsewhere equal the reference's copies."""
-    own = own_outputs(place) if place.has_own_run else {}
+    own = own_outputs(place) if ran_here(place) else {}
     for path, (expected, stage) in tracked_files(place).items():
         file, name, found = place.root / path, f"{path} (tracked)", sha256_or_none(place.root / path)
         if found not in (None, expected) and path in own and own[path] in ("", md5_of(file)):
@@ -170,6 +170,11 @@ def tracked_files(place: Place) -> dict[str, tuple[str, str | None]]:
         if path.startswith(IN_GIT):
             tracked[path] = (entry["sha256"], entry["stage"])
     return tracked
+
+
+def ran_here(place: Place) -> bool:
+    """Whether a stage was run here, even if it measured nothing; the lock is then that run's."""
+    return place.has_own_run or ((place.root / "dvc.lock").is_file() and bool(stages_run(place)))
 
 
 def stages_run(place: Place) -> set[str]:
@@ -190,16 +195,19 @@ def own_outputs(place: Place) -> dict[str, str]:
     """The MD5 of what a run of the user's own has made, by path; empty for the lock itself.
 
     A folder of rows alone is no run. dvc.lock must have the hashes of the rows here, and they must be others
-    than the shipped ones, from which the same results would follow. For stages that were not run here it must
-    say what the shipped lock says.
+    than the shipped ones, from which the same results would follow. A run without rows made no report, and
+    dvc.lock must have the hashes of all that it made. For stages that were not run here it must say what the
+    shipped lock says.
     """
     own, run = read_lock(place.root / "dvc.lock"), stages_run(place)
     outputs = {path: md5 for name in run for path, md5 in own[name].outputs.items()}
     rows = [path for path in outputs if path.startswith("data/benchmark/")]
-    here = all((place.root / path).is_file() and md5_of(place.root / path) == outputs[path] for path in rows)
-    measured = any(outputs[path] != recorded_md5(place.artifacts, path) for path in rows)
+    files = {path: place.root / path for path in rows or outputs}
+    here = all(file.exists() and md5_of(file) == outputs[path] for path, file in files.items())
+    new = any(outputs[path] != recorded_md5(place.artifacts, path) for path in rows)
+    a_run = new if rows else "report" not in run
     others = all(own.get(name) == stage for name, stage in place.lock.items() if name not in run)
-    return outputs | {"dvc.lock": ""} if here and measured and others else {}
+    return outputs | {"dvc.lock": ""} if here and a_run and others else {}
 
 
 def check_json(place: Place) -> Iterator[Item]:

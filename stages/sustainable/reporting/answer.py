@@ -1,4 +1,4 @@
-"""The answer to the page's question in three sentences, which turn with the verdicts."""
+"""The answer of the paper and the page: three short texts, which turn with the verdicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,46 +13,48 @@ from sustainable.reporting.wording import by_direction, fraction
 from sustainable.statistics import CONFIRMED, REFUTED
 
 FORECASTER, ACCURACY, TRIVIAL, POLICIES, AGENT = "C2", "C1", "C5", "B1", "C3"
-"""The claims that the sentences say."""
+"""The claims that the answer says."""
 STEP = "cost of a step"
 """The part of `POLICIES` that is about cost, not about size."""
 
 
 @dataclass(frozen=True)
-class Sentence:
-    """A sentence, and the claims that it follows from."""
+class Part:
+    """A part of the answer, and the claims that it follows from."""
 
+    about: str
     text: str
     claims: Sequence[str]
 
 
-def answer_of(study: Forecasting, judged: Sequence[Claim]) -> list[Sentence]:
+def answer_of(study: Forecasting, judged: Sequence[Claim]) -> list[Part]:
     """Say whether compression saves in forecasters and in policies, and whether an agent helps to find it."""
     by_id = {claim.id: claim for claim in judged}
     return [
-        Sentence(_forecasters(study, by_id), [FORECASTER, ACCURACY, TRIVIAL]),
-        Sentence(_policies(by_id[POLICIES]), [POLICIES]),
-        Sentence(_agent(study, by_id[AGENT].verdict), [AGENT]),
+        Part("Forecasters", _forecasters(study, by_id), [FORECASTER, ACCURACY, TRIVIAL]),
+        Part("Policies", _policies(by_id[POLICIES]), [POLICIES]),
+        Part("The agent", _agent(study, by_id[AGENT].verdict), [AGENT]),
     ]
 
 
 def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
-    counted = study.results["remeasured"].cpu_evidence == COUNTER
-    quantity = "Energy was counted, and so was CPU time" if counted else "No energy was counted on this host"
-    verdict = by_id[FORECASTER].verdict
+    verdict, titles = by_id[FORECASTER].verdict, [task.title for task in study.tasks.values()]
     said = {
-        CONFIRMED: "Compressing a forecaster saves CPU time, against the fastest uncompressed runtime, too",
+        CONFIRMED: "Compressing a forecaster saves CPU time, also against the fastest uncompressed runtime",
         REFUTED: "Compressing a forecaster saves no CPU time against the fastest uncompressed runtime",
     }.get(verdict, f"That compressing a forecaster saves CPU time against the fastest runtime is {verdict}")
-    of_runtime = _shares(study, "to_uncompressed")
-    of_baseline = f"; of eager PyTorch, {_shares(study, 'ratio')}" if of_runtime else ""
-    shares = f" (of that runtime, a forecast takes {of_runtime}{of_baseline})" if of_runtime else ""
-    titles = [task.title for task in study.tasks.values()]
+    of_runtime, of_baseline = _shares(study, "to_uncompressed"), _shares(study, "ratio")
     kept = _parts(by_id[ACCURACY].parts, {title: f"{title}, accuracy" for title in titles})
     better = _parts(by_id[TRIVIAL].parts, {title: title for title in titles})
-    also = f"; that it keeps its accuracy is {kept}" if kept else ""
-    also += f"; that the network beats trivial forecasters is {better}" if better else ""
-    return f"{quantity}. {said}{shares}{also}."
+    counted = study.results["remeasured"].cpu_evidence == COUNTER
+    sentences = [
+        f"{said}: relative to it, that of a forecast is {of_runtime}" if of_runtime else said,
+        f"Relative to eager PyTorch, it is {of_baseline}" if of_baseline else "",
+        f"That its accuracy is not inferior is {kept}" if kept else "",
+        f"That the uncompressed network beats trivial forecasters is {better}" if better else "",
+        "Energy was counted, too" if counted else "No energy was counted on this host",
+    ]
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 def _parts(parts: Mapping[str, str], keys: Mapping[str, str]) -> str:
