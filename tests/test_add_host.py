@@ -28,7 +28,7 @@ from sustainable.verification.sent_rows import (
 ROOT = STAGES.parent
 STAGE = "benchmark_policies"
 FILES = BENCHMARKS[STAGE]
-SHIPPED_HOSTS = ["amd-avx2", "amd-avx512", "amd-zen4", "amd-zen4-2", "intel-cascadelake"]
+SHIPPED_HOSTS = ["amd-avx2", "amd-avx512", "amd-zen4", "intel-cascadelake"]
 ZEN5 = {"vendor": "AuthenticAMD", "family": 26, "model": 2, "stepping": 1, "hypervisor": "KVM"}
 
 

@@ -110,6 +110,7 @@ def rendered(project, shared_reports, tmp_path_factory):
         return names
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(plt.rcParams, "figure.max_open_warning", 0)  # all stay open for the tests
         for module in ("forecasting.figures", "forecasting.source_figures", "forecasting.audited_figures",
                        "policies.figures", "headline"):  # fmt: skip
             patch.setattr(f"sustainable.reporting.{module}.save_figures", keep)

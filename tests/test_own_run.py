@@ -13,6 +13,7 @@ import yaml
 
 from imports import STAGES
 from sustainable.core.errors import UserError
+from sustainable.core.files import write_text
 from sustainable.reporting.claims import DECLARATIONS
 from sustainable.reporting.declaration import EXACT_COUNT, Claim
 from sustainable.tools.verify import exit_status
@@ -175,6 +176,29 @@ def test_stages_that_measure_nothing_are_a_run_of_their_own(project):
     assert own(report={"cmd": "render", "outs": [{"path": "data/new", "md5": md5_of(other)}]}) == {}
     (made / "windows.safetensors").write_bytes(b"edited")
     assert own() == {}
+
+
+def test_claims_are_judged_without_networks_that_the_searches_here_did_not_choose(tmp_path):
+    root, folder = tmp_path / "project", tmp_path / "judged"
+    rows, table = "data/benchmark/weather.csv", "data/policies/table.json"
+    theirs, ours = (
+        f"data/models/weather/confirmed/narrow/l1/{width}/seed_11" for width in ("32x16", "16x16")
+    )
+    for path in (rows, ours, f"data/reference/{rows}", "data/reference/policies/table.json"):
+        write_text(root / path, f"in {path}")
+    artifacts = {
+        rows: {"stage": "benchmark@weather", "shipped": f"data/reference/{rows}"},
+        theirs: {"stage": "confirm@weather", "shipped": None},
+        table: {"stage": "train_policies", "shipped": "data/reference/policies/table.json"},
+    }
+    write_text(root / "data/reference/manifest.json", json.dumps({"artifacts": artifacts, "claims": {}}))
+    completed = own_run._completed(Place(root), {"benchmark@weather", "confirm@weather"}, folder)
+    assert completed == folder / "data"
+    assert (folder / rows).read_text() == f"in {rows}"  # this run's
+    assert (
+        folder / table
+    ).read_text() == "in data/reference/policies/table.json"  # that stage was not run here
+    assert not (folder / theirs).exists()
 
 
 def test_on_a_busy_machine_flagged_windows_decide_nothing(project):

@@ -22,7 +22,13 @@ from sustainable.reporting.measured_rows import check_blocks
 from sustainable.reporting.pages import latex_sources
 from sustainable.reporting.policies.claims import POLICY_CLAIMS
 from sustainable.reporting.policies.costs import summarise_memory
-from sustainable.reporting.policies.findings import POLICY_FINDINGS, Models, _of_enough_models, over_control
+from sustainable.reporting.policies.findings import (
+    POLICY_FINDINGS,
+    Models,
+    _differing_between_runtimes,
+    _of_enough_models,
+    over_control,
+)
 from sustainable.reporting.policies.notebook_tables import notebook_tables
 from sustainable.reporting.policies.pooling import (
     LargeSaving,
@@ -50,6 +56,7 @@ from sustainable.statistics import (
     REFUTED,
     Estimate,
     holm,
+    paired_p,
     ratio_of_logs,
     student_interval,
 )
@@ -624,6 +631,39 @@ def test_a_call_without_an_interval_is_not_counted():
     found = judge_on(POLICY_FINDINGS, summarised(rows=rows))["F8"]
     assert found.values == {"dearer": 2, "not_dearer": 1, "of": 3, "missing": 1}
     assert "1 more have no interval" in found.reason
+
+
+@pytest.mark.parametrize(("call_us", "differing"), [(8.0, 0), (16.0, 2)])
+def test_a_policy_that_costs_more_in_one_runtime_only_differs_between_runtimes(call_us, differing):
+    """In PyTorch, the smaller network takes as long as the whole one; in NumPy as long, or twice as long."""
+    rows = make_rows(calls={"structured_l1_50_numpy": call_us}, noise=0.01)
+    found = judge_on(POLICY_FINDINGS, summarised(rows=rows))["F10"]
+    assert (len(found.values["disagreeing"]), found.values["compared"]) == (differing, 2)
+
+
+def test_noise_alone_rarely_differs_between_runtimes():
+    """Each of 40 runs has 20 policies in two runtimes that cost the same; without a correction, more than
+    half of the runs find a difference."""
+    rng = np.random.default_rng(1)
+    policies = SimpleNamespace(labels={"one": "one"})
+    found, alone = 0, 0
+    for _ in range(40):
+        logs = rng.normal(0, 0.1, (20, 2, 3))
+        policies.measured_pairs = [
+            (SimpleNamespace(name=f"cell {cell}"), line_with(own))
+            for cell, pair in enumerate(logs)
+            for own in pair
+        ]
+        found += bool(_differing_between_runtimes(policies, PARAMETERS)[0])
+        alone += bool((paired_p(logs[:, 0] - logs[:, 1]) < 0.05).any())
+    assert found <= 4
+    assert alone > 20
+
+
+def line_with(logs):
+    """A line of a pruned policy whose step has these logarithms of its ratio."""
+    effects = {"step": SimpleNamespace(logs=logs)}
+    return SimpleNamespace(key="one", method="structured", norm="l1", share=0.5, effects=effects)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,10 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
     said = {
         CONFIRMED: "Compressing a forecaster saves CPU time, also against the fastest uncompressed runtime",
         REFUTED: "Compressing a forecaster saves no CPU time against the fastest uncompressed runtime",
-    }.get(verdict, f"That compressing a forecaster saves CPU time against the fastest runtime is {verdict}")
+    }.get(
+        verdict,
+        f"The claim that compressing a forecaster saves CPU time against the fastest runtime is {verdict}",
+    )
     of_runtime, of_baseline = _shares(study, "to_uncompressed"), _shares(study, "ratio")
     kept = _parts(by_id[ACCURACY].parts, {title: f"{title}, accuracy" for title in titles})
     better = _parts(by_id[TRIVIAL].parts, {title: title for title in titles})
@@ -50,8 +53,8 @@ def _forecasters(study: Forecasting, by_id: Mapping[str, Claim]) -> str:
     sentences = [
         f"{said}: relative to it, that of a forecast is {of_runtime}" if of_runtime else said,
         f"Relative to eager PyTorch, it is {of_baseline}" if of_baseline else "",
-        f"That its accuracy is not inferior is {kept}" if kept else "",
-        f"That the uncompressed network beats trivial forecasters is {better}" if better else "",
+        f"The claim that its accuracy is not inferior is {kept}" if kept else "",
+        f"The claim that the uncompressed network beats trivial forecasters is {better}" if better else "",
         "Energy was counted, too" if counted else "No energy was counted on this host",
     ]
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
@@ -80,7 +83,10 @@ def _policies(claim: Claim) -> str:
     said = {
         CONFIRMED: "Compressing a reinforcement-learning policy saves nothing per step",
         REFUTED: "Compressing a reinforcement-learning policy can save CPU time per step",
-    }.get(verdict, f"That compressing a reinforcement-learning policy saves nothing per step is {verdict}")
+    }.get(
+        verdict,
+        f"The claim that compressing a reinforcement-learning policy saves nothing per step is {verdict}",
+    )
     ratios = [
         float(pooled["ratio"]["estimate"])
         for pooled in claim.values.get("pooled", {}).values()
@@ -99,7 +105,7 @@ def _agent(study: Forecasting, verdict: str) -> str:
         CONFIRMED: "With as many evaluations, the reinforcement-learning agent finds the best deployments",
         REFUTED: "With as many evaluations, another searcher finds better deployments than the "
         "reinforcement-learning agent",
-    }.get(verdict, f"That the reinforcement-learning agent finds the best deployments is {verdict}")
+    }.get(verdict, f"The claim that the reinforcement-learning agent finds the best deployments is {verdict}")
     compared = "; ".join(f"on {task.title} {_against(task)}" for task in study.tasks.values())
     return f"{said}: {compared}."
 

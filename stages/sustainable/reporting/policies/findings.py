@@ -8,8 +8,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import combinations
 from typing import Literal
 
+import numpy as np
 from scipy import stats
 
 from sustainable import statistics
@@ -21,7 +23,7 @@ from sustainable.reporting.measured_rows import TWIN
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import claims
 from sustainable.reporting.policies.costs import STEP_PARTS, Dose, MeasuredCell, PolicyLine
-from sustainable.reporting.policies.pooling import Pairs, costs_as_much, too_few, too_few_in
+from sustainable.reporting.policies.pooling import Pairs, costs_as_much, large_savings, too_few, too_few_in
 from sustainable.reporting.policies.returns import QUANTIZERS
 from sustainable.reporting.policies.summary import Policies
 from sustainable.statistics import CONFIRMED, INCONCLUSIVE, NOT_TESTABLE, REFUTED
@@ -287,25 +289,24 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
 @claims.declare(
     "F10",
     statement="Test on representative workloads and on the target's hardware.",
-    rule="confirmed if the ratio of a compressed policy differs, by intervals that do not overlap, between "
-    "two runtimes, or that of a configuration between the cheapest and the most expensive environment step; "
-    "otherwise inconclusive, also with fewer than {minimum_models} policies of two environments in cells of "
-    "{minimum_blocks} blocks. Other hardware: no rows",
-    decided_by=(WINDOWS_FILE, WORKLOAD_FILE),
-    also_reads=claims.READ_FOR_RETURNS,
+    rule="confirmed if the ratio of a compressed policy differs between two runtimes, by a paired t test "
+    "over training seeds after Holm's correction over all such pairs; otherwise inconclusive, also with "
+    "fewer than {minimum_models} policies of two environments in cells of {minimum_blocks} blocks. "
+    "Other hardware: no rows",
+    decided_by=(WINDOWS_FILE,),
+    also_reads=(WORKLOAD_FILE, *claims.READ_FOR_RETURNS),
     needs=("CPU time",),
 )
 def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
-    disagreeing, compared = _differing_between_runtimes(policies)
+    disagreeing, compared = _differing_between_runtimes(policies, parameters)
     doses = _dose_spread(policies)
-    some = bool(disagreeing) or any(_apart(ratios) for ratios in doses.values())
     named = f" ({'; '.join(disagreeing)})" if disagreeing else ""
     spans = "; ".join(
         f"{policies.labels[key]} {small_ratio_text(first)} to {small_ratio_text(last)}"
         for key, (first, last) in doses.items()
     )
     return Judgement(
-        _of_enough(policies.measured, parameters, CONFIRMED if some else INCONCLUSIVE),
+        _of_enough(policies.measured, parameters, CONFIRMED if disagreeing else INCONCLUSIVE),
         f"{len(disagreeing)} of {compared} compressed policies differ between runtimes{named}. From the "
         f"cheapest step to the most expensive: {spans or 'no rows'}. Other hardware: {NOT_TESTABLE}."
         f"{_gate_text(policies.measured, parameters)}{claims.thin_text(policies)}",
@@ -317,15 +318,18 @@ def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgem
 @claims.on_windows(
     "F11",
     statement="Balance performance and energy explicitly.",
-    rule="confirmed if a compressed policy whose episodes certainly cost less has certainly lost its return, "
-    "by the whole interval: a choice by cost only would take it; refuted if there are savings and each "
-    "certainly keeps {kept_percent:g} % of the return; otherwise inconclusive. Cells with fewer than "
+    rule="confirmed if a compressed policy whose episodes certainly cost less (by the smallest saving of "
+    "interest or more, as a single policy in claim B1) has certainly lost its return, by the whole "
+    "interval: a choice by cost only would take it; refuted if there are savings and each certainly "
+    "keeps {kept_percent:g} % of the return; otherwise inconclusive. Cells with fewer than "
     "{minimum_blocks} blocks are left out",
     needs=("CPU time", "exact counts"),
 )
 def balance_finding(policies: Policies, parameters: ReportParameters) -> Judgement:
     outcome = claims.decided_on(policies, "episode")
-    saved = claims.certain(policies.measured_pairs, outcome, "lower", parameters)
+    large = {(one.cell, one.key) for one in large_savings(policies.measured_pairs, outcome, parameters)}
+    certain = claims.certain(policies.measured_pairs, outcome, "lower", parameters)
+    saved = [(cell, line) for cell, line in certain if (cell.name, line.key) in large]
     kept = sum(line.keeps for _, line in saved)
     lost = [f"{policies.labels[line.key]} in {cell.name}" for cell, line in saved if line.loses]
     names = f" ({'; '.join(lost[:4])}{', ...' if len(lost) > 4 else ''})" if lost else ""
@@ -362,18 +366,36 @@ POLICY_FINDINGS = (
 )
 
 
-def _differing_between_runtimes(policies: Policies) -> tuple[list[str], int]:
-    """The compressed policies whose ratios differ between runtimes, and how many were compared."""
+def _differing_between_runtimes(policies: Policies, parameters: ReportParameters) -> tuple[list[str], int]:
+    """The compressed policies whose ratios differ between runtimes, and how many were compared.
+
+    The logarithms of two runtimes are paired by training seed; Holm's correction is over all pairs.
+    """
     by_variant: dict[tuple[str, str, str | None, float], list[PolicyLine]] = {}
     for cell, line in policies.measured_pairs:
         by_variant.setdefault((cell.name, line.method, line.norm, line.share), []).append(line)
     compared = {variant: lines for variant, lines in by_variant.items() if len(lines) > 1}
-    differing = [
-        f"{policies.labels[lines[0].key]} in {name}"
-        for (name, *_), lines in compared.items()
-        if _apart([line.effects["step"].same_runtime for line in lines])
+    tests = [
+        (variant, _p_of_pair(*pair))
+        for variant, lines in compared.items()
+        for pair in combinations([line.effects["step"].logs for line in lines], 2)
     ]
-    return differing, len(compared)
+    adjusted = statistics.holm([p for _, p in tests])
+    apart = {
+        variant for (variant, _), p in zip(tests, adjusted, strict=True) if p < 1 - parameters.confidence
+    }
+    return [
+        f"{policies.labels[lines[0].key]} in {variant[0]}"
+        for variant, lines in compared.items()
+        if variant in apart
+    ], len(compared)
+
+
+def _p_of_pair(one: Sequence[float], other: Sequence[float]) -> float:
+    """Two-sided p of Student's paired t test; 1 if the training seeds are not the same."""
+    if len(one) != len(other):
+        return 1.0
+    return float(statistics.paired_p(np.array([one]) - np.array([other]))[0])
 
 
 @dataclass(frozen=True)
@@ -516,12 +538,6 @@ def _error_text(policies: Policies, errors: Mapping[str, Ratio]) -> str:
         f"most {100 * sizes[worst]:.1f} % ({policies.labels[key]} at {dose}: measured over predicted "
         f"{small_ratio_text(errors[worst])})."
     )
-
-
-def _apart(ratios: Sequence[Ratio | None]) -> bool:
-    """Whether there are two intervals that do not overlap."""
-    known = [ratio for ratio in ratios if ratio is not None]
-    return bool(known) and max(ratio.low for ratio in known) > min(ratio.high for ratio in known)
 
 
 def _dose_spread(policies: Policies) -> dict[str, list[Ratio]]:

@@ -213,11 +213,15 @@ def _all_of(place: Place, paths: Iterable[str], run: Set[str]) -> bool:
 
 
 def _completed(place: Place, run: Set[str], folder: Path) -> Path:
-    """Fill a folder like `data` with this run's files, and with the shipped ones of stages not in `run`."""
+    """Fill a folder like `data` with this run's files, and with the shipped ones of stages not in `run`.
+
+    Networks that the searches here did not choose are left out. A lost file is, too: it fails elsewhere.
+    """
     for path, entry in place.artifacts.items():
         own = entry["stage"] in run
-        if path.startswith("data/") and (entry["shipped"] or own):
-            copy(place.root / (path if own else entry["shipped"]), folder / path)
+        source = path if own else entry["shipped"]
+        if path.startswith("data/") and source and (place.root / source).exists():
+            copy(place.root / source, folder / path)
     return folder / "data"
 
 
