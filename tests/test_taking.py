@@ -1,6 +1,7 @@
 """Taking some stages of a run into the reference: what is taken, what becomes stale, and what is refused."""
 
 import json
+import re
 import shutil
 import subprocess
 from contextlib import nullcontext
@@ -114,3 +115,21 @@ def test_a_new_search_is_taken_and_its_readers_are_stale(copy, pages):
     assert all(item.status in ("ok", "stale") for item in check_inputs(place))
     efforts = json.loads((copy / REFERENCE / "effort.json").read_text())
     assert [one["wall_s"] for one in efforts if one["stage"] == SEARCH] == [1.0]
+
+
+def test_a_stage_that_the_pipeline_no_longer_has_leaves_the_reference(copy, pages):
+    table = "weather-amd-avx512"
+    gone = f"compare_searchers@{table}"
+    for name, text in (("params.yaml", rf"  {table}: .*\n"), ("dvc.yaml", rf"data/metrics/{table},\s")):
+        path = copy / name
+        path.write_text(re.sub(text, "", path.read_text()))
+    run_again(copy)
+    assert gone in Place(copy).lock
+    changed = take_stages(copy, [SEARCH], [])
+    assert f"search/{table}/choices.json" in changed
+    place = Place(copy)
+    assert gone not in place.lock
+    assert gone not in {entry["stage"] for entry in place.artifacts.values()}
+    for name in ("manifest.json", "effort.json", "host.json", "repro.yaml"):
+        assert table not in (copy / REFERENCE / name).read_text().replace(f"data/hosts/{table}", ""), name
+    assert not (copy / REFERENCE / f"search/{table}/choices.json").exists()

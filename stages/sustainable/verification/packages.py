@@ -1,6 +1,6 @@
 """Packages: what requirements.txt pins, what is installed, and what each shipped stage was run with."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,15 @@ def grouped(packages: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
     return groups
 
 
-def with_packages(host: Mapping[str, Any], stages: Iterable[str], root: Path) -> dict[str, Any]:
-    """The content of host.json after `stages` have been run with the packages that the project pins."""
-    versions = pins(root)
-    return {**host, "packages": grouped(packages_by_stage(host) | dict.fromkeys(stages, versions))}
+def with_packages(
+    host: Mapping[str, Any], stages: Iterable[str], root: Path, gone: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """The content of host.json after `stages` have been run with the packages that the project pins.
+
+    The stages `gone` are left out.
+    """
+    known = packages_by_stage(host) | dict.fromkeys(stages, pins(root))
+    return {**host, "packages": grouped({name: known[name] for name in known.keys() - gone})}
 
 
 def check_packages(place: Place) -> Iterator[Item]:

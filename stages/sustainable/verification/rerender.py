@@ -7,7 +7,7 @@ The rows stay as they were measured, and the lock keeps which code measured them
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -171,9 +171,17 @@ def renewed_manifest(place: Place, rendered: Path, stages: Mapping[str, Stage]) 
     return place.manifest | {"artifacts": artifacts, "claims": claims}
 
 
-def write_lock(path: Path, stages: Mapping[str, Stage], artifacts: Mapping[str, Any], root: Path) -> None:
-    """Replace the entries of `stages` in the dvc.lock at `path`."""
+def write_lock(
+    path: Path,
+    stages: Mapping[str, Stage],
+    artifacts: Mapping[str, Any],
+    root: Path,
+    gone: Set[str] = frozenset(),
+) -> None:
+    """Replace the entries of `stages` in the dvc.lock at `path`, and remove those of `gone`."""
     document = read_yaml(path)
+    for name in gone:
+        del document["stages"][name]
     for name, stage in stages.items():
         document["stages"][name] = {
             "cmd": stage.command,

@@ -2,7 +2,8 @@
 
 The pages are then rendered again from all rows. Stages that are left keep their rows and their entry in the
 lock; `make verify` calls them stale if their code has changed since, or if they read what was now made anew.
-The manifest lists such inputs under `renewed`, with the MD5 that was read.
+The manifest lists such inputs under `renewed`, with the MD5 that was read. Stages that dvc.yaml no longer has
+are left out, with their outputs.
 """
 
 import shutil
@@ -65,7 +66,8 @@ def fill(
 ) -> None:
     """Write the reference with the files of `taken` to `folder`."""
     shutil.copytree(place.reference, folder)
-    before = {path: entry for path, entry in place.artifacts.items() if entry["stage"] in taken}
+    gone = place.lock.keys() - place.declared.keys()
+    before = {path: entry for path, entry in place.artifacts.items() if entry["stage"] in taken.keys() | gone}
     after = entries_of(place.root, taken, declared_tiers(place.root))
     for path in before:
         (folder / shipped_name(path)).unlink(missing_ok=True)
@@ -73,15 +75,15 @@ def fill(
         if entry["shipped"]:
             copy(place.root / path, folder / shipped_name(path))
     artifacts = {path: entry for path, entry in place.artifacts.items() if path not in before} | after
-    write_lock(folder / "dvc.lock", taken, artifacts, place.root)
-    latest = {one["stage"]: one for one in read_json(folder / "effort.json")}
+    write_lock(folder / "dvc.lock", taken, artifacts, place.root, gone)
+    latest = {one["stage"]: one for one in read_json(folder / "effort.json") if one["stage"] not in gone}
     latest |= {one["stage"]: one for one in efforts if one["stage"] in taken}
     write_json(folder / "effort.json", list(latest.values()))
-    write_json(folder / HOST, with_packages(read_json(folder / HOST), taken, place.root))
+    write_json(folder / HOST, with_packages(read_json(folder / HOST), taken, place.root, gone))
     read: dict[str, set[str]] = {}
     for name, stage in place.lock.items():
         for path, md5 in stage.data.items():
-            if name not in taken and recorded_md5(artifacts, path) not in (None, md5):
+            if name not in taken.keys() | gone and recorded_md5(artifacts, path) not in (None, md5):
                 read.setdefault(path, set()).add(md5)
     renewed = {path: sorted(found) for path, found in read.items()}
     manifest = place.manifest | {"artifacts": artifacts, "renewed": renewed}
