@@ -28,7 +28,7 @@ recommend: .venv/ready ## say what to deploy, from the shipped candidates (FLOOR
 plan: .venv/ready ## estimate minutes, core-hours and cost on 1, 10 and 100 nodes (PRICE=0.4: of a node-hour; CORES=16: of a node; a few seconds)
 	@python -m sustainable.tools.plan $(if $(PRICE),--price $(PRICE)) $(if $(CORES),--cores $(CORES))
 
-reproduce: $(READY) ## run the whole pipeline and print where the results are (8 to 9 hours on 2 cores; STAGES="benchmark_policies": these and what they need; ENGINE=ray RAY_ADDRESS=...: train on a cluster)
+reproduce: $(READY) ## run the whole pipeline and print where the results are (4 to 9 hours on 2 cores, by CPU; STAGES="benchmark_policies": these and what they need; ENGINE=ray RAY_ADDRESS=...: train on a cluster)
 	@python -m sustainable.tools.profiles $(PROFILE) $(if $(STAGES),--stages $(STAGES))
 
 assess: .venv/ready ## measure a model of your own: make assess MODEL=net.onnx INPUTS=inputs.npz (about 2 minutes; also TARGET, OUT, RATE, ENVIRONMENT, VARIANTS="a=a.onnx", MORE="--thorough")

@@ -20,6 +20,7 @@ from sustainable.reporting.declaration import CPU_CLOCK, EXACT_COUNT, ROW_FILES,
 from sustainable.reporting.formats import interval_text, share_text, small_ratio_text
 from sustainable.reporting.judging import above, verdict_if
 from sustainable.reporting.measured_rows import TWIN
+from sustainable.reporting.names import runtime_name
 from sustainable.reporting.parameters import ReportParameters
 from sustainable.reporting.policies import claims
 from sustainable.reporting.policies.costs import STEP_PARTS, Dose, MeasuredCell, PolicyLine
@@ -289,10 +290,10 @@ def amdahl_finding(policies: Policies, parameters: ReportParameters) -> Judgemen
 @claims.declare(
     "F10",
     statement="Test on representative workloads and on the target's hardware.",
-    rule="confirmed if the ratio of a compressed policy differs between two runtimes, by a paired t test "
-    "over training seeds after Holm's correction over all such pairs; otherwise inconclusive, also with "
-    "fewer than {minimum_models} policies of two environments in cells of {minimum_blocks} blocks. "
-    "Other hardware: no rows",
+    rule="confirmed if the ratio of a compressed configuration differs between two runtimes, by a t test "
+    "paired by policy, after Holm's correction over all such pairs; otherwise inconclusive, also with fewer "
+    "than {minimum_models} policies of two environments in cells of {minimum_blocks} blocks. Other "
+    "hardware: no rows",
     decided_by=(WINDOWS_FILE,),
     also_reads=(WORKLOAD_FILE, *claims.READ_FOR_RETURNS),
     needs=("CPU time",),
@@ -307,7 +308,7 @@ def workload_finding(policies: Policies, parameters: ReportParameters) -> Judgem
     )
     return Judgement(
         _of_enough(policies.measured, parameters, CONFIRMED if disagreeing else INCONCLUSIVE),
-        f"{len(disagreeing)} of {compared} compressed policies differ between runtimes{named}. From the "
+        f"Of {compared} pairs of runtimes of one configuration, {len(disagreeing)} differ{named}. From the "
         f"cheapest step to the most expensive: {spans or 'no rows'}. Other hardware: {NOT_TESTABLE}."
         f"{_gate_text(policies.measured, parameters)}{claims.thin_text(policies)}",
         {"disagreeing": disagreeing, "compared": compared},
@@ -367,35 +368,38 @@ POLICY_FINDINGS = (
 
 
 def _differing_between_runtimes(policies: Policies, parameters: ReportParameters) -> tuple[list[str], int]:
-    """The compressed policies whose ratios differ between runtimes, and how many were compared.
+    """The configurations whose ratios differ between two runtimes, and how many such pairs there are.
 
-    The logarithms of two runtimes are paired by training seed; Holm's correction is over all pairs.
+    A pair compares the policies that ran in both; Holm's correction is over all pairs.
     """
-    by_variant: dict[tuple[str, str, str | None, float], list[PolicyLine]] = {}
+    by_runtime: dict[tuple[str, str | None, float], dict[str, dict[str, PolicyLine]]] = {}
     for cell, line in policies.measured_pairs:
-        by_variant.setdefault((cell.name, line.method, line.norm, line.share), []).append(line)
-    compared = {variant: lines for variant, lines in by_variant.items() if len(lines) > 1}
-    tests = [
-        (variant, _p_of_pair(*pair))
-        for variant, lines in compared.items()
-        for pair in combinations([line.effects["step"].logs for line in lines], 2)
-    ]
-    adjusted = statistics.holm([p for _, p in tests])
-    apart = {
-        variant for (variant, _), p in zip(tests, adjusted, strict=True) if p < 1 - parameters.confidence
-    }
+        lines = by_runtime.setdefault((line.method, line.norm, line.share), {})
+        lines.setdefault(line.runtime, {})[cell.name] = line
+    pairs = [pair for lines in by_runtime.values() for pair in combinations(lines.values(), 2)]
+    adjusted = statistics.holm([_p_of_pair(*pair) for pair in pairs])
     return [
-        f"{policies.labels[lines[0].key]} in {variant[0]}"
-        for variant, lines in compared.items()
-        if variant in apart
-    ], len(compared)
+        _pair_name(policies, *pair)
+        for pair, p in zip(pairs, adjusted, strict=True)
+        if p < 1 - parameters.confidence
+    ], len(pairs)
 
 
-def _p_of_pair(one: Sequence[float], other: Sequence[float]) -> float:
-    """Two-sided p of Student's paired t test; 1 if the training seeds are not the same."""
-    if len(one) != len(other):
-        return 1.0
-    return float(statistics.paired_p(np.array([one]) - np.array([other]))[0])
+def _p_of_pair(one: Mapping[str, PolicyLine], other: Mapping[str, PolicyLine]) -> float:
+    """Two-sided p of Student's t test of one configuration in two runtimes, paired by policy.
+
+    The lines are by cell. A cell is left out if one runtime lacks it, or some training seed.
+    """
+    logs = [[lines[cell].effects["step"].logs for cell in one if cell in other] for lines in (one, other)]
+    pairs = [(ours, theirs) for ours, theirs in zip(*logs, strict=True) if len(ours) == len(theirs)]
+    differences = [np.subtract(ours, theirs) for ours, theirs in pairs]
+    return float(statistics.paired_p(np.concatenate([[], *differences])[np.newaxis])[0])
+
+
+def _pair_name(policies: Policies, *pair: Mapping[str, PolicyLine]) -> str:
+    """As in `PTDQ: PyTorch and ONNX Runtime`."""
+    one, other = (next(iter(lines.values())) for lines in pair)
+    return f"{policies.labels[one.key]}: {runtime_name(one.runtime)} and {runtime_name(other.runtime)}"
 
 
 @dataclass(frozen=True)
