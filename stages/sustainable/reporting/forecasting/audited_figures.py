@@ -1,5 +1,6 @@
 """Figures of the audited protocol: the deployment space, proxies against measurement, regret, and ratios."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -266,7 +267,8 @@ def regret_figure(searching: Searching) -> Figure:
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_locator(NullLocator())
     lowest = min(_last_regret(line) for line in searching.lines.values())
-    axes[0].set_yscale("symlog", linthresh=lowest, linscale=0.6)  # a mean regret can be 0
+    threshold = 10 ** math.floor(math.log10(lowest))  # a power of ten: its tick is not beside that of 0
+    axes[0].set_yscale("symlog", linthresh=threshold, linscale=0.6)  # a mean regret can be 0
     axes[0].set_ylabel("regret, nats")
     axes[0].set_ylim(bottom=0)  # of both, and after both are drawn
     handles = [
