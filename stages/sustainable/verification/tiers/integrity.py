@@ -195,9 +195,9 @@ def own_outputs(place: Place) -> dict[str, str]:
     """The MD5 of what a run of the user's own has made, by path; empty for the lock itself.
 
     A folder of rows alone is no run. dvc.lock must have the hashes of the rows here, and they must be others
-    than the shipped ones, from which the same results would follow. A run without rows made no report, and
-    dvc.lock must have the hashes of all that it made. For stages that were not run here it must say what the
-    shipped lock says.
+    than the shipped ones, from which the same results would follow. A run without rows made something else,
+    but no report, and dvc.lock must have the hashes of all that it made. For stages that were not run here it
+    must say what the shipped lock says.
     """
     own, run = read_lock(place.root / "dvc.lock"), stages_run(place)
     outputs = {path: md5 for name in run for path, md5 in own[name].outputs.items()}
@@ -205,7 +205,7 @@ def own_outputs(place: Place) -> dict[str, str]:
     files = {path: place.root / path for path in rows or outputs}
     here = all(file.exists() and md5_of(file) == outputs[path] for path, file in files.items())
     new = any(outputs[path] != recorded_md5(place.artifacts, path) for path in rows)
-    a_run = new if rows else "report" not in run
+    a_run = new if rows else bool(run) and "report" not in run
     others = all(own.get(name) == stage for name, stage in place.lock.items() if name not in run)
     return outputs | {"dvc.lock": ""} if here and a_run and others else {}
 
